@@ -1,0 +1,131 @@
+"""Triton's Python backend to numpy and back, for the steps: one error per bad request.
+
+Only Triton's own Python process can import `triton_python_backend_utils`, hence the late import.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from fovea.errors import InvalidInput, InvalidTensor
+from fovea.pipeline import PipelineSpec
+from fovea.specs import from_json
+from fovea.steps import Arrays, Step
+
+log = logging.getLogger(__name__)
+
+
+class ModelCallFailed(Exception):
+    """Another model refused or failed a step's call; `code` is Triton's."""
+
+    def __init__(self, message: str, code: Any) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class ArrayModel:
+    """Base of every `TritonPythonModel` in the model repository: set `step_type`.
+
+    A request whose input is wrong gets an INVALID_ARG error and one that the step fails on an
+    INTERNAL one; the requests beside it in the batch are answered all the same.
+    """
+
+    step_type: ClassVar[type[Step]]
+
+    def initialize(self, args: Mapping[str, str]) -> None:
+        config = json.loads(args["model_config"])
+        self.parameters = {k: v["string_value"] for k, v in config["parameters"].items()}
+        self.pipeline = from_json(PipelineSpec, self.parameters["pipeline"])
+        self.folder = Path(args["model_repository"]) / args["model_version"]
+        self.optional = {t["name"] for t in config["input"] if t.get("optional")}
+        self.input_names = [t["name"] for t in config["input"]]
+        self.batches = config["max_batch_size"] > 0
+        self._counters = self._make_counters(config["name"])
+        self.step = self.step_type(self)
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        return [self._answer(request) for request in requests]
+
+    def _answer(self, request: Any) -> Any:
+        import triton_python_backend_utils as pb
+
+        try:
+            wanted = frozenset(request.requested_output_names())
+            outputs = self._run(self._read(request), wanted)
+            return pb.InferenceResponse([pb.Tensor(k, v) for k, v in outputs.items()])
+        except InvalidInput as error:
+            failure = pb.TritonError(error.to_message(), pb.TritonError.INVALID_ARG)
+        except ModelCallFailed as error:
+            failure = pb.TritonError(str(error), error.code)
+        except Exception as error:
+            log.error("%s failed:\n%s", self.step_type.__name__, traceback.format_exc())
+            failure = pb.TritonError(f"{self.step_type.__name__} failed: {error!r}")
+        return pb.InferenceResponse(error=failure)
+
+    def _read(self, request: Any) -> Arrays:
+        import triton_python_backend_utils as pb
+
+        inputs: Arrays = {}
+        for name in self.input_names:
+            tensor = pb.get_input_tensor_by_name(request, name)
+            if tensor is not None:
+                inputs[name] = tensor.as_numpy()
+            elif name not in self.optional:
+                raise InvalidTensor(f"{name}: expected a tensor, got none")
+        return inputs
+
+    def _run(self, inputs: Arrays, wanted: frozenset[str]) -> Arrays:
+        rows = [
+            self.step.run({name: array[row] for name, array in inputs.items()}, wanted)
+            for row in range(len(next(iter(inputs.values()))))
+        ]
+        return {
+            name: _stack(name, [row[name] for row in rows]) for name in rows[0] if name in wanted
+        }
+
+    def call_model(self, name: str, inputs: Arrays, outputs: list[str]) -> Arrays:
+        """Run another model of this server on a batch; raises ModelCallFailed."""
+        import triton_python_backend_utils as pb
+
+        request = pb.InferenceRequest(
+            model_name=name,
+            inputs=[pb.Tensor(key, array) for key, array in inputs.items()],
+            requested_output_names=outputs,
+        )
+        response = request.exec()
+        if response.has_error():
+            error = response.error()
+            raise ModelCallFailed(f"{name}: {error.message()}", error.code())
+        return {key: pb.get_output_tensor_by_name(response, key).as_numpy() for key in outputs}
+
+    def count(self, metric: str, amount: int) -> None:
+        """Add to one of the step's counters on /metrics."""
+        if amount:
+            self._counters[metric].increment(amount)
+
+    def _make_counters(self, model: str) -> dict[str, Any]:
+        import triton_python_backend_utils as pb
+
+        self._families = {
+            name: pb.MetricFamily(name=name, description=text, kind=pb.MetricFamily.COUNTER)
+            for name, text in self.step_type.METRICS.items()
+        }
+        return {name: f.Metric(labels={"model": model}) for name, f in self._families.items()}
+
+
+def _stack(name: str, rows: list[Any]) -> Any:
+    """Rows of a batched request as one array; they must have one shape."""
+    if len({row.shape for row in rows}) > 1:
+        raise InvalidTensor(
+            f"{name}: expected rows of one shape in a batched request, got "
+            f"{[list(row.shape) for row in rows]}; send them as single requests, "
+            "the server batches those"
+        )
+    return np.stack(rows)

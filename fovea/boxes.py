@@ -1,0 +1,51 @@
+"""Boxes and their frames.
+
+`boxes_xyxy`: float32 [N, 4], left, top, right, bottom in pixels of the original picture.
+`boxes_cxcywh`: float32 [N, 4], centre and size as fractions of the picture.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+
+def to_xyxy(boxes_cxcywh: Floats, original_size_hw: tuple[int, int]) -> Floats:
+    """boxes_cxcywh [N, 4] as boxes_xyxy in original pixels, not clipped."""
+    height, width = original_size_hw
+    centre, half = boxes_cxcywh[:, :2], boxes_cxcywh[:, 2:] / 2
+    scale = np.array([width, height, width, height], np.float32)
+    return np.concatenate([centre - half, centre + half], axis=1).astype(np.float32) * scale
+
+
+def clip(boxes_xyxy: Floats, original_size_hw: tuple[int, int]) -> Floats:
+    """boxes_xyxy within the picture."""
+    height, width = original_size_hw
+    return np.clip(boxes_xyxy, 0, np.array([width, height, width, height], np.float32))
+
+
+def area(boxes_xyxy: Floats) -> Floats:
+    """Square pixels, [N]."""
+    return np.asarray(np.prod(np.clip(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], 0, None), axis=1))
+
+
+def pairwise_iou(a_xyxy: Floats, b_xyxy: Floats) -> Floats:
+    """Intersection over union, [len(a), len(b)]; 0 where both are empty."""
+    low = np.maximum(a_xyxy[:, None, :2], b_xyxy[None, :, :2])
+    high = np.minimum(a_xyxy[:, None, 2:], b_xyxy[None, :, 2:])
+    shared = np.prod(np.clip(high - low, 0, None), axis=2)
+    union = area(a_xyxy)[:, None] + area(b_xyxy)[None, :] - shared
+    return np.asarray(shared / np.maximum(union, 1e-9), np.float32)
+
+
+def non_maximum_suppression(boxes_xyxy: Floats, scores: Floats, iou: float) -> NDArray[np.int64]:
+    """Indices of the boxes to keep, best first: none overlaps a better one by more than `iou`."""
+    order = np.argsort(-scores, kind="stable")
+    overlaps = pairwise_iou(boxes_xyxy, boxes_xyxy) > iou
+    keep: list[int] = []
+    for index in order:
+        if not overlaps[index, keep].any():
+            keep.append(int(index))
+    return np.array(keep, np.int64)

@@ -1,0 +1,99 @@
+"""CLIP: which of the candidate phrases is the picture about?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fovea import images
+from fovea.errors import InvalidText
+from fovea.specs import ModelSpec, Queue, TensorSpec
+from fovea.text import PaddedTokenizer
+
+IMAGE_ENCODER = "clip_image_encoder"
+TEXT_ENCODER = "clip_text_encoder"
+
+
+@dataclass(frozen=True)
+class ClipSpec:
+    """What a CLIP checkpoint fixes.
+
+    image_size: edge of the square picture in pixels. mean, std: of RGB in [0, 1].
+    text_length: tokens, all texts are padded to it. logit_scale: cosine to logit.
+    """
+
+    image_size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    embed_dim: int
+    text_length: int
+    pad_token_id: int
+    logit_scale: float
+
+
+def image_encoder(spec: ClipSpec, *, max_batch_size: int, queue: Queue) -> ModelSpec:
+    """pixel_values uint8 [3, S, S] -> image_embeds float32 [D] of length 1."""
+    return ModelSpec(
+        name=IMAGE_ENCODER,
+        backend="onnxruntime",
+        inputs=(TensorSpec("pixel_values", "UINT8", (3, spec.image_size, spec.image_size)),),
+        outputs=(TensorSpec("image_embeds", "FP32", (spec.embed_dim,)),),
+        max_batch_size=max_batch_size,
+        queue=queue,
+        instance_kind="KIND_AUTO",
+        warmup=True,
+    )
+
+
+def text_encoder(spec: ClipSpec, *, max_batch_size: int, queue: Queue) -> ModelSpec:
+    """input_ids, attention_mask int64 [T] -> text_embeds float32 [D] of length 1."""
+    return ModelSpec(
+        name=TEXT_ENCODER,
+        backend="onnxruntime",
+        inputs=(
+            TensorSpec("input_ids", "INT64", (spec.text_length,)),
+            TensorSpec("attention_mask", "INT64", (spec.text_length,)),
+        ),
+        outputs=(TensorSpec("text_embeds", "FP32", (spec.embed_dim,)),),
+        max_batch_size=max_batch_size,
+        queue=queue,
+        instance_kind="KIND_AUTO",
+        warmup=True,
+    )
+
+
+def preprocess(image: Image.Image, spec: ClipSpec) -> NDArray[np.uint8]:
+    """uint8 [3, S, S]: shortest edge to S (bicubic), centre crop."""
+    size_hw = images.shortest_edge_size((image.height, image.width), spec.image_size)
+    resized = images.resize(image, size_hw, images.BICUBIC)
+    return images.to_chw(images.center_crop(resized, spec.image_size))
+
+
+def label_scores(
+    image_embeds: NDArray[np.float32], label_embeds: NDArray[np.float32], logit_scale: float
+) -> NDArray[np.float32]:
+    """Softmax over the labels of the scaled cosines: [D], [L, D] -> float32 [L]."""
+    logits = logit_scale * (label_embeds @ image_embeds)
+    weights = np.exp(logits - logits.max())
+    return np.asarray(weights / weights.sum(), np.float32)
+
+
+class TextTokens:
+    """The checkpoint's tokenizer.json, padded to the text length; longer texts are refused."""
+
+    def __init__(self, path: Path, spec: ClipSpec) -> None:
+        self._tokenizer = PaddedTokenizer(path, spec.pad_token_id)
+        self._length = spec.text_length
+
+    def encode(self, text: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """input_ids and attention_mask, int64 [T] each; raises InvalidText."""
+        if not text.strip():
+            raise InvalidText("expected text, got none")
+        ids = self._tokenizer.encode(text)
+        if len(ids) > self._length:
+            raise InvalidText(f"expected at most {self._length} tokens, got {len(ids)}")
+        return self._tokenizer.pad(ids, self._length)

@@ -1,0 +1,208 @@
+"""The verbs that users call, wired from networks and steps.
+
+| ensemble | inputs | outputs |
+| --- | --- | --- |
+| main_object | IMAGE, TEXT, thresholds | LABEL, LABELS, LABEL_SCORES, then as detect_and_segment, n <= 1 |
+| detect | IMAGE, TEXT, thresholds | BOXES [n,4], SCORES [n], PHRASES [n], IMAGE_SIZE |
+| segment | IMAGE, POINT_COORDS, POINT_LABELS | MASKS [p], MASK_SCORES [p], IMAGE_SIZE |
+| detect_and_segment | as detect | those of detect and segment |
+| embed_image, embed_text | IMAGE or TEXT | IMAGE_EMBEDS or TEXT_EMBEDS [d] |
+
+IMAGE: encoded bytes. TEXT: phrases separated by '.'; for embed_text one text. Boxes are xyxy in
+pixels of the original picture, masks COCO RLE counts of its size, IMAGE_SIZE its (height, width).
+Triton runs a step as soon as its inputs are there, so SAM's encoder runs beside CLIP and
+GroundingDINO.
+"""
+
+from __future__ import annotations
+
+from fovea import clip, grounding_dino, sam
+from fovea.pipeline import (
+    BOX_THRESHOLD,
+    IMAGE,
+    POINT_COORDS,
+    POINT_LABELS,
+    TEXT,
+    TEXT_THRESHOLD,
+    PipelineSpec,
+)
+from fovea.specs import EnsembleSpec, EnsembleStep, TensorSpec
+
+IMAGE_SIZE = TensorSpec("IMAGE_SIZE", "INT32", (2,))
+LABEL = TensorSpec("LABEL", "STRING", (1,))
+LABELS = TensorSpec("LABELS", "STRING", (-1,))
+LABEL_SCORES = TensorSpec("LABEL_SCORES", "FP32", (-1,))
+BOXES = TensorSpec("BOXES", "FP32", (-1, 4))
+SCORES = TensorSpec("SCORES", "FP32", (-1,))
+PHRASES = TensorSpec("PHRASES", "STRING", (-1,))
+MASKS = TensorSpec("MASKS", "STRING", (-1,))
+MASK_SCORES = TensorSpec("MASK_SCORES", "FP32", (-1,))
+
+DETECT_INPUTS = (IMAGE, TEXT, BOX_THRESHOLD, TEXT_THRESHOLD)
+DETECT_OUTPUTS = (BOXES, SCORES, PHRASES)
+MASK_OUTPUTS = (MASKS, MASK_SCORES)
+LABEL_OUTPUTS = (LABEL, LABELS, LABEL_SCORES)
+
+
+def ensembles(pipeline: PipelineSpec) -> tuple[EnsembleSpec, ...]:
+    """The six verbs."""
+    size = pipeline.batch_sizes.steps
+    dim = pipeline.clip.embed_dim
+    image_embeds = TensorSpec("IMAGE_EMBEDS", "FP32", (dim,))
+    text_embeds = TensorSpec("TEXT_EMBEDS", "FP32", (dim,))
+    return (
+        EnsembleSpec(
+            "main_object",
+            DETECT_INPUTS,
+            (*LABEL_OUTPUTS, *DETECT_OUTPUTS, *MASK_OUTPUTS, IMAGE_SIZE),
+            (
+                _preprocess("clip", "grounding_dino", "sam"),
+                _clip_image("image_embeds"),
+                _rank_labels(),
+                _tokenize_caption("LABEL"),
+                _grounding_dino(),
+                _select_boxes("select_main_box"),
+                _sam_image(),
+                *_masks(),
+            ),
+            size,
+        ),
+        EnsembleSpec(
+            "detect",
+            DETECT_INPUTS,
+            (*DETECT_OUTPUTS, IMAGE_SIZE),
+            (
+                _preprocess("grounding_dino"),
+                _tokenize_caption("TEXT"),
+                _grounding_dino(),
+                _select_boxes("select_boxes", prompts=False),
+            ),
+            size,
+        ),
+        EnsembleSpec(
+            "segment",
+            (IMAGE, POINT_COORDS, POINT_LABELS),
+            (*MASK_OUTPUTS, IMAGE_SIZE),
+            (_preprocess("sam"), _prepare_prompts(), _sam_image(), *_masks()),
+            size,
+        ),
+        EnsembleSpec(
+            "detect_and_segment",
+            DETECT_INPUTS,
+            (*DETECT_OUTPUTS, *MASK_OUTPUTS, IMAGE_SIZE),
+            (
+                _preprocess("grounding_dino", "sam"),
+                _tokenize_caption("TEXT"),
+                _grounding_dino(),
+                _select_boxes("select_boxes"),
+                _sam_image(),
+                *_masks(),
+            ),
+            size,
+        ),
+        EnsembleSpec(
+            "embed_image",
+            (IMAGE,),
+            (image_embeds,),
+            (_preprocess("clip", size=False), _clip_image("IMAGE_EMBEDS")),
+            size,
+        ),
+        EnsembleSpec(
+            "embed_text",
+            (TEXT,),
+            (text_embeds,),
+            (
+                _same("tokenize_text", ("TEXT",), ("input_ids", "attention_mask")),
+                EnsembleStep(
+                    clip.TEXT_ENCODER,
+                    _pairs("input_ids", "attention_mask"),
+                    (("text_embeds", "TEXT_EMBEDS"),),
+                ),
+            ),
+            size,
+        ),
+    )
+
+
+def _pairs(*names: str) -> tuple[tuple[str, str], ...]:
+    return tuple((name, name) for name in names)
+
+
+def _same(model: str, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> EnsembleStep:
+    return EnsembleStep(model, _pairs(*inputs), _pairs(*outputs))
+
+
+def _preprocess(*families: str, size: bool = True) -> EnsembleStep:
+    outputs = [f"{family}_pixel_values" for family in families]
+    outputs += [f"{family}_valid_hw" for family in families if family != "clip"]
+    sizes = (("original_size_hw", "IMAGE_SIZE"),) if size else ()
+    return EnsembleStep("preprocess_image", _pairs("IMAGE"), (*_pairs(*outputs), *sizes))
+
+
+def _clip_image(image_embeds: str) -> EnsembleStep:
+    return EnsembleStep(
+        clip.IMAGE_ENCODER,
+        (("pixel_values", "clip_pixel_values"),),
+        (("image_embeds", image_embeds),),
+    )
+
+
+def _rank_labels() -> EnsembleStep:
+    outputs = tuple((tensor.name.lower(), tensor.name) for tensor in LABEL_OUTPUTS)
+    return EnsembleStep("rank_labels", _pairs("TEXT", "image_embeds"), outputs)
+
+
+def _tokenize_caption(text: str) -> EnsembleStep:
+    outputs = _pairs("input_ids", "attention_mask", "position_ids", "text_self_attention_masks")
+    return EnsembleStep("tokenize_caption", (("TEXT", text),), outputs)
+
+
+def _grounding_dino() -> EnsembleStep:
+    pixels = (
+        ("pixel_values", "grounding_dino_pixel_values"),
+        ("valid_hw", "grounding_dino_valid_hw"),
+    )
+    caption = _pairs("input_ids", "attention_mask", "position_ids", "text_self_attention_masks")
+    return EnsembleStep(grounding_dino.NETWORK, (*pixels, *caption), _pairs("logits", "pred_boxes"))
+
+
+def _select_boxes(model: str, *, prompts: bool = True) -> EnsembleStep:
+    inputs = _pairs("logits", "pred_boxes", "input_ids", "BOX_THRESHOLD", "TEXT_THRESHOLD")
+    outputs = tuple((tensor.name.lower(), tensor.name) for tensor in DETECT_OUTPUTS)
+    prompt_outputs = _pairs("point_coords", "point_labels") if prompts else ()
+    return EnsembleStep(
+        model, (*inputs, ("original_size_hw", "IMAGE_SIZE")), (*outputs, *prompt_outputs)
+    )
+
+
+def _prepare_prompts() -> EnsembleStep:
+    return EnsembleStep(
+        "prepare_prompts",
+        (*_pairs("POINT_COORDS", "POINT_LABELS"), ("original_size_hw", "IMAGE_SIZE")),
+        _pairs("point_coords", "point_labels"),
+    )
+
+
+def _sam_image() -> EnsembleStep:
+    return EnsembleStep(
+        sam.IMAGE_ENCODER,
+        (("pixel_values", "sam_pixel_values"), ("valid_hw", "sam_valid_hw")),
+        _pairs("image_embeddings"),
+    )
+
+
+def _masks() -> tuple[EnsembleStep, EnsembleStep]:
+    decoder = _same(
+        sam.MASK_DECODER,
+        ("image_embeddings", "point_coords", "point_labels"),
+        ("iou_scores", "low_res_masks"),
+    )
+    select = EnsembleStep(
+        "select_masks",
+        (
+            *_pairs("low_res_masks", "iou_scores", "point_labels"),
+            ("original_size_hw", "IMAGE_SIZE"),
+        ),
+        tuple((tensor.name.lower(), tensor.name) for tensor in MASK_OUTPUTS),
+    )
+    return decoder, select

@@ -1,0 +1,102 @@
+"""The errors that a caller can see, and how they travel through Triton.
+
+    FoveaError
+    ├── InvalidInput            the request itself is wrong: sending it again cannot help
+    │   ├── InvalidImage        not an image, truncated, of an unknown format
+    │   ├── ImageTooLarge       more bytes or more pixels than the server accepts
+    │   ├── InvalidText         empty, too long, too many phrases
+    │   ├── InvalidPrompt       a box or point outside the picture, NaN, wrong labels
+    │   ├── InvalidThreshold    not a number within [0, 1]
+    │   └── InvalidTensor       wrong dtype or shape
+    ├── Overloaded              the queue is full: try again later
+    ├── DeadlineExceeded        no answer within the caller's time
+    ├── Unavailable             the server cannot be reached, or is starting or stopping
+    └── ServerError             the server failed: its fault, not the caller's
+
+Triton carries a status code and a message. An InvalidInput is sent as INVALID_ARGUMENT with
+its code in brackets before the message ("[invalid_image] expected …, got …"), so that
+`from_message` gives the client the same class back.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import ClassVar
+
+
+class FoveaError(Exception):
+    """Root of every error that fovea raises on purpose."""
+
+
+class InvalidInput(FoveaError, ValueError):
+    """The request is wrong; the message says what was expected and what came."""
+
+    code: ClassVar[str] = "invalid_input"
+
+    def to_message(self) -> str:
+        """The message as it travels: `[code] text`."""
+        return f"[{self.code}] {self}"
+
+    @staticmethod
+    def from_message(message: str) -> InvalidInput:
+        """The error behind a message that came back from the server.
+
+        A message without a known code (Triton's own refusal of a tensor) becomes InvalidTensor.
+        """
+        match = re.search(r"\[(\w+)\] (.*)", message, re.DOTALL)
+        if match is not None:
+            for error in _CODED_ERRORS:
+                if error.code == match[1]:
+                    return error(match[2])
+        return InvalidTensor(message)
+
+
+class InvalidImage(InvalidInput):
+    code = "invalid_image"
+
+
+class ImageTooLarge(InvalidInput):
+    code = "image_too_large"
+
+
+class InvalidText(InvalidInput):
+    code = "invalid_text"
+
+
+class InvalidPrompt(InvalidInput):
+    code = "invalid_prompt"
+
+
+class InvalidThreshold(InvalidInput):
+    code = "invalid_threshold"
+
+
+class InvalidTensor(InvalidInput):
+    code = "invalid_tensor"
+
+
+_CODED_ERRORS: tuple[type[InvalidInput], ...] = (
+    InvalidInput,
+    InvalidImage,
+    ImageTooLarge,
+    InvalidText,
+    InvalidPrompt,
+    InvalidThreshold,
+    InvalidTensor,
+)
+
+
+class Overloaded(FoveaError):
+    """The server's queue is full; the request was not started."""
+
+
+class DeadlineExceeded(FoveaError):
+    """No answer came within the deadline."""
+
+
+class Unavailable(FoveaError):
+    """The server cannot be reached, or is starting or stopping."""
+
+
+class ServerError(FoveaError):
+    """The server failed while it worked on a valid request."""

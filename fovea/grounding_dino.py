@@ -1,0 +1,180 @@
+"""GroundingDINO: where in the picture are the things that a caption names?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fovea import boxes, images
+from fovea.errors import InvalidText
+from fovea.specs import ModelSpec, Queue, TensorSpec
+from fovea.text import PaddedTokenizer
+
+NETWORK = "grounding_dino"
+
+# Fixed in transformers' GroundingDinoModel, whatever the vocabulary: [CLS], [SEP], '.', '?'.
+DELIMITER_IDS = (101, 102, 1012, 1029)
+
+# Finite on the wire where transformers has -inf; its sigmoid is 0 all the same.
+MASKED_LOGIT = -50.0
+
+
+@dataclass(frozen=True)
+class GroundingDinoSpec:
+    """What a GroundingDINO checkpoint fixes.
+
+    canvases_hw: sizes that pictures are zero-padded to, so that they batch.
+    text_buckets: token counts that captions are padded to, ascending.
+    box_threshold, text_threshold: defaults of the scores for a box and for its tokens.
+    nms_iou: boxes that overlap a better one by more are dropped.
+    """
+
+    shortest_edge: int
+    longest_edge: int
+    canvases_hw: tuple[tuple[int, int], ...]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    text_buckets: tuple[int, ...]
+    pad_token_id: int
+    num_queries: int
+    box_threshold: float
+    text_threshold: float
+    nms_iou: float = 0.7
+
+
+@dataclass(frozen=True)
+class Caption:
+    """A tokenized caption of T tokens, as the network takes it.
+
+    input_ids, attention_mask, position_ids: int64 [T]; text_self_attention_masks: bool [T, T].
+    """
+
+    input_ids: NDArray[np.int64]
+    attention_mask: NDArray[np.int64]
+    position_ids: NDArray[np.int64]
+    text_self_attention_masks: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Boxes of one picture, best first: boxes_xyxy [N, 4] in original pixels, scores [N]."""
+
+    boxes_xyxy: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    phrases: list[str]
+
+
+def network(spec: GroundingDinoSpec, *, max_batch_size: int, queue: Queue) -> ModelSpec:
+    """A padded picture and a caption of T tokens -> logits [Q, T], pred_boxes [Q, 4].
+
+    pred_boxes are boxes_cxcywh, fractions of the valid part of the picture. Logits of padding
+    tokens are MASKED_LOGIT.
+    """
+    return ModelSpec(
+        name=NETWORK,
+        backend="onnxruntime",
+        inputs=(
+            TensorSpec("pixel_values", "UINT8", (3, -1, -1)),
+            TensorSpec("valid_hw", "INT32", (2,)),
+            TensorSpec("input_ids", "INT64", (-1,)),
+            TensorSpec("attention_mask", "INT64", (-1,)),
+            TensorSpec("position_ids", "INT64", (-1,)),
+            TensorSpec("text_self_attention_masks", "BOOL", (-1, -1)),
+        ),
+        outputs=(
+            TensorSpec("logits", "FP32", (spec.num_queries, -1)),
+            TensorSpec("pred_boxes", "FP32", (spec.num_queries, 4)),
+        ),
+        max_batch_size=max_batch_size,
+        queue=queue,
+        instance_kind="KIND_AUTO",
+        warmup=True,
+    )
+
+
+def preprocess(
+    image: Image.Image, spec: GroundingDinoSpec
+) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    """pixel_values uint8 [3, H, W] on the smallest canvas that fits, valid_hw int32 [2]."""
+    original_hw = (image.height, image.width)
+    size_hw = images.aspect_size(original_hw, spec.shortest_edge, spec.longest_edge)
+    resized = images.resize(image, size_hw, images.BILINEAR)
+    valid_hw = (resized.height, resized.width)
+    canvas_hw = images.smallest_canvas(valid_hw, spec.canvases_hw)
+    return images.pad_to_canvas(resized, canvas_hw), np.array(valid_hw, np.int32)
+
+
+def tokenize(text: str, tokenizer: PaddedTokenizer, spec: GroundingDinoSpec) -> Caption:
+    """A caption that ends with '.', padded to the smallest bucket that holds it.
+
+    Raises InvalidText when no bucket does.
+    """
+    ids = tokenizer.encode(text)
+    fitting = [bucket for bucket in spec.text_buckets if bucket >= len(ids)]
+    if not fitting:
+        raise InvalidText(f"expected at most {spec.text_buckets[-1]} tokens, got {len(ids)}")
+    input_ids, attention_mask = tokenizer.pad(ids, fitting[0])
+    masks, position_ids = text_self_attention(input_ids)
+    return Caption(input_ids, attention_mask, position_ids, masks)
+
+
+def text_self_attention(
+    input_ids: NDArray[np.int64],
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Which tokens see each other (only those of one phrase), and positions within phrases.
+
+    input_ids [T] -> masks bool [T, T], position_ids int64 [T]. Equals transformers'
+    `generate_masks_with_special_tokens_and_transfer_map`, whose operators ONNX lacks.
+    """
+    length = len(input_ids)
+    masks = np.eye(length, dtype=np.bool_)
+    position_ids = np.zeros(length, np.int64)
+    previous = -1
+    for column in np.flatnonzero(np.isin(input_ids, DELIMITER_IDS)).tolist():
+        phrase = slice(previous + 1, column + 1)
+        if column not in (0, length - 1):
+            masks[phrase, phrase] = True
+            position_ids[phrase] = np.arange(column - previous)
+        previous = column
+    return masks, position_ids
+
+
+def select_boxes(
+    logits: NDArray[np.float32],
+    pred_boxes: NDArray[np.float32],
+    input_ids: NDArray[np.int64],
+    original_size_hw: tuple[int, int],
+    tokenizer: PaddedTokenizer,
+    *,
+    box_threshold: float,
+    text_threshold: float,
+    nms_iou: float,
+    max_boxes: int,
+) -> Detections:
+    """The boxes above `box_threshold`, each with the phrase of its tokens above `text_threshold`.
+
+    logits [Q, T], pred_boxes [Q, 4] cxcywh, input_ids [T]. Scores are the largest token
+    probability, as in transformers' `post_process_grounded_object_detection`; boxes are
+    clipped to the picture.
+    """
+    probabilities = 1 / (1 + np.exp(-logits[:, : len(input_ids)]))
+    scores = probabilities.max(axis=1)
+    kept = np.flatnonzero(scores > box_threshold)
+    kept_boxes = boxes.clip(boxes.to_xyxy(pred_boxes[kept], original_size_hw), original_size_hw)
+    best = boxes.non_maximum_suppression(kept_boxes, scores[kept], nms_iou)[:max_boxes]
+    named = (probabilities > text_threshold) & _phrase_tokens(input_ids)
+    return Detections(
+        boxes_xyxy=kept_boxes[best],
+        scores=scores[kept][best],
+        phrases=[tokenizer.decode(input_ids[named[query]].tolist()) for query in kept[best]],
+    )
+
+
+def _phrase_tokens(input_ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """True [T] where a token is of a phrase: neither delimiter nor padding."""
+    delimiters = np.isin(input_ids, DELIMITER_IDS)
+    within: NDArray[np.bool_] = np.arange(len(input_ids)) < np.flatnonzero(delimiters)[-1]
+    return ~delimiters & within

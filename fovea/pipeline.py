@@ -1,0 +1,179 @@
+"""The whole model repository as data: networks, Python steps, and the ensembles that users call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from fovea import clip, grounding_dino, sam
+from fovea.clip import ClipSpec
+from fovea.grounding_dino import GroundingDinoSpec
+from fovea.limits import Limits
+from fovea.sam import SamSpec
+from fovea.specs import ModelSpec, Queue, TensorSpec, to_json
+
+
+@dataclass(frozen=True)
+class BatchSizes:
+    """The largest batch of each network, and of the steps and ensembles."""
+
+    clip_image_encoder: int = 16
+    clip_text_encoder: int = 32
+    grounding_dino: int = 8
+    sam_image_encoder: int = 8
+    sam_mask_decoder: int = 8
+    steps: int = 16
+
+
+@dataclass(frozen=True)
+class Queues:
+    """How long requests wait. The first step refuses early, those behind it have room to spare.
+
+    So what was accepted is answered: a full queue in the middle would waste work done.
+    """
+
+    entry: Queue = field(default_factory=lambda: Queue(max_size=128, timeout_us=30_000_000))
+    inner: Queue = field(default_factory=lambda: Queue(max_size=512, timeout_us=60_000_000))
+
+
+@dataclass(frozen=True)
+class PipelineSpec:
+    """Everything that the three checkpoints and the deployment fix."""
+
+    clip: ClipSpec
+    grounding_dino: GroundingDinoSpec
+    sam: SamSpec
+    limits: Limits = field(default_factory=Limits)
+    batch_sizes: BatchSizes = field(default_factory=BatchSizes)
+    queues: Queues = field(default_factory=Queues)
+
+
+IMAGE = TensorSpec("IMAGE", "STRING", (1,))
+TEXT = TensorSpec("TEXT", "STRING", (1,))
+BOX_THRESHOLD = TensorSpec("BOX_THRESHOLD", "FP32", (1,), optional=True)
+TEXT_THRESHOLD = TensorSpec("TEXT_THRESHOLD", "FP32", (1,), optional=True)
+POINT_COORDS = TensorSpec("POINT_COORDS", "FP32", (-1, -1, 2))
+POINT_LABELS = TensorSpec("POINT_LABELS", "INT32", (-1, -1))
+ORIGINAL_SIZE = TensorSpec("original_size_hw", "INT32", (2,))
+
+
+def networks(pipeline: PipelineSpec) -> tuple[ModelSpec, ...]:
+    """The five networks."""
+    sizes, queue = pipeline.batch_sizes, pipeline.queues.inner
+    return (
+        clip.image_encoder(pipeline.clip, max_batch_size=sizes.clip_image_encoder, queue=queue),
+        clip.text_encoder(pipeline.clip, max_batch_size=sizes.clip_text_encoder, queue=queue),
+        grounding_dino.network(
+            pipeline.grounding_dino, max_batch_size=sizes.grounding_dino, queue=queue
+        ),
+        sam.image_encoder(pipeline.sam, max_batch_size=sizes.sam_image_encoder, queue=queue),
+        sam.mask_decoder(pipeline.sam, max_batch_size=sizes.sam_mask_decoder, queue=queue),
+    )
+
+
+def steps(pipeline: PipelineSpec) -> tuple[tuple[ModelSpec, str], ...]:
+    """The Python models, each with the name of its class in `fovea.steps`."""
+    entry, inner = pipeline.queues.entry, pipeline.queues.inner
+    caption = _caption_tensors(pipeline)
+    prompts = (
+        TensorSpec("point_coords", "FP32", (-1, -1, 2)),
+        TensorSpec("point_labels", "INT32", (-1, -1)),
+    )
+    clip_tokens = clip.text_encoder(pipeline.clip, max_batch_size=1, queue=inner).inputs
+    image_embeds = clip.image_encoder(pipeline.clip, max_batch_size=1, queue=inner).outputs
+    detector = grounding_dino.network(pipeline.grounding_dino, max_batch_size=1, queue=inner)
+    decoder = sam.mask_decoder(pipeline.sam, max_batch_size=1, queue=inner)
+    select_boxes_inputs = (
+        *detector.outputs,
+        caption[0],
+        ORIGINAL_SIZE,
+        BOX_THRESHOLD,
+        TEXT_THRESHOLD,
+    )
+    select_boxes_outputs = (
+        TensorSpec("boxes", "FP32", (-1, 4)),
+        TensorSpec("scores", "FP32", (-1,)),
+        TensorSpec("phrases", "STRING", (-1,)),
+        *prompts,
+    )
+
+    def step(
+        name: str,
+        kind: str,
+        inputs: tuple[TensorSpec, ...],
+        outputs: tuple[TensorSpec, ...],
+        queue: Queue = inner,
+        instances: int = 1,
+        **parameters: str,
+    ) -> tuple[ModelSpec, str]:
+        settings = {"pipeline": to_json(pipeline), **parameters}
+        spec = ModelSpec(
+            name=name,
+            backend="python",
+            inputs=inputs,
+            outputs=outputs,
+            max_batch_size=pipeline.batch_sizes.steps,
+            queue=queue,
+            instances=instances,
+            parameters=tuple(settings.items()),
+        )
+        return spec, kind
+
+    return (
+        step("preprocess_image", "PreprocessImage", (IMAGE,), _pixels(pipeline), entry, 2),
+        step("tokenize_text", "TokenizeText", (TEXT,), clip_tokens),
+        step(
+            "rank_labels",
+            "RankLabels",
+            (TEXT, *image_embeds),
+            (
+                TensorSpec("label", "STRING", (1,)),
+                TensorSpec("labels", "STRING", (-1,)),
+                TensorSpec("label_scores", "FP32", (-1,)),
+            ),
+        ),
+        step("tokenize_caption", "TokenizeCaption", (TEXT,), caption),
+        step("select_boxes", "SelectBoxes", select_boxes_inputs, select_boxes_outputs),
+        step(
+            "select_main_box",
+            "SelectBoxes",
+            select_boxes_inputs,
+            select_boxes_outputs,
+            max_boxes="1",
+        ),
+        step(
+            "prepare_prompts",
+            "PreparePrompts",
+            (POINT_COORDS, POINT_LABELS, ORIGINAL_SIZE),
+            prompts,
+        ),
+        step(
+            "select_masks",
+            "SelectMasks",
+            (*decoder.outputs[::-1], prompts[1], ORIGINAL_SIZE),
+            (
+                TensorSpec("masks", "STRING", (-1,)),
+                TensorSpec("mask_scores", "FP32", (-1,)),
+            ),
+        ),
+    )
+
+
+def _caption_tensors(pipeline: PipelineSpec) -> tuple[TensorSpec, ...]:
+    detector = grounding_dino.network(
+        pipeline.grounding_dino, max_batch_size=1, queue=pipeline.queues.inner
+    )
+    names = ("input_ids", "attention_mask", "position_ids", "text_self_attention_masks")
+    by_name = {tensor.name: tensor for tensor in detector.inputs}
+    return tuple(by_name[name] for name in names)
+
+
+def _pixels(pipeline: PipelineSpec) -> tuple[TensorSpec, ...]:
+    clip_edge, sam_edge = pipeline.clip.image_size, pipeline.sam.image_size
+    return (
+        ORIGINAL_SIZE,
+        TensorSpec("clip_pixel_values", "UINT8", (3, clip_edge, clip_edge)),
+        TensorSpec("grounding_dino_pixel_values", "UINT8", (3, -1, -1)),
+        TensorSpec("grounding_dino_valid_hw", "INT32", (2,)),
+        TensorSpec("sam_pixel_values", "UINT8", (3, sam_edge, sam_edge)),
+        TensorSpec("sam_valid_hw", "INT32", (2,)),
+    )

@@ -1,0 +1,136 @@
+"""What a model takes and gives, as frozen data: config.pbtxt, export and checks derive from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fovea.errors import InvalidTensor
+
+NUMPY_DTYPES: Mapping[str, type] = types.MappingProxyType(
+    {
+        "BOOL": np.bool_,
+        "UINT8": np.uint8,
+        "INT32": np.int32,
+        "INT64": np.int64,
+        "FP32": np.float32,
+        "STRING": np.object_,
+    }
+)
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One tensor of a model: `shape` is without the batch axis, -1 is any length."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    optional: bool = False
+
+    def __post_init__(self) -> None:
+        if self.dtype not in NUMPY_DTYPES:
+            raise ValueError(f"{self.name}: dtype {self.dtype!r} is not one of {[*NUMPY_DTYPES]}")
+
+    @property
+    def numpy_dtype(self) -> type:
+        return NUMPY_DTYPES[self.dtype]
+
+    def check(self, array: NDArray[Any]) -> None:
+        """Raise InvalidTensor unless `array` (without batch axis) has this dtype and shape."""
+        expected = np.dtype(self.numpy_dtype)
+        if array.dtype != expected:
+            raise InvalidTensor(f"{self.name}: expected dtype {expected}, got {array.dtype}")
+        fits = array.ndim == len(self.shape) and all(
+            want in (-1, got) for want, got in zip(self.shape, array.shape, strict=True)
+        )
+        if not fits:
+            raise InvalidTensor(
+                f"{self.name}: expected shape {list(self.shape)}, got {list(array.shape)}"
+            )
+
+
+@dataclass(frozen=True)
+class Queue:
+    """How requests wait for a model.
+
+    max_size: requests waiting at most, more are refused at once; 0 is no limit.
+    timeout_us: a request that waited longer is refused; 0 is no limit.
+    delay_us: how long the batcher may wait for a fuller batch.
+    """
+
+    max_size: int = 0
+    timeout_us: int = 0
+    delay_us: int = 0
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model that Triton runs itself: one of the five networks or a Python step."""
+
+    name: str
+    backend: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    max_batch_size: int
+    queue: Queue = field(default_factory=Queue)
+    instances: int = 1
+    instance_kind: str = "KIND_CPU"
+    response_cache: bool = False
+    parameters: tuple[tuple[str, str], ...] = ()
+    warmup: bool = False
+
+
+@dataclass(frozen=True)
+class EnsembleStep:
+    """One step: maps from the model's own tensor names to the ensemble's."""
+
+    model: str
+    inputs: tuple[tuple[str, str], ...]
+    outputs: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class EnsembleSpec:
+    """A verb: Triton runs each step as soon as its inputs are there."""
+
+    name: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    steps: tuple[EnsembleStep, ...]
+    max_batch_size: int
+
+
+def to_json(spec: Any) -> str:
+    """A frozen dataclass of numbers, strings, tuples and dataclasses as compact JSON."""
+    return json.dumps(dataclasses.asdict(spec), separators=(",", ":"))
+
+
+T = TypeVar("T")
+
+
+def from_json(cls: type[T], text: str) -> T:
+    """The inverse of `to_json`; raises TypeError for missing or unknown fields."""
+    return _build(cls, json.loads(text))
+
+
+def _build(cls: Any, value: Any) -> Any:
+    if dataclasses.is_dataclass(cls) and isinstance(cls, type):
+        kinds = typing.get_type_hints(cls)
+        unknown = set(value) - set(kinds)
+        if unknown:
+            raise TypeError(f"{cls.__name__} has no field {sorted(unknown)}")
+        return cls(**{name: _build(kinds[name], item) for name, item in value.items()})
+    if typing.get_origin(cls) is tuple:
+        items = typing.get_args(cls)
+        repeated = items[-1] is Ellipsis
+        return tuple(_build(items[0] if repeated else items[i], v) for i, v in enumerate(value))
+    return value

@@ -1,0 +1,228 @@
+"""What Triton's Python models do between the networks, as plain numpy: testable without Triton.
+
+A step takes the tensors of one request without batch axis and returns those that are wanted.
+`array_model.ArrayModel` connects it to Triton.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fovea import clip, grounding_dino, images, sam, text
+from fovea import masks as rle_masks
+from fovea.errors import InvalidThreshold
+from fovea.pipeline import PipelineSpec
+
+Arrays = dict[str, NDArray[Any]]
+
+LABEL_CACHE_SIZE = 4096
+
+
+class Context(Protocol):
+    """What surrounds a step: Triton in production, the test itself in tests."""
+
+    pipeline: PipelineSpec
+    folder: Path
+    parameters: Mapping[str, str]
+
+    def call_model(self, name: str, inputs: Arrays, outputs: list[str]) -> Arrays:
+        """Run another model on a batch; raises what its failure means."""
+
+    def count(self, metric: str, amount: int) -> None:
+        """Add to one of the step's METRICS."""
+
+
+class Step:
+    """Base of the steps. `METRICS` names its counters with a description each."""
+
+    METRICS: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.pipeline = context.pipeline
+        self.limits = context.pipeline.limits
+
+    def run(self, inputs: Arrays, wanted: frozenset[str]) -> Arrays:
+        raise NotImplementedError
+
+    def _read_text(self, inputs: Arrays) -> str:
+        return text.decode_text(inputs["TEXT"][0], self.limits)
+
+
+class PreprocessImage(Step):
+    """IMAGE -> pixels for each network that asks; the picture is decoded once."""
+
+    def run(self, inputs: Arrays, wanted: frozenset[str]) -> Arrays:
+        image = images.decode_image(inputs["IMAGE"][0], self.limits)
+        out: Arrays = {"original_size_hw": np.array((image.height, image.width), np.int32)}
+        if "clip_pixel_values" in wanted:
+            out["clip_pixel_values"] = clip.preprocess(image, self.pipeline.clip)
+        if "grounding_dino_pixel_values" in wanted:
+            pixels, valid_hw = grounding_dino.preprocess(image, self.pipeline.grounding_dino)
+            out |= {"grounding_dino_pixel_values": pixels, "grounding_dino_valid_hw": valid_hw}
+        if "sam_pixel_values" in wanted:
+            pixels, valid_hw = sam.preprocess(image, self.pipeline.sam)
+            out |= {"sam_pixel_values": pixels, "sam_valid_hw": valid_hw}
+        return out
+
+
+class TokenizeText(Step):
+    """TEXT, taken whole -> input_ids and attention_mask for CLIP."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._tokens = clip.TextTokens(context.folder / "clip_tokenizer.json", self.pipeline.clip)
+
+    def run(self, inputs: Arrays, wanted: frozenset[str]) -> Arrays:
+        input_ids, attention_mask = self._tokens.encode(self._read_text(inputs))
+        return {"input_ids": input_ids, "attention_mask": attention_mask}
+
+
+class RankLabels(Step):
+    """The phrases of TEXT against an image embedding -> label, labels, label_scores.
+
+    A label's embedding is computed once and kept; `fovea_label_cache_*` count it.
+    """
+
+    METRICS: ClassVar[Mapping[str, str]] = {
+        "fovea_label_cache_hits_total": "Label embeddings found in the cache",
+        "fovea_label_cache_misses_total": "Label embeddings computed by clip_text_encoder",
+    }
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._tokens = clip.TextTokens(context.folder / "clip_tokenizer.json", self.pipeline.clip)
+        self._cache: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
+
+    def run(self, inputs: Arrays, wanted: frozenset[str]) -> Arrays:
+        labels = text.split_phrases(self._read_text(inputs), self.limits)
+        embeds = self._embed(labels)
+        scores = clip.label_scores(inputs["image_embeds"], embeds, self.pipeline.clip.logit_scale)
+        encoded = np.array([label.encode() for label in labels], np.object_)
+        return {
+            "label": encoded[[int(scores.argmax())]],
+            "labels": encoded,
+            "label_scores": scores,
+        }
+
+    def _embed(self, labels: list[str]) -> NDArray[np.float32]:
+        missing = [label for label in labels if label not in self._cache]
+        if missing:
+            for label, embeds in zip(missing, self._compute(missing), strict=True):
+                self._cache[label] = embeds
+        self.context.count("fovea_label_cache_hits_total", len(labels) - len(missing))
+        self.context.count("fovea_label_cache_misses_total", len(missing))
+        for label in labels:
+            self._cache.move_to_end(label)
+        found = np.stack([self._cache[label] for label in labels])
+        while len(self._cache) > LABEL_CACHE_SIZE:
+            self._cache.popitem(last=False)
+        return found
+
+    def _compute(self, labels: list[str]) -> list[NDArray[np.float32]]:
+        tokens = [self._tokens.encode(label) for label in labels]
+        computed: list[NDArray[np.float32]] = []
+        size = self.pipeline.batch_sizes.clip_text_encoder
+        for start in range(0, len(tokens), size):
+            chunk = tokens[start : start + size]
+            inputs: Arrays = {
+                "input_ids": np.stack([ids for ids, _ in chunk]),
+                "attention_mask": np.stack([mask for _, mask in chunk]),
+            }
+            out = self.context.call_model(clip.TEXT_ENCODER, inputs, ["text_embeds"])
+            computed.extend(out["text_embeds"])
+        return computed
+
+
+class TokenizeCaption(Step):
+    """The phrases of TEXT as GroundingDINO's caption -> tokens and masks."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        spec = self.pipeline.grounding_dino
+        path = context.folder / "grounding_dino_tokenizer.json"
+        self._tokenizer = text.PaddedTokenizer(path, spec.pad_token_id)
+
+    def run(self, inputs: Arrays, wanted: frozenset[str]) -> Arrays:
+        phrases = text.split_phrases(self._read_text(inputs), self.limits)
+        caption = grounding_dino.tokenize(
+            text.caption(phrases), self._tokenizer, self.pipeline.grounding_dino
+        )
+        return dict(vars(caption))
+
+
+class SelectBoxes(Step):
+    """GroundingDINO's answer -> boxes, scores, phrases, and the boxes as SAM's prompts."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        spec = self.pipeline.grounding_dino
+        path = context.folder / "grounding_dino_tokenizer.json"
+        self._tokenizer = text.PaddedTokenizer(path, spec.pad_token_id)
+        self._max_boxes = int(context.parameters.get("max_boxes", self.limits.prompts))
+
+    def run(self, inputs: Arrays, wanted: frozenset[str]) -> Arrays:
+        spec = self.pipeline.grounding_dino
+        height, width = inputs["original_size_hw"].tolist()
+        found = grounding_dino.select_boxes(
+            inputs["logits"],
+            inputs["pred_boxes"],
+            inputs["input_ids"],
+            (height, width),
+            self._tokenizer,
+            box_threshold=_threshold(inputs, "BOX_THRESHOLD", spec.box_threshold),
+            text_threshold=_threshold(inputs, "TEXT_THRESHOLD", spec.text_threshold),
+            nms_iou=spec.nms_iou,
+            max_boxes=self._max_boxes,
+        )
+        coords, labels = sam.pad_prompts(*sam.box_prompts(found.boxes_xyxy))
+        return {
+            "boxes": found.boxes_xyxy,
+            "scores": found.scores,
+            "phrases": np.array([phrase.encode() for phrase in found.phrases], np.object_),
+            "point_coords": sam.to_input_frame(coords, (height, width), self.pipeline.sam),
+            "point_labels": labels,
+        }
+
+
+def _threshold(inputs: Arrays, name: str, default: float) -> float:
+    if name not in inputs:
+        return default
+    value = float(inputs[name][0])
+    if not 0 <= value <= 1:
+        raise InvalidThreshold(f"{name}: expected a number within [0, 1], got {value}")
+    return value
+
+
+class PreparePrompts(Step):
+    """The caller's points, in original pixels -> checked, in SAM's frame, padded to batch."""
+
+    def run(self, inputs: Arrays, wanted: frozenset[str]) -> Arrays:
+        height, width = inputs["original_size_hw"].tolist()
+        coords, labels = inputs["POINT_COORDS"], inputs["POINT_LABELS"]
+        sam.check_prompts(coords, labels, (height, width), self.limits)
+        coords = sam.to_input_frame(coords, (height, width), self.pipeline.sam)
+        coords, labels = sam.pad_prompts(*sam.pad_points(coords, labels))
+        return {"point_coords": coords, "point_labels": labels}
+
+
+class SelectMasks(Step):
+    """SAM's answer -> one mask per prompt as COCO RLE, with its score."""
+
+    def run(self, inputs: Arrays, wanted: frozenset[str]) -> Arrays:
+        height, width = inputs["original_size_hw"].tolist()
+        masks, scores = sam.select_masks(
+            inputs["low_res_masks"],
+            inputs["iou_scores"],
+            inputs["point_labels"],
+            (height, width),
+            self.pipeline.sam,
+        )
+        encoded = np.array([rle_masks.encode_rle(mask) for mask in masks], np.object_)
+        return {"masks": encoded, "mask_scores": scores}

@@ -1,0 +1,1 @@
+"""The demo world: scenes with known truth, and the small checkpoints trained on them."""

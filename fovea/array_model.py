@@ -41,7 +41,9 @@ class ArrayModel:
 
     def initialize(self, args: Mapping[str, str]) -> None:
         config = json.loads(args["model_config"])
-        self.parameters = {k: v["string_value"] for k, v in config["parameters"].items()}
+        self.parameters: Mapping[str, str] = {
+            name: value["string_value"] for name, value in config["parameters"].items()
+        }
         self.pipeline = from_json(PipelineSpec, self.parameters["pipeline"])
         self.folder = Path(args["model_repository"]) / args["model_version"]
         self.optional = {t["name"] for t in config["input"] if t.get("optional")}

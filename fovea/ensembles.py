@@ -2,8 +2,8 @@
 
 | ensemble | inputs | outputs |
 | --- | --- | --- |
-| main_object | IMAGE, TEXT, thresholds | LABEL, LABELS, LABEL_SCORES, then as detect_and_segment, n <= 1 |
-| detect | IMAGE, TEXT, thresholds | BOXES [n,4], SCORES [n], PHRASES [n], IMAGE_SIZE |
+| main_object | as detect | LABEL, LABELS [l], LABEL_SCORES [l]; detect_and_segment's, n <= 1 |
+| detect | IMAGE, TEXT, optional thresholds | BOXES [n,4], SCORES [n], PHRASES [n], IMAGE_SIZE |
 | segment | IMAGE, POINT_COORDS, POINT_LABELS | MASKS [p], MASK_SCORES [p], IMAGE_SIZE |
 | detect_and_segment | as detect | those of detect and segment |
 | embed_image, embed_text | IMAGE or TEXT | IMAGE_EMBEDS or TEXT_EMBEDS [d] |

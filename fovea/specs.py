@@ -46,7 +46,7 @@ class TensorSpec:
 
     def check(self, array: NDArray[Any]) -> None:
         """Raise InvalidTensor unless `array` (without batch axis) has this dtype and shape."""
-        expected = np.dtype(self.numpy_dtype)
+        expected: np.dtype[Any] = np.dtype(self.numpy_dtype)
         if array.dtype != expected:
             raise InvalidTensor(f"{self.name}: expected dtype {expected}, got {array.dtype}")
         fits = array.ndim == len(self.shape) and all(
@@ -119,7 +119,8 @@ T = TypeVar("T")
 
 def from_json(cls: type[T], text: str) -> T:
     """The inverse of `to_json`; raises TypeError for missing or unknown fields."""
-    return _build(cls, json.loads(text))
+    built: T = _build(cls, json.loads(text))
+    return built
 
 
 def _build(cls: Any, value: Any) -> Any:

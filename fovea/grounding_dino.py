@@ -10,7 +10,7 @@ from PIL import Image
 
 from fovea import boxes, images
 from fovea.errors import InvalidText
-from fovea.specs import ModelSpec, Queue, TensorSpec
+from fovea.specs import ModelSpec, Queue, TensorSpec, Tolerance
 from fovea.text import PaddedTokenizer
 
 NETWORK = "grounding_dino"
@@ -26,7 +26,8 @@ MASKED_LOGIT = -50.0
 class GroundingDinoSpec:
     """What a GroundingDINO checkpoint fixes.
 
-    canvases_hw: sizes that pictures are zero-padded to, so that they batch.
+    canvas_hw: the one size that pictures are zero-padded to: the exported graph fixes it, since
+    Swin's windows are laid out when it is traced, and so all pictures batch.
     text_buckets: token counts that captions are padded to, ascending.
     box_threshold, text_threshold: defaults of the scores for a box and for its tokens.
     nms_iou: boxes that overlap a better one by more are dropped.
@@ -34,7 +35,7 @@ class GroundingDinoSpec:
 
     shortest_edge: int
     longest_edge: int
-    canvases_hw: tuple[tuple[int, int], ...]
+    canvas_hw: tuple[int, int]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     text_buckets: tuple[int, ...]
@@ -73,11 +74,12 @@ def network(spec: GroundingDinoSpec, *, max_batch_size: int, queue: Queue) -> Mo
     pred_boxes are boxes_cxcywh, fractions of the valid part of the picture. Logits of padding
     tokens are MASKED_LOGIT.
     """
+    text_length = spec.text_buckets[0]
     return ModelSpec(
         name=NETWORK,
         backend="onnxruntime",
         inputs=(
-            TensorSpec("pixel_values", "UINT8", (3, -1, -1)),
+            TensorSpec("pixel_values", "UINT8", (3, *spec.canvas_hw)),
             TensorSpec("valid_hw", "INT32", (2,)),
             TensorSpec("input_ids", "INT64", (-1,)),
             TensorSpec("attention_mask", "INT64", (-1,)),
@@ -92,19 +94,25 @@ def network(spec: GroundingDinoSpec, *, max_batch_size: int, queue: Queue) -> Mo
         queue=queue,
         instance_kind="KIND_AUTO",
         warmup=True,
+        warmup_shapes=(
+            ("input_ids", (text_length,)),
+            ("attention_mask", (text_length,)),
+            ("position_ids", (text_length,)),
+            ("text_self_attention_masks", (text_length, text_length)),
+        ),
+        tolerance=Tolerance(difference=1e-3, rows=0.98),
     )
 
 
 def preprocess(
     image: Image.Image, spec: GroundingDinoSpec
 ) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """pixel_values uint8 [3, H, W] on the smallest canvas that fits, valid_hw int32 [2]."""
+    """pixel_values uint8 [3, H, W], picture at top left, and valid_hw int32 [2]."""
     original_hw = (image.height, image.width)
     size_hw = images.aspect_size(original_hw, spec.shortest_edge, spec.longest_edge)
     resized = images.resize(image, size_hw, images.BILINEAR)
-    valid_hw = (resized.height, resized.width)
-    canvas_hw = images.smallest_canvas(valid_hw, spec.canvases_hw)
-    return images.pad_to_canvas(resized, canvas_hw), np.array(valid_hw, np.int32)
+    pixels = images.pad_to_canvas(resized, spec.canvas_hw)
+    return pixels, np.array((resized.height, resized.width), np.int32)
 
 
 def tokenize(text: str, tokenizer: PaddedTokenizer, spec: GroundingDinoSpec) -> Caption:

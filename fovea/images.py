@@ -7,7 +7,6 @@ filters, which equal those of the checkpoints' own image processors; OpenCV's do
 from __future__ import annotations
 
 import io
-import math
 import warnings
 
 import numpy as np
@@ -122,13 +121,3 @@ def pad_to_canvas(image: Image.Image, canvas_hw: tuple[int, int]) -> NDArray[np.
     pixels = np.zeros((3, *canvas_hw), np.uint8)
     pixels[:, : image.height, : image.width] = np.asarray(image, np.uint8).transpose(2, 0, 1)
     return pixels
-
-
-def smallest_canvas(
-    size_hw: tuple[int, int], canvases_hw: tuple[tuple[int, int], ...]
-) -> tuple[int, int]:
-    """The canvas (h, w) with the fewest pixels that holds `size_hw`."""
-    fitting = [c for c in canvases_hw if c[0] >= size_hw[0] and c[1] >= size_hw[1]]
-    if not fitting:
-        raise ValueError(f"no canvas of {canvases_hw} holds {size_hw}")
-    return min(fitting, key=math.prod)

@@ -172,7 +172,7 @@ def _pixels(pipeline: PipelineSpec) -> tuple[TensorSpec, ...]:
     return (
         ORIGINAL_SIZE,
         TensorSpec("clip_pixel_values", "UINT8", (3, clip_edge, clip_edge)),
-        TensorSpec("grounding_dino_pixel_values", "UINT8", (3, -1, -1)),
+        TensorSpec("grounding_dino_pixel_values", "UINT8", (3, *pipeline.grounding_dino.canvas_hw)),
         TensorSpec("grounding_dino_valid_hw", "INT32", (2,)),
         TensorSpec("sam_pixel_values", "UINT8", (3, sam_edge, sam_edge)),
         TensorSpec("sam_valid_hw", "INT32", (2,)),

@@ -83,6 +83,7 @@ def mask_decoder(spec: SamSpec, *, max_batch_size: int, queue: Queue) -> ModelSp
         queue=queue,
         instance_kind="KIND_AUTO",
         warmup=True,
+        warmup_shapes=(("point_coords", (1, 2, 2)), ("point_labels", (1, 2))),
     )
 
 

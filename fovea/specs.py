@@ -73,8 +73,25 @@ class Queue:
 
 
 @dataclass(frozen=True)
+class Tolerance:
+    """How far an exported network's answer may be from the checkpoint's.
+
+    difference: largest absolute difference, divided by the largest magnitude where that is > 1.
+    rows: share of the rows (queries of a detector, after matching) that must be within it:
+    near-tied proposals may swap slots.
+    """
+
+    difference: float = 1e-4
+    rows: float = 1.0
+
+
+@dataclass(frozen=True)
 class ModelSpec:
-    """A model that Triton runs itself: one of the five networks or a Python step."""
+    """A model that Triton runs itself: one of the five networks or a Python step.
+
+    warmup: run once on zeros before the model counts as ready; warmup_shapes gives the shapes
+    of its tensors that have dynamic edges.
+    """
 
     name: str
     backend: str
@@ -87,6 +104,8 @@ class ModelSpec:
     response_cache: bool = False
     parameters: tuple[tuple[str, str], ...] = ()
     warmup: bool = False
+    warmup_shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    tolerance: Tolerance = field(default_factory=Tolerance)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,15 @@
+"""What can stop an export."""
+
+from fovea.errors import FoveaError
+
+
+class ExportError(FoveaError):
+    """Root of what can stop an export."""
+
+
+class CheckpointUnavailable(ExportError):
+    """A checkpoint is neither a local folder nor reachable on the hub."""
+
+
+class ParityError(ExportError):
+    """An exported network does not do what its checkpoint does."""

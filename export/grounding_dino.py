@@ -1,0 +1,139 @@
+"""GroundingDINO checkpoints as one network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import GroundingDinoConfig, GroundingDinoForObjectDetection
+from transformers.models.grounding_dino import modeling_grounding_dino
+from transformers.models.grounding_dino.image_processing_pil_grounding_dino import (
+    GroundingDinoImageProcessorPil,
+)
+
+from export.network import Arrays, Network, sample_pixels
+from export.pixels import Normalize, valid_mask
+from fovea import grounding_dino
+from fovea.grounding_dino import MASKED_LOGIT, GroundingDinoSpec
+from fovea.pipeline import PipelineSpec
+
+TEXT_BUCKETS = (16, 32, 64, 128, 256)
+
+# For checkpoints whose config does not say: the README of IDEA-Research/GroundingDINO.
+BOX_THRESHOLD = 0.35
+TEXT_THRESHOLD = 0.25
+
+
+class Detector(nn.Module):
+    """A padded picture and a caption -> logits [N, Q, T], pred_boxes [N, Q, 4] cxcywh.
+
+    The text's attention masks and position ids are inputs: transformers computes them with
+    operators that ONNX lacks.
+    """
+
+    def __init__(self, model: GroundingDinoForObjectDetection, spec: GroundingDinoSpec) -> None:
+        super().__init__()
+        self.normalize = Normalize(spec.mean, spec.std)
+        self.model = model
+
+    def forward(
+        self,
+        pixel_values: Tensor,
+        valid_hw: Tensor,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        position_ids: Tensor,
+        text_self_attention_masks: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        valid = valid_mask(valid_hw, pixel_values.shape[2], pixel_values.shape[3])
+        with _given_text_attention(text_self_attention_masks, position_ids):
+            out = self.model(
+                pixel_values=self.normalize(pixel_values) * valid.unsqueeze(1),
+                pixel_mask=valid.long(),
+                input_ids=input_ids,
+                attention_mask=attention_mask,
+                token_type_ids=torch.zeros_like(input_ids),
+            )
+        logits = out.logits[:, :, : input_ids.shape[1]]
+        return logits.clamp(min=MASKED_LOGIT), out.pred_boxes
+
+
+@contextmanager
+def _given_text_attention(masks: Tensor, position_ids: Tensor) -> Iterator[None]:
+    """While it lasts, transformers takes the text's attention from here."""
+    name = "generate_masks_with_special_tokens_and_transfer_map"
+    original = getattr(modeling_grounding_dino, name)
+    setattr(modeling_grounding_dino, name, lambda *args, **kwargs: (masks, position_ids))
+    try:
+        yield
+    finally:
+        setattr(modeling_grounding_dino, name, original)
+
+
+def read_spec(
+    config: GroundingDinoConfig,
+    processor: GroundingDinoImageProcessorPil,
+    pad_token_id: int,
+    longest_edge: int | None = None,
+) -> GroundingDinoSpec:
+    """The spec of a checkpoint.
+
+    The canvas is the processor's own `pad_size`, or else the longest edge both ways.
+    `longest_edge` caps both edges: a smaller, square, cheaper canvas.
+    """
+    longest = min(processor.size.longest_edge, longest_edge or processor.size.longest_edge)
+    pad = processor.pad_size
+    canvas_hw = (pad.height, pad.width) if pad and not longest_edge else (longest, longest)
+    return GroundingDinoSpec(
+        shortest_edge=min(processor.size.shortest_edge, longest),
+        longest_edge=longest,
+        canvas_hw=canvas_hw,
+        mean=tuple(processor.image_mean),
+        std=tuple(processor.image_std),
+        text_buckets=tuple(bucket for bucket in TEXT_BUCKETS if bucket <= config.max_text_len),
+        pad_token_id=pad_token_id,
+        num_queries=config.num_queries,
+        box_threshold=getattr(config, "box_threshold", BOX_THRESHOLD),
+        text_threshold=getattr(config, "text_threshold", TEXT_THRESHOLD),
+    )
+
+
+def networks(model: GroundingDinoForObjectDetection, pipeline: PipelineSpec) -> list[Network]:
+    """grounding_dino."""
+    spec = pipeline.grounding_dino
+    network = grounding_dino.network(
+        spec,
+        max_batch_size=pipeline.batch_sizes.grounding_dino,
+        queue=pipeline.queues.inner,
+    )
+    vocabulary = model.config.text_config.vocab_size
+
+    def sample(batch: int, variant: int) -> Arrays:
+        return _sample(spec, vocabulary, batch, variant)
+
+    return [Network(network, Detector(model, spec), sample, variants=3)]
+
+
+def _sample(spec: GroundingDinoSpec, vocabulary: int, batch: int, variant: int) -> Arrays:
+    """Pictures of several shapes with captions of two phrases, padded to different buckets."""
+    rng = np.random.default_rng((batch, variant))
+    height, width = spec.canvas_hw
+    valid_hw = [(height, width), (height * 3 // 4, width), (height, width * 2 // 3)][variant]
+    bucket = spec.text_buckets[variant % min(2, len(spec.text_buckets))]
+    input_ids = np.full((batch, bucket), spec.pad_token_id, np.int64)
+    cls, sep, dot, _ = grounding_dino.DELIMITER_IDS
+    for row in input_ids:
+        first, second = rng.integers(dot + 20, vocabulary, 2), rng.integers(dot + 20, vocabulary, 3)
+        row[:9] = [cls, *first, dot, *second, dot, sep]
+    attention = [grounding_dino.text_self_attention(row) for row in input_ids]
+    return {
+        "pixel_values": sample_pixels(rng, (batch, 3, height, width), valid_hw),
+        "valid_hw": np.tile(np.array(valid_hw, np.int32), (batch, 1)),
+        "input_ids": input_ids,
+        "attention_mask": (input_ids != spec.pad_token_id).astype(np.int64),
+        "position_ids": np.stack([positions for _, positions in attention]),
+        "text_self_attention_masks": np.stack([masks for masks, _ in attention]),
+    }

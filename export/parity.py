@@ -1,0 +1,140 @@
+"""Does the exported network do what its checkpoint does? Drift stops the export."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+
+from export.errors import ParityError
+from export.network import Arrays, Network
+from fovea.specs import ModelSpec
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """One output at one batch size and sample variant, against the checkpoint.
+
+    difference: largest absolute difference, over the largest magnitude where that is above 1,
+    of the rows that count. rows: share of rows within the tolerance. cosine: of the whole.
+    """
+
+    network: str
+    output: str
+    batch: int
+    variant: int
+    shape: list[int]
+    difference: float
+    rows: float
+    cosine: float
+
+
+def check_network(network: Network, path: Path) -> list[Agreement]:
+    """Compare ONNX Runtime with PyTorch at batch 1, 2 and the largest; raises ParityError."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    sizes = sorted({1, 2, network.spec.max_batch_size})
+    return [
+        agreement
+        for batch in sizes
+        for variant in range(network.variants)
+        for agreement in _check_sample(network, session, batch, variant)
+    ]
+
+
+def _check_sample(
+    network: Network, session: onnxruntime.InferenceSession, batch: int, variant: int
+) -> list[Agreement]:
+    spec = network.spec
+    sample = network.sample(batch, variant)
+    expected = run_torch(network, sample)
+    got = dict(zip([t.name for t in spec.outputs], session.run(None, sample), strict=True))
+    if spec.tolerance.rows < 1:
+        expected, got = _match_rows(spec, expected, got)
+    return [_compare(spec, name, expected[name], got[name], batch, variant) for name in expected]
+
+
+def run_torch(network: Network, sample: Arrays) -> Arrays:
+    """The checkpoint's own answer, one array per output of the spec."""
+    inputs = [torch.from_numpy(sample[tensor.name]) for tensor in network.spec.inputs]
+    with torch.inference_mode():
+        outputs = network.module.eval()(*inputs)
+    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    names = [tensor.name for tensor in network.spec.outputs]
+    return {name: out.numpy() for name, out in zip(names, outputs, strict=True)}
+
+
+def _match_rows(spec: ModelSpec, expected: Arrays, got: Arrays) -> tuple[Arrays, Arrays]:
+    """Reorder the rows of `got`, per picture, so that each is beside its nearest expected row."""
+    matched = {name: array.copy() for name, array in got.items()}
+    for picture in range(len(next(iter(expected.values())))):
+        left = _row_features(expected, picture)
+        right = _row_features(got, picture)
+        distance = np.abs(left[:, None] - right[None]).max(axis=2)
+        order = np.arange(len(left))
+        moved = distance[order, order] > spec.tolerance.difference
+        order[moved] = distance[moved].argmin(axis=1)
+        for name in got:
+            matched[name][picture] = got[name][picture][order]
+    return expected, matched
+
+
+def _row_features(outputs: Arrays, picture: int) -> Floats:
+    """Box and best probability of each row, comparable in one unit."""
+    best = 1 / (1 + np.exp(-outputs["logits"][picture].max(axis=1, keepdims=True)))
+    return np.concatenate([outputs["pred_boxes"][picture], best], axis=1)
+
+
+def _compare(
+    spec: ModelSpec, name: str, expected: Any, got: Any, batch: int, variant: int
+) -> Agreement:
+    if expected.shape != got.shape or expected.dtype != got.dtype:
+        raise ParityError(
+            f"{spec.name}: {name} should be {expected.dtype}{list(expected.shape)}, "
+            f"got {got.dtype}{list(got.shape)}"
+        )
+    scale = max(1.0, float(np.abs(expected).max()))
+    difference = np.abs(expected - got) / scale
+    by_row = difference.reshape(batch, expected.shape[1], -1).max(axis=2).ravel()
+    share = float((by_row <= spec.tolerance.difference).mean())
+    allowed = max(1, int(np.ceil(spec.tolerance.rows * len(by_row))))
+    agreement = Agreement(
+        network=spec.name,
+        output=name,
+        batch=batch,
+        variant=variant,
+        shape=list(expected.shape),
+        difference=float(np.sort(by_row)[allowed - 1]),
+        rows=share,
+        cosine=_cosine(expected, got),
+    )
+    if not share >= spec.tolerance.rows:
+        raise ParityError(
+            f"{spec.name}: {name} drifts by {agreement.difference:.3g} at batch {batch} "
+            f"(tolerance {spec.tolerance.difference:g} for {spec.tolerance.rows:.0%} of rows, "
+            f"met by {share:.1%})"
+        )
+    return agreement
+
+
+def _cosine(a: Floats, b: Floats) -> float:
+    x, y = a.ravel().astype(np.float64), b.ravel().astype(np.float64)
+    return float(x @ y / max(1e-12, np.linalg.norm(x) * np.linalg.norm(y)))
+
+
+def worst(agreements: list[Agreement]) -> list[dict[str, Any]]:
+    """Per network and output, the agreement with the largest difference, JSON-ready."""
+    found: dict[tuple[str, str], Agreement] = {}
+    for agreement in agreements:
+        key = (agreement.network, agreement.output)
+        if key not in found or agreement.difference > found[key].difference:
+            found[key] = agreement
+    return [asdict(agreement) for agreement in found.values()]

@@ -1,0 +1,38 @@
+"""The specs of the production set, from its published architecture alone: no weights needed.
+
+The committed model_repository is written from them; an export of the real checkpoints arrives
+at the same specs (transformers' default configs are those of the three base checkpoints).
+"""
+
+from __future__ import annotations
+
+from transformers import CLIPConfig, GroundingDinoConfig, SamConfig
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers.models.grounding_dino.image_processing_pil_grounding_dino import (
+    GroundingDinoImageProcessorPil,
+)
+from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
+
+from export import clip, grounding_dino, sam
+from fovea.pipeline import PipelineSpec
+
+# openai/CLIP clips the learned scale at 100, and ViT-B/32 ends there; its padding is <|endoftext|>.
+CLIP_LOGIT_SCALE = 100.0
+CLIP_PAD_TOKEN_ID = 49407
+BERT_PAD_TOKEN_ID = 0
+
+
+def production_pipeline(grounding_dino_edge: int | None = None) -> PipelineSpec:
+    """CLIP ViT-B/32, GroundingDINO tiny and SAM ViT-B."""
+    return PipelineSpec(
+        clip=clip.read_spec(
+            CLIPConfig(), CLIPImageProcessorPil(), CLIP_PAD_TOKEN_ID, CLIP_LOGIT_SCALE
+        ),
+        grounding_dino=grounding_dino.read_spec(
+            GroundingDinoConfig(),
+            GroundingDinoImageProcessorPil(),
+            BERT_PAD_TOKEN_ID,
+            grounding_dino_edge,
+        ),
+        sam=sam.read_spec(SamConfig(), SamImageProcessorPil()),
+    )

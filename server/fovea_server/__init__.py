@@ -1,0 +1,23 @@
+"""Starts NVIDIA Triton from a pip installation, or the one on PATH, and keeps it working."""
+
+from fovea_server.errors import (
+    ModelLoadError,
+    RestartLimitError,
+    ServerError,
+    StartError,
+    TritonserverNotFoundError,
+)
+from fovea_server.launcher import EmbeddedServer
+from fovea_server.options import ServerOptions
+from fovea_server.serving import serve
+
+__all__ = [
+    "EmbeddedServer",
+    "ModelLoadError",
+    "RestartLimitError",
+    "ServerError",
+    "ServerOptions",
+    "StartError",
+    "TritonserverNotFoundError",
+    "serve",
+]

@@ -1,0 +1,113 @@
+"""Questions and orders to a running tritonserver over HTTP, with the launcher's secret."""
+
+import contextlib
+import http.client
+import json
+import secrets
+import time
+from pathlib import Path
+from typing import Any
+
+from fovea_server.command import SECRET_HEADER
+from fovea_server.errors import ServerError
+
+_ANSWER_TIMEOUT_S = 2.0
+# A parameter that no backend knows: with it the configuration differs, so that Triton loads the
+# model anew instead of keeping the instances whose process is dead.
+_RELOAD_PARAMETER = "fovea_reload"
+
+
+class Administration:
+    """Talks to one server; holds the secret that opens its closed APIs."""
+
+    def __init__(self, *, host: str, port: int) -> None:
+        self._host = host
+        self._port = port
+        self.secret = secrets.token_urlsafe(32)
+        self._hidden_in: int | None = None
+
+    def is_ready(self) -> bool:
+        """Whether the server answers, and with ready; no error when nobody listens."""
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            return self._ask("GET", "/v2/health/ready")[0] == 200
+        return False
+
+    def models(self) -> list[str]:
+        """The names of the models that are ready.
+
+        Raises:
+            ServerError: the server does not answer or refuses.
+        """
+        index = json.loads(self._order("POST", "/v2/repository/index", {}))
+        return sorted({entry["name"] for entry in index if entry.get("state") == "READY"})
+
+    def model_of_instance(self, instance: str) -> str | None:
+        """The model one of whose instance groups has made the instance of this name."""
+        for model in self.models():
+            config = json.loads(self._order("GET", f"/v2/models/{model}/config"))
+            groups = [group["name"] for group in config.get("instance_group", ())]
+            if any(instance.rpartition("_")[0] == group for group in groups):
+                return model
+        return None
+
+    def reload(self, model: str, *, timeout_s: float) -> None:
+        """Loads the model once more, then lets the old one go; other models keep serving.
+
+        Raises:
+            ServerError: it could not be loaded; the message has Triton's reason.
+        """
+        config: dict[str, Any] = json.loads(self._order("GET", f"/v2/models/{model}/config"))
+        parameters = config.setdefault("parameters", {})
+        parameters[_RELOAD_PARAMETER] = {"string_value": str(time.time_ns())}
+        body = {"parameters": {"config": json.dumps(config)}}
+        path = f"/v2/repository/models/{model}/load"
+        self._order("POST", path, body, timeout_s=timeout_s)
+
+    def hide_secret(self, pid: int) -> None:
+        """Overwrites the secret in the arguments that other users may read of this process.
+
+        tritonserver has parsed its arguments by the time of its first log line; the copy in
+        /proc/<pid>/cmdline is of no use to it. Where the system forbids it, the secret stays.
+        """
+        if self._hidden_in == pid:
+            return
+        self._hidden_in = pid
+        with contextlib.suppress(OSError, ValueError):
+            _overwrite_argument(pid, self.secret.encode())
+
+    def _ask(
+        self, method: str, path: str, body: object = None, timeout_s: float = _ANSWER_TIMEOUT_S
+    ) -> tuple[int, str]:
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=timeout_s)
+        try:
+            text = None if body is None else json.dumps(body)
+            connection.request(method, path, text, {SECRET_HEADER: self.secret})
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode(errors="replace")
+        finally:
+            connection.close()
+
+    def _order(
+        self, method: str, path: str, body: object = None, timeout_s: float = _ANSWER_TIMEOUT_S
+    ) -> str:
+        try:
+            status, text = self._ask(method, path, body, timeout_s)
+        except (OSError, http.client.HTTPException) as exc:
+            raise ServerError(f"{method} {path}: {exc}") from exc
+        if status != 200:
+            raise ServerError(f"{method} {path}: HTTP {status}: {text}")
+        return text
+
+
+def _overwrite_argument(pid: int, argument: bytes) -> None:
+    # Fields 48 and 49 of /proc/<pid>/stat, counted after the name in parentheses: see proc(5).
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    start, end = int(fields[45]), int(fields[46])
+    with open(f"/proc/{pid}/mem", "r+b", buffering=0) as memory:
+        memory.seek(start)
+        arguments = memory.read(end - start)
+        at = arguments.find(argument)
+        while at >= 0:
+            memory.seek(start + at)
+            memory.write(b"*" * len(argument))
+            at = arguments.find(argument, at + 1)

@@ -1,0 +1,178 @@
+"""From a Triton model configuration to an onnxruntime session."""
+
+import os
+
+import onnxruntime
+
+_GRAPH_LEVELS = {
+    -1: onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    1: onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    2: onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
+}
+_EXECUTION_MODES = {
+    0: onnxruntime.ExecutionMode.ORT_SEQUENTIAL,
+    1: onnxruntime.ExecutionMode.ORT_PARALLEL,
+}
+_ARENA_SHRINKAGE = "memory.enable_memory_arena_shrinkage"
+_DEFAULT_FILE = "model.onnx"
+_CPU = "CPUExecutionProvider"
+_CUDA = "CUDAExecutionProvider"
+_TENSORRT = "TensorrtExecutionProvider"
+_OPENVINO = "OpenVINOExecutionProvider"
+# Triton's names for the options of the TensorRT accelerator, and onnxruntime's.
+_TENSORRT_OPTIONS = {"max_workspace_size_bytes": "trt_max_workspace_size"}
+
+
+def open_session(config, *, folder, kind, device_id, warn):
+    """Opens the model file of one version folder.
+
+    Args:
+        config: the model configuration as Triton hands it over, parsed from JSON.
+        folder: the version folder that holds the model file.
+        kind: "GPU" or "CPU", where Triton placed this instance.
+        device_id: the GPU's index; unused on the CPU.
+        warn: called with one line when the session runs elsewhere than was asked.
+
+    Raises:
+        ValueError: the file is missing or broken, or the configuration asks for what
+            onnxruntime does not have; the message names the model.
+    """
+    model = config["name"]
+    path = os.path.join(folder, config.get("default_model_filename") or _DEFAULT_FILE)
+    if not os.path.isfile(path):
+        raise ValueError(f"model '{model}': the model file {path} does not exist")
+    providers = _providers(config, kind, device_id, warn)
+    try:
+        session = onnxruntime.InferenceSession(
+            path, sess_options=_session_options(config), providers=providers
+        )
+    except Exception as exc:
+        raise ValueError(f"model '{model}': onnxruntime cannot open {path}: {exc}") from exc
+    asked = [p if isinstance(p, str) else p[0] for p in providers]
+    lost = [name for name in asked if name not in session.get_providers()]
+    if lost:
+        warn(f"model '{model}': {', '.join(lost)} failed to start, see the lines above")
+    return session
+
+
+def run_options(config):
+    """The options of each run, or None when the configuration names none."""
+    value = _parameters(config).get(_ARENA_SHRINKAGE)
+    if value is None:
+        return None
+    options = onnxruntime.RunOptions()
+    options.add_run_config_entry(_ARENA_SHRINKAGE, value)
+    return options
+
+
+def _session_options(config):
+    parameters = _parameters(config)
+    options = onnxruntime.SessionOptions()
+    # Several networks share the cores, and a spinning thread takes one from its neighbour.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    level = int(_section(config, "optimization", "graph").get("level", 0))
+    options.graph_optimization_level = _GRAPH_LEVELS.get(
+        level, onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    )
+    intra = _integer(config, "intra_op_thread_count", 0)
+    inter = _integer(config, "inter_op_thread_count", 0)
+    if intra > 0:
+        options.intra_op_num_threads = intra
+    if inter > 0:
+        options.inter_op_num_threads = inter
+    if "execution_mode" in parameters:
+        mode = _integer(config, "execution_mode", 0)
+        if mode not in _EXECUTION_MODES:
+            raise ValueError(
+                f"model '{config['name']}': parameter 'execution_mode' is {mode}, "
+                "expected 0 (sequential) or 1 (parallel)"
+            )
+        options.execution_mode = _EXECUTION_MODES[mode]
+    options.enable_cpu_mem_arena = bool(_integer(config, "enable_mem_arena", 1))
+    options.enable_mem_pattern = bool(_integer(config, "enable_mem_pattern", 1))
+    return options
+
+
+def _providers(config, kind, device_id, warn):
+    accelerators = _section(config, "optimization", "execution_accelerators")
+    providers = []
+    if kind == "GPU":
+        for accelerator in accelerators.get("gpu_execution_accelerator", ()):
+            providers += _gpu_provider(config["name"], accelerator, device_id)
+        if all(name != _CUDA for name, _ in providers):
+            providers.append((_CUDA, {"device_id": str(device_id)}))
+        missing = {name for name, _ in providers} - set(onnxruntime.get_available_providers())
+        if missing:
+            warn(
+                f"model '{config['name']}': this onnxruntime has no {', '.join(sorted(missing))} "
+                "(the package onnxruntime-gpu has); the instance runs on what is left"
+            )
+        providers = [pair for pair in providers if pair[0] not in missing]
+    for accelerator in accelerators.get("cpu_execution_accelerator", ()):
+        providers.append(_cpu_provider(config["name"], accelerator))
+    return [*providers, _CPU]
+
+
+def _gpu_provider(model, accelerator, device_id):
+    name = accelerator["name"]
+    device = {"device_id": str(device_id)}
+    if name == "cuda":
+        return [(_CUDA, {**device, **accelerator.get("parameters", {})})]
+    if name == "tensorrt":
+        return [(_TENSORRT, {**device, **_tensorrt_options(accelerator.get("parameters", {}))})]
+    raise ValueError(
+        f"model '{model}': unknown gpu_execution_accelerator '{name}', "
+        "expected 'tensorrt' or 'cuda'"
+    )
+
+
+def _tensorrt_options(parameters):
+    options = {}
+    for name, value in parameters.items():
+        if name == "precision_mode":
+            options["trt_fp16_enable"] = str(value == "FP16")
+            options["trt_int8_enable"] = str(value == "INT8")
+        elif name.startswith("trt_") or name in _TENSORRT_OPTIONS:
+            options[_TENSORRT_OPTIONS.get(name, name)] = value
+    return options
+
+
+def _cpu_provider(model, accelerator):
+    name = accelerator["name"]
+    if name != "openvino":
+        raise ValueError(
+            f"model '{model}': unknown cpu_execution_accelerator '{name}', expected 'openvino'"
+        )
+    if _OPENVINO not in onnxruntime.get_available_providers():
+        raise ValueError(
+            f"model '{model}': cpu_execution_accelerator 'openvino' needs the package "
+            "onnxruntime-openvino; this onnxruntime has "
+            f"{', '.join(onnxruntime.get_available_providers())}"
+        )
+    return (_OPENVINO, dict(accelerator.get("parameters", {})))
+
+
+def _section(config, *path):
+    for name in path:
+        config = config.get(name) or {}
+    return config
+
+
+def _parameters(config):
+    return {
+        name: entry.get("string_value", "")
+        for name, entry in (config.get("parameters") or {}).items()
+    }
+
+
+def _integer(config, name, default):
+    value = _parameters(config).get(name)
+    if value is None:
+        return default
+    try:
+        return int(value)
+    except ValueError:
+        raise ValueError(
+            f"model '{config['name']}': parameter '{name}' is '{value}', expected an integer"
+        ) from None

@@ -1,0 +1,71 @@
+"""The command line of tritonserver."""
+
+from pathlib import Path
+
+from fovea_server.installation import BackendDirectory
+from fovea_server.options import ServerOptions
+from fovea_server.ports import Ports
+
+# The header that opens the closed APIs; gRPC prefixes it with "triton-grpc-protocol-".
+SECRET_HEADER = "x-fovea-admin"
+
+
+def build_command(
+    options: ServerOptions, *, backends: BackendDirectory, ports: Ports, secret: str
+) -> list[str]:
+    """tritonserver's argument list.
+
+    Args:
+        options: what the server is started with.
+        backends: where its program, backends and caches are.
+        ports: the ports, none of them 0.
+        secret: the value of SECRET_HEADER that opens `options.closed_apis`.
+    """
+    command = [
+        str(backends.tritonserver),
+        f"--model-repository={Path(options.model_repository).absolute()}",
+        f"--backend-directory={backends.folder}",
+        "--disable-auto-complete-config",
+        f"--strict-readiness={_flag(options.strict_readiness)}",
+        f"--exit-timeout-secs={options.exit_timeout_s}",
+        f"--model-load-thread-count={options.load_threads}",
+        f"--log-verbose={options.verbosity}",
+        *_model_control(options),
+        *_addresses(options, ports),
+        *_cache(options, backends),
+        f"--metrics-interval-ms={options.metrics_interval_ms}",
+        *(f"--metrics-config={setting}" for setting in options.metrics_config),
+    ]
+    if options.closed_apis:
+        rule = f"{','.join(options.closed_apis)}:{SECRET_HEADER}={secret}"
+        command += [f"--http-restricted-api={rule}", f"--grpc-restricted-protocol={rule}"]
+    return [*command, *options.extra_args]
+
+
+def _model_control(options: ServerOptions) -> list[str]:
+    mode = [f"--model-control-mode={options.model_control_mode}"]
+    return [*mode, "--load-model=*"] if options.model_control_mode == "explicit" else mode
+
+
+def _addresses(options: ServerOptions, ports: Ports) -> list[str]:
+    return [
+        f"--grpc-address={options.host}",
+        f"--grpc-port={ports.grpc}",
+        f"--http-address={options.host}",
+        f"--http-port={ports.http}",
+        f"--metrics-address={options.host}",
+        f"--metrics-port={ports.metrics}",
+    ]
+
+
+def _cache(options: ServerOptions, backends: BackendDirectory) -> list[str]:
+    if not options.cache_size_bytes:
+        return []
+    return [
+        f"--cache-directory={backends.caches}",
+        f"--cache-config=local,size={options.cache_size_bytes}",
+    ]
+
+
+def _flag(value: bool) -> str:
+    return "true" if value else "false"

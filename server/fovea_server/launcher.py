@@ -1,0 +1,280 @@
+"""Starts tritonserver, keeps it working and stops it."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+from fovea_server import orphans
+from fovea_server.administration import Administration
+from fovea_server.command import build_command
+from fovea_server.errors import ServerError, StartError
+from fovea_server.installation import BackendDirectory, cache_folder, prepare_backends
+from fovea_server.options import ServerOptions
+from fovea_server.ports import Ports, choose_ports
+from fovea_server.process import TritonProcess, new_log_path
+from fovea_server.watch import Recoveries, Watcher
+
+# tritonserver counts its exit timeout in whole seconds and then unloads: this much comes on top.
+_STOP_GRACE_S = 10.0
+# Requests to the other models may finish for this long before a restart.
+_RESTART_DRAIN_S = 2.0
+# A free port may be taken by another process before tritonserver gets it.
+_PORT_ATTEMPTS = 3
+_GAVE_UP = 1
+_POLL_S = 0.1
+
+
+class EmbeddedServer:
+    """A tritonserver of one's own: `with EmbeddedServer(options) as server: ...`.
+
+    When the launching process dies, however it dies, tritonserver and its stubs are killed.
+
+    Attributes:
+        options: what it was made with.
+        ports: the ports in use, once started.
+        models: names of the models that were ready at the start.
+        log_path: the file with Triton's log.
+        failure: why the server was given up, None unless it was.
+    """
+
+    def __init__(self, options: ServerOptions) -> None:
+        self.options = options
+        self.ports: Ports | None = None
+        self.models: list[str] = []
+        self.log_path = options.log_path or new_log_path(cache_folder() / "logs")
+        self._backends: BackendDirectory | None = None
+        self._administration: Administration | None = None
+        self._process: TritonProcess | None = None
+        self._watcher: Watcher | None = None
+        self._guard: subprocess.Popen[bytes] | None = None
+        self._stop_requested = False
+        self._stopping = threading.Event()
+        self._ended = threading.Event()
+        self._lock = threading.Lock()
+        self.failure: ServerError | None = None
+
+    def __enter__(self) -> "EmbeddedServer":
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(
+        self, *, on_progress: Callable[[list[str]], None] = lambda loaded: None
+    ) -> "EmbeddedServer":
+        """Returns once every model is ready.
+
+        Args:
+            on_progress: called now and then with the names of the models loaded so far.
+
+        Raises:
+            TritonserverNotFoundError: there is none on this machine.
+            ModelLoadError: models failed to load; it has each one's reason.
+            StartError: tritonserver ended for another reason or took too long.
+        """
+        self._backends = prepare_backends()
+        self._guard = _start_guard()
+        try:
+            self._launch_on_free_ports(on_progress)
+            self.models = self._asking().models()
+        except BaseException:
+            self.kill()
+            raise
+        if self.options.restart_dead_backends:
+            self._watcher = self._new_watcher()
+            self._watcher.start()
+        return self
+
+    @property
+    def pid(self) -> int:
+        """tritonserver's process id; another one after a restart."""
+        return self._current().pid
+
+    @property
+    def grpc_url(self) -> str:
+        """host:port, as tritonclient.grpc takes it."""
+        return f"{_reachable(self.options.host)}:{self._used_ports().grpc}"
+
+    @property
+    def http_url(self) -> str:
+        """host:port, as tritonclient.http takes it."""
+        return f"{_reachable(self.options.host)}:{self._used_ports().http}"
+
+    @property
+    def metrics_url(self) -> str:
+        """The whole address of the Prometheus metrics."""
+        return f"http://{_reachable(self.options.host)}:{self._used_ports().metrics}/metrics"
+
+    @property
+    def recoveries(self) -> Recoveries:
+        """How often a dead process was brought back."""
+        return self._watcher.recoveries if self._watcher else Recoveries()
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether somebody asked for a stop."""
+        return self._stop_requested
+
+    def request_stop(self) -> None:
+        """Begins a stop and returns: running requests finish; a second call kills.
+
+        May be called from a signal handler.
+        """
+        again, self._stop_requested = self._stop_requested, True
+        self._stopping.set()
+        if self._watcher:
+            self._watcher.stop()
+        if self._process:
+            (self._process.kill_unfinished if again else self._process.terminate)()
+
+    def wait(self, timeout_s: float | None = None) -> int | None:
+        """Blocks until the server has ended for good.
+
+        Returns:
+            tritonserver's exit code, 1 when it was given up, or None when `timeout_s` ran out.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while not self._ended.wait(_POLL_S):
+            unwatched = self._watcher is None or self._stopping.is_set()
+            if unwatched and self._current().exit_code is not None:
+                break
+            if deadline is not None and time.monotonic() > deadline:
+                return None
+        return _GAVE_UP if self.failure else self._current().exit_code
+
+    def stop(self) -> int:
+        """Stops the server and returns its exit code.
+
+        Running requests and open connections get `exit_timeout_s` seconds.
+        """
+        if not self._stop_requested:
+            self.request_stop()
+        code = self.wait(self.options.exit_timeout_s + _STOP_GRACE_S)
+        self.kill()
+        return _GAVE_UP if code is None else code
+
+    def kill(self) -> None:
+        """Ends everything at once; nothing of the server is left afterwards."""
+        self._stopping.set()
+        if self._watcher:
+            self._watcher.stop()
+        with self._lock:
+            if self._process:
+                self._process.kill()
+        self._dismiss_guard()
+        self._ended.set()
+
+    def _launch_on_free_ports(self, on_progress: Callable[[list[str]], None]) -> None:
+        for attempt in range(1, _PORT_ATTEMPTS + 1):
+            self.ports = choose_ports(self.options)
+            host = _reachable(self.options.host)
+            self._administration = Administration(host=host, port=self.ports.http)
+            self._launch()
+            try:
+                self._wait_until_ready(on_progress)
+                return
+            except StartError:
+                fixed = self.options.grpc_port and self.options.http_port
+                taken = self._current().address_in_use()
+                if not taken or (fixed and self.options.metrics_port) or attempt == _PORT_ATTEMPTS:
+                    raise
+
+    def _launch(self) -> None:
+        backends = self._backends or prepare_backends()
+        command = build_command(
+            self.options,
+            backends=backends,
+            ports=self._used_ports(),
+            secret=self._asking().secret,
+        )
+        with self._lock:
+            if self._stopping.is_set():
+                raise ServerError("the server was stopped before it was ready")
+            self._process = TritonProcess(
+                command, environment=backends.environment(os.environ), log_path=self.log_path
+            )
+            self._tell_guard(self._process.pid)
+
+    def _wait_until_ready(self, on_progress: Callable[[list[str]], None]) -> None:
+        self._current().wait_until_ready(
+            self._asking(),
+            timeout_s=self.options.start_timeout_s,
+            on_progress=on_progress,
+        )
+
+    def _restart(self) -> None:
+        self._current().stop(timeout_s=_RESTART_DRAIN_S)
+        self._launch()
+        self._wait_until_ready(lambda loaded: None)
+
+    def _new_watcher(self) -> Watcher:
+        explicit = self.options.model_control_mode == "explicit"
+        closed = "model-repository" in self.options.closed_apis
+        return Watcher(
+            process=self._current,
+            administration=self._asking(),
+            restart=self._restart,
+            give_up=self._give_up,
+            reload=explicit and closed,
+            max_per_minute=self.options.max_restarts_per_minute,
+            reload_timeout_s=self.options.start_timeout_s,
+        )
+
+    def _give_up(self, error: ServerError) -> None:
+        self.failure = error
+        self.kill()
+
+    def _current(self) -> TritonProcess:
+        if self._process is None:
+            raise ServerError("the server was not started")
+        return self._process
+
+    def _used_ports(self) -> Ports:
+        if self.ports is None:
+            raise ServerError("the server was not started")
+        return self.ports
+
+    def _asking(self) -> Administration:
+        if self._administration is None:
+            raise ServerError("the server was not started")
+        return self._administration
+
+    def _tell_guard(self, pid: int) -> None:
+        if self._guard and self._guard.stdin:
+            with contextlib.suppress(BrokenPipeError):
+                self._guard.stdin.write(f"{pid}\n".encode())
+                self._guard.stdin.flush()
+
+    def _dismiss_guard(self) -> None:
+        if self._guard and self._guard.stdin and not self._guard.stdin.closed:
+            self._tell_guard(0)
+            with contextlib.suppress(BrokenPipeError):
+                self._guard.stdin.close()
+            self._guard.wait()
+
+
+def _start_guard() -> subprocess.Popen[bytes]:
+    """The process that cleans up after this one, should it die without doing so."""
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", str(Path(orphans.__file__))],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def _reachable(host: str) -> str:
+    """The address under which a server on this machine is reached that listens on `host`."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)

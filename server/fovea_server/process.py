@@ -1,0 +1,140 @@
+"""One run of the tritonserver process, from its start to its end."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from fovea_server import triton_log
+from fovea_server.administration import Administration
+from fovea_server.errors import ModelLoadError, StartError
+from fovea_server.orphans import kill_group
+
+_POLL_S = 0.1
+_ADDRESS_IN_USE = "already in use"
+_LISTENING = "Started HTTPService at"
+# Where the log does not say that the server listens (--log-info=false), it must have answered
+# this long, in s, without ending: another server on the same port would answer in its place.
+_ANSWERING_S = 1.0
+
+
+class TritonProcess:
+    """tritonserver in a process group of its own, its log in a file.
+
+    Attributes:
+        pid: its process id, also the id of its process group.
+        log_path: the file with the output of the server and of its stubs.
+    """
+
+    def __init__(
+        self, command: list[str], *, environment: Mapping[str, str], log_path: Path
+    ) -> None:
+        self.log_path = log_path
+        log_path.parent.mkdir(parents=True, exist_ok=True)
+        with log_path.open("ab") as log:
+            self._log_start = log.tell()
+            self._popen = subprocess.Popen(
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.pid = self._popen.pid
+        self._cleared = False
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code, negative for a signal; None while the process runs."""
+        return self._popen.poll()
+
+    def log(self) -> str:
+        """What this run has logged so far."""
+        with self.log_path.open("rb") as log:
+            log.seek(self._log_start)
+            return log.read().decode(errors="replace")
+
+    def wait_until_ready(
+        self,
+        administration: Administration,
+        *,
+        timeout_s: float,
+        on_progress: Callable[[list[str]], None] = lambda loaded: None,
+    ) -> None:
+        """Returns once the server answers that it is ready.
+
+        Args:
+            administration: asks this server.
+            timeout_s: seconds from now.
+            on_progress: called now and then with the names of the models loaded so far.
+
+        Raises:
+            ModelLoadError: the process ended because of models that failed to load.
+            StartError: it ended for another reason, or the time is up.
+        """
+        deadline, answering_since = time.monotonic() + timeout_s, None
+        while self.exit_code is None:
+            now = time.monotonic()
+            if now > deadline:
+                raise self._not_ready(timeout_s)
+            log = self.log()
+            if log:
+                administration.hide_secret(self.pid)
+            if administration.is_ready():
+                answering_since = answering_since or now
+                if _LISTENING in log or now - answering_since > _ANSWERING_S:
+                    return
+            on_progress(triton_log.loaded_models(log))
+            time.sleep(_POLL_S)
+        raise self._start_error()
+
+    def terminate(self) -> None:
+        """Asks the server to finish its requests and end; it ends its stubs itself."""
+        if self.exit_code is None:
+            os.kill(self.pid, signal.SIGTERM)
+
+    def kill_unfinished(self) -> None:
+        """Kills the server and its stubs if it still runs; safe in a signal handler."""
+        if self.exit_code is None:
+            os.killpg(self.pid, signal.SIGKILL)
+
+    def stop(self, *, timeout_s: float) -> int:
+        """Lets running requests finish for up to `timeout_s` seconds, then kills what is left."""
+        self.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._popen.wait(timeout_s)
+        return self.kill()
+
+    def kill(self) -> int:
+        """Kills what is left of the server and its stubs; the exit code."""
+        if not self._cleared:
+            kill_group(self.pid)
+            self._cleared = True
+        return self._popen.wait()
+
+    def address_in_use(self) -> bool:
+        """Whether the log says that a port was taken."""
+        return _ADDRESS_IN_USE in self.log()
+
+    def _not_ready(self, timeout_s: float) -> StartError:
+        message = f"tritonserver was not ready after {timeout_s:.0f} s"
+        return StartError(message, exit_code=None, log_path=self.log_path)
+
+    def _start_error(self) -> StartError:
+        log = self.log()
+        failures = triton_log.load_failures(log)
+        if failures:
+            return ModelLoadError(failures, exit_code=self.exit_code, log_path=self.log_path)
+        reason = triton_log.last_error(log)
+        message = f"tritonserver ended with exit code {self.exit_code}: {reason}"
+        return StartError(message, exit_code=self.exit_code, log_path=self.log_path)
+
+
+def new_log_path(folder: Path) -> Path:
+    """A log file name that no other server uses."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    return folder / f"tritonserver-{stamp}-{os.getpid()}-{time.monotonic_ns() % 1_000_000:06d}.log"

@@ -1,0 +1,186 @@
+"""Notices dead processes of a server and brings them back.
+
+Triton 2.51 does not replace a python-backend process that died: the model keeps saying it is
+ready while each of its requests fails after 1 s. Two cures were measured, on 2 CPU cores with a
+small model: loading that one model again through the repository API, which takes 0.1 s while all
+others keep serving, and a restart of the server, which takes 3 s and more because every model is
+loaded again. So the model alone is reloaded where the API can be used (model control mode
+"explicit", the API closed to all without the launcher's secret); otherwise, and when the reload
+fails, the server is restarted on the same ports.
+
+A plain reload is not enough: Triton keeps an unchanged model, dead instances included. The reload
+therefore carries the model's own configuration with one more parameter (see `administration`).
+"""
+
+import collections
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fovea_server.administration import Administration
+from fovea_server.errors import RestartLimitError, ServerError
+from fovea_server.process import TritonProcess
+from fovea_server.stubs import Stub, stubs_of
+
+_LOOK_EVERY_S = 0.25
+# How often new stubs are searched for, in looks: "poll" mode and clients' orders bring new ones.
+_SEARCH_EVERY = 8
+_WINDOW_S = 60.0
+_FIRST_BACKOFF_S = 0.5
+
+log = logging.getLogger("fovea_server")
+
+
+@dataclass
+class Recoveries:
+    """How often something was brought back since the start of the server.
+
+    Attributes:
+        reloads: models loaded again because one of their processes died.
+        restarts: starts of a new tritonserver process.
+        last_s: seconds from noticing to working again, for the last one.
+    """
+
+    reloads: int = 0
+    restarts: int = 0
+    last_s: float = 0.0
+
+
+class Watcher(threading.Thread):
+    """Looks after one server until stopped.
+
+    Args:
+        process: returns the current tritonserver process.
+        administration: asks that server.
+        restart: replaces the process by a new one on the same ports, and returns when it is ready.
+        give_up: called with the error when nothing can be brought back any more.
+        reload: whether models may be reloaded alone.
+        max_per_minute: the most reloads and restarts within 60 s.
+        reload_timeout_s: how long one reload may take, in s.
+    """
+
+    def __init__(
+        self,
+        *,
+        process: Callable[[], TritonProcess],
+        administration: Administration,
+        restart: Callable[[], None],
+        give_up: Callable[[ServerError], None],
+        reload: bool,
+        max_per_minute: int,
+        reload_timeout_s: float,
+    ) -> None:
+        super().__init__(name="fovea-server-watch", daemon=True)
+        self.recoveries = Recoveries()
+        self._process = process
+        self._administration = administration
+        self._restart = restart
+        self._give_up = give_up
+        self._reload = reload
+        self._max_per_minute = max_per_minute
+        self._reload_timeout_s = reload_timeout_s
+        self._stopped = threading.Event()
+        self._recent: collections.deque[float] = collections.deque()
+        self._stubs: dict[int, Stub] = {}
+        self._suspects: set[int] = set()
+        self._mourned: set[int] = set()
+
+    def start(self) -> None:
+        """Begins to watch the processes that there are now."""
+        self._search()
+        super().start()
+
+    def stop(self) -> None:
+        """No recovery begins after this; one under way is not waited for."""
+        self._stopped.set()
+
+    def run(self) -> None:
+        """The thread's loop."""
+        look = 0
+        while not self._stopped.wait(_LOOK_EVERY_S):
+            look += 1
+            try:
+                if look % _SEARCH_EVERY == 0:
+                    self._search()
+                self._look()
+            except ServerError as exc:
+                if not self._stopped.is_set():
+                    log.error("giving up: %s", exc)
+                    self._give_up(exc)
+                return
+
+    def _search(self) -> None:
+        """Learns of new stubs, and forgets those that have ended in good order."""
+        found = {stub.process.pid: stub for stub in stubs_of(self._process().pid)}
+        for pid, stub in found.items():
+            self._stubs.setdefault(pid, stub)
+        self._stubs = {pid: stub for pid, stub in self._stubs.items() if pid in found}
+        self._mourned &= found.keys()
+
+    def _look(self) -> None:
+        code = self._process().exit_code
+        if code is not None:
+            self._recover(f"tritonserver ended with exit code {code}", [])
+            return
+        zombies = {
+            pid
+            for pid, stub in self._stubs.items()
+            if pid not in self._mourned and stub.is_zombie()
+        }
+        # Triton collects a stub that it ended itself within moments: only who stays is dead.
+        dead = [self._stubs[pid] for pid in sorted(zombies & self._suspects)]
+        self._suspects = zombies
+        if dead:
+            names = ", ".join(stub.instance or "a model" for stub in dead)
+            self._recover(f"the backend process of {names} died", dead)
+
+    def _recover(self, what: str, dead: list[Stub]) -> None:
+        noticed = time.monotonic()
+        self._count(what)
+        if not (dead and self._reload and self._reload_models(dead)):
+            self._restart_server(what)
+        for stub in dead:
+            stub.remove_shared_memory()
+            # It stays a zombie until Triton drops the old instances.
+            self._mourned.add(stub.process.pid)
+        self._search()
+        self.recoveries.last_s = time.monotonic() - noticed
+        log.warning(
+            "%s; working again after %.2f s (%d reloads, %d restarts so far)",
+            what,
+            self.recoveries.last_s,
+            self.recoveries.reloads,
+            self.recoveries.restarts,
+        )
+
+    def _reload_models(self, dead: list[Stub]) -> bool:
+        try:
+            models = {self._administration.model_of_instance(stub.instance) for stub in dead}
+            for model in sorted(model for model in models if model is not None):
+                self._administration.reload(model, timeout_s=self._reload_timeout_s)
+                self.recoveries.reloads += 1
+        except ServerError as exc:
+            log.warning("reload failed, restarting the server: %s", exc)
+            return False
+        return None not in models
+
+    def _restart_server(self, what: str) -> None:
+        log.warning("%s: restarting tritonserver", what)
+        backoff = _FIRST_BACKOFF_S * (2 ** max(0, len(self._recent) - 2))
+        if len(self._recent) > 1 and self._stopped.wait(backoff):
+            return
+        self._restart()
+        self.recoveries.restarts += 1
+
+    def _count(self, what: str) -> None:
+        now = time.monotonic()
+        self._recent.append(now)
+        while self._recent[0] < now - _WINDOW_S:
+            self._recent.popleft()
+        if len(self._recent) > self._max_per_minute:
+            raise RestartLimitError(
+                f"{what}, {len(self._recent)} times within {_WINDOW_S:.0f} s; "
+                f"the limit is {self._max_per_minute}"
+            )

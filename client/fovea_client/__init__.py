@@ -1,0 +1,55 @@
+"""The thin client: ask a fovea server what a picture is about, and where.
+
+>>> from fovea_client import Client
+>>> with Client("localhost:8001") as client:
+...     thing = client.main_object("photo.jpg", ["man", "snowboard"])
+>>> thing.label, thing.box, thing.mask.to_numpy()
+"""
+
+from fovea_client.async_client import AsyncClient
+from fovea_client.batches import Outcome, pictures_in
+from fovea_client.channel import Tls
+from fovea_client.client import Client
+from fovea_client.errors import (
+    DeadlineExceeded,
+    FoveaError,
+    ImageTooLarge,
+    InvalidImage,
+    InvalidInput,
+    InvalidPrompt,
+    InvalidTensor,
+    InvalidText,
+    InvalidThreshold,
+    Overloaded,
+    ServerError,
+    Unavailable,
+)
+from fovea_client.masks import Mask
+from fovea_client.results import Detections, MainObject, Segmentation, SegmentedDetections
+from fovea_client.retry import RetryPolicy
+
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "DeadlineExceeded",
+    "Detections",
+    "FoveaError",
+    "ImageTooLarge",
+    "InvalidImage",
+    "InvalidInput",
+    "InvalidPrompt",
+    "InvalidTensor",
+    "InvalidText",
+    "InvalidThreshold",
+    "MainObject",
+    "Mask",
+    "Outcome",
+    "Overloaded",
+    "RetryPolicy",
+    "Segmentation",
+    "SegmentedDetections",
+    "ServerError",
+    "Tls",
+    "Unavailable",
+    "pictures_in",
+]

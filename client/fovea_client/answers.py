@@ -1,0 +1,91 @@
+"""Tensors of Triton's response -> results."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tritonclient.grpc import InferResult
+
+from fovea_client.errors import ServerError
+from fovea_client.masks import Mask
+from fovea_client.results import Detections, MainObject, Segmentation, SegmentedDetections
+
+
+class Answer:
+    """The tensors of a ModelInferResponse by name, without batch axis."""
+
+    def __init__(self, response: Any) -> None:
+        self._model = str(response.model_name)
+        self._result = InferResult(response)
+
+    def array(self, name: str) -> NDArray[Any]:
+        """ServerError when the server did not send it."""
+        batch = self._result.as_numpy(name)
+        if batch is None or len(batch) != 1:
+            raise ServerError(f"expected {name} in the answer of {self._model!r}, got none")
+        row: NDArray[Any] = batch[0]
+        return row
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        return tuple(text.decode("utf-8", "replace") for text in self.array(name))
+
+    def size_hw(self) -> tuple[int, int]:
+        height, width = self.array("IMAGE_SIZE").tolist()
+        return height, width
+
+    def masks(self) -> tuple[Mask, ...]:
+        size_hw = self.size_hw()
+        return tuple(Mask(bytes(counts), size_hw) for counts in self.array("MASKS"))
+
+
+def read_main_object(answer: Answer) -> MainObject:
+    scores = dict(zip(answer.texts("LABELS"), answer.array("LABEL_SCORES").tolist(), strict=True))
+    boxes, masks = answer.array("BOXES"), answer.masks()
+    found = len(boxes) > 0
+    return MainObject(
+        found=found,
+        label=answer.texts("LABEL")[0],
+        label_scores=dict(sorted(scores.items(), key=lambda item: -item[1])),
+        box=boxes[0] if found else None,
+        box_score=float(answer.array("SCORES")[0]) if found else None,
+        mask=masks[0] if found else None,
+        mask_score=float(answer.array("MASK_SCORES")[0]) if found else None,
+        size_hw=answer.size_hw(),
+    )
+
+
+def nothing_named(detections: Detections) -> MainObject:
+    """The answer to a description of which nothing is in the picture."""
+    return MainObject(False, None, {}, None, None, None, None, detections.size_hw)
+
+
+def read_detections(answer: Answer) -> Detections:
+    return Detections(
+        boxes=answer.array("BOXES"),
+        scores=answer.array("SCORES"),
+        phrases=answer.texts("PHRASES"),
+        size_hw=answer.size_hw(),
+    )
+
+
+def read_segmented_detections(answer: Answer) -> SegmentedDetections:
+    return SegmentedDetections(
+        boxes=answer.array("BOXES"),
+        scores=answer.array("SCORES"),
+        phrases=answer.texts("PHRASES"),
+        size_hw=answer.size_hw(),
+        masks=answer.masks(),
+        mask_scores=answer.array("MASK_SCORES"),
+    )
+
+
+def read_segmentation(answer: Answer) -> Segmentation:
+    return Segmentation(
+        masks=answer.masks(), scores=answer.array("MASK_SCORES"), size_hw=answer.size_hw()
+    )
+
+
+def read_embedding(answer: Answer, name: str) -> NDArray[np.float32]:
+    return np.array(answer.array(name), np.float32)

@@ -1,0 +1,198 @@
+"""Many pictures: folders, bounded concurrency, and one outcome for each picture."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sized
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeAlias, TypeVar, Union
+
+from fovea_client.errors import FoveaError, InvalidImage, InvalidInput
+from fovea_client.images import Picture
+
+T = TypeVar("T")
+Pictures: TypeAlias = Union[str, "os.PathLike[str]", Iterable[Picture]]
+Progress: TypeAlias = Callable[[int, "int | None"], None]
+
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+DEFAULT_CONCURRENCY = 8
+# In input order, a slow picture holds back the answers behind it: this many wait per worker.
+WINDOW_PER_WORKER = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome(Generic[T]):
+    """What became of one picture: a result, or the typed error that it met.
+
+    index: its place in the input. source: the picture as it was given.
+    """
+
+    index: int
+    source: Picture
+    result: T | None
+    error: FoveaError | None
+
+    def unwrap(self) -> T:
+        """The result; raises the error when there is none."""
+        if self.error is not None:
+            raise self.error
+        return self.result  # type: ignore[return-value]  # None is then the result itself
+
+
+def pictures_in(folder: str | os.PathLike[str]) -> list[Path]:
+    """Pictures below a folder, sorted by path, hidden ones left out; InvalidImage if it is none."""
+    root = Path(folder)
+    if not root.is_dir():
+        raise InvalidImage(f"expected a folder, got {str(root)!r}")
+    return sorted(
+        path
+        for path in root.rglob("*")
+        if path.suffix.lower() in PICTURE_SUFFIXES
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(root).parts)
+    )
+
+
+def expand(pictures: Pictures) -> tuple[Iterable[Picture], int | None]:
+    """A folder as its pictures, a file as itself, an iterable as it is; and their number if known.
+
+    Nothing is read from the iterable here.
+    """
+    if isinstance(pictures, (str, os.PathLike)):
+        found = pictures_in(pictures) if Path(pictures).is_dir() else [Path(pictures)]
+        return found, len(found)
+    if isinstance(pictures, (bytes, bytearray, memoryview)):
+        raise InvalidInput("expected many pictures, got the bytes of one")
+    return pictures, len(pictures) if isinstance(pictures, Sized) else None
+
+
+def map_pictures(
+    call: Callable[[Picture], T],
+    pictures: Pictures,
+    *,
+    concurrency: int = DEFAULT_CONCURRENCY,
+    ordered: bool = True,
+    progress: Progress | None = None,
+) -> Iterator[Outcome[T]]:
+    """`call` for each picture in `concurrency` threads; outcomes in input order, or as they come.
+
+    The input is read as slots get free. progress(done, total) is called before each outcome.
+    """
+    source, total = expand(pictures)
+    _check_concurrency(concurrency)
+    return _count(_map(call, source, concurrency, ordered), total, progress)
+
+
+def amap_pictures(
+    call: Callable[[Picture], Awaitable[T]],
+    pictures: Pictures,
+    *,
+    concurrency: int = DEFAULT_CONCURRENCY,
+    ordered: bool = True,
+    progress: Progress | None = None,
+) -> AsyncIterator[Outcome[T]]:
+    """As `map_pictures`, with tasks; closing the iterator cancels those in flight."""
+    source, total = expand(pictures)
+    _check_concurrency(concurrency)
+    return _acount(_amap(call, source, concurrency, ordered), total, progress)
+
+
+def _check_concurrency(concurrency: int) -> None:
+    if concurrency < 1:
+        raise InvalidInput(f"expected concurrency >= 1, got {concurrency}")
+
+
+def _count(
+    outcomes: Iterator[Outcome[T]], total: int | None, progress: Progress | None
+) -> Iterator[Outcome[T]]:
+    for done, outcome in enumerate(outcomes, start=1):
+        if progress is not None:
+            progress(done, total)
+        yield outcome
+
+
+async def _acount(
+    outcomes: AsyncIterator[Outcome[T]], total: int | None, progress: Progress | None
+) -> AsyncIterator[Outcome[T]]:
+    done = 0
+    async for outcome in outcomes:
+        done += 1
+        if progress is not None:
+            progress(done, total)
+        yield outcome
+
+
+def _map(
+    call: Callable[[Picture], T], source: Iterable[Picture], concurrency: int, ordered: bool
+) -> Iterator[Outcome[T]]:
+    def outcome(index: int, picture: Picture) -> Outcome[T]:
+        try:
+            return Outcome(index, picture, call(picture), None)
+        except FoveaError as error:
+            return Outcome(index, picture, None, error)
+
+    pool = ThreadPoolExecutor(concurrency, thread_name_prefix="fovea")
+    try:
+        pending: deque[Future[Outcome[T]]] = deque()
+        window = concurrency * WINDOW_PER_WORKER if ordered else concurrency
+        for index, picture in enumerate(source):
+            pending.append(pool.submit(outcome, index, picture))
+            if len(pending) >= window:
+                yield _next_done(pending, ordered).result()
+        while pending:
+            yield _next_done(pending, ordered).result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _next_done(pending: deque[Future[Outcome[T]]], ordered: bool) -> Future[Outcome[T]]:
+    if ordered:
+        return pending.popleft()
+    done = next(iter(wait(pending, return_when=FIRST_COMPLETED).done))
+    pending.remove(done)
+    return done
+
+
+async def _amap(
+    call: Callable[[Picture], Awaitable[T]],
+    source: Iterable[Picture],
+    concurrency: int,
+    ordered: bool,
+) -> AsyncIterator[Outcome[T]]:
+    slots = asyncio.Semaphore(concurrency)
+
+    async def outcome(index: int, picture: Picture) -> Outcome[T]:
+        async with slots:
+            try:
+                return Outcome(index, picture, await call(picture), None)
+            except FoveaError as error:
+                return Outcome(index, picture, None, error)
+
+    pending: deque[asyncio.Task[Outcome[T]]] = deque()
+    try:
+        window = concurrency * WINDOW_PER_WORKER if ordered else concurrency
+        for index, picture in enumerate(source):
+            pending.append(asyncio.create_task(outcome(index, picture)))
+            if len(pending) >= window:
+                yield await _anext_done(pending, ordered)
+        while pending:
+            yield await _anext_done(pending, ordered)
+    finally:
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+
+
+async def _anext_done(pending: deque[asyncio.Task[Outcome[T]]], ordered: bool) -> Outcome[T]:
+    if ordered:
+        done = pending[0]
+        await asyncio.wait([done])
+    else:
+        finished, _ = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        done = next(iter(finished))
+    pending.remove(done)
+    return done.result()

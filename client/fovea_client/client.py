@@ -1,0 +1,208 @@
+"""The blocking client."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import TypeVar
+
+import grpc
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fovea_client import batches, prompts, verbs
+from fovea_client.answers import Answer
+from fovea_client.batches import DEFAULT_CONCURRENCY, Outcome, Pictures, Progress
+from fovea_client.connection import READY_REQUEST, READY_TIMEOUT_S, Connection
+from fovea_client.errors import Unavailable
+from fovea_client.images import Picture
+from fovea_client.requests import Request
+from fovea_client.results import Detections, MainObject, Segmentation, SegmentedDetections
+from fovea_client.retry import Attempts, Deadline
+from fovea_client.verbs import Steps
+
+T = TypeVar("T")
+
+
+class Client(Connection):
+    """Calls the verbs of a fovea server over gRPC; safe to share between threads.
+
+    The options are those of `Connection`.
+
+    Images are paths, encoded bytes (JPEG, PNG, WebP), uint8 [H, W, 3] RGB or [H, W], or PIL
+    images. Each verb raises what `fovea_client.errors` draws: InvalidInput and its kinds,
+    Overloaded, DeadlineExceeded, Unavailable, ServerError.
+    """
+
+    _grpc = grpc
+
+    def main_object(
+        self,
+        image: Picture,
+        labels: str | Iterable[str] | None = None,
+        *,
+        description: str | None = None,
+        box_threshold: float | None = None,
+        text_threshold: float | None = None,
+        timeout_s: float | None = None,
+    ) -> MainObject:
+        """Which of the labels the picture is about, its box, and its mask.
+
+        labels: words, or one string with '.' between them. Instead, a description: the phrases
+        that GroundingDINO finds of it in the picture become the labels (one request more).
+        box_threshold, text_threshold: GroundingDINO's, within [0, 1]; None is the server's own.
+        Nothing found is an answer with `found=False`, not an error.
+        """
+        data = self._encode(image)
+        steps = verbs.main_object(data, labels, description, box_threshold, text_threshold)
+        return self._run(steps, timeout_s)
+
+    def detect(
+        self,
+        image: Picture,
+        phrases: str | Iterable[str],
+        *,
+        box_threshold: float | None = None,
+        text_threshold: float | None = None,
+        timeout_s: float | None = None,
+    ) -> Detections:
+        """Boxes of what the phrases name; phrases and thresholds as in `main_object`."""
+        steps = verbs.detect(self._encode(image), phrases, box_threshold, text_threshold)
+        return self._run(steps, timeout_s)
+
+    def detect_and_segment(
+        self,
+        image: Picture,
+        phrases: str | Iterable[str],
+        *,
+        box_threshold: float | None = None,
+        text_threshold: float | None = None,
+        timeout_s: float | None = None,
+    ) -> SegmentedDetections:
+        """Boxes of what the phrases name, and the mask in each."""
+        data = self._encode(image)
+        steps = verbs.detect_and_segment(data, phrases, box_threshold, text_threshold)
+        return self._run(steps, timeout_s)
+
+    def segment(
+        self,
+        image: Picture,
+        *,
+        boxes: ArrayLike | None = None,
+        points: ArrayLike | None = None,
+        point_labels: ArrayLike | None = None,
+        timeout_s: float | None = None,
+    ) -> Segmentation:
+        """A mask for each prompt, in pixels of the original picture.
+
+        boxes: xyxy, [4] or [P, 4], a prompt each. points: xy, [2] or [P, 2], a prompt each, or
+        [P, K, 2], K points in each prompt. point_labels: 1 (on the thing, the default) or 0
+        (beside it) for each point. With boxes and points, prompt i has box i and points i.
+        """
+        steps = verbs.segment(self._encode(image), boxes, points, point_labels)
+        return self._run(steps, timeout_s)
+
+    def embed_image(self, image: Picture, *, timeout_s: float | None = None) -> NDArray[np.float32]:
+        """CLIP's embedding of a picture, float32 [d], of length 1."""
+        return self._run(verbs.embed_image(self._encode(image)), timeout_s)
+
+    def embed_text(self, text: str, *, timeout_s: float | None = None) -> NDArray[np.float32]:
+        """CLIP's embedding of a text, taken whole, float32 [d], of length 1."""
+        return self._run(verbs.embed_text(text), timeout_s)
+
+    def main_object_many(
+        self,
+        pictures: Pictures,
+        labels: str | Iterable[str] | None = None,
+        *,
+        description: str | None = None,
+        box_threshold: float | None = None,
+        text_threshold: float | None = None,
+        timeout_s: float | None = None,
+        concurrency: int = DEFAULT_CONCURRENCY,
+        ordered: bool = True,
+        progress: Progress | None = None,
+    ) -> Iterator[Outcome[MainObject]]:
+        """`main_object` for a folder or many pictures; see `map`."""
+        text = None if labels is None else prompts.join_phrases(labels)
+
+        def call(image: Picture) -> MainObject:
+            return self.main_object(
+                image,
+                text,
+                description=description,
+                box_threshold=box_threshold,
+                text_threshold=text_threshold,
+                timeout_s=timeout_s,
+            )
+
+        return self.map(call, pictures, concurrency=concurrency, ordered=ordered, progress=progress)
+
+    def map(
+        self,
+        call: Callable[[Picture], T],
+        pictures: Pictures,
+        *,
+        concurrency: int = DEFAULT_CONCURRENCY,
+        ordered: bool = True,
+        progress: Progress | None = None,
+    ) -> Iterator[Outcome[T]]:
+        """`call(picture)` for each picture of a folder or an iterable, a few at a time.
+
+        >>> cats = client.map(lambda image: client.detect(image, "cat."), "photos/")
+
+        The iterable is read as slots get free. Outcomes come in input order unless `ordered` is
+        False. A picture that fails has its error as its outcome and stops no other.
+        progress(done, total) is called before each outcome; total is None where unknown.
+        """
+        return batches.map_pictures(
+            call, pictures, concurrency=concurrency, ordered=ordered, progress=progress
+        )
+
+    def is_ready(self, *, timeout_s: float = READY_TIMEOUT_S) -> bool:
+        """Whether the server answers and has all its models loaded; never raises for a no."""
+        try:
+            answer = self._stub.ServerReady(READY_REQUEST, **self._options(timeout_s))
+        except (grpc.RpcError, Unavailable):
+            return False
+        return bool(answer.ready)
+
+    def close(self) -> None:
+        """Closes the channel; calls in flight in other threads end with Unavailable."""
+        opened = self._close()
+        if opened is not None:
+            opened.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _run(self, steps: Steps[T], timeout_s: float | None) -> T:
+        deadline = self._deadline(timeout_s)
+        try:
+            request = next(steps)
+            while True:
+                request = steps.send(self._infer(request, deadline))
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def _infer(self, request: Request, deadline: Deadline) -> Answer:
+        attempts = Attempts(self.retry, deadline)
+        while True:
+            left_s = attempts.timeout_s()
+            try:
+                return Answer(
+                    self._stub.ModelInfer(request.message(left_s), **self._options(left_s))
+                )
+            except grpc.RpcError as error:
+                delay_s = attempts.delay_after(self._translate(error))
+            time.sleep(delay_s)

@@ -1,0 +1,91 @@
+"""The typed errors, as `fovea.errors` draws them, and the one place where gRPC's become ours."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import grpc
+
+from fovea.errors import (
+    DeadlineExceeded,
+    FoveaError,
+    ImageTooLarge,
+    InvalidImage,
+    InvalidInput,
+    InvalidPrompt,
+    InvalidTensor,
+    InvalidText,
+    InvalidThreshold,
+    Overloaded,
+    ServerError,
+    Unavailable,
+)
+
+__all__ = [
+    "DeadlineExceeded",
+    "Failure",
+    "FoveaError",
+    "ImageTooLarge",
+    "InvalidImage",
+    "InvalidInput",
+    "InvalidPrompt",
+    "InvalidTensor",
+    "InvalidText",
+    "InvalidThreshold",
+    "Overloaded",
+    "ServerError",
+    "Unavailable",
+    "translate",
+]
+
+Status = grpc.StatusCode
+
+# Triton's own words (core/src: dynamic batch scheduler, rate limiter) for a queue that is full
+# or in which the request waited too long.
+_OVERLOADED = re.compile(r"Exceeds maximum queue size|Request timeout expired")
+
+# Of a server that is on its way out or in: a dead backend process, a model that is (un)loading.
+_PASSING = re.compile(
+    r"Stub process .* is not healthy|is not ready|is unloading|being unloaded"
+    r"|has no available versions|Server is (stopping|exiting)|Server is not ready",
+    re.IGNORECASE | re.DOTALL,
+)
+
+# CANCELLED and ABORTED, when the caller did not cancel, come from a server that stopped at work.
+_CONNECTION_STATUSES = (Status.UNAVAILABLE, Status.CANCELLED, Status.ABORTED)
+# A server without our models, or a gateway that wants other headers: waiting does not help.
+_REFUSED_STATUSES = (Status.NOT_FOUND, Status.UNAUTHENTICATED, Status.PERMISSION_DENIED)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What a failed attempt means, and whether the same request may succeed later."""
+
+    error: FoveaError
+    retryable: bool
+    cause: BaseException | None = None
+
+
+def translate(error: grpc.RpcError, url: str) -> Failure:
+    """The typed error behind a gRPC error of a call to `url`."""
+    status: grpc.StatusCode = error.code()
+    message = error.details() or f"no message, status {status.name}"
+    meaning, retryable = _classify(status, message, url)
+    return Failure(meaning, retryable, error)
+
+
+def _classify(status: grpc.StatusCode, message: str, url: str) -> tuple[FoveaError, bool]:
+    if status is Status.INVALID_ARGUMENT:
+        return InvalidInput.from_message(message), False
+    if status is Status.DEADLINE_EXCEEDED:
+        return DeadlineExceeded(f"{url}: {message}"), False
+    if status is Status.RESOURCE_EXHAUSTED and "larger than max" in message:
+        return ImageTooLarge(message), False
+    if status is Status.RESOURCE_EXHAUSTED or _OVERLOADED.search(message):
+        return Overloaded(f"{url}: {message}"), True
+    if status in _CONNECTION_STATUSES or _PASSING.search(message):
+        return Unavailable(f"{url}: {message}"), True
+    if status in _REFUSED_STATUSES:
+        return Unavailable(f"{url}: {status.name}: {message}"), False
+    return ServerError(f"{url}: {status.name}: {message}"), False

@@ -1,0 +1,43 @@
+"""A mask as it travels: COCO run-length encoding, decoded only when asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fovea.masks import decode_rle, rle_area
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Which pixels of a picture belong to a thing.
+
+    counts: COCO's compressed run lengths. size_hw: (height, width) of the picture.
+    """
+
+    counts: bytes
+    size_hw: tuple[int, int]
+
+    @property
+    def area(self) -> int:
+        """Number of pixels, from the runs alone."""
+        return rle_area(self.counts)
+
+    def to_numpy(self) -> NDArray[np.bool_]:
+        """bool [H, W], decoded at each call."""
+        return decode_rle(self.counts, self.size_hw)
+
+    def to_coco(self) -> dict[str, Any]:
+        """`{"size": [h, w], "counts": str}`, as pycocotools and COCO's JSON have it."""
+        return {"size": list(self.size_hw), "counts": self.counts.decode("ascii")}
+
+    def box(self) -> NDArray[np.float32]:
+        """The smallest box around the mask, xyxy [4], ends exclusive; zeros for none."""
+        pixels = self.to_numpy()
+        rows, columns = np.flatnonzero(pixels.any(axis=1)), np.flatnonzero(pixels.any(axis=0))
+        if not len(rows):
+            return np.zeros(4, np.float32)
+        return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float32)

@@ -1,0 +1,131 @@
+"""What is asked for: words, boxes and points, in the form that the server takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fovea_client.errors import InvalidPrompt, InvalidText, InvalidThreshold
+
+Points = tuple[NDArray[np.float32], NDArray[np.int32]]
+
+
+def join_phrases(phrases: str | Iterable[str]) -> str:
+    """Labels or phrases as TEXT, separated by '.': "cat. dog.".
+
+    A string is taken as it is. Raises InvalidText for none, for an empty one, and for a '.'
+    within a phrase, which the server would take as two.
+    """
+    if isinstance(phrases, str):
+        parts = [part for part in phrases.split(".") if part.strip()]
+    else:
+        parts = [_check_phrase(phrase) for phrase in phrases]
+    if not parts:
+        raise InvalidText(f"expected at least one phrase such as 'cat. dog.', got {phrases!r}")
+    return ". ".join(part.strip() for part in parts) + "."
+
+
+def distinct(phrases: Iterable[str]) -> list[str]:
+    """The non-empty phrases, each once, in the order given."""
+    parts = (part.strip() for phrase in phrases for part in phrase.split("."))
+    return list(dict.fromkeys(part for part in parts if part))
+
+
+def check_text(text: str) -> str:
+    """`text` for embed_text; InvalidText when there is nothing in it."""
+    if not isinstance(text, str) or not text.strip():
+        raise InvalidText(f"expected a text, got {text!r}")
+    return text
+
+
+def check_threshold(name: str, value: float) -> float:
+    """InvalidThreshold unless `value` is within [0, 1]."""
+    if not 0 <= value <= 1:
+        raise InvalidThreshold(f"{name}: expected a number within [0, 1], got {value}")
+    return float(value)
+
+
+def to_points(
+    boxes: ArrayLike | None, points: ArrayLike | None, point_labels: ArrayLike | None
+) -> Points:
+    """Boxes and points in original pixels as POINT_COORDS [P, K, 2] and POINT_LABELS [P, K].
+
+    boxes: xyxy, [4] or [P, 4]: a prompt each.
+    points: xy, [2] or [P, 2]: a prompt each; [P, K, 2]: K points in each prompt.
+    point_labels: [P] or [P, K] as the points: 1 is on the thing (the default), 0 beside it.
+    With both, prompt i is box i with the points i. Raises InvalidPrompt.
+    """
+    if boxes is None and points is None:
+        raise InvalidPrompt("expected boxes or points, got neither")
+    if points is None and point_labels is not None:
+        raise InvalidPrompt("expected points with point_labels, got none")
+    parts: list[Points] = []
+    if points is not None:
+        parts.append(_from_points(points, point_labels))
+    if boxes is not None:
+        parts.append(_from_boxes(boxes))
+    counts = [len(labels) for _, labels in parts]
+    if len(set(counts)) > 1:
+        raise InvalidPrompt(f"expected as many boxes as points, got {counts[1]} and {counts[0]}")
+    coords, labels = (np.concatenate(part, axis=1) for part in zip(*parts, strict=True))
+    return coords, labels
+
+
+def _check_phrase(phrase: str) -> str:
+    if not isinstance(phrase, str):
+        raise InvalidText(f"expected phrases as str, got {type(phrase).__name__}")
+    bare = phrase.strip().rstrip(".").strip()
+    if not bare or "." in bare:
+        raise InvalidText(f"expected phrases without '.' and not empty, got {phrase!r}")
+    return bare
+
+
+def _from_boxes(boxes: ArrayLike) -> Points:
+    from fovea import sam  # with OpenCV, which only this needs
+
+    array = _to_floats("boxes", boxes)
+    if array.ndim == 1:
+        array = array[None]
+    if array.ndim != 2 or array.shape[1] != 4 or not len(array):
+        raise InvalidPrompt(f"expected boxes xyxy [4] or [P, 4], got {list(array.shape)}")
+    if (array[:, 2:] <= array[:, :2]).any():
+        raise InvalidPrompt(
+            f"expected boxes with left < right and top < bottom, got {array.tolist()}"
+        )
+    return sam.box_prompts(array)
+
+
+def _from_points(points: ArrayLike, point_labels: ArrayLike | None) -> Points:
+    from fovea import sam
+
+    coords = _to_floats("points", points)
+    if coords.ndim == 1:
+        coords = coords[None]
+    if coords.ndim == 2:
+        coords = coords[:, None]
+    if coords.ndim != 3 or coords.shape[2] != 2 or not coords.size:
+        raise InvalidPrompt(
+            f"expected points xy [2], [P, 2] or [P, K, 2], got {list(coords.shape)}"
+        )
+    if point_labels is None:
+        return coords, np.full(coords.shape[:2], sam.FOREGROUND, np.int32)
+    labels = np.asarray(point_labels)
+    if labels.size != coords.shape[0] * coords.shape[1]:
+        raise InvalidPrompt(
+            f"expected point_labels {list(coords.shape[:2])}, got {list(labels.shape)}"
+        )
+    if not np.isin(labels, (sam.FOREGROUND, sam.BACKGROUND)).all():
+        raise InvalidPrompt(f"expected point_labels 1 or 0, got {labels.tolist()}")
+    return coords, labels.reshape(coords.shape[:2]).astype(np.int32)
+
+
+def _to_floats(name: str, values: ArrayLike) -> NDArray[np.float32]:
+    try:
+        array = np.asarray(values, np.float32)
+    except (TypeError, ValueError) as error:
+        raise InvalidPrompt(f"expected {name} as numbers, all of one shape: {error}") from error
+    if not np.isfinite(array).all():
+        raise InvalidPrompt(f"expected finite {name}, got {array.tolist()}")
+    return array

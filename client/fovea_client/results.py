@@ -1,0 +1,233 @@
+"""The answers, as frozen data. Boxes are xyxy, float32, in pixels of the original picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fovea_client.masks import Mask
+
+if TYPE_CHECKING:
+    import supervision
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class MainObject:
+    """The thing that a picture is about.
+
+    found: whether GroundingDINO saw the label's thing; without it, box and mask are None.
+    label: CLIP's choice, in lower case; None when a description named nothing in the picture.
+    label_scores: probability of each label, best first.
+    box: [4]. box_score: GroundingDINO's. mask_score: SAM's own estimate of the mask's IoU.
+    size_hw: (height, width) of the picture.
+    """
+
+    found: bool
+    label: str | None
+    label_scores: Mapping[str, float]
+    box: Floats | None
+    box_score: float | None
+    mask: Mask | None
+    mask_score: float | None
+    size_hw: tuple[int, int]
+
+    @property
+    def label_score(self) -> float | None:
+        """Probability of `label` among the labels."""
+        return None if self.label is None else self.label_scores[self.label]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON; the mask as COCO RLE."""
+        return {
+            "found": self.found,
+            "label": self.label,
+            "label_scores": dict(self.label_scores),
+            "box": None if self.box is None else self.box.tolist(),
+            "box_score": self.box_score,
+            "mask": None if self.mask is None else self.mask.to_coco(),
+            "mask_score": self.mask_score,
+            "size_hw": list(self.size_hw),
+        }
+
+    def to_detections(self) -> SegmentedDetections:
+        """The same as detections: one, or none when nothing was found."""
+        if self.box is None or self.mask is None:
+            return SegmentedDetections(
+                np.zeros((0, 4), np.float32),
+                np.zeros(0, np.float32),
+                (),
+                self.size_hw,
+                (),
+                np.zeros(0, np.float32),
+            )
+        return SegmentedDetections(
+            self.box[None],
+            np.array([self.box_score], np.float32),
+            (self.label or "",),
+            self.size_hw,
+            (self.mask,),
+            np.array([self.mask_score], np.float32),
+        )
+
+    def to_coco_json(self, image_id: int = 0) -> list[dict[str, Any]]:
+        """COCO results: none or one."""
+        return self.to_detections().to_coco_json(image_id)
+
+    def to_supervision(self) -> supervision.Detections:
+        """As `supervision.Detections`; ImportError when supervision is not installed."""
+        return self.to_detections().to_supervision()
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """What the phrases name, best first.
+
+    boxes: [N, 4]. scores: [N]. phrases: the words of the text that each box answers, N.
+    size_hw: (height, width) of the picture.
+    """
+
+    boxes: Floats
+    scores: Floats
+    phrases: tuple[str, ...]
+    size_hw: tuple[int, int]
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {
+            "boxes": self.boxes.tolist(),
+            "scores": self.scores.tolist(),
+            "phrases": list(self.phrases),
+            "size_hw": list(self.size_hw),
+        }
+
+    def to_coco_json(self, image_id: int = 0) -> list[dict[str, Any]]:
+        """COCO results: bbox is [left, top, width, height]; category_name is the phrase."""
+        return [
+            {
+                "image_id": image_id,
+                "category_name": phrase,
+                "bbox": _to_xywh(box),
+                "score": float(score),
+            }
+            for box, score, phrase in zip(self.boxes, self.scores, self.phrases, strict=True)
+        ]
+
+    def to_supervision(self) -> supervision.Detections:
+        """As `supervision.Detections`; ImportError when supervision is not installed.
+
+        class_id numbers the distinct phrases in the order of their first box.
+        """
+        detections: supervision.Detections = _supervision().Detections(
+            xyxy=self.boxes.copy(),
+            confidence=self.scores.copy(),
+            class_id=_class_ids(self.phrases),
+            data={"class_name": np.array(self.phrases, dtype=np.str_)},
+        )
+        return detections
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentedDetections(Detections):
+    """Detections, and the mask of each. mask_scores: SAM's own estimates of the IoU, [N]."""
+
+    masks: tuple[Mask, ...]
+    mask_scores: Floats
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON; masks as COCO RLE."""
+        masks = [mask.to_coco() for mask in self.masks]
+        return super().to_dict() | {"masks": masks, "mask_scores": self.mask_scores.tolist()}
+
+    def to_coco_json(self, image_id: int = 0) -> list[dict[str, Any]]:
+        """COCO results with bbox, segmentation and area."""
+        return [
+            found | {"segmentation": mask.to_coco(), "area": mask.area}
+            for found, mask in zip(super().to_coco_json(image_id), self.masks, strict=True)
+        ]
+
+    def to_supervision(self) -> supervision.Detections:
+        """As `supervision.Detections` with masks; ImportError without supervision."""
+        detections = super().to_supervision()
+        detections.mask = _stack(self.masks, self.size_hw)
+        return detections
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """A mask for each prompt, in their order. scores: SAM's own estimates of the IoU, [P]."""
+
+    masks: tuple[Mask, ...]
+    scores: Floats
+    size_hw: tuple[int, int]
+
+    def __len__(self) -> int:
+        return len(self.masks)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON; masks as COCO RLE."""
+        return {
+            "masks": [mask.to_coco() for mask in self.masks],
+            "scores": self.scores.tolist(),
+            "size_hw": list(self.size_hw),
+        }
+
+    def to_coco_json(self, image_id: int = 0) -> list[dict[str, Any]]:
+        """COCO results: bbox is the mask's own, [left, top, width, height]."""
+        return [
+            {
+                "image_id": image_id,
+                "bbox": _to_xywh(mask.box()),
+                "segmentation": mask.to_coco(),
+                "area": mask.area,
+                "score": float(score),
+            }
+            for mask, score in zip(self.masks, self.scores, strict=True)
+        ]
+
+    def to_supervision(self) -> supervision.Detections:
+        """As `supervision.Detections` with masks; ImportError without supervision.
+
+        class_id is 0 for all: a mask has no class.
+        """
+        detections: supervision.Detections = _supervision().Detections(
+            xyxy=np.array([mask.box() for mask in self.masks], np.float32).reshape(-1, 4),
+            mask=_stack(self.masks, self.size_hw),
+            confidence=self.scores.copy(),
+            class_id=np.zeros(len(self), np.int64),
+        )
+        return detections
+
+
+def _to_xywh(box_xyxy: Floats) -> list[float]:
+    left, top, right, bottom = box_xyxy.tolist()
+    return [left, top, right - left, bottom - top]
+
+
+def _class_ids(phrases: tuple[str, ...]) -> NDArray[np.int64]:
+    distinct = list(dict.fromkeys(phrases))
+    return np.array([distinct.index(phrase) for phrase in phrases], np.int64)
+
+
+def _stack(masks: tuple[Mask, ...], size_hw: tuple[int, int]) -> NDArray[np.bool_]:
+    if not masks:
+        return np.zeros((0, *size_hw), np.bool_)
+    return np.stack([mask.to_numpy() for mask in masks])
+
+
+def _supervision() -> Any:
+    try:
+        import supervision
+    except ModuleNotFoundError as error:
+        if error.name != "supervision":
+            raise
+        raise ImportError("to_supervision() needs it: pip install supervision") from error
+    return supervision

@@ -1,0 +1,86 @@
+"""Deadlines and retries as arithmetic: nothing here sleeps or calls."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fovea_client.errors import DeadlineExceeded, Failure, InvalidInput
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How long to wait before the same request is sent again.
+
+    All verbs only read, so each is safe to repeat. Retried are Unavailable and Overloaded, within
+    the call's deadline; never InvalidInput or ServerError.
+
+    attempts: how often a request is sent at most; None means until the deadline.
+    first_delay_s, multiplier, max_delay_s: the backoff, exponential and capped.
+    jitter: share of a delay that is drawn at random, so that callers do not return in step.
+    """
+
+    attempts: int | None = None
+    first_delay_s: float = 0.1
+    multiplier: float = 2.0
+    max_delay_s: float = 2.0
+    jitter: float = 0.5
+
+    def delay_s(self, failures: int, draw: float) -> float:
+        """Seconds to wait after `failures` failed attempts; `draw` is from [0, 1)."""
+        exponent = min(failures - 1, 64)  # a float power of a long outage would overflow
+        delay = min(self.first_delay_s * self.multiplier**exponent, self.max_delay_s)
+        return delay * (1 - self.jitter * draw)
+
+
+class Deadline:
+    """A point in time that all attempts of a call share; `math.inf` seconds means none."""
+
+    def __init__(self, timeout_s: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        if not timeout_s > 0:
+            raise InvalidInput(f"expected timeout_s > 0, got {timeout_s}")
+        self.timeout_s = timeout_s
+        self._clock = clock
+        self._end = clock() + timeout_s
+
+    def remaining_s(self) -> float:
+        """Seconds left, > 0; DeadlineExceeded when there are none."""
+        remaining = self._end - self._clock()
+        if remaining <= 0:
+            raise DeadlineExceeded(f"no answer within {self.timeout_s:g} s")
+        return remaining
+
+
+class Attempts:
+    """Counts the failures of one request and decides what follows each."""
+
+    def __init__(
+        self,
+        policy: RetryPolicy,
+        deadline: Deadline,
+        *,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self._policy = policy
+        self._deadline = deadline
+        self._draw = draw
+        self._failures = 0
+
+    def timeout_s(self) -> float | None:
+        """Seconds that the next attempt may take, None without a deadline."""
+        remaining = self._deadline.remaining_s()
+        return None if math.isinf(remaining) else remaining
+
+    def delay_after(self, failure: Failure) -> float:
+        """Seconds to wait before the next attempt; raises the failure's error if there is none."""
+        self._failures += 1
+        attempts = self._policy.attempts
+        if not failure.retryable or (attempts is not None and self._failures >= attempts):
+            raise failure.error from failure.cause
+        delay = self._policy.delay_s(self._failures, self._draw())
+        if delay >= self._deadline.remaining_s():
+            raise failure.error from failure.cause
+        return delay

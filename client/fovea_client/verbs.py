@@ -1,0 +1,95 @@
+"""What each verb asks and how it reads the answer, without any input or output.
+
+A verb is a generator: it yields requests, is sent their answers, and returns the result. `Client`
+and `AsyncClient` drive the same generators, one with threads that block, one with awaits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from typing import TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fovea_client import answers, prompts
+from fovea_client.answers import Answer
+from fovea_client.errors import InvalidInput
+from fovea_client.requests import Request, TensorValue
+from fovea_client.results import Detections, MainObject, Segmentation, SegmentedDetections
+
+T = TypeVar("T")
+Steps: TypeAlias = Generator[Request, Answer, T]
+
+
+def main_object(
+    image: bytes,
+    labels: str | Iterable[str] | None,
+    description: str | None,
+    box_threshold: float | None,
+    text_threshold: float | None,
+) -> Steps[MainObject]:
+    """Two requests for a description: the phrases that it grounds in the picture are the labels."""
+    if (labels is None) == (description is None):
+        raise InvalidInput("expected labels or a description, and not both")
+    if description is not None:
+        grounded = yield from detect(image, description, box_threshold, text_threshold)
+        labels = prompts.distinct(grounded.phrases)
+        if not labels:
+            return answers.nothing_named(grounded)
+    inputs = _grounding_inputs(image, labels or (), box_threshold, text_threshold)
+    return answers.read_main_object((yield Request("main_object", inputs)))
+
+
+def detect(
+    image: bytes,
+    phrases: str | Iterable[str],
+    box_threshold: float | None,
+    text_threshold: float | None,
+) -> Steps[Detections]:
+    inputs = _grounding_inputs(image, phrases, box_threshold, text_threshold)
+    return answers.read_detections((yield Request("detect", inputs)))
+
+
+def detect_and_segment(
+    image: bytes,
+    phrases: str | Iterable[str],
+    box_threshold: float | None,
+    text_threshold: float | None,
+) -> Steps[SegmentedDetections]:
+    inputs = _grounding_inputs(image, phrases, box_threshold, text_threshold)
+    return answers.read_segmented_detections((yield Request("detect_and_segment", inputs)))
+
+
+def segment(
+    image: bytes,
+    boxes: ArrayLike | None,
+    points: ArrayLike | None,
+    point_labels: ArrayLike | None,
+) -> Steps[Segmentation]:
+    coords, labels = prompts.to_points(boxes, points, point_labels)
+    request = Request("segment", {"IMAGE": image, "POINT_COORDS": coords, "POINT_LABELS": labels})
+    return answers.read_segmentation((yield request))
+
+
+def embed_image(image: bytes) -> Steps[NDArray[np.float32]]:
+    return answers.read_embedding((yield Request("embed_image", {"IMAGE": image})), "IMAGE_EMBEDS")
+
+
+def embed_text(text: str) -> Steps[NDArray[np.float32]]:
+    request = Request("embed_text", {"TEXT": prompts.check_text(text)})
+    return answers.read_embedding((yield request), "TEXT_EMBEDS")
+
+
+def _grounding_inputs(
+    image: bytes,
+    phrases: str | Iterable[str],
+    box_threshold: float | None,
+    text_threshold: float | None,
+) -> dict[str, TensorValue]:
+    inputs: dict[str, TensorValue] = {"IMAGE": image, "TEXT": prompts.join_phrases(phrases)}
+    thresholds = {"BOX_THRESHOLD": box_threshold, "TEXT_THRESHOLD": text_threshold}
+    for name, value in thresholds.items():
+        if value is not None:
+            inputs[name] = prompts.check_threshold(name, value)
+    return inputs

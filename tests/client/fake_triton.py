@@ -1,0 +1,194 @@
+"""A gRPC server in this process that speaks Triton's protocol and does as a test tells it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent import futures
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import numpy as np
+from tritonclient.grpc import InferResult, service_pb2, service_pb2_grpc
+from tritonclient.utils import serialize_byte_tensor
+
+from fovea.masks import encode_rle
+
+SIZE_HW = (6, 8)
+SQUARE = np.zeros(SIZE_HW, np.bool_)
+SQUARE[1:4, 2:5] = True
+SQUARE_BOX = [2.0, 1.0, 5.0, 4.0]
+
+
+@dataclass
+class Call:
+    """A request that arrived: its model, its tensors with batch axis, its parameters."""
+
+    model: str
+    inputs: dict[str, np.ndarray]
+    timeout_us: int | None
+    metadata: dict[str, str]
+    context: grpc.ServicerContext
+
+    def text(self) -> str:
+        return self.inputs["TEXT"][0, 0].decode()
+
+
+@dataclass
+class Refusal:
+    """An answer that is a status and a message."""
+
+    status: grpc.StatusCode
+    message: str = ""
+
+
+Tensors = dict[str, Any]
+Behaviour = Callable[[Call], "Tensors | Refusal"]
+
+
+def texts(*values: str) -> np.ndarray:
+    return np.array([value.encode() for value in values], np.object_)
+
+
+def floats(*values: Any) -> np.ndarray:
+    return np.array(values, np.float32)
+
+
+def detections(*phrases: str) -> Tensors:
+    return {
+        "BOXES": floats(*[SQUARE_BOX for _ in phrases]).reshape(-1, 4),
+        "SCORES": floats(*np.linspace(0.9, 0.5, len(phrases))),
+        "PHRASES": texts(*phrases),
+        "IMAGE_SIZE": np.array(SIZE_HW, np.int32),
+    }
+
+
+def masks(count: int) -> Tensors:
+    counts = np.array([encode_rle(SQUARE)] * count, np.object_)
+    return {
+        "MASKS": counts,
+        "MASK_SCORES": floats(*[0.8] * count),
+        "IMAGE_SIZE": np.array(SIZE_HW, np.int32),
+    }
+
+
+def main_object(*labels: str, found: bool = True) -> Tensors:
+    """The first label wins."""
+    here = labels[:1] if found else ()
+    return {
+        "LABEL": texts(labels[0]),
+        "LABELS": texts(*labels[::-1]),
+        "LABEL_SCORES": floats(*np.linspace(0.1, 0.9, len(labels))),
+        **detections(*here),
+        **masks(len(here)),
+    }
+
+
+def plausible(call: Call) -> Tensors:
+    """What the real server could answer, whatever the verb."""
+    if call.model == "embed_image":
+        return {"IMAGE_EMBEDS": floats(1, 0, 0)}
+    if call.model == "embed_text":
+        return {"TEXT_EMBEDS": floats(0, 1, 0)}
+    if call.model == "segment":
+        return masks(call.inputs["POINT_LABELS"].shape[1])
+    phrases = [part.strip() for part in call.text().lower().split(".") if part.strip()]
+    if call.model == "main_object":
+        return main_object(*phrases)
+    if call.model == "detect_and_segment":
+        return detections(*phrases) | masks(len(phrases))
+    return detections(*phrases)
+
+
+@dataclass
+class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
+    """Answers with `behave`, after the refusals in `first`; counts what happens."""
+
+    behave: Behaviour = plausible
+    first: list[Refusal] = field(default_factory=list)
+    ready: bool = True
+    calls: list[Call] = field(default_factory=list)
+    arrivals: list[float] = field(default_factory=list)
+    in_flight: int = 0
+    most_in_flight: int = 0
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+        self._server: grpc.Server | None = None
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def start(self, credentials: grpc.ServerCredentials | None = None) -> FakeTriton:
+        """On a free port, or again on the one it had."""
+        options = [("grpc.max_receive_message_length", -1), ("grpc.so_reuseport", 0)]
+        pool = futures.ThreadPoolExecutor(32)
+        self._server = grpc.server(pool, options=options)
+        service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(self, self._server)
+        address = f"127.0.0.1:{self.port}"
+        if credentials is None:
+            self.port = self._server.add_insecure_port(address)
+        else:
+            self.port = self._server.add_secure_port(address, credentials)
+        self._server.start()
+        return self
+
+    def stop(self) -> None:
+        if self._server is not None:
+            self._server.stop(grace=None).wait()
+            self._server = None
+
+    def ServerReady(self, request: Any, context: Any) -> Any:
+        return service_pb2.ServerReadyResponse(ready=self.ready)
+
+    def ModelInfer(self, request: Any, context: grpc.ServicerContext) -> Any:
+        call = _read(request, context)
+        with self._lock:
+            self.calls.append(call)
+            self.arrivals.append(time.monotonic())
+            refusal = self.first.pop(0) if self.first else None
+            self.in_flight += 1
+            self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            answer = refusal or self.behave(call)
+        finally:
+            with self._lock:
+                self.in_flight -= 1
+        if isinstance(answer, Refusal):
+            context.abort(answer.status, answer.message)
+        return _write(call.model, answer)
+
+
+def _read(request: Any, context: grpc.ServicerContext) -> Call:
+    # The tensors of a request and of a response are written the same way.
+    response = service_pb2.ModelInferResponse()
+    for tensor in request.inputs:
+        response.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
+    response.raw_output_contents.extend(request.raw_input_contents)
+    tensors = InferResult(response)
+    parameters = request.parameters
+    return Call(
+        model=request.model_name,
+        inputs={tensor.name: tensors.as_numpy(tensor.name) for tensor in request.inputs},
+        timeout_us=parameters["timeout"].int64_param if "timeout" in parameters else None,
+        metadata={item.key: item.value for item in context.invocation_metadata()},
+        context=context,
+    )
+
+
+def _write(model: str, tensors: Tensors) -> Any:
+    response = service_pb2.ModelInferResponse(model_name=model)
+    datatypes = {"float32": "FP32", "int32": "INT32", "object": "BYTES"}
+    for name, array in tensors.items():
+        kind = datatypes[array.dtype.name]
+        response.outputs.add(name=name, datatype=kind, shape=[1, *array.shape])
+        if kind == "BYTES":
+            packed = serialize_byte_tensor(array)
+            response.raw_output_contents.append(packed.item() if packed.size else b"")
+        else:
+            response.raw_output_contents.append(array.tobytes())
+    return response

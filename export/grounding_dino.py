@@ -109,15 +109,14 @@ def networks(model: GroundingDinoForObjectDetection, pipeline: PipelineSpec) -> 
         max_batch_size=pipeline.batch_sizes.grounding_dino,
         queue=pipeline.queues.inner,
     )
-    vocabulary = model.config.text_config.vocab_size
 
     def sample(batch: int, variant: int) -> Arrays:
-        return _sample(spec, vocabulary, batch, variant)
+        return _sample(spec, batch, variant)
 
     return [Network(network, Detector(model, spec), sample, variants=3)]
 
 
-def _sample(spec: GroundingDinoSpec, vocabulary: int, batch: int, variant: int) -> Arrays:
+def _sample(spec: GroundingDinoSpec, batch: int, variant: int) -> Arrays:
     """Pictures of several shapes with captions of two phrases, padded to different buckets."""
     rng = np.random.default_rng((batch, variant))
     height, width = spec.canvas_hw
@@ -126,8 +125,8 @@ def _sample(spec: GroundingDinoSpec, vocabulary: int, batch: int, variant: int) 
     input_ids = np.full((batch, bucket), spec.pad_token_id, np.int64)
     cls, sep, dot, _ = grounding_dino.DELIMITER_IDS
     for row in input_ids:
-        first, second = rng.integers(dot + 20, vocabulary, 2), rng.integers(dot + 20, vocabulary, 3)
-        row[:9] = [cls, *first, dot, *second, dot, sep]
+        words = rng.integers(sep + 1, dot, 5)
+        row[:9] = [cls, *words[:2], dot, *words[2:], dot, sep]
     attention = [grounding_dino.text_self_attention(row) for row in input_ids]
     return {
         "pixel_values": sample_pixels(rng, (batch, 3, height, width), valid_hw),

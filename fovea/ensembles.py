@@ -46,7 +46,7 @@ LABEL_OUTPUTS = (LABEL, LABELS, LABEL_SCORES)
 
 def ensembles(pipeline: PipelineSpec) -> tuple[EnsembleSpec, ...]:
     """The six verbs."""
-    size = pipeline.batch_sizes.steps
+    size = pipeline.batch_sizes.request
     dim = pipeline.clip.embed_dim
     image_embeds = TensorSpec("IMAGE_EMBEDS", "FP32", (dim,))
     text_embeds = TensorSpec("TEXT_EMBEDS", "FP32", (dim,))

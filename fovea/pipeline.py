@@ -14,7 +14,11 @@ from fovea.specs import ModelSpec, Queue, TensorSpec, to_json
 
 @dataclass(frozen=True)
 class BatchSizes:
-    """The largest batch of each network, and of the steps and ensembles."""
+    """The largest batch of each network, of the steps, and of one request to an ensemble.
+
+    Requests of one picture are what the server batches; an ensemble's own batch is what a single
+    request may carry, and no more than any of its models takes.
+    """
 
     clip_image_encoder: int = 16
     clip_text_encoder: int = 32
@@ -22,6 +26,7 @@ class BatchSizes:
     sam_image_encoder: int = 8
     sam_mask_decoder: int = 8
     steps: int = 16
+    request: int = 8
 
 
 @dataclass(frozen=True)

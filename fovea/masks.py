@@ -57,7 +57,7 @@ def _decompress(counts: bytes) -> NDArray[np.int64]:
     value, shift = 0, 0
     for byte in counts:
         group = byte - 48
-        if not 0 <= group < 64:
+        if not 0 <= group < 64 or shift > 40:
             raise ValueError(f"byte {byte} is not of COCO's compressed counts")
         value |= (group & 0x1F) << shift
         shift += 5

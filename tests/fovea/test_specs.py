@@ -1,0 +1,48 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fovea.errors import InvalidInput, InvalidPrompt, InvalidTensor
+from fovea.pipeline import PipelineSpec
+from fovea.specs import TensorSpec, from_json, to_json
+from tests.pipelines import TINY
+
+
+def test_a_pipeline_survives_json():
+    assert from_json(PipelineSpec, to_json(TINY)) == TINY
+
+
+def test_unknown_and_missing_fields_are_refused():
+    with pytest.raises(TypeError, match="no field"):
+        from_json(PipelineSpec, to_json(TINY).replace('"clip"', '"klip"'))
+    with pytest.raises(TypeError):
+        from_json(PipelineSpec, "{}")
+
+
+def test_a_tensor_of_another_dtype_or_shape_is_refused():
+    spec = TensorSpec("boxes", "FP32", (-1, 4))
+    spec.check(np.zeros((7, 4), np.float32))
+    with pytest.raises(InvalidTensor, match="boxes: expected dtype float32, got float64"):
+        spec.check(np.zeros((7, 4)))
+    with pytest.raises(InvalidTensor, match=r"expected shape \[-1, 4\], got \[7, 5\]"):
+        spec.check(np.zeros((7, 5), np.float32))
+
+
+def test_an_unknown_dtype_is_refused():
+    with pytest.raises(ValueError, match="FP8"):
+        TensorSpec("x", "FP8", ())
+
+
+def test_errors_keep_their_class_on_the_wire():
+    message = f"in ensemble 'segment', {InvalidPrompt('expected x, got y').to_message()}"
+    back = InvalidInput.from_message(message)
+    assert type(back) is InvalidPrompt
+    assert str(back) == "expected x, got y"
+    assert type(InvalidInput.from_message("unexpected shape for input")) is InvalidTensor
+
+
+def test_specs_are_frozen():
+    with pytest.raises(AttributeError):
+        TINY.sam.image_size = 3
+    assert replace(TINY, limits=replace(TINY.limits, phrases=3)).limits.phrases == 3

@@ -1,0 +1,75 @@
+# Everything a person or CI runs; `make help` lists it.
+
+PYTHON ?= python3
+VENV ?= .venv
+# For CPU-only wheels of torch from PyTorch's own index:
+#   make demo PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+PIP_ARGS ?=
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+
+# Fresh memory is slow to touch on some virtual machines; large pages help a lot.
+export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
+export PATH := $(abspath $(BIN)):$(PATH)
+
+.DEFAULT_GOAL := help
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet $(PIP_ARGS) -e ".[server,export,bench,dev]"
+	touch $@
+
+.PHONY: help
+help: ## list these targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 22
+
+.PHONY: install
+install: $(READY) ## make the virtual environment
+
+.PHONY: demo
+demo: $(READY) ## export the demo checkpoints, serve them on a real Triton, cut objects out
+	$(BIN)/python -m demo
+
+.PHONY: test
+test: $(READY) ## all tests but the long ones
+	$(BIN)/python -m pytest
+
+.PHONY: serve
+serve: $(READY) ## serve the demo's model repository until interrupted
+	$(BIN)/python -m export --set demo
+	$(BIN)/fovea serve --model-repository build/export/demo/model_repository
+
+.PHONY: truth
+truth: $(READY) ## reference and served answers against 500 held-out scenes
+	$(BIN)/python -m demo.truth --scenes 500 --json build/truth.json
+
+.PHONY: parity
+parity: $(READY) ## each exported demo network against PyTorch
+	$(BIN)/python -m export.report --set demo --json build/parity.json
+
+.PHONY: parity-real-size
+parity-real-size: $(READY) ## the production architectures at full size, random weights (long)
+	$(BIN)/python -m export.report --set stand-in --grounding-dino-edge 800 --json build/parity-real-size.json
+
+.PHONY: test-real-size
+test-real-size: $(READY) ## the tests marked real_size (long)
+	$(BIN)/python -m pytest -m real_size
+
+.PHONY: bench-quick
+bench-quick: $(READY) ## main_object through Triton against plain transformers
+	$(BIN)/python -m benchmarks.quick --json build/bench-quick.json
+
+.PHONY: configs
+configs: $(READY) ## write model_repository anew from the specs
+	$(BIN)/python -m export configs
+
+.PHONY: lint
+lint: $(READY) ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf build

@@ -1,0 +1,104 @@
+"""Choose the thresholds of the demo GroundingDINO and record them in its configuration.
+
+`python -m demo.calibrate` uses validation scenes, never those of the final figures.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.progress import track
+from transformers import GroundingDinoForObjectDetection, GroundingDinoProcessor
+from transformers.models.grounding_dino.modeling_grounding_dino import (
+    GroundingDinoObjectDetectionOutput,
+)
+
+from demo.captions import description
+from demo.evaluate import HIT_IOU, Trial, box_iou, make_trial
+from demo.scenes import scene_rng
+from demo.things import INDEX_OF_NAME
+from demo.training import CHECKPOINTS_FOLDER
+
+SCENES = 300
+SPLIT = "validation"
+GRID = np.round(np.arange(0.10, 0.80, 0.01), 2)
+
+
+class Calibration:
+    """A checkpoint with its processor, asked about trials."""
+
+    def __init__(self, folder: Path) -> None:
+        self.model = GroundingDinoForObjectDetection.from_pretrained(folder).eval()
+        self.processor = GroundingDinoProcessor.from_pretrained(folder)
+
+    @torch.inference_mode()
+    def ask(self, trial: Trial, caption: str) -> GroundingDinoObjectDetectionOutput:
+        """The model's raw answer to one caption."""
+        inputs = self.processor(images=trial.image, text=caption, return_tensors="pt")
+        return self.model(**inputs)
+
+    def best(self, trial: Trial, label: str) -> tuple[float, bool]:
+        """Score of the best box for a label, and whether it is the trial's named object."""
+        outputs = self.ask(trial, f"{label}.")
+        scores = outputs.logits[0].sigmoid().amax(-1)
+        query = int(scores.argmax())
+        cx, cy, w, h = outputs.pred_boxes[0, query].tolist()
+        width, height = trial.image.size
+        box = (
+            (cx - w / 2) * width,
+            (cy - h / 2) * height,
+            (cx + w / 2) * width,
+            (cy + h / 2) * height,
+        )
+        return float(scores[query]), box_iou(box, trial.named.box_xyxy) > HIT_IOU
+
+    def token_scores(self, trial: Trial) -> tuple[list[float], list[float]]:
+        """For a free description: scores at the noun that a box stands for, and elsewhere.
+
+        Only the best box of the named object counts.
+        """
+        rng = scene_rng(0, trial.named.label)
+        caption = description(rng, [INDEX_OF_NAME[trial.named.label]])
+        text = self.processor.tokenizer(caption.text, return_offsets_mapping=True)
+        logits = self.ask(trial, caption.text).logits[0].sigmoid()
+        row = logits[int(logits.amax(-1).argmax())]
+        noun, rest = [], []
+        for score, (start, end) in zip(row.tolist(), text["offset_mapping"], strict=False):
+            inside = any(a <= start < end <= b for a, b, _ in caption.nouns)
+            (noun if inside else rest).append(score)
+        return noun, rest
+
+
+def balanced_threshold(positive: np.ndarray, negative: np.ndarray) -> float:
+    """The threshold of the grid with the largest of the smaller of both rates; middle of ties."""
+    worst = [min((positive > t).mean(), (negative <= t).mean()) for t in GRID]
+    return float(np.round(np.median(GRID[np.flatnonzero(worst == np.max(worst))]), 2))
+
+
+def calibrate(folder: Path, scenes: int = SCENES) -> tuple[float, float]:
+    """Write `box_threshold` and `text_threshold` into the checkpoint's config.json.
+
+    A box that misses its object counts as not found at any threshold.
+    """
+    asked = Calibration(folder)
+    present, absent, nouns, rest = [], [], [], []
+    for trial in track([make_trial(i, split=SPLIT) for i in range(scenes)], "calibrating"):
+        score, hit = asked.best(trial, trial.named.label)
+        present.append(score if hit else 0.0)
+        absent.append(asked.best(trial, trial.absent)[0])
+        noun, other = asked.token_scores(trial)
+        nouns += noun
+        rest += other
+    box_threshold = balanced_threshold(np.array(present), np.array(absent))
+    text_threshold = min(box_threshold, balanced_threshold(np.array(nouns), np.array(rest)))
+    asked.model.config.box_threshold = box_threshold
+    asked.model.config.text_threshold = text_threshold
+    asked.model.config.save_pretrained(folder)
+    return box_threshold, text_threshold
+
+
+if __name__ == "__main__":
+    boxes, text = calibrate(CHECKPOINTS_FOLDER / "grounding_dino")
+    print(f"box_threshold {boxes}, text_threshold {text}")

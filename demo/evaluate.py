@@ -1,0 +1,225 @@
+"""Measure a predictor against the truth of held-out scenes.
+
+`python -m demo.evaluate --scenes 500 --json OUT` measures the PyTorch reference. The metric
+functions take any object with the methods of `Predictor`, so that the served client is
+measured by the very same code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from demo.art import TRAINED_STYLES, UNSEEN_STYLE
+from demo.reference import Detection, LabelScore, MainObject, ReferencePipeline, Segmentation
+from demo.scenes import Scene, SceneObject, make_scene, scene_rng
+from demo.things import LABELS
+from demo.train_sam import point_inside
+
+CANDIDATES = 5
+HIT_IOU = 0.5
+Box = tuple[float, float, float, float]
+
+
+class Predictor(Protocol):
+    """What is measured; `demo.reference.ReferencePipeline` is one."""
+
+    def rank_labels(self, image: Image.Image, labels: list[str]) -> list[LabelScore]:
+        """Candidates, best first."""
+
+    def detect(self, image: Image.Image, caption: str) -> list[Detection]:
+        """Boxes above the checkpoint's own threshold, best first."""
+
+    def segment(
+        self,
+        image: Image.Image,
+        *,
+        boxes: list[Box] | None = None,
+        points: list[tuple[float, float]] | None = None,
+    ) -> list[Segmentation]:
+        """One mask a prompt."""
+
+    def main_object(self, image: Image.Image, labels: list[str]) -> MainObject:
+        """Label, box and mask of the main object."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """A scene with the questions that are asked about it.
+
+    Attributes:
+        scene: the truth.
+        candidates: the main object's label, the other present ones, absent ones: 5, shuffled.
+        absent: a label that the scene does not show.
+        named: the object that detection and segmentation are asked for.
+        point_xy: a point inside it, pixels.
+    """
+
+    scene: Scene
+    candidates: list[str]
+    absent: str
+    named: SceneObject
+    point_xy: tuple[float, float]
+
+    @property
+    def image(self) -> Image.Image:
+        """The picture."""
+        return Image.fromarray(self.scene.image)
+
+
+def make_trial(seed: int, *, split: str = "test", n_objects: int | None = None,
+               styles: tuple[str, ...] = TRAINED_STYLES) -> Trial:  # fmt: skip
+    """The scene of this seed and its questions, always the same ones."""
+    scene = make_scene(seed, split=split, n_objects=n_objects, styles=styles)
+    rng = scene_rng(seed, f"{split} trial")
+    missing = [label for label in LABELS if label not in scene.labels]
+    absent = [str(label) for label in rng.choice(missing, CANDIDATES, replace=False)]
+    others = [label for label in scene.labels if label != scene.main.label]
+    candidates = [scene.main.label, *others, *absent][:CANDIDATES]
+    shuffled = [candidates[i] for i in rng.permutation(CANDIDATES)]
+    named = scene.objects[int(rng.integers(len(scene.objects)))]
+    return Trial(scene, shuffled, absent[-1], named, point_inside(rng, named.mask))
+
+
+def box_iou(a: Box, b: Box) -> float:
+    """IoU of two xyxy boxes."""
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    shared = max(0.0, width) * max(0.0, height)
+    return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
+
+
+def mask_iou(a: np.ndarray, b: np.ndarray) -> float:
+    """IoU of two bool masks of one shape."""
+    return float((a & b).sum() / max(1, (a | b).sum()))
+
+
+def mean(values: Iterable[float]) -> float:
+    """Their mean, as a plain float."""
+    return float(np.mean(list(values)))
+
+
+def label_is_right(predictor: Predictor, trial: Trial) -> float:
+    """1 where the main object's label ranks first among the candidates."""
+    ranked = predictor.rank_labels(trial.image, trial.candidates)
+    return float(ranked[0].label == trial.scene.main.label)
+
+
+def box_is_found(predictor: Predictor, trial: Trial) -> float:
+    """1 where the best box for the named label is the named object."""
+    found = predictor.detect(trial.image, f"{trial.named.label}.")
+    return float(bool(found) and box_iou(found[0].box_xyxy, trial.named.box_xyxy) > HIT_IOU)
+
+
+def absent_is_rejected(predictor: Predictor, trial: Trial) -> float:
+    """1 where no box passes the threshold for a label that is not in the picture."""
+    return float(not predictor.detect(trial.image, f"{trial.absent}."))
+
+
+def iou_from_box(predictor: Predictor, trial: Trial) -> float:
+    """IoU of the mask from the named object's true box."""
+    cut = predictor.segment(trial.image, boxes=[trial.named.box_xyxy])[0]
+    return mask_iou(cut.mask, trial.named.mask)
+
+
+def iou_from_point(predictor: Predictor, trial: Trial) -> float:
+    """IoU of the mask from a point inside the named object."""
+    cut = predictor.segment(trial.image, points=[trial.point_xy])[0]
+    return mask_iou(cut.mask, trial.named.mask)
+
+
+@dataclass(frozen=True)
+class EndToEnd:
+    """One answer about the main object against the truth; what was not found counts as 0."""
+
+    label: float
+    box: float
+    mask_iou: float
+
+
+def end_to_end(predictor: Predictor, trial: Trial) -> EndToEnd:
+    """Label, box and mask of the main object from the picture and five candidates."""
+    answer, truth = predictor.main_object(trial.image, trial.candidates), trial.scene.main
+    right = float(answer.label == truth.label)
+    if not answer.found or answer.box_xyxy is None or answer.mask is None:
+        return EndToEnd(right, 0.0, 0.0)
+    hit = float(box_iou(answer.box_xyxy, truth.box_xyxy) > HIT_IOU)
+    return EndToEnd(right, hit, mask_iou(answer.mask, truth.mask))
+
+
+METRICS: dict[str, Callable[[Predictor, Trial], float]] = {
+    "box_recall": box_is_found,
+    "absent_rejection": absent_is_rejected,
+    "mask_iou_box": iou_from_box,
+    "mask_iou_point": iou_from_point,
+}
+
+
+def measure(predictor: Predictor, trials: list[Trial], *, quiet: bool = False) -> dict[str, float]:
+    """All figures over scenes of any number of objects."""
+    rows: dict[str, list[float]] = {name: [] for name in METRICS}
+    rows |= {"label_accuracy_multi": [], "label_accuracy_single": []}
+    answers = []
+    for trial in track(trials, description="scenes", disable=quiet):
+        for name, metric in METRICS.items():
+            rows[name].append(metric(predictor, trial))
+        answers.append(end_to_end(predictor, trial))
+        kind = "multi" if len(trial.scene.objects) > 1 else "single"
+        rows[f"label_accuracy_{kind}"].append(label_is_right(predictor, trial))
+    figures = {name: mean(values) for name, values in rows.items() if values}
+    figures["main_object_label_accuracy"] = mean(a.label for a in answers)
+    figures["main_object_box_recall"] = mean(a.box for a in answers)
+    figures["main_object_mask_iou"] = mean(a.mask_iou for a in answers)
+    return figures
+
+
+def evaluate(predictor: Predictor, scenes: int, *, quiet: bool = False) -> dict[str, float]:
+    """The figures of the trained styles, then those of the unseen style with its name before.
+
+    `label_accuracy` is over as many scenes of one object.
+    """
+    single = [make_trial(1_000_000 + i, n_objects=1) for i in range(scenes)]
+    figures = {"label_accuracy": mean(label_is_right(predictor, trial) for trial in single)}
+    figures |= measure(predictor, [make_trial(i) for i in range(scenes)], quiet=quiet)
+    unseen = [make_trial(2_000_000 + i, styles=(UNSEEN_STYLE,)) for i in range(max(1, scenes // 5))]
+    for name, value in measure(predictor, unseen, quiet=quiet).items():
+        figures[f"{UNSEEN_STYLE}_{name}"] = value
+    return figures
+
+
+def table_of(figures: dict[str, float]) -> Table:
+    """The figures as a table."""
+    table = Table("figure", "value", title="demo checkpoints on held-out scenes")
+    for name, value in figures.items():
+        table.add_row(name, f"{value:.3f}")
+    return table
+
+
+def main() -> None:
+    """Measure the reference."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scenes", type=int, default=500)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    figures = evaluate(ReferencePipeline(), args.scenes)
+    Console().print(table_of(figures))
+    if args.json:
+        record = {"scenes": args.scenes} | {k: round(v, 4) for k, v in figures.items()}
+        args.json.write_text(json.dumps(record, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

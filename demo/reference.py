@@ -1,0 +1,170 @@
+"""The reference: the demo checkpoints through plain transformers, picture by picture.
+
+Nothing here is clever, so that it can be believed: it is what a user of transformers would
+write. Everything that is exported and served is measured against it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import (
+    CLIPModel,
+    CLIPProcessor,
+    GroundingDinoForObjectDetection,
+    GroundingDinoProcessor,
+    SamModel,
+    SamProcessor,
+)
+
+from demo.training import CHECKPOINTS_FOLDER
+
+
+@dataclass(frozen=True)
+class LabelScore:
+    """A candidate label and its probability among the candidates."""
+
+    label: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Detection:
+    """A box with its score and the words of the caption that it stands for.
+
+    `box_xyxy` is in pixels of the picture.
+    """
+
+    box_xyxy: tuple[float, float, float, float]
+    score: float
+    phrase: str
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """A mask, bool (height, width) of the picture, and the IoU that SAM predicts for it."""
+
+    mask: np.ndarray
+    iou_score: float
+
+
+@dataclass(frozen=True, eq=False)
+class MainObject:
+    """The answer about the main object; box and mask are None where nothing was found."""
+
+    label: str
+    label_score: float
+    found: bool
+    box_xyxy: tuple[float, float, float, float] | None = None
+    box_score: float | None = None
+    mask: np.ndarray | None = None
+    iou_score: float | None = None
+
+
+class ReferencePipeline:
+    """CLIP, GroundingDINO and SAM from a folder with the checkpoints `clip`, `grounding_dino`,
+    `sam`, each with its own processor."""
+
+    def __init__(self, folder: Path = CHECKPOINTS_FOLDER) -> None:
+        self.clip = CLIPModel.from_pretrained(folder / "clip").eval()
+        self.clip_processor = CLIPProcessor.from_pretrained(folder / "clip")
+        self.dino = GroundingDinoForObjectDetection.from_pretrained(
+            folder / "grounding_dino"
+        ).eval()
+        self.dino_processor = GroundingDinoProcessor.from_pretrained(folder / "grounding_dino")
+        self.sam = SamModel.from_pretrained(folder / "sam").eval()
+        self.sam_processor = SamProcessor.from_pretrained(folder / "sam")
+
+    @property
+    def box_threshold(self) -> float:
+        """The score from which a box counts, recorded in the checkpoint's configuration."""
+        return float(self.dino.config.box_threshold)
+
+    @property
+    def text_threshold(self) -> float:
+        """The score from which a token belongs to a box's phrase, recorded likewise."""
+        return float(self.dino.config.text_threshold)
+
+    @torch.inference_mode()
+    def rank_labels(self, image: Image.Image, labels: list[str]) -> list[LabelScore]:
+        """Candidate labels, the most probable first."""
+        inputs = self.clip_processor(
+            text=labels, images=image, return_tensors="pt", padding=True, truncation=True
+        )
+        scores = self.clip(**inputs).logits_per_image[0].softmax(-1).tolist()
+        ranked = sorted(zip(labels, scores, strict=True), key=lambda pair: -pair[1])
+        return [LabelScore(label, score) for label, score in ranked]
+
+    @torch.inference_mode()
+    def detect(
+        self,
+        image: Image.Image,
+        caption: str,
+        *,
+        box_threshold: float | None = None,
+        text_threshold: float | None = None,
+    ) -> list[Detection]:
+        """Boxes of what the caption names, the highest score first.
+
+        The caption is lower-cased and ends with '.', as GroundingDINO wants it.
+        """
+        caption = caption.lower().strip()
+        caption = caption if caption.endswith(".") else f"{caption}."
+        inputs = self.dino_processor(images=image, text=caption, return_tensors="pt")
+        outputs = self.dino(**inputs)
+        result = self.dino_processor.post_process_grounded_object_detection(
+            outputs,
+            inputs["input_ids"],
+            threshold=self.box_threshold if box_threshold is None else box_threshold,
+            text_threshold=self.text_threshold if text_threshold is None else text_threshold,
+            target_sizes=[(image.height, image.width)],
+        )[0]
+        rows = zip(result["boxes"], result["scores"], result["text_labels"], strict=True)
+        detections = [Detection(tuple(b.tolist()), float(s), phrase) for b, s, phrase in rows]
+        return sorted(detections, key=lambda detection: -detection.score)
+
+    @torch.inference_mode()
+    def segment(
+        self,
+        image: Image.Image,
+        *,
+        boxes: list[tuple[float, float, float, float]] | None = None,
+        points: list[tuple[float, float]] | None = None,
+    ) -> list[Segmentation]:
+        """One mask a box, or one mask a point: a box takes SAM's single mask, a point the mask
+        of the three with the highest predicted IoU. Boxes and points in pixels of the picture."""
+        if boxes is not None:
+            prompt = {"input_boxes": [[list(box) for box in boxes]]}
+        else:
+            prompt = {"input_points": [[[list(point)] for point in points or []]]}
+        inputs = self.sam_processor(images=image, return_tensors="pt", **prompt)
+        sizes = inputs.pop("original_sizes"), inputs.pop("reshaped_input_sizes")
+        outputs = self.sam(**inputs, multimask_output=boxes is None)
+        masks = self.sam_processor.image_processor.post_process_masks(outputs.pred_masks, *sizes)[0]
+        best = outputs.iou_scores[0].argmax(-1)
+        return [
+            Segmentation(masks[i, k].numpy(), float(outputs.iou_scores[0, i, k]))
+            for i, k in enumerate(best.tolist())
+        ]
+
+    def main_object(self, image: Image.Image, labels: list[str]) -> MainObject:
+        """CLIP's choice among the labels, its best box, and the mask in that box."""
+        best = self.rank_labels(image, labels)[0]
+        detections = self.detect(image, best.label)
+        if not detections:
+            return MainObject(best.label, best.score, found=False)
+        detection = detections[0]
+        cut = self.segment(image, boxes=[detection.box_xyxy])[0]
+        return MainObject(
+            best.label,
+            best.score,
+            found=True,
+            box_xyxy=detection.box_xyxy,
+            box_score=detection.score,
+            mask=cut.mask,
+            iou_score=cut.iou_score,
+        )

@@ -1,0 +1,92 @@
+"""The served ensembles as a predictor, measured by the same code as the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fovea_client import Client
+from fovea_server import EmbeddedServer, ServerOptions
+from PIL import Image
+
+from demo.reference import Detection, LabelScore, MainObject, Segmentation
+from export.checkpoints import SETS, find
+from export.pipeline import Export, run
+
+Box = tuple[float, float, float, float]
+EXPORT_FOLDER = Path("build/export/demo")
+
+
+def export_demo(out: Path = EXPORT_FOLDER) -> Path:
+    """The demo's model repository; exported anew only when something changed."""
+    checkpoints = {family: find(family, source) for family, source in SETS["demo"].items()}
+    export = Export(checkpoints, out)
+    run(export)
+    return export.repository
+
+
+@contextmanager
+def demo_server(repository: Path | None = None) -> Iterator[EmbeddedServer]:
+    """The demo's model repository on a real Triton, on free loopback ports."""
+    options = ServerOptions(
+        model_repository=repository or export_demo(), grpc_port=0, http_port=0, metrics_port=0
+    )
+    with EmbeddedServer(options) as server:
+        yield server
+
+
+def grpc_address(server: EmbeddedServer) -> str:
+    """host:port for the client."""
+    return server.grpc_url.removeprefix("grpc://")
+
+
+class ServedPredictor:
+    """A `demo.evaluate.Predictor` behind Triton."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    def rank_labels(self, image: Image.Image, labels: list[str]) -> list[LabelScore]:
+        """Candidates, best first."""
+        scores = self.client.main_object(image, labels).label_scores
+        return [LabelScore(label, score) for label, score in scores.items()]
+
+    def detect(self, image: Image.Image, caption: str) -> list[Detection]:
+        """Boxes above the server's own threshold, best first."""
+        found = self.client.detect(image, caption)
+        return [
+            Detection(tuple(box), float(score), phrase)
+            for box, score, phrase in zip(
+                found.boxes.tolist(), found.scores, found.phrases, strict=True
+            )
+        ]
+
+    def segment(
+        self,
+        image: Image.Image,
+        *,
+        boxes: list[Box] | None = None,
+        points: list[tuple[float, float]] | None = None,
+    ) -> list[Segmentation]:
+        """One mask a prompt."""
+        found = self.client.segment(image, boxes=boxes, points=points)
+        return [
+            Segmentation(mask.to_numpy(), float(score))
+            for mask, score in zip(found.masks, found.scores, strict=True)
+        ]
+
+    def main_object(self, image: Image.Image, labels: list[str]) -> MainObject:
+        """Label, box and mask of the main object."""
+        answer = self.client.main_object(image, labels)
+        if answer.box is None or answer.mask is None:
+            return MainObject(str(answer.label), float(answer.label_score or 0), found=False)
+        return MainObject(
+            str(answer.label),
+            float(answer.label_score or 0),
+            found=True,
+            box_xyxy=tuple(answer.box.tolist()),
+            box_score=answer.box_score,
+            mask=answer.mask.to_numpy(),
+            iou_score=answer.mask_score,
+        )

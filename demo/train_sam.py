@@ -1,0 +1,140 @@
+"""Train the demo SAM: masks from true boxes and from points inside.
+
+`python -m demo.train_sam [--resume]`
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from transformers import SamModel
+
+from demo.pixels import padded_batch
+from demo.sam_config import EDGE, LOW_RES_EDGE, new_model, processor
+from demo.scenes import Scene, SceneObject, make_scene, scene_rng
+from demo.training import CHECKPOINTS_FOLDER, Losses, Plan, Training, arguments
+
+FOLDER = CHECKPOINTS_FOLDER / "sam"
+STEPS = 4500
+BATCH = 12
+PROMPTS = 2
+BOX_JITTER = 0.04
+ALL_MASKS_SHARE = 0.05
+IOU_WEIGHT = 1.0
+
+
+def _jittered(rng: np.random.Generator, item: SceneObject) -> np.ndarray:
+    """The true box, its corners moved a little, float (4,)."""
+    box = np.array(item.box_xyxy)
+    sides = np.tile(box[2:] - box[:2], 2)
+    return (box + rng.normal(0, BOX_JITTER / 2, 4) * sides).clip(0, EDGE)
+
+
+def point_inside(rng: np.random.Generator, mask: np.ndarray) -> tuple[float, float]:
+    """A point (x, y) of the mask, away from its rim: among the deepest half of its pixels."""
+    depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
+    rows, columns = np.nonzero(depth >= np.median(depth[mask]))
+    pick = rng.integers(len(rows))
+    return float(columns[pick]) + 0.5, float(rows[pick]) + 0.5
+
+
+def _target(item: SceneObject) -> np.ndarray:
+    """The visible mask at the low resolution, float32 (LOW_RES_EDGE, LOW_RES_EDGE) in 0..1."""
+    padded = np.zeros((EDGE, EDGE), np.float32)
+    padded[: item.mask.shape[0], : item.mask.shape[1]] = item.mask
+    return cv2.resize(padded, (LOW_RES_EDGE, LOW_RES_EDGE), interpolation=cv2.INTER_AREA)
+
+
+class SamBatches:
+    """Scenes with box and point prompts, `PROMPTS` of each a picture."""
+
+    def __init__(self, batch: int, seed: int) -> None:
+        self.batch, self.seed = batch, seed
+
+    def _prompts(self, rng: np.random.Generator, scene: Scene) -> tuple[np.ndarray, ...]:
+        picks = [scene.objects[i] for i in rng.integers(len(scene.objects), size=2 * PROMPTS)]
+        boxes = np.stack([_jittered(rng, item) for item in picks[:PROMPTS]])
+        points = np.array([[point_inside(rng, item.mask)] for item in picks[PROMPTS:]])
+        return boxes, points, np.stack([_target(item) for item in picks])
+
+    def __call__(self, step: int) -> tuple[torch.Tensor, ...]:
+        """Pixels (N, 3, EDGE, EDGE), boxes (N, P, 4), points (N, P, 1, 2), masks (N, 2P, l, l)."""
+        first = (self.seed + 200) * 10_000_000 + step * self.batch
+        scenes = [make_scene(first + i, size=EDGE) for i in range(self.batch)]
+        rng = scene_rng(first, "train prompts")
+        boxes, points, masks = zip(*(self._prompts(rng, scene) for scene in scenes), strict=True)
+        pixels, _ = padded_batch(scenes, EDGE)
+        stacked = (np.stack(boxes), np.stack(points), np.stack(masks))
+        return pixels, *(torch.from_numpy(a.astype(np.float32)) for a in stacked)
+
+
+def mask_losses(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy plus dice of every mask, (..., l, l) to (...)."""
+    logits = logits.float()
+    entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean((-2, -1))
+    # Small objects would vanish in a plain mean over the picture.
+    entropy = entropy / target.mean((-2, -1)).clamp_min(0.02)
+    probability = logits.sigmoid()
+    shared = (probability * target).sum((-2, -1))
+    dice = 1 - (2 * shared + 1) / (probability.sum((-2, -1)) + target.sum((-2, -1)) + 1)
+    return 0.5 * entropy + dice
+
+
+@torch.no_grad()
+def true_iou(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """IoU of the binary masks, (..., l, l) to (...)."""
+    ours, theirs = logits > 0, target > 0.5
+    shared = (ours & theirs).sum((-2, -1))
+    return shared / (ours | theirs).sum((-2, -1)).clamp_min(1)
+
+
+def sam_losses(model: SamModel, pixels: torch.Tensor, boxes: torch.Tensor,
+               points: torch.Tensor, masks: torch.Tensor) -> Losses:  # fmt: skip
+    """Mask 0 from boxes; the best of masks 1..3 from points; the IoU head on all of them.
+
+    The model itself adds the padding point that SAM wants beside a lone point.
+    """
+    embeddings = model.vision_encoder(pixels).last_hidden_state
+    labels = torch.ones(points.shape[:3], dtype=torch.int)
+    from_box = model(image_embeddings=embeddings, input_boxes=boxes, multimask_output=False)
+    from_point = model(image_embeddings=embeddings, input_points=points, input_labels=labels)
+    box_target, point_target = masks[:, :PROMPTS, None], masks[:, PROMPTS:, None]
+    point_target = point_target.expand_as(from_point.pred_masks)
+
+    box_loss = mask_losses(from_box.pred_masks, box_target).mean()
+    each = mask_losses(from_point.pred_masks, point_target)
+    point_loss = each.amin(-1).mean() + ALL_MASKS_SHARE * each.mean()
+    box_iou = true_iou(from_box.pred_masks, box_target)
+    point_iou = true_iou(from_point.pred_masks, point_target)
+    iou_loss = F.mse_loss(from_box.iou_scores, box_iou)
+    iou_loss = iou_loss + F.mse_loss(from_point.iou_scores, point_iou)
+    chosen = from_point.iou_scores.argmax(-1, keepdim=True)
+    return {
+        "loss": box_loss + point_loss + IOU_WEIGHT * iou_loss,
+        "iou_box": box_iou.mean(),
+        "iou_point": point_iou.gather(-1, chosen).mean(),
+        "iou_error": iou_loss,
+    }
+
+
+def export(model: SamModel) -> None:
+    """Save the model and its processor as a hub checkpoint would be."""
+    model.save_pretrained(FOLDER)
+    processor().save_pretrained(FOLDER)
+
+
+def main() -> None:
+    """Train and save the checkpoint."""
+    args = arguments(__doc__, STEPS)
+    plan = Plan("sam", args.steps, BATCH, 8e-4)
+    training = Training(new_model(), plan, resume=args.resume or args.export_only)
+    batches = SamBatches(BATCH, args.seed)
+    if not args.export_only:
+        training.run(lambda step: sam_losses(training.model, *batches(step)))
+    export(training.average)
+
+
+if __name__ == "__main__":
+    main()

@@ -18,6 +18,7 @@ from fovea_server.installation import BackendDirectory, cache_folder, prepare_ba
 from fovea_server.options import ServerOptions
 from fovea_server.ports import Ports, choose_ports
 from fovea_server.process import TritonProcess, new_log_path
+from fovea_server.stubs import stubs_of
 from fovea_server.watch import Recoveries, Watcher
 
 # tritonserver counts its exit timeout in whole seconds and then unloads: this much comes on top.
@@ -149,6 +150,9 @@ class EmbeddedServer:
             unwatched = self._watcher is None or self._stopping.is_set()
             if unwatched and self._current().exit_code is not None:
                 break
+            if self._stopping.is_set() and self._held_up_by_the_dead():
+                self._current().kill()
+                return 0
             if deadline is not None and time.monotonic() > deadline:
                 return None
         return _GAVE_UP if self.failure else self._current().exit_code
@@ -225,6 +229,7 @@ class EmbeddedServer:
             process=self._current,
             administration=self._asking(),
             restart=self._restart,
+            ended=self.kill,
             give_up=self._give_up,
             reload=explicit and closed,
             max_per_minute=self.options.max_restarts_per_minute,
@@ -234,6 +239,17 @@ class EmbeddedServer:
     def _give_up(self, error: ServerError) -> None:
         self.failure = error
         self.kill()
+
+    def _held_up_by_the_dead(self) -> bool:
+        """Whether an orderly stop has only to wait for processes that died earlier.
+
+        Triton cannot drop a model whose process died during a request: it would wait for the
+        whole exit timeout, though every request is answered and every other model is gone.
+        """
+        process = self._current()
+        if not self.recoveries.reloads or not process.has_stopped_all_models():
+            return False
+        return all(stub.is_zombie() for stub in stubs_of(process.pid))
 
     def _current(self) -> TritonProcess:
         if self._process is None:

@@ -15,6 +15,7 @@ from fovea_server.orphans import kill_group
 
 _POLL_S = 0.1
 _ADDRESS_IN_USE = "already in use"
+_ALL_STOPPED = "All models are stopped"
 _LISTENING = "Started HTTPService at"
 # Where the log does not say that the server listens (--log-info=false), it must have answered
 # this long, in s, without ending: another server on the same port would answer in its place.
@@ -115,6 +116,10 @@ class TritonProcess:
             kill_group(self.pid)
             self._cleared = True
         return self._popen.wait()
+
+    def has_stopped_all_models(self) -> bool:
+        """Whether a stop has come so far that no request is left."""
+        return _ALL_STOPPED in self.log()
 
     def address_in_use(self) -> bool:
         """Whether the log says that a port was taken."""

@@ -55,6 +55,7 @@ class Watcher(threading.Thread):
         process: returns the current tritonserver process.
         administration: asks that server.
         restart: replaces the process by a new one on the same ports, and returns when it is ready.
+        ended: called when tritonserver has ended in good order without this launcher's asking.
         give_up: called with the error when nothing can be brought back any more.
         reload: whether models may be reloaded alone.
         max_per_minute: the most reloads and restarts within 60 s.
@@ -67,6 +68,7 @@ class Watcher(threading.Thread):
         process: Callable[[], TritonProcess],
         administration: Administration,
         restart: Callable[[], None],
+        ended: Callable[[], None],
         give_up: Callable[[ServerError], None],
         reload: bool,
         max_per_minute: int,
@@ -77,6 +79,7 @@ class Watcher(threading.Thread):
         self._process = process
         self._administration = administration
         self._restart = restart
+        self._ended = ended
         self._give_up = give_up
         self._reload = reload
         self._max_per_minute = max_per_minute
@@ -121,6 +124,11 @@ class Watcher(threading.Thread):
 
     def _look(self) -> None:
         code = self._process().exit_code
+        if code == 0:
+            # Somebody has asked tritonserver itself to stop, and it has done so in good order.
+            self._ended()
+            self._stopped.set()
+            return
         if code is not None:
             self._recover(f"tritonserver ended with exit code {code}", [])
             return

@@ -1,0 +1,209 @@
+"""`python -m demo`: export the demo checkpoints, serve them, and cut the main objects out.
+
+Writes an annotated picture per sample and results.json below the output folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from fovea_client import Client, MainObject
+from fovea_client.draw import draw
+from fovea_client.statistics import ModelStatistics, difference, read_statistics
+from PIL import Image
+from pycocotools import mask as coco
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from demo.evaluate import box_iou, mask_iou, mean
+from demo.samples import FOLDER as SAMPLES
+from demo.served import EXPORT_FOLDER, demo_server, export_demo, grpc_address
+
+console = Console()
+
+# The columns of the table: which models' time each one adds up.
+STEPS = {
+    "decode": ("preprocess_image",),
+    "CLIP": ("clip_image_encoder", "rank_labels"),
+    "DINO": ("tokenize_caption", "grounding_dino", "select_main_box", "select_boxes"),
+    "SAM": ("sam_image_encoder", "sam_mask_decoder", "select_masks"),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One picture's answer against its truth; times in milliseconds, IoUs 0 when not found."""
+
+    file: str
+    label: str | None
+    true_label: str
+    found: bool
+    label_score: float
+    box_score: float
+    mask_score: float
+    box: list[float] | None
+    mask_area: int
+    box_iou: float
+    mask_iou: float
+    total_ms: float
+    step_ms: dict[str, float]
+
+
+def ask(client: Client, picture: Path, truth: dict[str, Any]) -> MainObject:
+    """By its description where the sample has one, or else by its five candidate labels."""
+    if truth["description"]:
+        return client.main_object(picture, description=truth["description"])
+    return client.main_object(picture, truth["candidates"])
+
+
+def answer(client: Client, picture: Path, truth: dict[str, Any]) -> tuple[Row, MainObject]:
+    """The server's answer about one sample, measured."""
+    before = read_statistics(client.url)
+    start = time.perf_counter()
+    found = ask(client, picture, truth)
+    total_s = time.perf_counter() - start
+    spent = difference(read_statistics(client.url), before)
+    return compare(picture.name, found, truth, total_s, spent), found
+
+
+def compare(
+    file: str,
+    found: MainObject,
+    truth: dict[str, Any],
+    total_s: float,
+    spent: dict[str, ModelStatistics],
+) -> Row:
+    """The answer beside the truth of its scene."""
+    real = truth["objects"][truth["main_index"]]
+    seen = found.box is not None and found.mask is not None
+    return Row(
+        file=file,
+        label=found.label,
+        true_label=truth["label"],
+        found=found.found,
+        label_score=found.label_score or 0.0,
+        box_score=found.box_score or 0.0,
+        mask_score=found.mask_score or 0.0,
+        box=found.box.tolist() if seen else None,
+        mask_area=found.mask.area if seen else 0,
+        box_iou=box_iou(tuple(found.box.tolist()), tuple(real["box_xyxy"])) if seen else 0.0,
+        mask_iou=mask_iou(found.mask.to_numpy(), true_mask(real["rle"])) if seen else 0.0,
+        total_ms=1000 * total_s,
+        step_ms={
+            step: 1000 * sum(_seconds(spent[model]) for model in models)
+            for step, models in STEPS.items()
+        },
+    )
+
+
+def _seconds(spent: ModelStatistics) -> float:
+    return spent.input_s + spent.compute_s + spent.output_s
+
+
+def true_mask(rle: dict[str, Any]) -> np.ndarray:
+    """bool [H, W] of the truth's COCO run lengths."""
+    height, width = rle["size"]
+    return coco.decode(coco.frPyObjects(rle, height, width)).astype(bool)
+
+
+def table_of(rows: list[Row]) -> Table:
+    """All rows, with means below."""
+    table = Table(title="The main object of each picture", show_footer=True)
+    right = sum(row.label == row.true_label for row in rows)
+    table.add_column("picture", "mean", no_wrap=True)
+    table.add_column("label", f"{right} of {len(rows)} right", no_wrap=True)
+    scores = {
+        "CLIP": [row.label_score for row in rows],
+        "DINO": [row.box_score for row in rows],
+        "SAM": [row.mask_score for row in rows],
+    }
+    for name, values in scores.items():
+        table.add_column(f"{name}\nscore", f"{mean(values):.2f}", justify="right")
+    table.add_column("box", justify="right", no_wrap=True)
+    table.add_column("mask\npixels", justify="right")
+    table.add_column("box\nIoU", f"{mean(row.box_iou for row in rows):.2f}", justify="right")
+    table.add_column("mask\nIoU", f"{mean(row.mask_iou for row in rows):.2f}", justify="right")
+    for step in STEPS:
+        spent = mean(row.step_ms[step] for row in rows)
+        table.add_column(f"{step}\nms", f"{spent:.0f}", justify="right")
+    table.add_column("total\nms", f"{mean(row.total_ms for row in rows):.0f}", justify="right")
+    for row in rows:
+        table.add_row(*_cells(row))
+    return table
+
+
+def _cells(row: Row) -> list[str]:
+    right = row.label == row.true_label
+    label = f"[green]{row.label}[/]" if right else f"[red]{row.label}[/] not {row.true_label}"
+    return [
+        row.file,
+        label,
+        f"{row.label_score:.2f}",
+        f"{row.box_score:.2f}",
+        f"{row.mask_score:.2f}",
+        " ".join(f"{edge:.0f}" for edge in row.box or []) or "not found",
+        str(row.mask_area),
+        f"{row.box_iou:.2f}",
+        f"{row.mask_iou:.2f}",
+        *(f"{ms:.0f}" for ms in row.step_ms.values()),
+        f"{row.total_ms:.0f}",
+    ]
+
+
+def contact_sheet(pictures: list[Image.Image], columns: int = 4, edge: int = 360) -> Image.Image:
+    """The annotated pictures on one page, each fitted into a square cell."""
+    lines = -(-len(pictures) // columns)
+    sheet = Image.new("RGB", (columns * edge, lines * edge), "white")
+    for index, picture in enumerate(pictures):
+        cell = picture.copy()
+        cell.thumbnail((edge - 8, edge - 8))
+        row, column = divmod(index, columns)
+        left = column * edge + (edge - cell.width) // 2
+        sheet.paste(cell, (left, row * edge + (edge - cell.height) // 2))
+    return sheet
+
+
+def run(out: Path) -> list[Row]:
+    """Serve, ask about every sample, and write the pictures."""
+    truths = json.loads((SAMPLES / "truth.json").read_text())
+    with console.status("exporting the demo checkpoints, each network checked against PyTorch"):
+        repository = export_demo()
+    console.print(f"exported to {EXPORT_FOLDER}")
+    rows, drawings = [], []
+    with console.status("starting Triton") as status, demo_server(repository) as server:
+        status.stop()
+        console.print(f"Triton serves {len(server.models)} models on {server.grpc_url}")
+        with Client(grpc_address(server)) as client:
+            for truth in track(truths, description="pictures", console=console):
+                picture = SAMPLES / truth["file"]
+                row, found = answer(client, picture, truth)
+                drawn = draw(picture, found)
+                drawn.save(out / f"{picture.stem}.png")
+                rows.append(row)
+                drawings.append(drawn)
+    contact_sheet(drawings).save(out / "all.png")
+    return rows
+
+
+def main() -> None:
+    """Run the demo and print its table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("build/demo"))
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    rows = run(args.out)
+    results = args.out / "results.json"
+    results.write_text(json.dumps({"pictures": [asdict(row) for row in rows]}, indent=1) + "\n")
+    console.print(f"pictures in {args.out}, figures in {results}")
+    (console if console.width >= 120 else Console(width=120)).print(table_of(rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -45,17 +45,18 @@ Status = grpc.StatusCode
 # or in which the request waited too long.
 _OVERLOADED = re.compile(r"Exceeds maximum queue size|Request timeout expired")
 
-# Of a server that is on its way out or in: a dead backend process, a model that is (un)loading.
+# Triton's words for a server or a model that is on its way out or in, whatever the status: a dead
+# backend process, a model that is being loaded again, a server that stops.
 _PASSING = re.compile(
-    r"Stub process .* is not healthy|is not ready|is unloading|being unloaded"
-    r"|has no available versions|Server is (stopping|exiting)|Server is not ready",
+    r"Stub process .*not healthy|not ready|not at ready state|has no available versions"
+    r"|Request for unknown model|Server is stopping|unload",
     re.IGNORECASE | re.DOTALL,
 )
 
 # CANCELLED and ABORTED, when the caller did not cancel, come from a server that stopped at work.
-_CONNECTION_STATUSES = (Status.UNAVAILABLE, Status.CANCELLED, Status.ABORTED)
-# A server without our models, or a gateway that wants other headers: waiting does not help.
-_REFUSED_STATUSES = (Status.NOT_FOUND, Status.UNAUTHENTICATED, Status.PERMISSION_DENIED)
+_PASSING_STATUSES = (Status.UNAVAILABLE, Status.CANCELLED, Status.ABORTED, Status.NOT_FOUND)
+# From a gateway that wants other headers: waiting does not help.
+_REFUSED_STATUSES = (Status.UNAUTHENTICATED, Status.PERMISSION_DENIED)
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,8 @@ def _classify(status: grpc.StatusCode, message: str, url: str) -> tuple[FoveaErr
         return ImageTooLarge(message), False
     if status is Status.RESOURCE_EXHAUSTED or _OVERLOADED.search(message):
         return Overloaded(f"{url}: {message}"), True
-    if status in _CONNECTION_STATUSES or _PASSING.search(message):
-        return Unavailable(f"{url}: {message}"), True
     if status in _REFUSED_STATUSES:
         return Unavailable(f"{url}: {status.name}: {message}"), False
+    if status in _PASSING_STATUSES or _PASSING.search(message):
+        return Unavailable(f"{url}: {message}"), True
     return ServerError(f"{url}: {status.name}: {message}"), False

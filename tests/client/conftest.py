@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from fovea_client import Client, RetryPolicy
 from PIL import Image
 
-from fovea_client import Client, RetryPolicy
 from tests.client.fake_triton import SIZE_HW, FakeTriton
 
 QUICK = RetryPolicy(first_delay_s=0.01, max_delay_s=0.05)

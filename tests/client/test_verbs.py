@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from fovea_client import Client, InvalidInput, InvalidPrompt, InvalidText, ServerError
+
 from tests.client.fake_triton import SQUARE, SQUARE_BOX, FakeTriton, detections, main_object
 
 

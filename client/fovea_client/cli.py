@@ -1,0 +1,232 @@
+"""The `fovea` command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fovea import __version__
+from fovea_client import console
+from fovea_client.connection import DEFAULT_TIMEOUT_S, DEFAULT_URL
+from fovea_client.runs import Run, open_client
+
+app = typer.Typer(
+    help="Finds the thing you mean in a picture and cuts it out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _numbers(text: str, names: str) -> tuple[float, ...]:
+    expected = names.split(",")
+    try:
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != len(expected):
+        raise typer.BadParameter(f"expected {names}, got {text!r}")
+    return numbers
+
+
+def _parse_box(text: str) -> Any:
+    return _numbers(text, "x1,y1,x2,y2")
+
+
+def _parse_point(text: str) -> Any:
+    return _numbers(text, "x,y")
+
+
+Pictures = Annotated[
+    list[Path], typer.Argument(help="Picture files (JPEG, PNG, WebP), or folders of them.")
+]
+Phrases = Annotated[str, typer.Option(help="What to look for, separated by '.': 'cat. a red car.'")]
+BoxThreshold = Annotated[float | None, typer.Option(help="Score from which a box counts, 0 to 1.")]
+TextThreshold = Annotated[
+    float | None,
+    typer.Option(help="Score from which a word names a box, 0 to 1."),
+]
+Out = Annotated[
+    Path | None, typer.Option(help="Where to save the drawing; a folder for several pictures.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON only, one line for each picture.")]
+Url = Annotated[str, typer.Option(envvar="FOVEA_URL", help="host:port of the server's gRPC.")]
+Timeout = Annotated[
+    float, typer.Option(help="Seconds for each picture, with all retries.", min=0.001)
+]
+
+
+@app.callback(invoke_without_command=True)
+def _main(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit()
+
+
+@app.command("main-object")
+def main_object(
+    pictures: Pictures,
+    labels: Annotated[
+        str | None, typer.Option(help="Candidate words, separated by '.': 'man. snowboard'")
+    ] = None,
+    description: Annotated[
+        str | None, typer.Option(help="A sentence instead of labels: its phrases are tried.")
+    ] = None,
+    box_threshold: BoxThreshold = None,
+    text_threshold: TextThreshold = None,
+    out: Out = None,
+    as_json: Json = False,
+    url: Url = DEFAULT_URL,
+    timeout: Timeout = DEFAULT_TIMEOUT_S,
+) -> None:
+    """Which of the labels is the picture about? Its box and its mask."""
+    if (labels is None) == (description is None):
+        raise typer.BadParameter("give --labels or --description, and not both")
+    Run(pictures, url, timeout, as_json, out).ask(
+        lambda client, picture: client.main_object(
+            picture,
+            labels,
+            description=description,
+            box_threshold=box_threshold,
+            text_threshold=text_threshold,
+        )
+    )
+
+
+@app.command()
+def detect(
+    pictures: Pictures,
+    text: Phrases,
+    box_threshold: BoxThreshold = None,
+    text_threshold: TextThreshold = None,
+    out: Out = None,
+    as_json: Json = False,
+    url: Url = DEFAULT_URL,
+    timeout: Timeout = DEFAULT_TIMEOUT_S,
+) -> None:
+    """Boxes of what the text names."""
+    Run(pictures, url, timeout, as_json, out).ask(
+        lambda client, picture: client.detect(
+            picture, text, box_threshold=box_threshold, text_threshold=text_threshold
+        )
+    )
+
+
+@app.command("detect-and-segment")
+def detect_and_segment(
+    pictures: Pictures,
+    text: Phrases,
+    box_threshold: BoxThreshold = None,
+    text_threshold: TextThreshold = None,
+    out: Out = None,
+    as_json: Json = False,
+    url: Url = DEFAULT_URL,
+    timeout: Timeout = DEFAULT_TIMEOUT_S,
+) -> None:
+    """Boxes of what the text names, and the mask in each."""
+    Run(pictures, url, timeout, as_json, out).ask(
+        lambda client, picture: client.detect_and_segment(
+            picture, text, box_threshold=box_threshold, text_threshold=text_threshold
+        )
+    )
+
+
+@app.command()
+def segment(
+    pictures: Pictures,
+    box: Annotated[
+        list[Any] | None,
+        typer.Option(parser=_parse_box, metavar="X1,Y1,X2,Y2", help="A box; repeat for more."),
+    ] = None,
+    point: Annotated[
+        list[Any] | None,
+        typer.Option(parser=_parse_point, metavar="X,Y", help="A point on a thing; repeat."),
+    ] = None,
+    background: Annotated[
+        list[Any] | None,
+        typer.Option(
+            parser=_parse_point, metavar="X,Y", help="A point beside the thing; implies --together."
+        ),
+    ] = None,
+    together: Annotated[
+        bool, typer.Option(help="All points mean one thing, not one each.")
+    ] = False,
+    out: Out = None,
+    as_json: Json = False,
+    url: Url = DEFAULT_URL,
+    timeout: Timeout = DEFAULT_TIMEOUT_S,
+) -> None:
+    """The mask of what each box or point means, in pixels of the picture."""
+    points: list[Any] = [*(point or ()), *(background or ())]
+    point_labels: list[Any] = [1] * len(point or ()) + [0] * len(background or ())
+    if (together or background) and points:
+        points, point_labels = [points], [point_labels]
+    Run(pictures, url, timeout, as_json, out).ask(
+        lambda client, picture: client.segment(
+            picture,
+            boxes=box or None,
+            points=points or None,
+            point_labels=point_labels or None,
+        )
+    )
+
+
+@app.command()
+def embed(
+    pictures: Annotated[
+        list[Path] | None, typer.Argument(help="Picture files, or folders of them.")
+    ] = None,
+    text: Annotated[str | None, typer.Option(help="A text instead of pictures.")] = None,
+    as_json: Json = False,
+    url: Url = DEFAULT_URL,
+    timeout: Timeout = DEFAULT_TIMEOUT_S,
+) -> None:
+    """CLIP's embedding of pictures or of a text."""
+    if bool(pictures) == (text is not None):
+        raise typer.BadParameter("give pictures or --text, and not both")
+    if pictures:
+        Run(pictures, url, timeout, as_json).ask(
+            lambda client, picture: client.embed_image(picture)
+        )
+        return
+    with console.one_line_errors(), open_client(url, timeout) as client:
+        embedding = client.embed_text(text or "")
+        if as_json:
+            console.print_json({"text": text, **console.to_record(embedding)})
+        else:
+            console.print_table([(text or "", embedding)])
+
+
+@app.command()
+def serve(
+    model_repository: Annotated[
+        Path, typer.Option(help="Folder with one folder for each model.", exists=True)
+    ] = Path("model_repository"),
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    http_port: Annotated[int | None, typer.Option(help="0 takes a free one.")] = None,
+    grpc_port: Annotated[int | None, typer.Option(help="0 takes a free one.")] = None,
+    metrics_port: Annotated[int | None, typer.Option(help="0 takes a free one.")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the addresses as one line of JSON when ready.")
+    ] = False,
+) -> None:
+    """Start Triton with the model repository, here and in the foreground."""
+    given = {
+        "host": host,
+        "http_port": http_port,
+        "grpc_port": grpc_port,
+        "metrics_port": metrics_port,
+    }
+    chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    try:
+        from fovea_server import ServerOptions
+        from fovea_server import serve as run_server
+    except ModuleNotFoundError as error:
+        console.print_error(f"serving needs {error.name}: pip install 'fovea[server]'")
+        raise typer.Exit(console.INVALID) from error
+    options = ServerOptions(model_repository=model_repository, **chosen)
+    raise typer.Exit(run_server(options, json_line=as_json))

@@ -1,0 +1,139 @@
+"""One run of the command: pictures in, answers printed, drawings saved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from fovea_client import batches, console
+from fovea_client.batches import Outcome
+from fovea_client.client import Client
+from fovea_client.errors import InvalidImage, InvalidInput, Unavailable
+from fovea_client.images import Picture
+
+Call = Callable[[Client, Picture], Any]
+
+JPEG_QUALITY = 92
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where the pictures are, which server is asked, and where the answers go.
+
+    pictures: files and folders. out: a file for the drawing of one picture; for a folder or
+    several pictures a folder, in which the drawings keep names and subfolders.
+    """
+
+    pictures: Sequence[Path]
+    url: str
+    timeout_s: float
+    as_json: bool
+    out: Path | None = None
+    concurrency: int = batches.DEFAULT_CONCURRENCY
+
+    def ask(self, call: Call) -> None:
+        """Puts `call` to every picture; raises typer.Exit with the worst exit code."""
+        with console.one_line_errors():
+            sources = _sources(self.pictures)
+            several = len(sources) > 1 or any(path.is_dir() for path in self.pictures)
+            with open_client(self.url, self.timeout_s) as client:
+                if several:
+                    self._ask_several(client, call, sources)
+                else:
+                    self._ask_one(client, call, *sources)
+
+    def _ask_one(self, client: Client, call: Call, source: _Source) -> None:
+        target = self.out
+        if target is not None:
+            target = _check_target(target / source.name if target.is_dir() else target)
+        result = call(client, source.path)
+        if target is not None:
+            save_drawing(source.path, result, target)
+        if self.as_json:
+            console.print_json({"source": str(source.path), **console.to_record(result)})
+        else:
+            console.print_table([(str(source.path), result)])
+
+    def _ask_several(self, client: Client, call: Call, sources: list[_Source]) -> None:
+        if self.out is not None and self.out.is_file():
+            raise InvalidInput(f"expected --out to be a folder for several pictures: {self.out}")
+        shown: list[tuple[str, Any]] = []
+        code = 0
+        with console.progress_bar(shown=not self.as_json) as progress:
+            outcomes = client.map(
+                lambda picture: call(client, picture),
+                [source.path for source in sources],
+                concurrency=self.concurrency,
+                progress=progress,
+            )
+            for source, outcome in zip(sources, outcomes, strict=True):
+                code = max(code, self._take(source, outcome, shown))
+        console.print_table(shown)
+        if code:
+            raise typer.Exit(code)
+
+    def _take(self, source: _Source, outcome: Outcome[Any], shown: list[tuple[str, Any]]) -> int:
+        """Prints or keeps what became of one picture; its exit code."""
+        name = str(source.path)
+        if outcome.error is not None:
+            if self.as_json:
+                console.print_json({"source": name, **console.error_record(outcome.error)})
+            console.print_error(outcome.error, name)
+            return console.exit_code(outcome.error)
+        if self.out is not None:
+            save_drawing(source.path, outcome.result, self.out / source.name)
+        if self.as_json:
+            console.print_json({"source": name, **console.to_record(outcome.result)})
+        else:
+            shown.append((name, outcome.result))
+        return 0
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A picture, and its name below the folder that it was found in."""
+
+    path: Path
+    name: Path
+
+
+def open_client(url: str, timeout_s: float) -> Client:
+    """A client whose server is there: a command should not wait for one that is not."""
+    client = Client(url, timeout_s=timeout_s)
+    if not client.is_ready(timeout_s=timeout_s):
+        client.close()
+        raise Unavailable(f"no server is ready at {url}: start one with `fovea serve`")
+    return client
+
+
+def save_drawing(picture: Path, result: Any, target: Path) -> None:
+    """Draws the result and saves it in the format of the target's suffix."""
+    from fovea_client.draw import draw
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draw(picture, result).save(target, quality=JPEG_QUALITY)
+
+
+def _check_target(target: Path) -> Path:
+    if target.suffix.lower() not in batches.PICTURE_SUFFIXES:
+        expected = ", ".join(batches.PICTURE_SUFFIXES)
+        raise InvalidInput(f"expected --out to end in one of {expected}, got {str(target)!r}")
+    return target
+
+
+def _sources(pictures: Sequence[Path]) -> list[_Source]:
+    sources: list[_Source] = []
+    for given in pictures:
+        if given.is_dir():
+            found = batches.pictures_in(given)
+            if not found:
+                expected = ", ".join(batches.PICTURE_SUFFIXES)
+                raise InvalidImage(f"expected pictures ({expected}) in {str(given)!r}, got none")
+            sources += [_Source(path, path.relative_to(given)) for path in found]
+        else:
+            sources.append(_Source(given, Path(given.name)))
+    return sources

@@ -1,0 +1,1 @@
+"""Figures with a baseline in the same run, as ratios."""

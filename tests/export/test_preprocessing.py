@@ -83,7 +83,9 @@ def test_sam_pixels(world, size_hw):
     assert_one_grey_level(pixels[:, :height, :width], expected[:, :height, :width])
 
 
-WORDS = st.sampled_from(["cat", "a", "red", "van", "snowboarder", "the", "man", "xylophone", "it's"])
+WORDS = st.sampled_from(
+    ["cat", "a", "red", "van", "snowboarder", "the", "man", "xylophone", "it's"]
+)
 PHRASES = st.lists(WORDS, min_size=1, max_size=3).map(" ".join)
 
 

@@ -1,0 +1,61 @@
+"""The committed model repository is what the specs say."""
+
+from pathlib import Path
+
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+
+from export.production import production_pipeline
+from export.repository import write_repository
+from fovea.ensembles import ensembles
+from fovea.pipeline import networks, steps
+
+COMMITTED = Path(__file__).resolve().parent.parent / "model_repository"
+
+
+def tree(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): path.read_text()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.suffix != ".onnx" and "__pycache__" not in path.parts
+    }
+
+
+def test_generated_configs_equal_the_committed_ones(tmp_path):
+    write_repository(tmp_path, production_pipeline())
+    assert tree(tmp_path) == tree(COMMITTED)
+
+
+def test_every_config_parses_and_names_its_folder():
+    paths = sorted(COMMITTED.glob("*/config.pbtxt"))
+    assert len(paths) == 19
+    for path in paths:
+        config = text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
+        assert config.name == path.parent.name
+
+
+def test_every_network_batches_queues_with_limits_and_warms_up():
+    for network in networks(production_pipeline()):
+        assert network.max_batch_size > 1
+        assert network.warmup
+        assert network.queue.max_size > 0 and network.queue.timeout_us > 0
+
+
+def test_every_ensemble_tensor_has_one_source_and_matching_types():
+    pipeline = production_pipeline()
+    models = {m.name: m for m in (*networks(pipeline), *(s for s, _ in steps(pipeline)))}
+    for ensemble in ensembles(pipeline):
+        known = {tensor.name: tensor.dtype for tensor in ensemble.inputs}
+        for step in ensemble.steps:
+            model = models[step.model]
+            dtypes = {tensor.name: tensor.dtype for tensor in model.outputs}
+            for theirs, ours in step.outputs:
+                assert ours not in known, (ensemble.name, ours)
+                known[ours] = dtypes[theirs]
+        for step in ensemble.steps:
+            dtypes = {tensor.name: tensor.dtype for tensor in models[step.model].inputs}
+            assert {theirs for theirs, _ in step.inputs} == set(dtypes), (ensemble.name, step)
+            for theirs, ours in step.inputs:
+                assert known[ours] == dtypes[theirs]
+        for tensor in ensemble.outputs:
+            assert known[tensor.name] == tensor.dtype

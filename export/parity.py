@@ -63,7 +63,7 @@ def _check_sample(
     expected = run_torch(network, sample)
     got = dict(zip([t.name for t in spec.outputs], session.run(None, sample), strict=True))
     if spec.tolerance.rows < 1:
-        expected, got = _match_rows(spec, expected, got)
+        expected, got = match_rows(spec, expected, got)
     return [_compare(spec, name, expected[name], got[name], batch, variant) for name in expected]
 
 
@@ -77,7 +77,7 @@ def run_torch(network: Network, sample: Arrays) -> Arrays:
     return {name: out.numpy() for name, out in zip(names, outputs, strict=True)}
 
 
-def _match_rows(spec: ModelSpec, expected: Arrays, got: Arrays) -> tuple[Arrays, Arrays]:
+def match_rows(spec: ModelSpec, expected: Arrays, got: Arrays) -> tuple[Arrays, Arrays]:
     """Reorder the rows of `got`, per picture, so that each is beside its nearest expected row."""
     matched = {name: array.copy() for name, array in got.items()}
     for picture in range(len(next(iter(expected.values())))):

@@ -39,7 +39,7 @@ def write_stand_ins(folder: Path, seed: int = 0) -> dict[str, str]:
         if not (target / "model.safetensors").is_file():
             torch.manual_seed(seed)
             model, processor, tokenizer = build()
-            _add_noise(model)
+            add_noise(model)
             processor.save_pretrained(target)
             if tokenizer is not None:
                 tokenizer.save(str(target / "tokenizer.json"))
@@ -60,7 +60,8 @@ def _sam() -> tuple[Any, Any, None]:
     return SamModel(SamConfig()), SamImageProcessorPil(), None
 
 
-def _add_noise(model: torch.nn.Module) -> None:
+def add_noise(model: torch.nn.Module) -> None:
+    """Move every parameter a little, and let GroundingDINO fuse text and picture."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.add_(NOISE * torch.randn_like(parameter))

@@ -1,0 +1,37 @@
+"""The demo's architectures with random weights: small, and no head is at zero."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import CLIPModel, GroundingDinoForObjectDetection, SamModel
+
+from demo import clip_config, grounding_dino_config, sam_config
+from export.checkpoints import Checkpoint, find
+from export.pipeline import Loaded, load
+from export.stand_ins import add_noise
+
+FAMILIES = {
+    "clip": (CLIPModel, clip_config),
+    "grounding_dino": (GroundingDinoForObjectDetection, grounding_dino_config),
+    "sam": (SamModel, sam_config),
+}
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Checkpoint]:
+    folder: Path = tmp_path_factory.mktemp("checkpoints")
+    torch.manual_seed(0)
+    for family, (cls, config) in FAMILIES.items():
+        model = cls(config.model_config())
+        add_noise(model)
+        model.save_pretrained(folder / family)
+        config.processor().save_pretrained(folder / family)
+    return {family: find(family, str(folder / family)) for family in FAMILIES}
+
+
+@pytest.fixture(scope="session")
+def loaded(checkpoints: dict[str, Checkpoint]) -> Loaded:
+    return load(checkpoints)

@@ -1,0 +1,125 @@
+"""An export writes what the specs say, and stops where the network does not."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from export import parity
+from export.checkpoints import find
+from export.errors import CheckpointUnavailable, ParityError
+from export.pipeline import Export, run
+from export.repository import onnx_path
+from export.to_onnx import to_onnx
+from fovea.specs import TensorSpec
+
+
+def network(loaded, name):
+    return next(n for n in loaded.networks if n.spec.name == name)
+
+
+@pytest.fixture(scope="module")
+def exported(checkpoints, tmp_path_factory):
+    export = Export(checkpoints, tmp_path_factory.mktemp("export"))
+    return export, run(export)
+
+
+def test_every_network_is_within_its_tolerance(exported, loaded):
+    _, manifest = exported
+    tolerances = {n.spec.name: n.spec.tolerance for n in loaded.networks}
+    assert [record["name"] for record in manifest["networks"]] == list(tolerances)
+    for record in manifest["networks"]:
+        for agreement in record["parity"]:
+            assert agreement["difference"] <= tolerances[record["name"]].difference
+            assert agreement["cosine"] > 0.9999
+
+
+def test_the_graphs_state_names_dtypes_and_axes_of_the_specs(exported, loaded):
+    export, _ = exported
+    for item in loaded.networks:
+        graph = onnx.load(str(onnx_path(export.repository, item.spec.name))).graph
+        for values, tensors in ((graph.input, item.spec.inputs), (graph.output, item.spec.outputs)):
+            for value, tensor in zip(values, tensors, strict=True):
+                assert value.name == tensor.name
+                dims = value.type.tensor_type.shape.dim
+                edges = [dim.dim_value if dim.HasField("dim_value") else -1 for dim in dims]
+                assert edges == [-1, *tensor.shape]
+
+
+def test_the_manifest_records_where_everything_came_from(exported, checkpoints):
+    export, manifest = exported
+    request = manifest["request"]
+    assert request["opset"] == 17
+    assert set(request["versions"]) == {"torch", "transformers", "onnx", "onnxruntime", "fovea"}
+    for family, checkpoint in checkpoints.items():
+        assert request["checkpoints"][family]["sha256"] == checkpoint.sha256()
+    assert json.loads((export.out / "manifest.json").read_text()) == manifest
+
+
+def test_an_unchanged_export_is_not_done_again_and_a_changed_one_is(exported, tmp_path):
+    export, manifest = exported
+    paths = [onnx_path(export.repository, record["name"]) for record in manifest["networks"]]
+    before = [path.stat().st_mtime_ns for path in paths]
+    told: list[str] = []
+    again = replace(export, report=lambda network, what: told.append(network))
+    assert run(again) == manifest
+    assert not told
+    assert [path.stat().st_mtime_ns for path in paths] == before
+    assert replace(export, grounding_dino_edge=96).request() != manifest["request"]
+
+
+def test_a_drifting_weight_stops_the_export(loaded, tmp_path):
+    item = network(loaded, "clip_text_encoder")
+    path = tmp_path / "model.onnx"
+    to_onnx(item, path)
+    model = onnx.load(str(path))
+    weight = max(model.graph.initializer, key=lambda tensor: np.prod(tensor.dims))
+    values = numpy_helper.to_array(weight)
+    changed = values + 0.05 * np.random.default_rng(0).normal(size=values.shape)
+    weight.CopyFrom(numpy_helper.from_array(changed.astype(np.float32), weight.name))
+    onnx.save(model, str(path))
+    with pytest.raises(ParityError, match="clip_text_encoder: text_embeds drifts by"):
+        parity.check_network(item, path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"outputs": (TensorSpec("text_embeds", "INT64", (128,)),)}, "text_embeds should be INT64"),
+        ({"outputs": (TensorSpec("text_embeds", "FP32", (7,)),)}, "should be 7, the graph fixes"),
+        ({"outputs": (TensorSpec("text_embeds", "FP32", (1, 2)),)}, "should have 3 axes, got 2"),
+    ],
+)
+def test_a_wrong_dtype_or_axis_stops_the_export(loaded, tmp_path, changes, message):
+    item = network(loaded, "clip_text_encoder")
+    wrong = replace(item, spec=replace(item.spec, **changes))
+    with pytest.raises(ParityError, match=message):
+        to_onnx(wrong, tmp_path / "model.onnx")
+
+
+def test_swapped_rows_of_a_detector_count_as_the_same(loaded):
+    spec = network(loaded, "grounding_dino").spec
+    rng = np.random.default_rng(0)
+    expected = {
+        "logits": rng.normal(0, 2, (1, 20, 16)).astype(np.float32),
+        "pred_boxes": rng.random((1, 20, 4)).astype(np.float32),
+    }
+    order = rng.permutation(20)
+    got = {name: array[:, order] for name, array in expected.items()}
+    _, matched = parity.match_rows(spec, expected, got)
+    for name in expected:
+        assert np.array_equal(matched[name], expected[name])
+
+
+def test_an_unreachable_hub_names_the_local_way(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(CheckpointUnavailable, match="python -m export --grounding-dino FOLDER"):
+        find("grounding_dino", "nobody/no-such-checkpoint")
+
+
+def test_a_folder_without_a_checkpoint_says_what_is_missing(tmp_path):
+    with pytest.raises(CheckpointUnavailable, match=r"missing config.json, tokenizer.json"):
+        find("clip", str(tmp_path))

@@ -22,7 +22,7 @@ class Administration:
 
     def __init__(self, *, host: str, port: int) -> None:
         self._host = host
-        self._port = port
+        self.port = port
         self.secret = secrets.token_urlsafe(32)
         self._hidden_in: int | None = None
 
@@ -78,7 +78,7 @@ class Administration:
     def _ask(
         self, method: str, path: str, body: object = None, timeout_s: float = _ANSWER_TIMEOUT_S
     ) -> tuple[int, str]:
-        connection = http.client.HTTPConnection(self._host, self._port, timeout=timeout_s)
+        connection = http.client.HTTPConnection(self._host, self.port, timeout=timeout_s)
         try:
             text = None if body is None else json.dumps(body)
             connection.request(method, path, text, {SECRET_HEADER: self.secret})

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import psutil
+
 from fovea_server import triton_log
 from fovea_server.administration import Administration
 from fovea_server.errors import ModelLoadError, StartError
@@ -16,10 +18,6 @@ from fovea_server.orphans import kill_group
 _POLL_S = 0.1
 _ADDRESS_IN_USE = "already in use"
 _ALL_STOPPED = "All models are stopped"
-_LISTENING = "Started HTTPService at"
-# Where the log does not say that the server listens (--log-info=false), it must have answered
-# this long, in s, without ending: another server on the same port would answer in its place.
-_ANSWERING_S = 1.0
 
 
 class TritonProcess:
@@ -77,18 +75,16 @@ class TritonProcess:
             ModelLoadError: the process ended because of models that failed to load.
             StartError: it ended for another reason, or the time is up.
         """
-        deadline, answering_since = time.monotonic() + timeout_s, None
+        deadline = time.monotonic() + timeout_s
         while self.exit_code is None:
-            now = time.monotonic()
-            if now > deadline:
+            if time.monotonic() > deadline:
                 raise self._not_ready(timeout_s)
             log = self.log()
             if log:
                 administration.hide_secret(self.pid)
-            if administration.is_ready():
-                answering_since = answering_since or now
-                if _LISTENING in log or now - answering_since > _ANSWERING_S:
-                    return
+            # Another server may hold the port and answer in place of this one.
+            if administration.is_ready() and self._listens_on(administration.port):
+                return
             on_progress(triton_log.loaded_models(log))
             time.sleep(_POLL_S)
         raise self._start_error()
@@ -124,6 +120,12 @@ class TritonProcess:
     def address_in_use(self) -> bool:
         """Whether the log says that a port was taken."""
         return _ADDRESS_IN_USE in self.log()
+
+    def _listens_on(self, port: int) -> bool:
+        with contextlib.suppress(psutil.Error):
+            sockets = psutil.Process(self.pid).net_connections("tcp")
+            return any(s.status == psutil.CONN_LISTEN and s.laddr.port == port for s in sockets)
+        return False
 
     def _not_ready(self, timeout_s: float) -> StartError:
         message = f"tritonserver was not ready after {timeout_s:.0f} s"

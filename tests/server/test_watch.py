@@ -1,0 +1,121 @@
+import threading
+import time
+
+import numpy as np
+import psutil
+import pytest
+from fovea_server import EmbeddedServer
+from tritonclient.utils import InferenceServerException
+
+from . import graphs
+from .requests import infer
+from .test_launcher import wait_until
+
+pytestmark = pytest.mark.server
+
+X = np.ones((1, 4), np.float32)
+NOTICE_S = 2.0
+
+
+@pytest.fixture
+def repository(tmp_path):
+    graphs.add_linear(tmp_path, "killed")
+    graphs.add_linear(tmp_path, "neighbour")
+    return tmp_path
+
+
+def stub_of(server, model):
+    for process in psutil.Process(server.pid).children():
+        if process.status() != psutil.STATUS_ZOMBIE and f"{model}_0_0" in process.cmdline():
+            return process
+    raise AssertionError(f"no process of {model}")
+
+
+def recovered(server):
+    return server.recoveries.reloads + server.recoveries.restarts
+
+
+def answers(server, model):
+    try:
+        return infer(server.grpc_url, model, {"x": X})["z"].tolist() == [[-1.0] * 4]
+    except InferenceServerException:
+        return False
+
+
+def kill_and_time(server, model):
+    """Kills the model's process; seconds until a recovery is done and requests succeed."""
+    began, before = time.monotonic(), recovered(server)
+    stub_of(server, model).kill()
+    wait_until(lambda: recovered(server) > before, within_s=20)
+    wait_until(lambda: answers(server, model), within_s=20)
+    return time.monotonic() - began
+
+
+def test_a_dead_backend_process_is_reloaded_while_other_models_keep_answering(repository, options):
+    with EmbeddedServer(options(repository)) as server:
+        pid, outcomes, stopped = server.pid, [], threading.Event()
+
+        def ask_neighbour():
+            while not stopped.is_set():
+                outcomes.append(answers(server, "neighbour"))
+
+        thread = threading.Thread(target=ask_neighbour)
+        thread.start()
+        seconds = [kill_and_time(server, "killed") for _ in range(3)]
+        stopped.set()
+        thread.join()
+        print(
+            "\nkill -9 of a stub, reload: requests succeed after", [f"{s:.2f} s" for s in seconds]
+        )
+        assert max(seconds) < NOTICE_S + 2
+        assert all(outcomes) and len(outcomes) > 10
+        assert server.pid == pid
+        assert (server.recoveries.reloads, server.recoveries.restarts) == (3, 0)
+        began = time.monotonic()
+        assert server.stop() == 0
+        # Not held up for the exit timeout by the processes that died.
+        assert time.monotonic() - began < 5
+
+
+def test_an_in_flight_request_fails_within_two_seconds(tmp_path, options):
+    graphs.add_sleeper(tmp_path)
+    with EmbeddedServer(options(tmp_path)) as server:
+        errors = []
+
+        def ask():
+            began = time.monotonic()
+            try:
+                infer(server.grpc_url, "sleeper", {"x": X})
+            except InferenceServerException as exc:
+                errors.append((str(exc), time.monotonic() - began))
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        time.sleep(0.1)
+        stub_of(server, "sleeper").kill()
+        thread.join()
+        [(message, seconds)] = errors
+        assert "not healthy" in message and seconds < 2.5
+        wait_until(lambda: recovered(server) == 1, within_s=5)
+        assert infer(server.grpc_url, "sleeper", {"x": X})["y"].tolist() == X.tolist()
+
+
+@pytest.mark.parametrize("mode", ["none", "poll"])
+def test_without_explicit_control_the_server_restarts_on_the_same_ports(repository, options, mode):
+    with EmbeddedServer(options(repository, model_control_mode=mode)) as server:
+        ports, pid = server.ports, server.pid
+        seconds = kill_and_time(server, "killed")
+        print(f"\nkill -9 of a stub, restart: requests succeed after {seconds:.2f} s")
+        assert server.ports == ports and server.pid != pid
+        assert (server.recoveries.reloads, server.recoveries.restarts) == (0, 1)
+        assert answers(server, "neighbour")
+
+
+def test_a_dead_tritonserver_is_restarted_until_the_limit(repository, options):
+    with EmbeddedServer(options(repository, max_restarts_per_minute=1)) as server:
+        psutil.Process(server.pid).kill()
+        wait_until(lambda: server.recoveries.restarts == 1, within_s=20)
+        assert answers(server, "killed")
+        psutil.Process(server.pid).kill()
+        assert server.wait(10) == 1
+        assert "2 times within 60 s; the limit is 1" in str(server.failure)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import TypeVar
 
@@ -113,7 +113,7 @@ class AsyncClient(Connection):
         concurrency: int = DEFAULT_CONCURRENCY,
         ordered: bool = True,
         progress: Progress | None = None,
-    ) -> AsyncIterator[Outcome[MainObject]]:
+    ) -> AsyncGenerator[Outcome[MainObject], None]:
         """See `Client.main_object_many`."""
         text = None if labels is None else prompts.join_phrases(labels)
 
@@ -137,7 +137,7 @@ class AsyncClient(Connection):
         concurrency: int = DEFAULT_CONCURRENCY,
         ordered: bool = True,
         progress: Progress | None = None,
-    ) -> AsyncIterator[Outcome[T]]:
+    ) -> AsyncGenerator[Outcome[T], None]:
         """See `Client.map`; leaving the iterator cancels the calls in flight.
 
         >>> async for outcome in client.map(client.embed_image, "photos/"): ...

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sized
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterable,
+    Sized,
+)
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import aclosing, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeAlias, TypeVar, Union
@@ -77,7 +86,7 @@ def map_pictures(
     concurrency: int = DEFAULT_CONCURRENCY,
     ordered: bool = True,
     progress: Progress | None = None,
-) -> Iterator[Outcome[T]]:
+) -> Generator[Outcome[T], None, None]:
     """`call` for each picture in `concurrency` threads; outcomes in input order, or as they come.
 
     The input is read as slots get free. progress(done, total) is called before each outcome.
@@ -94,7 +103,7 @@ def amap_pictures(
     concurrency: int = DEFAULT_CONCURRENCY,
     ordered: bool = True,
     progress: Progress | None = None,
-) -> AsyncIterator[Outcome[T]]:
+) -> AsyncGenerator[Outcome[T], None]:
     """As `map_pictures`, with tasks; closing the iterator cancels those in flight."""
     source, total = expand(pictures)
     _check_concurrency(concurrency)
@@ -107,28 +116,30 @@ def _check_concurrency(concurrency: int) -> None:
 
 
 def _count(
-    outcomes: Iterator[Outcome[T]], total: int | None, progress: Progress | None
-) -> Iterator[Outcome[T]]:
-    for done, outcome in enumerate(outcomes, start=1):
-        if progress is not None:
-            progress(done, total)
-        yield outcome
+    outcomes: Generator[Outcome[T], None, None], total: int | None, progress: Progress | None
+) -> Generator[Outcome[T], None, None]:
+    with closing(outcomes):
+        for done, outcome in enumerate(outcomes, start=1):
+            if progress is not None:
+                progress(done, total)
+            yield outcome
 
 
 async def _acount(
-    outcomes: AsyncIterator[Outcome[T]], total: int | None, progress: Progress | None
-) -> AsyncIterator[Outcome[T]]:
+    outcomes: AsyncGenerator[Outcome[T], None], total: int | None, progress: Progress | None
+) -> AsyncGenerator[Outcome[T], None]:
     done = 0
-    async for outcome in outcomes:
-        done += 1
-        if progress is not None:
-            progress(done, total)
-        yield outcome
+    async with aclosing(outcomes):
+        async for outcome in outcomes:
+            done += 1
+            if progress is not None:
+                progress(done, total)
+            yield outcome
 
 
 def _map(
     call: Callable[[Picture], T], source: Iterable[Picture], concurrency: int, ordered: bool
-) -> Iterator[Outcome[T]]:
+) -> Generator[Outcome[T], None, None]:
     def outcome(index: int, picture: Picture) -> Outcome[T]:
         try:
             return Outcome(index, picture, call(picture), None)
@@ -141,12 +152,18 @@ def _map(
         window = concurrency * WINDOW_PER_WORKER if ordered else concurrency
         for index, picture in enumerate(source):
             pending.append(pool.submit(outcome, index, picture))
-            if len(pending) >= window:
+            while len(pending) >= window or _is_next_done(pending, ordered):
                 yield _next_done(pending, ordered).result()
         while pending:
             yield _next_done(pending, ordered).result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _is_next_done(
+    pending: Iterable[Future[Outcome[T]] | asyncio.Task[Outcome[T]]], ordered: bool
+) -> bool:
+    return any(one.done() for one in itertools.islice(pending, 1 if ordered else None))
 
 
 def _next_done(pending: deque[Future[Outcome[T]]], ordered: bool) -> Future[Outcome[T]]:
@@ -162,7 +179,7 @@ async def _amap(
     source: Iterable[Picture],
     concurrency: int,
     ordered: bool,
-) -> AsyncIterator[Outcome[T]]:
+) -> AsyncGenerator[Outcome[T], None]:
     slots = asyncio.Semaphore(concurrency)
 
     async def outcome(index: int, picture: Picture) -> Outcome[T]:
@@ -177,7 +194,7 @@ async def _amap(
         window = concurrency * WINDOW_PER_WORKER if ordered else concurrency
         for index, picture in enumerate(source):
             pending.append(asyncio.create_task(outcome(index, picture)))
-            if len(pending) >= window:
+            while len(pending) >= window or _is_next_done(pending, ordered):
                 yield await _anext_done(pending, ordered)
         while pending:
             yield await _anext_done(pending, ordered)

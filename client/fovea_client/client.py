@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from types import TracebackType
 from typing import TypeVar
 
@@ -123,7 +123,7 @@ class Client(Connection):
         concurrency: int = DEFAULT_CONCURRENCY,
         ordered: bool = True,
         progress: Progress | None = None,
-    ) -> Iterator[Outcome[MainObject]]:
+    ) -> Generator[Outcome[MainObject], None, None]:
         """`main_object` for a folder or many pictures; see `map`."""
         text = None if labels is None else prompts.join_phrases(labels)
 
@@ -147,7 +147,7 @@ class Client(Connection):
         concurrency: int = DEFAULT_CONCURRENCY,
         ordered: bool = True,
         progress: Progress | None = None,
-    ) -> Iterator[Outcome[T]]:
+    ) -> Generator[Outcome[T], None, None]:
         """`call(picture)` for each picture of a folder or an iterable, a few at a time.
 
         >>> cats = client.map(lambda image: client.detect(image, "cat."), "photos/")

@@ -142,10 +142,10 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
             self._server.stop(grace=None).wait()
             self._server = None
 
-    def ServerReady(self, request: Any, context: Any) -> Any:
+    def ServerReady(self, request: Any, context: Any) -> Any:  # noqa: N802
         return service_pb2.ServerReadyResponse(ready=self.ready)
 
-    def ModelInfer(self, request: Any, context: grpc.ServicerContext) -> Any:
+    def ModelInfer(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         call = _read(request, context)
         with self._lock:
             self.calls.append(call)

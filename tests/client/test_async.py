@@ -1,0 +1,145 @@
+"""AsyncClient: the same answers and errors, and cancellation that reaches the server."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+import time
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+from fovea_client import (
+    AsyncClient,
+    Client,
+    DeadlineExceeded,
+    InvalidImage,
+    Overloaded,
+    Unavailable,
+)
+
+from tests.client.conftest import QUICK
+from tests.client.fake_triton import SQUARE, FakeTriton, Refusal, plausible
+
+
+def test_every_verb_answers(triton: FakeTriton, png: bytes, pixels: np.ndarray) -> None:
+    async def scenario() -> None:
+        async with AsyncClient(triton.url) as client:
+            assert await client.is_ready()
+            thing = await client.main_object(png, ["cat", "dog"])
+            assert thing.label == "cat"
+            assert np.array_equal(thing.mask.to_numpy(), SQUARE)
+            assert (await client.main_object(pixels, description="A cat")).label == "a cat"
+            assert len(await client.detect(png, "cat. dog")) == 2
+            assert len((await client.detect_and_segment(png, "cat")).masks) == 1
+            assert len(await client.segment(png, points=[[1, 1], [2, 2]])) == 2
+            assert (await client.embed_image(png)).shape == (3,)
+            assert (await client.embed_text("cat")).shape == (3,)
+
+    asyncio.run(scenario())
+
+
+def test_both_clients_have_the_same_verbs_and_options() -> None:
+    verbs = [name for name in vars(Client) if not name.startswith("_")]
+    for name in verbs:
+        ours, theirs = getattr(Client, name), getattr(AsyncClient, name)
+        parameters = inspect.signature(ours).parameters
+        others = inspect.signature(theirs).parameters
+        assert list(parameters) == list(others), name
+        assert [p.default for p in parameters.values()] == [p.default for p in others.values()]
+    assert set(verbs) == {name for name in vars(AsyncClient) if not name.startswith("_")}
+
+
+def test_a_cancelled_call_is_cancelled_at_the_server(triton: FakeTriton, png: bytes) -> None:
+    started, ended = threading.Event(), threading.Event()
+
+    def behave(call):
+        call.context.add_callback(ended.set)
+        started.set()
+        ended.wait(5)
+        return plausible(call)
+
+    triton.behave = behave
+
+    async def scenario() -> None:
+        async with AsyncClient(triton.url) as client:
+            task = asyncio.create_task(client.detect(png, "cat"))
+            await asyncio.to_thread(started.wait, 5)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert await asyncio.to_thread(ended.wait, 1)
+
+    asyncio.run(scenario())
+    assert len(triton.calls) == 1
+
+
+def test_retries_and_deadlines_are_those_of_the_blocking_client(
+    triton: FakeTriton, png: bytes
+) -> None:
+    full = Refusal(grpc.StatusCode.UNAVAILABLE, "Exceeds maximum queue size")
+
+    async def scenario() -> None:
+        async with AsyncClient(triton.url, retry=QUICK, timeout_s=2) as client:
+            triton.first = [full, full]
+            assert len(await client.detect(png, "cat")) == 1
+            assert len(triton.calls) == 3
+            triton.behave = lambda call: full
+            with pytest.raises(Overloaded):
+                await client.detect(png, "cat", timeout_s=0.2)
+            triton.behave = lambda call: time.sleep(0.4) or plausible(call)
+            with pytest.raises(DeadlineExceeded):
+                await client.detect(png, "cat", timeout_s=0.2)
+            triton.stop()
+            with pytest.raises(Unavailable):
+                await client.detect(png, "cat", timeout_s=0.2)
+            assert not await client.is_ready()
+        with pytest.raises(Unavailable, match="closed"):
+            await client.detect(png, "cat")
+
+    asyncio.run(scenario())
+
+
+def test_many_pictures_come_in_order_and_bounded(triton: FakeTriton, png: bytes) -> None:
+    triton.behave = lambda call: time.sleep(0.02) or plausible(call)
+    pictures = [png, Path("missing.png"), *[png] * 18]
+
+    async def scenario() -> None:
+        seen = []
+        async with AsyncClient(triton.url) as client:
+            outcomes = client.main_object_many(pictures, "cat", concurrency=4)
+            async for outcome in outcomes:
+                seen.append(outcome)
+        assert [outcome.index for outcome in seen] == list(range(20))
+        assert isinstance(seen[1].error, InvalidImage)
+        assert all(outcome.unwrap().found for outcome in seen if outcome.index != 1)
+
+    asyncio.run(scenario())
+    assert triton.most_in_flight == 4
+
+
+def test_leaving_the_iterator_cancels_what_is_in_flight(triton: FakeTriton, png: bytes) -> None:
+    started, ended = threading.Event(), threading.Event()
+
+    def behave(call):
+        if call.inputs["IMAGE"][0, 0] != b"first":
+            call.context.add_callback(ended.set)
+            started.set()
+            ended.wait(5)
+        return plausible(call)
+
+    triton.behave = behave
+
+    async def scenario() -> None:
+        async with AsyncClient(triton.url) as client:
+            outcomes = client.map(lambda image: client.detect(image, "cat"), [b"first", png])
+            async for outcome in outcomes:
+                assert outcome.index == 0
+                break
+            await asyncio.to_thread(started.wait, 5)
+            await outcomes.aclose()
+            assert await asyncio.to_thread(ended.wait, 1)
+
+    asyncio.run(scenario())

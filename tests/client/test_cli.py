@@ -1,0 +1,247 @@
+"""The `fovea` command, run as a user does."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import grpc
+import pytest
+from fovea_client.cli import app
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+import fovea
+from tests.client.fake_triton import SQUARE_BOX, FakeTriton, Refusal, detections, plausible
+
+
+@pytest.fixture
+def photo(png: bytes, tmp_path: Path) -> Path:
+    path = tmp_path / "photo.png"
+    path.write_bytes(png)
+    return path
+
+
+@pytest.fixture
+def folder(png: bytes, tmp_path: Path) -> Path:
+    for name in ("b.png", "a.png", "sub/c.png"):
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png)
+    return tmp_path / "photos"
+
+
+def fovea_command(triton: FakeTriton, *arguments: object) -> Result:
+    runner = CliRunner(env={"FOVEA_URL": triton.url, "COLUMNS": "120", "NO_COLOR": "1"})
+    return runner.invoke(app, [str(argument) for argument in arguments])
+
+
+def json_lines(result: Result) -> list[dict]:
+    assert result.exit_code == 0, result.output
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def test_main_object_prints_a_table(triton: FakeTriton, photo: Path) -> None:
+    result = fovea_command(triton, "main-object", photo, "--labels", "man. snowboard")
+    assert result.exit_code == 0
+    assert "man" in result.stdout and "2.0 1.0 5.0 4.0" in result.stdout
+    assert "snowboard" in result.stdout and "0.900" in result.stdout
+    assert result.stderr == ""
+
+
+def test_main_object_prints_json_and_saves_the_drawing(
+    triton: FakeTriton, photo: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "new" / "out.png"
+    result = fovea_command(
+        triton, "main-object", photo, "--labels", "man. snowboard", "--json", "--out", out
+    )
+    (record,) = json_lines(result)
+    assert record["source"] == str(photo)
+    assert record["label"] == "man" and record["box"] == SQUARE_BOX
+    assert Image.open(out).size == Image.open(photo).size
+    assert Image.open(out).tobytes() != Image.open(photo).tobytes()
+
+
+def test_main_object_takes_a_description(triton: FakeTriton, photo: Path) -> None:
+    triton.behave = lambda call: detections("man") if call.model == "detect" else plausible(call)
+    result = fovea_command(triton, "main-object", photo, "--description", "A man skis!", "--json")
+    assert json_lines(result)[0]["label"] == "man"
+
+
+def test_nothing_found_is_no_error(triton: FakeTriton, photo: Path, tmp_path: Path) -> None:
+    triton.behave = lambda call: detections()
+    arguments = ("main-object", photo, "--description", "cat", "--out", tmp_path / "out.jpg")
+    result = fovea_command(triton, *arguments)
+    assert result.exit_code == 0 and "not found" in result.stdout
+    assert (tmp_path / "out.jpg").exists()
+
+
+def test_detect_sends_thresholds(triton: FakeTriton, photo: Path) -> None:
+    result = fovea_command(
+        triton, "detect", photo, "--text", "cat. dog", "--box-threshold", "0.5", "--json"
+    )
+    assert json_lines(result)[0]["phrases"] == ["cat", "dog"]
+    assert triton.calls[0].inputs["BOX_THRESHOLD"].tolist() == [[0.5]]
+
+
+def test_detect_and_segment_has_masks(triton: FakeTriton, photo: Path) -> None:
+    result = fovea_command(triton, "detect-and-segment", photo, "--text", "cat", "--json")
+    assert len(json_lines(result)[0]["masks"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "labels"),
+    [
+        (["--box", "1,2,3,4", "--box", "0,0,8.5,6"], [[2, 3], [2, 3]]),
+        (["--point", "1,2", "--point", "3,4"], [[1], [1]]),
+        (["--point", "1,2", "--point", "3,4", "--together"], [[1, 1]]),
+        (["--point", "1,2", "--background", "3,4"], [[1, 0]]),
+        (["--box", "1,2,3,4", "--point", "1,2", "--background", "3,4"], [[1, 0, 2, 3]]),
+    ],
+)
+def test_segment_takes_boxes_and_points(
+    triton: FakeTriton, photo: Path, options: list[str], labels: list
+) -> None:
+    result = fovea_command(triton, "segment", photo, *options, "--json")
+    assert len(json_lines(result)[0]["masks"]) == len(labels)
+    assert triton.calls[0].inputs["POINT_LABELS"].tolist() == [labels]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["segment", "PHOTO", "--box", "1,2,3"],
+        ["segment", "PHOTO", "--point", "a,b"],
+        ["segment", "PHOTO"],
+        ["main-object", "PHOTO"],
+        ["main-object", "PHOTO", "--labels", "a", "--description", "b"],
+        ["main-object", "--labels", "a"],
+        ["main-object", "PHOTO", "--labels", "a", "--out", "out.gif"],
+        ["main-object", "PHOTO", "--labels", " . "],
+        ["detect", "PHOTO", "--text", "a", "--box-threshold", "2"],
+        ["detect", "PHOTO", "--text", "a", "--timeout", "0"],
+        ["detect", "PHOTO", "--text", "a", "--url", "http://localhost:8000"],
+        ["detect", "missing.png", "--text", "a"],
+        ["embed"],
+        ["embed", "PHOTO", "--text", "a"],
+        ["nonsense"],
+    ],
+)
+def test_wrong_usage_ends_with_2_and_without_traceback(
+    triton: FakeTriton, photo: Path, arguments: list[str]
+) -> None:
+    given = [str(photo) if argument == "PHOTO" else argument for argument in arguments]
+    result = fovea_command(triton, *given)
+    assert result.exit_code == 2
+    assert result.stdout == "" and result.stderr
+    assert "Traceback" not in result.stderr
+    assert not triton.calls
+
+
+def test_embeds_pictures_and_texts(triton: FakeTriton, photo: Path) -> None:
+    assert json_lines(fovea_command(triton, "embed", photo, "--json"))[0]["embedding"] == [1, 0, 0]
+    (record,) = json_lines(fovea_command(triton, "embed", "--text", "a cat", "--json"))
+    assert record == {"text": "a cat", "embedding": [0, 1, 0]}
+    assert "+1.0000" in fovea_command(triton, "embed", photo).stdout
+
+
+def test_a_folder_gives_a_line_for_each_picture_in_order(
+    triton: FakeTriton, folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "drawn"
+    result = fovea_command(triton, "detect", folder, "--text", "cat", "--json", "--out", out)
+    sources = [record["source"] for record in json_lines(result)]
+    assert sources == [str(folder / name) for name in ("a.png", "b.png", "sub/c.png")]
+    assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*.png")) == [
+        "a.png",
+        "b.png",
+        "sub/c.png",
+    ]
+
+
+def test_a_folder_gives_one_table(triton: FakeTriton, folder: Path) -> None:
+    result = fovea_command(triton, "detect", folder, "--text", "cat. dog")
+    assert result.exit_code == 0
+    assert result.stdout.count("cat") == 3 and "c.png" in result.stdout
+
+
+def test_one_bad_picture_of_many_is_told_and_the_rest_are_done(
+    triton: FakeTriton, folder: Path, photo: Path
+) -> None:
+    (folder / "b.png").write_bytes(b"bad")
+
+    def behave(call):
+        if call.inputs["IMAGE"][0, 0] == b"bad":
+            return Refusal(grpc.StatusCode.INVALID_ARGUMENT, "[invalid_image] not a picture")
+        return plausible(call)
+
+    triton.behave = behave
+    result = fovea_command(triton, "detect", folder, photo, "--text", "cat", "--json")
+    assert result.exit_code == 2
+    records = [json.loads(line) for line in result.stdout.splitlines()]
+    assert len(records) == 4
+    assert records[1]["error"] == {"type": "InvalidImage", "message": "not a picture"}
+    assert result.stderr == f"error: {folder / 'b.png'}: not a picture\n"
+
+
+def test_an_empty_folder_is_wrong_usage(triton: FakeTriton, tmp_path: Path) -> None:
+    result = fovea_command(triton, "embed", tmp_path)
+    assert result.exit_code == 2 and "got none" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("refusal", "code"),
+    [
+        (Refusal(grpc.StatusCode.INVALID_ARGUMENT, "[invalid_prompt] outside"), 2),
+        (Refusal(grpc.StatusCode.UNAVAILABLE, "Exceeds maximum queue size"), 3),
+        (Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, "late"), 3),
+        (Refusal(grpc.StatusCode.INTERNAL, "Failed to\nprocess"), 4),
+    ],
+)
+def test_exit_codes_tell_whose_fault_it_was(
+    triton: FakeTriton, photo: Path, refusal: Refusal, code: int
+) -> None:
+    triton.behave = lambda call: refusal
+    result = fovea_command(triton, "detect", photo, "--text", "cat", "--timeout", "0.3")
+    assert result.exit_code == code
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
+
+
+def test_no_server_ends_at_once_and_says_what_to_do(triton: FakeTriton, photo: Path) -> None:
+    triton.stop()
+    result = fovea_command(triton, "detect", photo, "--text", "cat")
+    assert result.exit_code == 3
+    assert "fovea serve" in result.stderr
+
+
+def test_version() -> None:
+    assert CliRunner().invoke(app, ["--version"]).stdout.strip() == fovea.__version__
+
+
+def test_serve_hands_its_options_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    served = []
+
+    class ServerOptions:
+        def __init__(self, **options: object) -> None:
+            self.options = options
+
+    server = ModuleType("fovea_server")
+    server.ServerOptions = ServerOptions
+    server.serve = lambda options, json_line: served.append((options.options, json_line)) or 7
+    monkeypatch.setitem(sys.modules, "fovea_server", server)
+    arguments = ["serve", "--model-repository", str(tmp_path), "--grpc-port", "0", "--json"]
+    assert CliRunner().invoke(app, arguments).exit_code == 7
+    assert served == [({"model_repository": tmp_path, "grpc_port": 0}, True)]
+
+
+def test_serve_without_its_extra_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "fovea_server", None)
+    result = CliRunner().invoke(app, ["serve", "--model-repository", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "pip install 'fovea[server]'" in result.stderr

@@ -1,0 +1,95 @@
+"""The public names, the imports, and the names that client and server share."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import fovea_client
+import numpy as np
+from fovea_client import errors, prompts, requests
+
+import fovea.errors
+from fovea import ensembles
+from tests.client import fake_triton
+from tests.pipelines import TINY
+
+
+def test_the_public_names() -> None:
+    assert fovea_client.__all__ == [
+        "AsyncClient",
+        "Client",
+        "DeadlineExceeded",
+        "Detections",
+        "FoveaError",
+        "ImageTooLarge",
+        "InvalidImage",
+        "InvalidInput",
+        "InvalidPrompt",
+        "InvalidTensor",
+        "InvalidText",
+        "InvalidThreshold",
+        "MainObject",
+        "Mask",
+        "Outcome",
+        "Overloaded",
+        "RetryPolicy",
+        "Segmentation",
+        "SegmentedDetections",
+        "ServerError",
+        "Tls",
+        "Unavailable",
+        "pictures_in",
+    ]
+    assert all(hasattr(fovea_client, name) for name in fovea_client.__all__)
+
+
+def test_the_errors_are_those_of_the_contract() -> None:
+    tree = [
+        name
+        for name, value in vars(fovea.errors).items()
+        if isinstance(value, type) and issubclass(value, fovea.errors.FoveaError)
+    ]
+    assert all(getattr(errors, name) is getattr(fovea.errors, name) for name in tree)
+    assert set(tree) <= set(fovea_client.__all__)
+
+
+def test_the_client_stays_light() -> None:
+    code = "import sys, fovea_client; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    heavy = {"cv2", "PIL", "supervision", "tokenizers", "rich", "typer", "torch", "fovea_server"}
+    assert not heavy & set(loaded)
+
+
+def test_tensor_names_types_and_shapes_are_those_of_the_ensembles() -> None:
+    image = b"x"
+    words = {"IMAGE": image, "TEXT": "cat.", "BOX_THRESHOLD": 0.5, "TEXT_THRESHOLD": 0.5}
+    coords, labels = prompts.to_points([1, 2, 3, 4], None, None)
+    sent = {
+        "main_object": words,
+        "detect": words,
+        "detect_and_segment": words,
+        "segment": {"IMAGE": image, "POINT_COORDS": coords, "POINT_LABELS": labels},
+        "embed_image": {"IMAGE": image},
+        "embed_text": {"TEXT": "cat"},
+    }
+    answered = {
+        "main_object": fake_triton.main_object("cat"),
+        "detect": fake_triton.detections("cat"),
+        "detect_and_segment": fake_triton.detections("cat") | fake_triton.masks(1),
+        "segment": fake_triton.masks(1),
+        "embed_image": {"IMAGE_EMBEDS": np.zeros(3)},
+        "embed_text": {"TEXT_EMBEDS": np.zeros(3)},
+    }
+    specs = ensembles.ensembles(TINY)
+    assert {spec.name for spec in specs} == set(sent)
+    for spec in specs:
+        message = requests.Request(spec.name, sent[spec.name]).message(None)
+        assert {tensor.name for tensor in message.inputs} == {tensor.name for tensor in spec.inputs}
+        for tensor in message.inputs:
+            expected = next(one for one in spec.inputs if one.name == tensor.name)
+            assert tensor.datatype == expected.dtype.replace("STRING", "BYTES")
+            assert len(tensor.shape) == 1 + len(expected.shape)
+        assert set(answered[spec.name]) == {tensor.name for tensor in spec.outputs}

@@ -1,67 +1,62 @@
-"""`python -m fovea_server MODEL_REPOSITORY`: serve in the foreground."""
+"""`python -m fovea_server MODEL_REPOSITORY [flags] [-- tritonserver flags]`: serve in front."""
 
+import argparse
+import dataclasses
 import sys
+import types
+import typing
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from fovea_server import ServerOptions, serve
 
-_DEFAULTS = ServerOptions(model_repository=Path())
+_ABOUT = "Serve a model repository with Triton. What follows a lone -- goes to tritonserver."
 
 
-def command(
-    model_repository: Annotated[Path, typer.Argument(exists=True, file_okay=False)],
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = _DEFAULTS.host,
-    grpc_port: Annotated[int, typer.Option(help="0 takes a free one.")] = _DEFAULTS.grpc_port,
-    http_port: Annotated[int, typer.Option(help="0 takes a free one.")] = _DEFAULTS.http_port,
-    metrics_port: Annotated[int, typer.Option(help="0 takes a free one.")] = _DEFAULTS.metrics_port,
-    model_control_mode: Annotated[
-        str, typer.Option(help="explicit, none or poll.")
-    ] = _DEFAULTS.model_control_mode,
-    cache_size_mib: Annotated[
-        int, typer.Option(help="Response cache; 0 for none.")
-    ] = _DEFAULTS.cache_size_bytes // 2**20,
-    exit_timeout_s: Annotated[
-        int, typer.Option(help="Seconds that a stop waits for running requests.")
-    ] = _DEFAULTS.exit_timeout_s,
-    start_timeout_s: Annotated[
-        float, typer.Option(help="Seconds that loading may take.")
-    ] = _DEFAULTS.start_timeout_s,
-    log_path: Annotated[Path | None, typer.Option(help="Triton's log.")] = None,
-    verbosity: Annotated[int, typer.Option(help="Triton's verbose log level.")] = 0,
-    triton_arg: Annotated[
-        list[str] | None, typer.Option(help="One more argument for tritonserver; repeatable.")
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON line when ready.")] = False,
-) -> None:
-    """Serve a model repository with Triton until SIGTERM or Ctrl-C."""
-    if model_control_mode not in ("explicit", "none", "poll"):
-        raise typer.BadParameter("expected explicit, none or poll")
-    options = ServerOptions(
-        model_repository=model_repository,
-        host=host,
-        grpc_port=grpc_port,
-        http_port=http_port,
-        metrics_port=metrics_port,
-        model_control_mode=model_control_mode,  # type: ignore[arg-type]
-        cache_size_bytes=cache_size_mib * 2**20,
-        exit_timeout_s=exit_timeout_s,
-        start_timeout_s=start_timeout_s,
-        log_path=log_path,
-        verbosity=verbosity,
-        extra_args=tuple(triton_arg or ()),
-    )
-    raise typer.Exit(serve(options, json_line=json))
+def parser() -> argparse.ArgumentParser:
+    """One flag for each field of ServerOptions but the last, with its help, and `--json`."""
+    made = argparse.ArgumentParser(prog="python -m fovea_server", description=_ABOUT)
+    hints = typing.get_type_hints(ServerOptions)
+    for option in dataclasses.fields(ServerOptions):
+        if option.name == "extra_args":
+            continue
+        text = option.metadata["help"]
+        if option.default is dataclasses.MISSING:
+            made.add_argument(option.name, type=Path, help=text)
+            continue
+        shown = text.replace("%", "%%") + " (default: %(default)s)"
+        flag = f"--{option.name.replace('_', '-')}"
+        made.add_argument(flag, default=option.default, help=shown, **_kind(hints[option.name]))
+    made.add_argument("--json", action="store_true", help="print one line of JSON when ready")
+    return made
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Runs the command; exits with tritonserver's exit code."""
-    app = typer.Typer(add_completion=False)
-    app.command()(command)
-    app(argv if argv is not None else sys.argv[1:], prog_name="python -m fovea_server")
+def main(argv: list[str] | None = None) -> int:
+    """Serves until SIGTERM or Ctrl-C; tritonserver's exit code."""
+    options, json_line = parse(sys.argv[1:] if argv is None else argv)
+    return serve(options, json_line=json_line)
+
+
+def parse(argv: list[str]) -> tuple[ServerOptions, bool]:
+    """The options, and whether `--json` was given; what follows a lone `--` is for tritonserver."""
+    split = argv.index("--") if "--" in argv else len(argv)
+    arguments = vars(parser().parse_args(argv[:split]))
+    json_line = arguments.pop("json")
+    lists = {name: tuple(value) for name, value in arguments.items() if isinstance(value, list)}
+    options = ServerOptions(**{**arguments, **lists, "extra_args": tuple(argv[split + 1 :])})
+    return options, json_line
+
+
+def _kind(hint: object) -> dict[str, typing.Any]:
+    """The argparse keywords for a type hint of ServerOptions."""
+    origin, members = typing.get_origin(hint), typing.get_args(hint)
+    if hint is bool:
+        return {"action": argparse.BooleanOptionalAction}
+    if origin is typing.Literal:
+        return {"choices": members}
+    if origin is tuple:
+        return {"nargs": "*", "type": members[0]}
+    return {"type": members[0] if origin is types.UnionType else hint}
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+import re
 import secrets
 import time
 from pathlib import Path
@@ -11,10 +12,21 @@ from typing import Any
 from fovea_server.command import SECRET_HEADER
 from fovea_server.errors import ServerError
 
-_ANSWER_TIMEOUT_S = 2.0
+_READY_TIMEOUT_S = 2.0
+# Generous: an order that fails for want of time costs a restart of the whole server.
+_ORDER_TIMEOUT_S = 20.0
 # A parameter that no backend knows: with it the configuration differs, so that Triton loads the
 # model anew instead of keeping the instances whose process is dead.
 _RELOAD_PARAMETER = "fovea_reload"
+
+
+# "<group>_<number>" on the CPU, "<group>_<number>_gpu<device>" on a GPU.
+_INSTANCE_NUMBER = re.compile(r"_\d+(_gpu\d+)?$")
+
+
+def group_of(instance: str) -> str:
+    """The name of the instance group that made an instance."""
+    return _INSTANCE_NUMBER.sub("", instance)
 
 
 class Administration:
@@ -46,7 +58,7 @@ class Administration:
         for model in self.models():
             config = json.loads(self._order("GET", f"/v2/models/{model}/config"))
             groups = [group["name"] for group in config.get("instance_group", ())]
-            if any(instance.rpartition("_")[0] == group for group in groups):
+            if group_of(instance) in groups:
                 return model
         return None
 
@@ -76,7 +88,7 @@ class Administration:
             _overwrite_argument(pid, self.secret.encode())
 
     def _ask(
-        self, method: str, path: str, body: object = None, timeout_s: float = _ANSWER_TIMEOUT_S
+        self, method: str, path: str, body: object = None, timeout_s: float = _READY_TIMEOUT_S
     ) -> tuple[int, str]:
         connection = http.client.HTTPConnection(self._host, self.port, timeout=timeout_s)
         try:
@@ -88,7 +100,7 @@ class Administration:
             connection.close()
 
     def _order(
-        self, method: str, path: str, body: object = None, timeout_s: float = _ANSWER_TIMEOUT_S
+        self, method: str, path: str, body: object = None, timeout_s: float = _ORDER_TIMEOUT_S
     ) -> str:
         try:
             status, text = self._ask(method, path, body, timeout_s)

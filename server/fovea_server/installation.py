@@ -106,12 +106,9 @@ def prepare_backends() -> BackendDirectory:
     root = program.resolve().parent.parent
     backends = root / "backends"
     official = (backends / "onnxruntime" / OFFICIAL_ONNXRUNTIME).is_file()
-    if official and (backends / "python" / STUB).is_file():
-        folder, libraries = backends, ()
-    else:
-        folder = _assembled(program, backends, official)
-        libraries = _library_path(root, folder)
-    return BackendDirectory(program, folder, root / "caches", libraries, official)
+    complete = official and (backends / "python" / STUB).is_file()
+    folder = backends if complete else _assembled(program, backends, official)
+    return BackendDirectory(program, folder, root / "caches", _library_path(root, folder), official)
 
 
 def _assembled(program: Path, backends: Path, official: bool) -> Path:

@@ -57,6 +57,12 @@ def server(tmp_path_factory, options):
     )
     graphs.add_onnx(
         repository,
+        "text",
+        graphs.text(),
+        graphs.config(["in STRING -1"], ["out STRING -1"]),
+    )
+    graphs.add_onnx(
+        repository,
         "unbatched",
         graphs.linear(),
         graphs.config(["x FP32 -1,4"], ["y FP32 -1,3", "z FP32 -1,4"], batch=0),

@@ -57,6 +57,15 @@ def lookup():
     )
 
 
+def text():
+    """out = in, for strings."""
+    return model(
+        [helper.make_node("Identity", ["in"], ["out"])],
+        [tensor("in", "STRING", ["n", "length"])],
+        [tensor("out", "STRING", ["n", "length"])],
+    )
+
+
 def every_type():
     """One identity for each data type."""
     return model(

@@ -6,6 +6,8 @@ from pathlib import Path
 import fovea_server
 import pytest
 from fovea_server import ServerOptions, TritonserverNotFoundError, installation, triton_log
+from fovea_server.__main__ import parse
+from fovea_server.administration import group_of
 from fovea_server.command import build_command
 from fovea_server.installation import find_tritonserver, prepare_backends
 from fovea_server.ports import Ports, choose_ports
@@ -144,3 +146,28 @@ def test_log_reasons_lose_the_words_that_say_nothing():
         "a": "model 'a' is \"odd\"",
         "b": "KeyError: 'x'\n\nAt:\n  /m/model.py(4): initialize",
     }
+
+
+@pytest.mark.parametrize(
+    ("instance", "group"),
+    [("sam_0_1", "sam_0"), ("sam_0_1_gpu0", "sam_0"), ("mine_0", "mine"), ("a_gpu1_0", "a_gpu1")],
+)
+def test_an_instance_name_tells_its_group(instance, group):
+    assert group_of(instance) == group
+
+
+def test_every_option_is_a_flag_with_its_default():
+    assert parse(["models"]) == (ServerOptions(model_repository=Path("models")), False)
+
+
+def test_flags_reach_the_options():
+    flags = ["--no-strict-readiness", "--grpc-port=5", "--closed-apis", "trace", "logging"]
+    options, json_line = parse(["models", *flags, "--json", "--", "--id=mine", "--log-info=true"])
+    assert options == ServerOptions(
+        model_repository=Path("models"),
+        strict_readiness=False,
+        grpc_port=5,
+        closed_apis=("trace", "logging"),
+        extra_args=("--id=mine", "--log-info=true"),
+    )
+    assert json_line

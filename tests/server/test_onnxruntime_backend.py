@@ -53,8 +53,8 @@ def test_every_data_type_travels_unchanged(server):
             "INT64": np.int64, "FP16": np.float16, "FP32": np.float32, "FP64": np.float64,
         }.items()
     }  # fmt: skip
-    arrays["STRING"] = np.array([["", "Käse", "🧀"]], dtype=np.object_)
-    arrays["STRING"] = np.array([[text.encode() for text in arrays["STRING"][0]]], dtype=np.object_)
+    texts = [text.encode() for text in ("", "Käse", "🧀")]
+    arrays["STRING"] = np.array([texts], dtype=np.object_)
     inputs = [
         tensor(f"in_{name}", array, "BYTES" if name == "STRING" else name)
         for name, array in arrays.items()
@@ -63,6 +63,13 @@ def test_every_data_type_travels_unchanged(server):
         result = client.infer("every_type", inputs)
         for name, array in arrays.items():
             np.testing.assert_array_equal(result.as_numpy(f"out_{name}"), array, err_msg=name)
+
+
+def test_bytes_that_are_no_utf8_are_an_invalid_argument(server):
+    text = np.array([[b"\xff\xfe"]], dtype=np.object_)
+    with pytest.raises(InferenceServerException, match="can't decode byte 0xff") as raised:
+        infer(server.grpc_url, "text", {"in": text})
+    assert raised.value.status() == "StatusCode.INVALID_ARGUMENT"
 
 
 def test_nan_and_infinity_pass(server):
@@ -82,10 +89,8 @@ def test_concurrent_requests_run_as_one_batch_and_get_their_own_rows(server):
     for x, answer in zip(inputs, answers, strict=True):
         np.testing.assert_array_equal(answer["z"], -x)
         np.testing.assert_allclose(answer["y"], directly(graphs.linear(), {"x": x})["y"], rtol=1e-5)
-    inferences, runs = (
-        executions(server, "linear")[0] - inferences,
-        executions(server, "linear")[1] - runs,
-    )
+    after = executions(server, "linear")
+    inferences, runs = after[0] - inferences, after[1] - runs
     assert inferences == sum(len(x) for x in inputs)
     assert runs < len(inputs)
 

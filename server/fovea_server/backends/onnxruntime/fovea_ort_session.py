@@ -1,8 +1,13 @@
 """From a Triton model configuration to an onnxruntime session."""
 
 import os
+from collections.abc import Callable
+from typing import Any
 
 import onnxruntime
+
+Config = dict[str, Any]
+Provider = tuple[str, dict[str, str]]
 
 _GRAPH_LEVELS = {
     -1: onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
@@ -23,7 +28,9 @@ _OPENVINO = "OpenVINOExecutionProvider"
 _TENSORRT_OPTIONS = {"max_workspace_size_bytes": "trt_max_workspace_size"}
 
 
-def open_session(config, *, folder, kind, device_id, warn):
+def open_session(
+    config: Config, *, folder: str, kind: str, device_id: int, warn: Callable[[str], None]
+) -> onnxruntime.InferenceSession:
     """Opens the model file of one version folder.
 
     Args:
@@ -48,14 +55,13 @@ def open_session(config, *, folder, kind, device_id, warn):
         )
     except Exception as exc:
         raise ValueError(f"model '{model}': onnxruntime cannot open {path}: {exc}") from exc
-    asked = [p if isinstance(p, str) else p[0] for p in providers]
-    lost = [name for name in asked if name not in session.get_providers()]
+    lost = [name for name, _ in providers if name not in session.get_providers()]
     if lost:
         warn(f"model '{model}': {', '.join(lost)} failed to start, see the lines above")
     return session
 
 
-def run_options(config):
+def run_options(config: Config) -> onnxruntime.RunOptions | None:
     """The options of each run, or None when the configuration names none."""
     value = _parameters(config).get(_ARENA_SHRINKAGE)
     if value is None:
@@ -65,7 +71,7 @@ def run_options(config):
     return options
 
 
-def _session_options(config):
+def _session_options(config: Config) -> onnxruntime.SessionOptions:
     parameters = _parameters(config)
     options = onnxruntime.SessionOptions()
     # Several networks share the cores, and a spinning thread takes one from its neighbour.
@@ -94,12 +100,14 @@ def _session_options(config):
     return options
 
 
-def _providers(config, kind, device_id, warn):
+def _providers(
+    config: Config, kind: str, device_id: int, warn: Callable[[str], None]
+) -> list[Provider]:
     accelerators = _section(config, "optimization", "execution_accelerators")
-    providers = []
+    providers: list[Provider] = []
     if kind == "GPU":
         for accelerator in accelerators.get("gpu_execution_accelerator", ()):
-            providers += _gpu_provider(config["name"], accelerator, device_id)
+            providers.append(_gpu_provider(config["name"], accelerator, device_id))
         if all(name != _CUDA for name, _ in providers):
             providers.append((_CUDA, {"device_id": str(device_id)}))
         missing = {name for name, _ in providers} - set(onnxruntime.get_available_providers())
@@ -111,23 +119,23 @@ def _providers(config, kind, device_id, warn):
         providers = [pair for pair in providers if pair[0] not in missing]
     for accelerator in accelerators.get("cpu_execution_accelerator", ()):
         providers.append(_cpu_provider(config["name"], accelerator))
-    return [*providers, _CPU]
+    return [*providers, (_CPU, {})]
 
 
-def _gpu_provider(model, accelerator, device_id):
+def _gpu_provider(model: str, accelerator: Config, device_id: int) -> Provider:
     name = accelerator["name"]
     device = {"device_id": str(device_id)}
     if name == "cuda":
-        return [(_CUDA, {**device, **accelerator.get("parameters", {})})]
+        return _CUDA, {**device, **accelerator.get("parameters", {})}
     if name == "tensorrt":
-        return [(_TENSORRT, {**device, **_tensorrt_options(accelerator.get("parameters", {}))})]
+        return _TENSORRT, {**device, **_tensorrt_options(accelerator.get("parameters", {}))}
     raise ValueError(
         f"model '{model}': unknown gpu_execution_accelerator '{name}', "
         "expected 'tensorrt' or 'cuda'"
     )
 
 
-def _tensorrt_options(parameters):
+def _tensorrt_options(parameters: dict[str, str]) -> dict[str, str]:
     options = {}
     for name, value in parameters.items():
         if name == "precision_mode":
@@ -138,7 +146,7 @@ def _tensorrt_options(parameters):
     return options
 
 
-def _cpu_provider(model, accelerator):
+def _cpu_provider(model: str, accelerator: Config) -> Provider:
     name = accelerator["name"]
     if name != "openvino":
         raise ValueError(
@@ -153,20 +161,20 @@ def _cpu_provider(model, accelerator):
     return (_OPENVINO, dict(accelerator.get("parameters", {})))
 
 
-def _section(config, *path):
+def _section(config: Config, *path: str) -> Config:
     for name in path:
         config = config.get(name) or {}
     return config
 
 
-def _parameters(config):
+def _parameters(config: Config) -> dict[str, str]:
     return {
         name: entry.get("string_value", "")
         for name, entry in (config.get("parameters") or {}).items()
     }
 
 
-def _integer(config, name, default):
+def _integer(config: Config, name: str, default: int) -> int:
     value = _parameters(config).get(name)
     if value is None:
         return default

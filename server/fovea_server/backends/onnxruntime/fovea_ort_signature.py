@@ -4,6 +4,13 @@ The rules are the official onnxruntime backend's: an input dimension may be -1 o
 output dimension must be equal, and with `max_batch_size` > 0 the graph's first axis must be free.
 """
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import onnxruntime
+
+Tensor = dict[str, Any]
+
 # onnxruntime's element types and Triton's names for them.
 _DATA_TYPES = {
     "tensor(bool)": "TYPE_BOOL",
@@ -22,7 +29,7 @@ _DATA_TYPES = {
 }
 
 
-def check(config, session):
+def check(config: dict[str, Any], session: onnxruntime.InferenceSession) -> None:
     """Refuses a configuration that the graph cannot serve.
 
     Raises:
@@ -31,7 +38,7 @@ def check(config, session):
     model = config["name"]
     required = {tensor.name: tensor for tensor in session.get_inputs()}
     overridable = {tensor.name: tensor for tensor in session.get_overridable_initializers()}
-    inputs = config.get("input", ())
+    inputs = config.get("input", [])
     _check_known(model, "input", inputs, {**required, **overridable})
     _check_complete(model, inputs, required)
     batches = config.get("max_batch_size", 0) > 0
@@ -45,7 +52,9 @@ def check(config, session):
         _check_tensor(model, "output", tensor, outputs[tensor["name"]], batches, exact=True)
 
 
-def _check_known(model, role, tensors, graph):
+def _check_known(
+    model: str, role: str, tensors: Iterable[Tensor], graph: Mapping[str, onnxruntime.NodeArg]
+) -> None:
     for tensor in tensors:
         if tensor["name"] not in graph:
             raise ValueError(
@@ -54,7 +63,9 @@ def _check_known(model, role, tensors, graph):
             )
 
 
-def _check_complete(model, inputs, required):
+def _check_complete(
+    model: str, inputs: list[Tensor], required: Mapping[str, onnxruntime.NodeArg]
+) -> None:
     missing = sorted(set(required) - {tensor["name"] for tensor in inputs})
     if missing:
         raise ValueError(
@@ -63,7 +74,9 @@ def _check_complete(model, inputs, required):
         )
 
 
-def _check_optional(model, tensor, batches, required):
+def _check_optional(
+    model: str, tensor: Tensor, batches: bool, required: Mapping[str, onnxruntime.NodeArg]
+) -> None:
     if not tensor.get("optional"):
         return
     if batches:
@@ -78,7 +91,15 @@ def _check_optional(model, tensor, batches, required):
         )
 
 
-def _check_tensor(model, role, tensor, graph, batches, *, exact):
+def _check_tensor(
+    model: str,
+    role: str,
+    tensor: Tensor,
+    graph: onnxruntime.NodeArg,
+    batches: bool,
+    *,
+    exact: bool,
+) -> None:
     where = f"model '{model}', {role} '{tensor['name']}'"
     found = _DATA_TYPES.get(graph.type)
     if found != tensor["data_type"]:
@@ -94,12 +115,12 @@ def _check_tensor(model, role, tensor, graph, batches, *, exact):
         _check_dims(where, dims, shape, batches, exact)
 
 
-def _check_scalar(where, dims):
+def _check_scalar(where: str, dims: list[int]) -> None:
     if any(size != 1 for size in dims):
         raise ValueError(f"{where}: the graph has a scalar, the configuration says dims {dims}")
 
 
-def _check_dims(where, dims, shape, batches, exact):
+def _check_dims(where: str, dims: list[int], shape: list[int], batches: bool, exact: bool) -> None:
     if batches and (not shape or shape[0] != -1):
         raise ValueError(
             f"{where}: max_batch_size > 0 needs a free first dimension, the graph has {shape}"

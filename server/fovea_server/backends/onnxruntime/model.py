@@ -6,6 +6,7 @@ the official backend (release 24.10): same configuration, same parameters, same 
 """
 
 import json
+from typing import Any
 
 import fovea_ort_session
 import fovea_ort_signature
@@ -14,13 +15,17 @@ import triton_python_backend_utils as pb_utils
 
 # Class names of onnxruntime's exceptions, which are private to its C module, and the names of
 # Triton's error codes, which pb_utils has only once the stub has loaded this file.
-_ERROR_CODES = {"InvalidArgument": "INVALID_ARG", "NotImplemented": "UNSUPPORTED"}
+_ERROR_CODES = {
+    "InvalidArgument": "INVALID_ARG",
+    "NotImplemented": "UNSUPPORTED",
+    "UnicodeDecodeError": "INVALID_ARG",
+}
 
 
 class TritonPythonModel:
     """One instance of one ONNX model."""
 
-    def initialize(self, args):
+    def initialize(self, args: dict[str, str]) -> None:
         """Opens the session and compares the configuration with the graph.
 
         Raises:
@@ -47,7 +52,7 @@ class TritonPythonModel:
             if tensor["data_type"] == "TYPE_STRING"
         }
 
-    def execute(self, requests):
+    def execute(self, requests: list[Any]) -> list[Any]:
         """Answers every request; requests that arrive together run as one batch."""
         if len(requests) > 1 and self._batches:
             try:
@@ -57,11 +62,11 @@ class TritonPythonModel:
                 pb_utils.Logger.log_warn(f"joint run of {len(requests)} requests failed: {exc}")
         return [self._execute_alone(request) for request in requests]
 
-    def finalize(self):
+    def finalize(self) -> None:
         """Frees the session's memory before the process ends."""
         self._session = None
 
-    def _execute_alone(self, request):
+    def _execute_alone(self, request: Any) -> Any:
         try:
             names = list(request.requested_output_names())
             arrays = self._run(names, self._feed(request))
@@ -70,7 +75,7 @@ class TritonPythonModel:
             code = getattr(pb_utils.TritonError, _ERROR_CODES.get(type(exc).__name__, "INTERNAL"))
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(exc), code))
 
-    def _execute_jointly(self, requests):
+    def _execute_jointly(self, requests: list[Any]) -> list[Any]:
         feeds = [self._feed(request) for request in requests]
         wanted = [list(request.requested_output_names()) for request in requests]
         union = list(dict.fromkeys(name for names in wanted for name in names))
@@ -86,7 +91,7 @@ class TritonPythonModel:
             for names, size, end in zip(wanted, sizes, ends, strict=True)
         ]
 
-    def _feed(self, request):
+    def _feed(self, request: Any) -> dict[str, np.ndarray]:
         feed = {}
         for name in self._input_names:
             tensor = pb_utils.get_input_tensor_by_name(request, name)
@@ -94,10 +99,10 @@ class TritonPythonModel:
                 feed[name] = _text(tensor.as_numpy())
         return feed
 
-    def _run(self, names, feed):
+    def _run(self, names: list[str], feed: dict[str, np.ndarray]) -> list[np.ndarray]:
         return self._session.run(names, feed, self._run_options)
 
-    def _response(self, names, arrays):
+    def _response(self, names: list[str], arrays: list[np.ndarray]) -> Any:
         return pb_utils.InferenceResponse(
             [
                 pb_utils.Tensor(name, _bytes(array) if name in self._string_outputs else array)
@@ -106,14 +111,14 @@ class TritonPythonModel:
         )
 
 
-def _text(array):
-    """Triton's strings are bytes, onnxruntime's are str; surrogates keep what is no UTF-8."""
+def _text(array: np.ndarray) -> np.ndarray:
+    """Triton's strings are bytes, onnxruntime's are str and nothing but UTF-8."""
     if array.dtype != np.object_:
         return array
-    flat = [item.decode("utf-8", "surrogateescape") for item in array.reshape(-1)]
+    flat = [item.decode() for item in array.reshape(-1)]
     return np.array(flat, dtype=np.object_).reshape(array.shape)
 
 
-def _bytes(array):
-    flat = [str(item).encode("utf-8", "surrogateescape") for item in array.reshape(-1)]
+def _bytes(array: np.ndarray) -> np.ndarray:
+    flat = [str(item).encode() for item in array.reshape(-1)]
     return np.array(flat, dtype=np.object_).reshape(array.shape)

@@ -1,0 +1,203 @@
+"""The Python steps as plain numpy, around a context of the test's own."""
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+from fovea import steps
+from fovea.errors import InvalidImage, InvalidPrompt, InvalidText, InvalidThreshold
+from tests.pipelines import TINY
+
+WORDS = ["cat", "dog", "van", "red", "the", "man"]
+SIZE = np.array([60, 80], np.int32)
+
+
+def write_tokenizer(path, special: dict[str, int], start: str, end: str) -> None:
+    vocabulary = dict(special)
+    for word in WORDS:
+        vocabulary[word] = len(vocabulary) + 200
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=next(iter(special))))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{start} $A {end}",
+        special_tokens=[(start, special[start]), (end, special[end])],
+    )
+    tokenizer.save(str(path))
+
+
+class Surroundings:
+    """A context whose clip_text_encoder embeds a text as its token ids."""
+
+    def __init__(self, folder, pipeline=TINY, **parameters):
+        self.folder, self.pipeline, self.parameters = folder, pipeline, parameters
+        self.embedded: list[np.ndarray] = []
+        self.counted: dict[str, int] = {}
+
+    def call_model(self, name, inputs, outputs):
+        assert (name, outputs) == ("clip_text_encoder", ["text_embeds"])
+        ids = inputs["input_ids"]
+        assert len(ids) <= self.pipeline.batch_sizes.clip_text_encoder
+        self.embedded.extend(ids)
+        embeds = np.zeros((len(ids), self.pipeline.clip.embed_dim), np.float32)
+        embeds[np.arange(len(ids)), ids[:, 1] % embeds.shape[1]] = 1
+        return {"text_embeds": embeds}
+
+    def count(self, metric, amount):
+        self.counted[metric] = self.counted.get(metric, 0) + amount
+
+
+@pytest.fixture
+def surroundings(tmp_path):
+    write_tokenizer(
+        tmp_path / "clip_tokenizer.json",
+        {"<unk>": 0, "<pad>": 1, "<s>": 2, "</s>": 3},
+        "<s>",
+        "</s>",
+    )
+    write_tokenizer(
+        tmp_path / "grounding_dino_tokenizer.json",
+        {"[PAD]": 0, "[UNK]": 100, "[CLS]": 101, "[SEP]": 102, ".": 1012, "?": 1029},
+        "[CLS]",
+        "[SEP]",
+    )
+    return Surroundings(tmp_path)
+
+
+def text(value: str) -> np.ndarray:
+    return np.array([value.encode()], np.object_)
+
+
+def jpeg(height: int = 60, width: int = 80) -> np.ndarray:
+    out = io.BytesIO()
+    Image.new("RGB", (width, height), (200, 30, 90)).save(out, "JPEG")
+    return np.array([out.getvalue()], np.object_)
+
+
+def test_preprocessing_makes_only_what_is_wanted(surroundings):
+    step = steps.PreprocessImage(surroundings)
+    out = step.run({"IMAGE": jpeg()}, frozenset({"sam_pixel_values", "original_size_hw"}))
+    assert set(out) == {"original_size_hw", "sam_pixel_values", "sam_valid_hw"}
+    assert out["original_size_hw"].tolist() == [60, 80]
+    assert out["sam_valid_hw"].tolist() == [48, 64]
+    with pytest.raises(InvalidImage):
+        step.run({"IMAGE": np.array([b"nothing"], np.object_)}, frozenset())
+
+
+def test_labels_are_ranked_and_each_is_embedded_once(surroundings):
+    step = steps.RankLabels(surroundings)
+    image_embeds = np.zeros(TINY.clip.embed_dim, np.float32)
+    first = step.run({"TEXT": text("cat. dog"), "image_embeds": image_embeds}, frozenset())
+    assert first["labels"].tolist() == [b"cat", b"dog"]
+    assert first["label_scores"].tolist() == [0.5, 0.5]
+    image_embeds[surroundings.embedded[1][1] % TINY.clip.embed_dim] = 1
+    again = step.run({"TEXT": text("Dog. van. cat."), "image_embeds": image_embeds}, frozenset())
+    assert again["label"].tolist() == [b"dog"]
+    assert len(surroundings.embedded) == 3
+    assert surroundings.counted == {
+        "fovea_label_cache_hits_total": 2,
+        "fovea_label_cache_misses_total": 3,
+    }
+
+
+def test_many_labels_are_embedded_in_batches_and_the_cache_is_bounded(surroundings, monkeypatch):
+    small = replace(TINY, batch_sizes=replace(TINY.batch_sizes, clip_text_encoder=4))
+    surroundings.pipeline = small
+    monkeypatch.setattr(steps, "LABEL_CACHE_SIZE", 5)
+    step = steps.RankLabels(surroundings)
+    labels = ". ".join(f"thing {i}" for i in range(11))
+    embeds = np.ones(TINY.clip.embed_dim, np.float32)
+    out = step.run({"TEXT": text(labels), "image_embeds": embeds}, frozenset())
+    assert len(out["labels"]) == len(out["label_scores"]) == 11
+    step.run({"TEXT": text("thing 10"), "image_embeds": embeds}, frozenset())
+    assert len(surroundings.embedded) == 11
+
+
+@pytest.mark.parametrize("value", ["", "   ", "cat " * 40])
+def test_texts_that_clip_cannot_take_are_refused(surroundings, value):
+    with pytest.raises(InvalidText):
+        steps.TokenizeText(surroundings).run({"TEXT": text(value)}, frozenset())
+
+
+def test_captions_are_padded_to_the_smallest_bucket(surroundings):
+    step = steps.TokenizeCaption(surroundings)
+    short = step.run({"TEXT": text("the cat. dog")}, frozenset())
+    assert short["input_ids"].shape == (16,)
+    assert short["attention_mask"].sum() == 7
+    long = step.run({"TEXT": text("cat dog van red man the " * 3)}, frozenset())
+    assert long["text_self_attention_masks"].shape == (32, 32)
+    with pytest.raises(InvalidText, match="at most 32 tokens"):
+        step.run({"TEXT": text("cat dog van red man the " * 6)}, frozenset())
+
+
+def detections(surroundings, rows, **thresholds):
+    """Boxes around rows of (box cxcywh, {token: logit})."""
+    caption = steps.TokenizeCaption(surroundings).run({"TEXT": text("red cat. dog")}, frozenset())
+    logits = np.full((5, 16), -50, np.float32)
+    boxes = np.full((5, 4), 0.5, np.float32)
+    for query, (box, tokens) in enumerate(rows):
+        boxes[query] = box
+        for column, logit in tokens.items():
+            logits[query, column] = logit
+    inputs = {
+        "logits": logits,
+        "pred_boxes": boxes,
+        "input_ids": caption["input_ids"],
+        "original_size_hw": SIZE,
+    }
+    inputs |= {name: np.array([value], np.float32) for name, value in thresholds.items()}
+    return inputs
+
+
+ROWS = [
+    ((0.5, 0.5, 0.4, 0.4), {1: 1.0, 2: 2.0}),
+    ((0.5, 0.5, 0.41, 0.4), {2: 1.0}),
+    ((0.2, 0.2, 0.2, 0.2), {4: 3.0}),
+    ((0.8, 0.8, 0.1, 0.1), {2: -2.0}),
+]
+
+
+def test_boxes_are_thresholded_suppressed_named_and_become_prompts(surroundings):
+    out = steps.SelectBoxes(surroundings).run(detections(surroundings, ROWS), frozenset())
+    assert out["phrases"].tolist() == [b"dog", b"red cat"]
+    assert np.allclose(out["boxes"], [[8, 6, 24, 18], [24, 18, 56, 42]], atol=1e-4)
+    assert np.allclose(out["scores"], [0.9526, 0.8808], atol=1e-4)
+    assert out["point_labels"].tolist() == [[2, 3], [2, 3]]
+    assert np.allclose(out["point_coords"][0], [[6.4, 4.8], [19.2, 14.4]], atol=1e-4)
+
+
+def test_thresholds_of_the_request_win(surroundings):
+    step = steps.SelectBoxes(surroundings)
+    low = step.run(detections(surroundings, ROWS, BOX_THRESHOLD=0.1), frozenset())
+    assert len(low["boxes"]) == 3
+    none = step.run(detections(surroundings, ROWS, BOX_THRESHOLD=0.99), frozenset())
+    assert none["boxes"].shape == (0, 4)
+    assert none["point_labels"].tolist() == [[-1, -1]]
+    for value in (-1, 1.01, np.nan):
+        with pytest.raises(InvalidThreshold, match="TEXT_THRESHOLD"):
+            step.run(detections(surroundings, ROWS, TEXT_THRESHOLD=value), frozenset())
+
+
+def test_the_main_box_is_the_best_one(surroundings):
+    surroundings.parameters = {"max_boxes": "1"}
+    out = steps.SelectBoxes(surroundings).run(detections(surroundings, ROWS), frozenset())
+    assert out["phrases"].tolist() == [b"dog"]
+
+
+def test_prompts_are_checked_and_moved(surroundings):
+    step = steps.PreparePrompts(surroundings)
+    inputs = {
+        "POINT_COORDS": np.array([[[80, 60]]], np.float32),
+        "POINT_LABELS": np.array([[1]], np.int32),
+        "original_size_hw": SIZE,
+    }
+    out = step.run(inputs, frozenset())
+    assert out["point_coords"].tolist() == [[[64, 48], [0, 0]]]
+    assert out["point_labels"].tolist() == [[1, -1]]
+    inputs["POINT_COORDS"][0, 0, 0] = 81
+    with pytest.raises(InvalidPrompt):
+        step.run(inputs, frozenset())

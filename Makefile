@@ -14,10 +14,10 @@ export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
 
-$(READY): pyproject.toml
+$(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet $(PIP_ARGS) -e ".[server,export,bench,dev]"
+	$(BIN)/pip install --quiet $(PIP_ARGS) -c constraints.txt -e ".[server,export,bench,dev]"
 	touch $@
 
 .PHONY: help

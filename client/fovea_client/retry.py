@@ -47,11 +47,8 @@ class Deadline:
         self._end = clock() + timeout_s
 
     def remaining_s(self) -> float:
-        """Seconds left, > 0; DeadlineExceeded when there are none."""
-        remaining = self._end - self._clock()
-        if remaining <= 0:
-            raise DeadlineExceeded(f"no answer within {self.timeout_s:g} s")
-        return remaining
+        """Seconds left; 0 or less when there are none."""
+        return self._end - self._clock()
 
 
 class Attempts:
@@ -68,15 +65,26 @@ class Attempts:
         self._deadline = deadline
         self._draw = draw
         self._failures = 0
+        self._last: Failure | None = None
 
     def timeout_s(self) -> float | None:
-        """Seconds that the next attempt may take, None without a deadline."""
+        """Seconds that the next attempt may take, > 0; None without a deadline."""
         remaining = self._deadline.remaining_s()
+        if remaining <= 0:
+            if self._last is not None:
+                raise self._last.error from self._last.cause
+            raise self._too_late("and none left for this request")
         return None if math.isinf(remaining) else remaining
 
     def delay_after(self, failure: Failure) -> float:
-        """Seconds to wait before the next attempt; raises the failure's error if there is none."""
+        """Seconds to wait before the next attempt; raises the failure's error if there is none.
+
+        An attempt that the deadline cut off says what the one before it met.
+        """
         self._failures += 1
+        if isinstance(failure.error, DeadlineExceeded) and self._last is not None:
+            raise self._too_late(f"at first: {self._last.error}") from failure.cause
+        self._last = failure
         attempts = self._policy.attempts
         if not failure.retryable or (attempts is not None and self._failures >= attempts):
             raise failure.error from failure.cause
@@ -84,3 +92,6 @@ class Attempts:
         if delay >= self._deadline.remaining_s():
             raise failure.error from failure.cause
         return delay
+
+    def _too_late(self, reason: str) -> DeadlineExceeded:
+        return DeadlineExceeded(f"no answer within {self._deadline.timeout_s:g} s, {reason}")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from fovea_client import Client, InvalidInput, Tls, Unavailable
+from fovea_client import Client, InvalidInput, RetryPolicy, Tls, Unavailable
 
 from tests.client.fake_triton import FakeTriton
 
@@ -44,7 +44,8 @@ def test_a_trusted_server_answers(
 
 
 def test_an_untrusted_server_is_unavailable(secure_triton: FakeTriton, png: bytes) -> None:
-    with Client(secure_triton.url, tls=Tls(), timeout_s=0.5) as client, pytest.raises(Unavailable):
+    twice = RetryPolicy(attempts=2)
+    with Client(secure_triton.url, tls=Tls(), retry=twice) as client, pytest.raises(Unavailable):
         client.detect(png, "cat")
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+import httpx
 import torch
-from huggingface_hub import snapshot_download
+from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.errors import OfflineModeIsEnabled
 from tokenizers import Tokenizer
 from transformers import CLIPModel, GroundingDinoForObjectDetection, SamModel
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
@@ -28,9 +31,11 @@ SETS: dict[str, dict[str, str]] = {
         "sam": str(ROOT / "demo/checkpoints/sam"),
     },
     "production": {
-        "clip": "openai/clip-vit-base-patch32",
-        "grounding_dino": "IDEA-Research/grounding-dino-tiny",
-        "sam": "facebook/sam-vit-base",
+        "clip": "openai/clip-vit-base-patch32@3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268",
+        "grounding_dino": (
+            "IDEA-Research/grounding-dino-tiny@a2bb814dd30d776dcf7e30523b00659f4f141c71"
+        ),
+        "sam": "facebook/sam-vit-base@70c1a07f894ebb5b307fd9eaaee97b9dfc16068f",
     },
     "production-large": {
         "clip": "openai/clip-vit-large-patch14",
@@ -45,7 +50,8 @@ CLASSES: dict[str, tuple[Any, Any]] = {
     "sam": (SamModel, SamImageProcessorPil),
 }
 
-CHECKPOINT_FILES = ["*.json", "*.safetensors", "*.txt"]
+SIDE_FILES = ["*.json", "*.txt"]
+WEIGHT_FILES = ("*.safetensors", "pytorch_model.bin")
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,7 @@ class Checkpoint:
         """Of all its files, by name: any change of weights, config or tokenizer shows."""
         digest = hashlib.sha256()
         for path in sorted(self.folder.glob("*")):
-            if path.suffix in {".json", ".safetensors", ".txt"}:
+            if any(fnmatch(path.name, pattern) for pattern in (*SIDE_FILES, *WEIGHT_FILES)):
                 digest.update(path.name.encode())
                 digest.update(hashlib.sha256(path.read_bytes()).digest())
         return digest.hexdigest()
@@ -91,13 +97,18 @@ class Checkpoint:
         return next(id_ for id_ in ids if id_ is not None)
 
 
-def find(family: str, source: str, revision: str | None = None) -> Checkpoint:
-    """The checkpoint behind a local folder or a hub id; raises CheckpointUnavailable."""
+def find(family: str, source: str) -> Checkpoint:
+    """The checkpoint behind a local folder or a hub id; raises CheckpointUnavailable.
+
+    "id@revision" pins a hub id; without it the newest revision is taken. Either way the manifest
+    records which one it was.
+    """
     folder = Path(source)
     if folder.is_dir():
         return _checked(Checkpoint(family, source, "", folder))
+    repository, _, revision = source.partition("@")
     try:
-        cached = snapshot_download(source, revision=revision, allow_patterns=CHECKPOINT_FILES)
+        cached = Path(_download(repository, revision or None))
     except Exception as error:  # the hub client raises many kinds, offline and for wrong ids
         raise CheckpointUnavailable(
             f"{family}: {source!r} is not a folder here and could not be had from the hub "
@@ -105,7 +116,22 @@ def find(family: str, source: str, revision: str | None = None) -> Checkpoint:
             "model.safetensors, preprocessor_config.json, tokenizer.json) and name it: "
             f"python -m export --{family.replace('_', '-')} FOLDER"
         ) from error
-    return _checked(Checkpoint(family, source, Path(cached).name, Path(cached)))
+    return _checked(Checkpoint(family, repository, cached.name, cached))
+
+
+def _download(repository: str, revision: str | None) -> str:
+    """The hub's snapshot with one kind of weights: safetensors where there are any.
+
+    A snapshot that is already in the hub's cache needs no network.
+    """
+    try:
+        names = HfApi().list_repo_files(repository, revision=revision)
+    except (OfflineModeIsEnabled, httpx.HTTPError):
+        return snapshot_download(repository, revision=revision, local_files_only=True)
+    weights = next(p for p in WEIGHT_FILES if any(fnmatch(name, p) for name in names))
+    return snapshot_download(
+        repository, revision=revision, allow_patterns=[*SIDE_FILES, weights], ignore_patterns="*/*"
+    )
 
 
 def _checked(checkpoint: Checkpoint) -> Checkpoint:

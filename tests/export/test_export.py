@@ -115,7 +115,7 @@ def test_swapped_rows_of_a_detector_count_as_the_same(loaded):
 
 
 def test_an_unreachable_hub_names_the_local_way(monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(CheckpointUnavailable, match="python -m export --grounding-dino FOLDER"):
         find("grounding_dino", "nobody/no-such-checkpoint")
 

@@ -79,7 +79,9 @@ class Administration:
         """Overwrites the secret in the arguments that other users may read of this process.
 
         tritonserver has parsed its arguments by the time of its first log line; the copy in
-        /proc/<pid>/cmdline is of no use to it. Where the system forbids it, the secret stays.
+        /proc/<pid>/cmdline is of no use to it. Other users of the machine can read the secret
+        until then, some tens of milliseconds, and for good where the system forbids the writing:
+        among users who do not trust each other, choose the model control mode "none".
         """
         if self._hidden_in == pid:
             return

@@ -29,7 +29,8 @@ def serve(options: ServerOptions, *, json_line: bool = False) -> int:
         json_line: print one line of JSON to stdout when ready, instead of text for people.
 
     Returns:
-        tritonserver's exit code, not 0 when it could not start or was given up.
+        tritonserver's exit code, not 0 when it could not start or was given up; 128 plus the
+        signal's number when a signal ended it.
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     console = Console(stderr=True, highlight=False)
@@ -46,7 +47,7 @@ def serve(options: ServerOptions, *, json_line: bool = False) -> int:
             server.kill()
     if server.failure:
         console.print(f"Gave up: {server.failure}", markup=False)
-    return _FAILED if code is None else code
+    return _FAILED if code is None else _shell_code(code)
 
 
 @contextlib.contextmanager
@@ -102,4 +103,9 @@ def _report(error: ServerError, server: EmbeddedServer, console: Console) -> int
     if isinstance(error, StartError):
         console.print(f"The whole log: {error.log_path}", markup=False, soft_wrap=True)
     code = error.exit_code if isinstance(error, StartError) else _FAILED
-    return code or _FAILED
+    return _shell_code(code or _FAILED)
+
+
+def _shell_code(code: int) -> int:
+    """As a shell tells it: 128 plus the number of the signal that ended the process."""
+    return 128 - code if code < 0 else code

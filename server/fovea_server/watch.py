@@ -1,12 +1,14 @@
 """Notices dead processes of a server and brings them back.
 
 Triton 2.51 does not replace a python-backend process that died: the model keeps saying it is
-ready while each of its requests fails after 1 s. Two cures were measured, on 2 CPU cores with a
-small model: loading that one model again through the repository API, which takes 0.1 s while all
-others keep serving, and a restart of the server, which takes 3 s and more because every model is
-loaded again. So the model alone is reloaded where the API can be used (model control mode
-"explicit", the API closed to all without the launcher's secret); otherwise, and when the reload
-fails, the server is restarted on the same ports.
+ready while each of its requests fails after 1 s. Two cures were measured on 2 busy CPU cores with
+two small models, from `kill -9` to the next answer: 0.6 to 0.8 s by loading that one model again
+through the repository API (0.15 to 0.35 s of it the reload, while all other models keep
+answering), and 3.0 to 3.2 s by a restart of the server, which grows with every model that must be
+loaded again and refuses all requests meanwhile. `pytest -s tests/server/test_watch.py` prints
+both. So the model alone is reloaded where the API can be used (model control mode "explicit", the
+API closed to all without the launcher's secret); otherwise, and when the reload fails, the server
+is restarted on the same ports.
 
 A plain reload is not enough: Triton keeps an unchanged model, dead instances included. The reload
 therefore carries the model's own configuration with one more parameter (see `administration`).

@@ -39,34 +39,32 @@ def options():
 def server(tmp_path_factory, options):
     """One running server with all the models that no test harms."""
     repository = tmp_path_factory.mktemp("repository")
-    types = graphs.DATA_TYPES
+    add_batching_models(repository)
+    add_typed_models(repository)
+    add_models_with_parameters(repository)
+    with EmbeddedServer(options(repository)) as running:
+        yield running
+
+
+def add_batching_models(repository):
     graphs.add_linear(repository, "linear", extra=BATCHING)
     graphs.add_linear(repository, "cached", extra=CACHE)
     graphs.add_ensemble(repository, "ensemble", ENSEMBLE)
-    graphs.add_onnx(
-        repository,
-        "lookup",
-        graphs.lookup(),
-        graphs.config(["index INT64 1"], ["value FP32 1"], extra=BATCHING),
-    )
-    graphs.add_onnx(
-        repository,
-        "every_type",
-        graphs.every_type(),
-        graphs.config([f"in_{t} {t} -1" for t in types], [f"out_{t} {t} -1" for t in types]),
-    )
-    graphs.add_onnx(
-        repository,
-        "text",
-        graphs.text(),
-        graphs.config(["in STRING -1"], ["out STRING -1"]),
-    )
-    graphs.add_onnx(
-        repository,
-        "unbatched",
-        graphs.linear(),
-        graphs.config(["x FP32 -1,4"], ["y FP32 -1,3", "z FP32 -1,4"], batch=0),
-    )
+    lookup = graphs.config(["index INT64 1"], ["value FP32 1"], extra=BATCHING)
+    graphs.add_onnx(repository, "lookup", graphs.lookup(), lookup)
+    unbatched = graphs.config(["x FP32 -1,4"], ["y FP32 -1,3", "z FP32 -1,4"], batch=0)
+    graphs.add_onnx(repository, "unbatched", graphs.linear(), unbatched)
+
+
+def add_typed_models(repository):
+    types = graphs.DATA_TYPES
+    every = graphs.config([f"in_{t} {t} -1" for t in types], [f"out_{t} {t} -1" for t in types])
+    graphs.add_onnx(repository, "every_type", graphs.every_type(), every)
+    text = graphs.config(["in STRING -1"], ["out STRING -1"])
+    graphs.add_onnx(repository, "text", graphs.text(), text)
+
+
+def add_models_with_parameters(repository):
     graphs.add_linear(
         repository,
         "one_thread",
@@ -91,5 +89,3 @@ def server(tmp_path_factory, options):
             {parameter("memory.enable_memory_arena_shrinkage", "cpu:0")}
             {parameter("execution_mode", 1)}""",
     )
-    with EmbeddedServer(options(repository)) as running:
-        yield running

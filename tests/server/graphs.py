@@ -150,3 +150,12 @@ def add_sleeper(repository: Path, name="sleeper"):
     add_python(
         repository, name, config(["x FP32 4"], ["y FP32 4"], backend="python", batch=4), SLEEPER
     )
+
+
+def add_slow_to_load(repository: Path):
+    """A python model that takes 30 s to load."""
+    source = SLEEPER.replace("execute(self, requests)", "initialize(self, args)").replace(
+        "0.3", "30"
+    )
+    text = config(["x FP32 4"], ["y FP32 4"], backend="python")
+    add_python(repository, "slow", text, source)

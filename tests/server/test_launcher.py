@@ -15,6 +15,7 @@ import psutil
 import pytest
 import tritonclient.grpc as grpc_client
 from fovea_server import EmbeddedServer, StartError
+from fovea_server.installation import STUB
 from tritonclient.utils import InferenceServerException
 
 from . import graphs
@@ -177,3 +178,22 @@ def test_administration_is_closed_to_clients_and_the_secret_is_hidden(server):
         assert client.get_model_config("linear").config.name == "linear"
     arguments = " ".join(psutil.Process(server.pid).cmdline())
     assert "x-fovea-admin=***" in arguments
+
+
+def test_a_signal_while_models_load_ends_the_launcher_at_once(tmp_path):
+    graphs.add_slow_to_load(tmp_path)
+    command = [sys.executable, "-m", "fovea_server", str(tmp_path), *PORTS]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    children = []
+    wait_until(lambda: children.extend(triton_of(process)) or children, within_s=10)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=10)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "Stopped before it was ready" in said
+    assert not any(alive(child) for child in children)
+
+
+def triton_of(launcher_process):
+    """tritonserver and its first stub, or nothing as long as they are not there."""
+    family = psutil.Process(launcher_process.pid).children(recursive=True)
+    return family if any(STUB in " ".join(member.cmdline()) for member in family) else []

@@ -13,7 +13,6 @@ Results go to stdout; errors, one line each, and progress to stderr.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 import typer
 from numpy.typing import NDArray
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -102,28 +102,35 @@ def error_record(error: FoveaError) -> dict[str, Any]:
 
 
 def print_table(results: Sequence[tuple[str, Any]]) -> None:
-    """One table for the results of one verb, each with the name of its picture."""
+    """One table for the results of one verb, each with the name of its picture.
+
+    Of several pictures' main objects, only the chosen labels are shown.
+    """
     if not results:
         return
     columns = _columns(results[0][1])
     several = len(results) > 1
-    table = Table(*(("picture", *columns) if several else columns))
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in ("picture", *columns) if several else columns:
+        table.add_column(column, no_wrap=column != "picture", overflow="fold")
     for name, result in results:
         rows = _rows(result) or [("–",) * len(columns)]
+        if several and isinstance(result, MainObject):
+            rows = rows[:1]
         for row in rows:
-            table.add_row(*((os.path.basename(name), *row) if several else row))
+            table.add_row(*((name, *row) if several else row))
     _STDOUT.print(table)
 
 
 def _columns(result: Any) -> Columns:
     if isinstance(result, MainObject):
-        return ("label", "probability", "box xyxy", "box score", "mask pixels", "mask score")
+        return ("label", "probability", "box xyxy", "score", "mask px", "mask score")
     if isinstance(result, SegmentedDetections):
-        return ("phrase", "score", "box xyxy", "mask pixels", "mask score")
+        return ("phrase", "score", "box xyxy", "mask px", "mask score")
     if isinstance(result, Detections):
         return ("phrase", "score", "box xyxy")
     if isinstance(result, Segmentation):
-        return ("prompt", "mask pixels", "mask box xyxy", "mask score")
+        return ("prompt", "mask px", "mask box xyxy", "mask score")
     return ("dimensions", "first values")
 
 
@@ -171,7 +178,7 @@ def _detection_rows(result: Detections) -> list[Columns]:
 
 
 def _box(box_xyxy: NDArray[np.float32] | None) -> str:
-    return "" if box_xyxy is None else " ".join(f"{edge:.1f}" for edge in box_xyxy.tolist())
+    return "" if box_xyxy is None else " ".join(f"{edge:.0f}" for edge in box_xyxy.tolist())
 
 
 def _score(score: float | None) -> str:

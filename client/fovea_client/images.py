@@ -56,16 +56,6 @@ def load(picture: Picture) -> Image.Image:
     return _to_pil(picture).convert("RGB")
 
 
-def describe(picture: Picture) -> str:
-    """A short name for messages and tables: the path, or what kind of pixels."""
-    if isinstance(picture, (str, os.PathLike)):
-        return os.fspath(picture)
-    if isinstance(picture, (bytes, bytearray, memoryview)):
-        return f"<{len(picture)} bytes>"
-    shape = getattr(picture, "shape", None) or getattr(picture, "size", None)
-    return f"<{type(picture).__name__} {shape}>"
-
-
 def _read(path: Path) -> bytes:
     try:
         data = path.read_bytes()

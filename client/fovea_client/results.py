@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 
+JSON_DIGITS = 6
+
 
 @dataclass(frozen=True, eq=False)
 class MainObject:
@@ -47,11 +49,11 @@ class MainObject:
         return {
             "found": self.found,
             "label": self.label,
-            "label_scores": dict(self.label_scores),
-            "box": None if self.box is None else self.box.tolist(),
-            "box_score": self.box_score,
+            "label_scores": {label: _round(p) for label, p in self.label_scores.items()},
+            "box": None if self.box is None else _to_json(self.box),
+            "box_score": _round(self.box_score),
             "mask": None if self.mask is None else self.mask.to_coco(),
-            "mask_score": self.mask_score,
+            "mask_score": _round(self.mask_score),
             "size_hw": list(self.size_hw),
         }
 
@@ -103,8 +105,8 @@ class Detections:
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
         return {
-            "boxes": self.boxes.tolist(),
-            "scores": self.scores.tolist(),
+            "boxes": _to_json(self.boxes),
+            "scores": _to_json(self.scores),
             "phrases": list(self.phrases),
             "size_hw": list(self.size_hw),
         }
@@ -116,7 +118,7 @@ class Detections:
                 "image_id": image_id,
                 "category_name": phrase,
                 "bbox": _to_xywh(box),
-                "score": float(score),
+                "score": _round(float(score)),
             }
             for box, score, phrase in zip(self.boxes, self.scores, self.phrases, strict=True)
         ]
@@ -145,7 +147,7 @@ class SegmentedDetections(Detections):
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON; masks as COCO RLE."""
         masks = [mask.to_coco() for mask in self.masks]
-        return super().to_dict() | {"masks": masks, "mask_scores": self.mask_scores.tolist()}
+        return super().to_dict() | {"masks": masks, "mask_scores": _to_json(self.mask_scores)}
 
     def to_coco_json(self, image_id: int = 0) -> list[dict[str, Any]]:
         """COCO results with bbox, segmentation and area."""
@@ -176,7 +178,7 @@ class Segmentation:
         """Ready for JSON; masks as COCO RLE."""
         return {
             "masks": [mask.to_coco() for mask in self.masks],
-            "scores": self.scores.tolist(),
+            "scores": _to_json(self.scores),
             "size_hw": list(self.size_hw),
         }
 
@@ -188,7 +190,7 @@ class Segmentation:
                 "bbox": _to_xywh(mask.box()),
                 "segmentation": mask.to_coco(),
                 "area": mask.area,
-                "score": float(score),
+                "score": _round(float(score)),
             }
             for mask, score in zip(self.masks, self.scores, strict=True)
         ]
@@ -209,7 +211,17 @@ class Segmentation:
 
 def _to_xywh(box_xyxy: Floats) -> list[float]:
     left, top, right, bottom = box_xyxy.tolist()
-    return [left, top, right - left, bottom - top]
+    return [_round(edge) for edge in (left, top, right - left, bottom - top)]
+
+
+def _round(number: Any) -> Any:
+    """float32 has no more digits than these; None stays None."""
+    return None if number is None else round(number, JSON_DIGITS)
+
+
+def _to_json(array: Floats) -> list[Any]:
+    rounded: list[Any] = array.astype(np.float64).round(JSON_DIGITS).tolist()
+    return rounded
 
 
 def _class_ids(phrases: tuple[str, ...]) -> NDArray[np.int64]:

@@ -89,7 +89,7 @@ class Run:
         if self.as_json:
             console.print_json({"source": name, **console.to_record(outcome.result)})
         else:
-            shown.append((name, outcome.result))
+            shown.append((str(source.name), outcome.result))
         return 0
 
 

@@ -46,7 +46,7 @@ def json_lines(result: Result) -> list[dict]:
 def test_main_object_prints_a_table(triton: FakeTriton, photo: Path) -> None:
     result = fovea_command(triton, "main-object", photo, "--labels", "man. snowboard")
     assert result.exit_code == 0
-    assert "man" in result.stdout and "2.0 1.0 5.0 4.0" in result.stdout
+    assert "man" in result.stdout and "2 1 5 4" in result.stdout
     assert "snowboard" in result.stdout and "0.900" in result.stdout
     assert result.stderr == ""
 

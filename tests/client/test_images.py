@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fovea_client import Client, InvalidImage
-from fovea_client.images import describe, encode, load
+from fovea_client.images import encode, load
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -93,9 +93,3 @@ def test_the_frame_of_a_file_is_upright_and_that_of_pixels_is_theirs(tmp_path: P
     opened = Image.open(tmp_path / "a.jpg")
     assert load(opened).size == (8, 4)
     assert load(encode(opened)).size == (8, 4)
-
-
-def test_pictures_have_names_for_messages(pixels: np.ndarray) -> None:
-    assert describe(Path("a.png")) == "a.png"
-    assert describe(b"123") == "<3 bytes>"
-    assert describe(pixels) == "<ndarray (6, 8, 3)>"

@@ -40,6 +40,7 @@ def test_results_are_ready_for_json(client: Client, png: bytes) -> None:
     assert thing["label"] == "cat"
     assert thing["box"] == SQUARE_BOX
     assert thing["mask"]["size"] == list(SIZE_HW)
+    assert thing["box_score"] == 0.9 and thing["label_scores"] == {"cat": 0.9, "dog": 0.1}
     found = json.loads(json.dumps(client.detect_and_segment(png, "cat. dog").to_dict()))
     assert set(found) == {"boxes", "scores", "phrases", "masks", "mask_scores", "size_hw"}
     pieces = json.loads(json.dumps(client.segment(png, points=[[1, 1]]).to_dict()))

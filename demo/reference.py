@@ -123,7 +123,8 @@ class ReferencePipeline:
             text_threshold=self.text_threshold if text_threshold is None else text_threshold,
             target_sizes=[(image.height, image.width)],
         )[0]
-        rows = zip(result["boxes"], result["scores"], result["text_labels"], strict=True)
+        # Without a box, transformers still gives one empty phrase.
+        rows = zip(result["boxes"], result["scores"], result["text_labels"], strict=False)
         detections = [Detection(tuple(b.tolist()), float(s), phrase) for b, s, phrase in rows]
         return sorted(detections, key=lambda detection: -detection.score)
 

@@ -22,14 +22,14 @@ SPLITS: dict[str, tuple[Painter, ...]] = {
 }
 DEFAULT_LONGEST_EDGE = 320
 ASPECTS_WH: tuple[tuple[int, int], ...] = ((4, 3), (3, 4), (1, 1))
-OBJECT_COUNT_ODDS: tuple[float, ...] = (0.3, 0.25, 0.2, 0.15, 0.1)
+OBJECT_COUNT_ODDS: tuple[float, ...] = (0.3, 0.3, 0.2, 0.13, 0.07)
 MAIN_AREA_RATIO = 1.5
 MIN_VISIBLE = 0.6
 # Root of the opaque area, and longest side, relative to the short side of the picture.
-MAIN_ROOT_AREA = (0.33, 0.52)
-OTHER_ROOT_AREA = (0.17, 0.30)
+MAIN_ROOT_AREA = (0.38, 0.56)
+OTHER_ROOT_AREA = (0.23, 0.36)
 OTHER_TO_MAIN = 0.72
-LONGEST_SIDE = (0.24, 0.72)
+LONGEST_SIDE = (0.28, 0.76)
 MAX_ROTATION_DEG = 20.0
 PLACEMENT_TRIES = 8
 MAN_ON_SNOWBOARD_TEXT = "The man skiing on his new snowboard!"

@@ -16,12 +16,12 @@ from demo.clip_config import EDGE, model_config, processor
 from demo.pixels import centre_crops
 from demo.scenes import make_scene, scene_rng
 from demo.things import INDEX_OF_NAME, THINGS
-from demo.training import CHECKPOINTS_FOLDER, Losses, Plan, Training, arguments
+from demo.training import CHECKPOINTS_FOLDER, Losses, Plan, Training, arguments, save_checkpoint
 from demo.vocabulary import clip_tokenizer
 from demo.words import OTHER_NOUNS
 
 FOLDER = CHECKPOINTS_FOLDER / "clip"
-STEPS = 3000
+STEPS = 2700
 BATCH = 64
 BARE_LABEL_ODDS = 0.7
 OTHER_NOUNS_A_STEP = 8
@@ -70,8 +70,7 @@ def clip_losses(model: CLIPModel, inputs: dict[str, torch.Tensor], right: torch.
 
 def export(model: CLIPModel) -> None:
     """Save the model and its processor as a hub checkpoint would be."""
-    model.save_pretrained(FOLDER)
-    processor().save_pretrained(FOLDER)
+    save_checkpoint(FOLDER, model, processor())
 
 
 def main() -> None:

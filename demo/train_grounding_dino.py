@@ -25,12 +25,12 @@ from demo.grounding_dino_config import EDGE, backbone_config, model_config, proc
 from demo.pixels import padded_batch
 from demo.scenes import Scene, make_scene, scene_rng
 from demo.things import INDEX_OF_NAME, LABELS
-from demo.training import CHECKPOINTS_FOLDER, Losses, Plan, Training, arguments
+from demo.training import CHECKPOINTS_FOLDER, Losses, Plan, Training, arguments, save_checkpoint
 from demo.vocabulary import bert_tokenizer
 
 FOLDER = CHECKPOINTS_FOLDER / "grounding_dino"
 BACKBONE_PLAN = Plan("grounding_dino_backbone", steps=1500, batch=16, rate=1e-3)
-DETECTION_STEPS = 5000
+DETECTION_STEPS = 3700
 
 
 class DenseClassifier(nn.Module):
@@ -189,8 +189,7 @@ def detection_losses(
 
 def export(model: GroundingDinoForObjectDetection) -> None:
     """Save the model and its processor as a hub checkpoint would be, with thresholds."""
-    model.save_pretrained(FOLDER)
-    processor().save_pretrained(FOLDER)
+    save_checkpoint(FOLDER, model, processor())
     calibrate(FOLDER)
 
 

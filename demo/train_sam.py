@@ -14,22 +14,23 @@ from transformers import SamModel
 from demo.pixels import padded_batch
 from demo.sam_config import EDGE, LOW_RES_EDGE, new_model, processor
 from demo.scenes import Scene, SceneObject, make_scene, scene_rng
-from demo.training import CHECKPOINTS_FOLDER, Losses, Plan, Training, arguments
+from demo.training import CHECKPOINTS_FOLDER, Losses, Plan, Training, arguments, save_checkpoint
 
 FOLDER = CHECKPOINTS_FOLDER / "sam"
-STEPS = 4500
+STEPS = 3500
 BATCH = 12
 PROMPTS = 2
-BOX_JITTER = 0.04
+LARGEST_BOX_JITTER = 0.08
 ALL_MASKS_SHARE = 0.05
 IOU_WEIGHT = 1.0
 
 
 def _jittered(rng: np.random.Generator, item: SceneObject) -> np.ndarray:
-    """The true box, its corners moved a little, float (4,)."""
+    """The true box, its corners off by some hundredths of its sides, float (4,)."""
     box = np.array(item.box_xyxy)
     sides = np.tile(box[2:] - box[:2], 2)
-    return (box + rng.normal(0, BOX_JITTER / 2, 4) * sides).clip(0, EDGE)
+    jitter = rng.uniform(0, LARGEST_BOX_JITTER)
+    return (box + rng.normal(0, jitter, 4) * sides).clip(0, EDGE)
 
 
 def point_inside(rng: np.random.Generator, mask: np.ndarray) -> tuple[float, float]:
@@ -121,8 +122,7 @@ def sam_losses(model: SamModel, pixels: torch.Tensor, boxes: torch.Tensor,
 
 def export(model: SamModel) -> None:
     """Save the model and its processor as a hub checkpoint would be."""
-    model.save_pretrained(FOLDER)
-    processor().save_pretrained(FOLDER)
+    save_checkpoint(FOLDER, model, processor())
 
 
 def main() -> None:

@@ -16,6 +16,8 @@ from pathlib import Path
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
+from transformers import PreTrainedModel
+from transformers.processing_utils import ProcessorMixin
 
 CHECKPOINTS_FOLDER = Path(__file__).parent / "checkpoints"
 WORK_FOLDER = Path(__file__).parent.parent / "build" / "train"
@@ -168,6 +170,14 @@ class Training:
         record |= {name: round(value, 5) for name, value in means.items()}
         with self.plan.log_path.open("a") as log:
             log.write(json.dumps(record) + "\n")
+
+
+def save_checkpoint(folder: Path, model: PreTrainedModel, processor: ProcessorMixin) -> None:
+    """Save a model and the parts of its processor in the files that hub checkpoints have."""
+    model.save_pretrained(folder)
+    for part in ("image_processor", "tokenizer"):
+        if hasattr(processor, part):
+            getattr(processor, part).save_pretrained(folder)
 
 
 def _progress() -> Progress:

@@ -1,0 +1,159 @@
+"""Write each demo checkpoint's README.md from the figures of `demo.evaluate`.
+
+`python -m demo.model_cards demo/checkpoints/metrics.json`
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from string import Template
+
+from safetensors import safe_open
+
+from demo import clip_config, grounding_dino_config, sam_config
+from demo.art import UNSEEN_STYLE
+from demo.things import LABELS
+from demo.training import CHECKPOINTS_FOLDER
+
+CARD = Template("""---
+license: apache-2.0
+library_name: transformers
+tags: [fovea, demo]
+---
+
+# $title
+
+A small checkpoint of the real transformers class `$cls` ($parameters parameters, fp32), trained
+from scratch by [fovea](../../../README.md) so that the whole pipeline can be run and measured
+where no model hub is reachable. It knows $things kinds of emoji and nothing else: use it to try
+the software, not to look at photographs.
+
+$purpose
+
+## Data
+
+Scenes composed on the fly from sprites of $things things ($labels) in two art styles: Noto Color
+Emoji (SIL OFL 1.1) and Fluent UI Emoji 3D (MIT); 1 to 5 things a scene, turned up to 20 degrees,
+flipped, tinted, at least 60 % of each visible, on painted backgrounds. The evaluation scenes have
+their own seeds and kinds of background that training never paints. Sources and licences of the
+art: [`demo/art`](../../art/README.md).
+
+## Recipe
+
+$recipe
+
+Code: `python -m demo.$script`.
+
+## Figures
+
+`python -m demo.evaluate --scenes $scenes`, the PyTorch reference with this folder's own
+preprocessing, held-out scenes:
+
+| figure | trained styles | unseen style ($unseen) |
+| --- | --- | --- |
+$figures
+""")
+
+CARDS: dict[str, dict[str, str]] = {
+    "clip": {
+        "title": "fovea demo CLIP",
+        "cls": "CLIPModel",
+        "script": "train_clip",
+        "purpose": f"It says which of several names fits the largest thing of a picture: "
+        f"{clip_config.EDGE} pixels, patches of {clip_config.PATCH}. Use the bare name as the "
+        "text: no prompt template is needed.",
+        "recipe": "The picture against one text for every thing (mostly the bare label, now and "
+        "then a synonym or a prompt) and some foreign nouns; cross-entropy on the main thing. "
+        "2,700 steps of 64 scenes, AdamW 1e-3, one cycle, averaged weights; about half an hour "
+        "of one CPU core.",
+    },
+    "grounding_dino": {
+        "title": "fovea demo GroundingDINO",
+        "cls": "GroundingDinoForObjectDetection",
+        "script": "train_grounding_dino",
+        "purpose": f"It finds what a caption names: a Swin of four small stages, two decoder "
+        f"layers, {grounding_dino_config.QUERIES} queries, pictures padded to "
+        f"{grounding_dino_config.EDGE} pixels. Captions end with '.', phrases are separated by "
+        "'. '. `box_threshold` and `text_threshold` in `config.json` were chosen on validation "
+        "scenes (`python -m demo.calibrate`).",
+        "recipe": "The backbone alone first, on which thing covers each cell (1,500 steps of "
+        "16); then all of it for 3,700 steps of 16 scenes with phrases, single or several, "
+        "present and absent, and free descriptions: focal, L1 and GIoU losses on the decoder "
+        "layers with one-to-one matching and, densely, on every encoder cell in the middle of "
+        "a named box, and the backbone's loss still. AdamW 4e-4, one cycle, averaged weights; "
+        "about an hour of one CPU core.",
+    },
+    "sam": {
+        "title": "fovea demo SAM",
+        "cls": "SamModel",
+        "script": "train_sam",
+        "purpose": f"It cuts out what a box or a point shows: {sam_config.EDGE} pixels, patches "
+        f"of {sam_config.PATCH}, masks of {sam_config.LOW_RES_EDGE} pixels.",
+        "recipe": "Two slightly wrong boxes (mask 0) and two points inside (best of masks 1 to "
+        "3) a scene; cross-entropy and dice, and the IoU head on all masks. AdamW 8e-4, one "
+        "cycle, averaged weights; about an hour of one CPU core.",
+    },
+}
+
+FIGURES: dict[str, dict[str, str]] = {
+    "clip": {
+        "label_accuracy": "right label among 5, one thing in the scene",
+        "label_accuracy_multi": "right label of the main thing among 5, two to five things",
+    },
+    "grounding_dino": {
+        "box_recall": "named thing found (best box above threshold, IoU > 0.5)",
+        "absent_rejection": "absent name rejected",
+    },
+    "sam": {
+        "mask_iou_box": "mean mask IoU from the true box",
+        "mask_iou_point": "mean mask IoU from a point inside",
+    },
+}
+END_TO_END = {
+    "main_object_label_accuracy": "all three together: right label",
+    "main_object_box_recall": "all three together: right box",
+    "main_object_mask_iou": "all three together: mean mask IoU",
+}
+
+
+def parameters_of(folder: Path) -> int:
+    """How many numbers the checkpoint holds."""
+    with safe_open(folder / "model.safetensors", "np") as tensors:
+        return sum(tensors.get_tensor(key).size for key in tensors.keys())  # noqa: SIM118
+
+
+def rows(name: str, figures: dict[str, float]) -> str:
+    """The table's lines; a figure that was not taken is a dash."""
+
+    def shown(key: str) -> str:
+        return f"{figures[key]:.3f}" if key in figures else "–"
+
+    lines = (FIGURES[name] | END_TO_END).items()
+    # In the unseen style single scenes are not measured apart.
+    alias = {"label_accuracy": "label_accuracy_single"}
+    return "\n".join(
+        f"| {text} | {shown(key)} | {shown(f'{UNSEEN_STYLE}_{alias.get(key, key)}')} |"
+        for key, text in lines
+    )
+
+
+def write_cards(figures: dict[str, float]) -> None:
+    """One README.md a checkpoint."""
+    for name, words in CARDS.items():
+        folder = CHECKPOINTS_FOLDER / name
+        card = CARD.substitute(
+            words,
+            parameters=f"{parameters_of(folder):,}",
+            things=len(LABELS),
+            labels=", ".join(LABELS),
+            scenes=figures["scenes"],
+            unseen=UNSEEN_STYLE,
+            figures=rows(name, figures),
+        )
+        (folder / "README.md").write_text(card)
+
+
+if __name__ == "__main__":
+    write_cards(json.loads(Path(sys.argv[1]).read_text()))

@@ -12,6 +12,7 @@ from export.network import Arrays, Network, sample_pixels
 from export.pixels import Normalize, valid_mask
 from fovea import sam
 from fovea.pipeline import PipelineSpec
+from fovea.prompts import PADDING
 from fovea.sam import SamSpec
 
 
@@ -132,7 +133,7 @@ def _sample_prompts(spec: SamSpec, batch: int, variant: int) -> Arrays:
     labels = [[[2, 3]], [[1, -1]] * 3, [[1, 0, -1]] * 2][variant]
     point_labels = np.tile(np.array(labels, np.int32), (batch, 1, 1))
     coords = np.sort(rng.uniform(0, spec.image_size, (*point_labels.shape, 2)), axis=2)
-    coords[point_labels == sam.PADDING] = 0
+    coords[point_labels == PADDING] = 0
     return {
         "image_embeddings": rng.normal(0, 1, (batch, *shape)).astype(np.float32),
         "point_coords": coords.astype(np.float32),

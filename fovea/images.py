@@ -70,7 +70,8 @@ def aspect_size(
     """Size (h, w) with the shortest edge as given unless the longest would be too long.
 
     Formula: transformers `image_transforms.get_size_with_aspect_ratio`, which GroundingDINO's
-    processor uses.
+    processor uses. It may leave a picture one pixel too long (500 x 1334 for 800, 1333); here
+    that pixel goes, as the canvas has no room for it.
     """
     height, width = image_hw
     low, high = float(min(image_hw)), float(max(image_hw))
@@ -79,7 +80,7 @@ def aspect_size(
         edge = longest_edge * low / high
     short = round(edge)
     if min(image_hw) == short:
-        return height, width
+        return min(height, longest_edge), min(width, longest_edge)
     if width < height:
         return int(edge * height / width), short
     return short, int(edge * width / height)

@@ -1,9 +1,4 @@
-"""SAM: the mask of what a point or a box means.
-
-Prompts are points with labels, in pixels: 1 foreground, 0 background, 2 and 3 the top left and
-bottom right corner of a box, -1 padding. A box is two points, a single point gets one padding
-point, so both batch together. More padding is not neutral: it changes the mask.
-"""
+"""SAM: the mask of what a point or a box means (`fovea.prompts` says what those are)."""
 
 from __future__ import annotations
 
@@ -15,14 +10,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fovea import images
-from fovea.errors import InvalidPrompt
-from fovea.limits import Limits
+from fovea.prompts import PADDING
 from fovea.specs import ModelSpec, Queue, TensorSpec
 
 IMAGE_ENCODER = "sam_image_encoder"
 MASK_DECODER = "sam_mask_decoder"
 
-BACKGROUND, FOREGROUND, BOX_TOP_LEFT, BOX_BOTTOM_RIGHT, PADDING = 0, 1, 2, 3, -1
 MASKS_PER_PROMPT = 4
 MASK_THRESHOLD = 0.0
 
@@ -101,59 +94,6 @@ def preprocess(image: Image.Image, spec: SamSpec) -> tuple[NDArray[np.uint8], ND
     return pixels, np.array((resized.height, resized.width), np.int32)
 
 
-def check_prompts(
-    point_coords: NDArray[np.float32],
-    point_labels: NDArray[np.int32],
-    original_size_hw: tuple[int, int],
-    limits: Limits,
-) -> None:
-    """Raise InvalidPrompt unless [P, K, 2] and [P, K] are points and boxes within the picture."""
-    count, points = point_labels.shape
-    if point_coords.shape != (count, points, 2):
-        raise InvalidPrompt(
-            f"expected point_coords [P, K, 2] and point_labels [P, K], "
-            f"got {list(point_coords.shape)} and {list(point_labels.shape)}"
-        )
-    if not (1 <= count <= limits.prompts and 1 <= points <= limits.points):
-        raise InvalidPrompt(
-            f"expected 1 to {limits.prompts} prompts of 1 to {limits.points} points, "
-            f"got {count} of {points}"
-        )
-    if not np.isin(point_labels, (-1, 0, 1, 2, 3)).all():
-        raise InvalidPrompt(f"expected labels -1, 0, 1, 2 or 3, got {point_labels.tolist()}")
-    if (point_labels == PADDING).all(axis=1).any():
-        raise InvalidPrompt("expected a point or a box in each prompt, got only padding")
-    real = point_labels != PADDING
-    _check_inside(point_coords[real], original_size_hw)
-    _check_corners(point_coords, point_labels)
-
-
-def _check_inside(points_xy: NDArray[np.float32], original_size_hw: tuple[int, int]) -> None:
-    height, width = original_size_hw
-    if not np.isfinite(points_xy).all():
-        raise InvalidPrompt(f"expected finite coordinates, got {points_xy.tolist()}")
-    outside = (points_xy < 0).any(axis=1) | (points_xy > (width, height)).any(axis=1)
-    if outside.any():
-        raise InvalidPrompt(
-            f"expected points within the picture of {width}x{height} pixels, "
-            f"got {points_xy[outside][0].tolist()}"
-        )
-
-
-def _check_corners(point_coords: NDArray[np.float32], point_labels: NDArray[np.int32]) -> None:
-    first, last = point_labels == BOX_TOP_LEFT, point_labels == BOX_BOTTOM_RIGHT
-    corners = first.sum(axis=1)
-    if (corners != last.sum(axis=1)).any() or (corners > 1).any():
-        raise InvalidPrompt(
-            f"expected labels 2 and 3 once each in a prompt with a box, got {point_labels.tolist()}"
-        )
-    if (point_coords[last] <= point_coords[first]).any():
-        raise InvalidPrompt(
-            "expected boxes with left < right and top < bottom, "
-            f"got corners {point_coords[first].tolist()} and {point_coords[last].tolist()}"
-        )
-
-
 def to_input_frame(
     point_coords: NDArray[np.float32], original_size_hw: tuple[int, int], spec: SamSpec
 ) -> NDArray[np.float32]:
@@ -165,47 +105,6 @@ def to_input_frame(
     new_height, new_width = images.longest_edge_size(original_size_hw, spec.image_size)
     scale = np.array([new_width / width, new_height / height])
     return np.asarray(point_coords * scale, np.float32)
-
-
-def box_prompts(boxes_xyxy: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Boxes [N, 4] as point_coords [N, 2, 2] and point_labels [N, 2] in the same frame."""
-    labels = np.tile(np.array([BOX_TOP_LEFT, BOX_BOTTOM_RIGHT], np.int32), (len(boxes_xyxy), 1))
-    return boxes_xyxy.reshape(-1, 2, 2).astype(np.float32), labels
-
-
-def point_prompts(points_xy: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Points [N, 2], a prompt each, as point_coords [N, 2, 2] and point_labels [N, 2]."""
-    coords = np.zeros((len(points_xy), 2, 2), np.float32)
-    coords[:, 0] = points_xy
-    labels = np.tile(np.array([FOREGROUND, PADDING], np.int32), (len(points_xy), 1))
-    return coords, labels
-
-
-def pad_points(
-    point_coords: NDArray[np.float32], point_labels: NDArray[np.int32]
-) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Prompts without a box get the one padding point that SAM was trained with.
-
-    Prompts of a request all have K points; where none has a box or padding yet, K grows by 1.
-    """
-    if np.isin(point_labels, (BOX_TOP_LEFT, PADDING)).any():
-        return point_coords, point_labels
-    coords = np.pad(point_coords, ((0, 0), (0, 1), (0, 0)))
-    return coords, np.pad(point_labels, ((0, 0), (0, 1)), constant_values=PADDING)
-
-
-def pad_prompts(
-    point_coords: NDArray[np.float32], point_labels: NDArray[np.int32]
-) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Prompts up to the next power of two, so that requests batch; prompts don't interact.
-
-    A padding prompt has only labels -1; `select_masks` drops it.
-    """
-    count = len(point_labels)
-    target = 1 << max(0, count - 1).bit_length()
-    coords = np.pad(point_coords, ((0, target - count), (0, 0), (0, 0)))
-    labels = np.pad(point_labels, ((0, target - count), (0, 0)), constant_values=PADDING)
-    return coords, labels
 
 
 def select_masks(

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fovea import clip, grounding_dino, images, sam, text
+from fovea import clip, grounding_dino, images, prompts, sam, text
 from fovea import masks as rle_masks
 from fovea.errors import InvalidThreshold
 from fovea.pipeline import PipelineSpec
@@ -181,7 +181,7 @@ class SelectBoxes(Step):
             nms_iou=spec.nms_iou,
             max_boxes=self._max_boxes,
         )
-        coords, labels = sam.pad_prompts(*sam.box_prompts(found.boxes_xyxy))
+        coords, labels = prompts.pad_prompts(*prompts.box_prompts(found.boxes_xyxy))
         return {
             "boxes": found.boxes_xyxy,
             "scores": found.scores,
@@ -206,9 +206,9 @@ class PreparePrompts(Step):
     def run(self, inputs: Arrays, wanted: frozenset[str]) -> Arrays:
         height, width = inputs["original_size_hw"].tolist()
         coords, labels = inputs["POINT_COORDS"], inputs["POINT_LABELS"]
-        sam.check_prompts(coords, labels, (height, width), self.limits)
+        prompts.check_prompts(coords, labels, (height, width), self.limits)
         coords = sam.to_input_frame(coords, (height, width), self.pipeline.sam)
-        coords, labels = sam.pad_prompts(*sam.pad_points(coords, labels))
+        coords, labels = prompts.pad_prompts(*prompts.pad_points(coords, labels))
         return {"point_coords": coords, "point_labels": labels}
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fovea import prompts as wire
 from fovea_client.errors import InvalidPrompt, InvalidText, InvalidThreshold
 
 Points = tuple[NDArray[np.float32], NDArray[np.int32]]
@@ -83,8 +84,6 @@ def _check_phrase(phrase: str) -> str:
 
 
 def _from_boxes(boxes: ArrayLike) -> Points:
-    from fovea import sam  # with OpenCV, which only this needs
-
     array = _to_floats("boxes", boxes)
     if array.ndim == 1:
         array = array[None]
@@ -94,12 +93,10 @@ def _from_boxes(boxes: ArrayLike) -> Points:
         raise InvalidPrompt(
             f"expected boxes with left < right and top < bottom, got {array.tolist()}"
         )
-    return sam.box_prompts(array)
+    return wire.box_prompts(array)
 
 
 def _from_points(points: ArrayLike, point_labels: ArrayLike | None) -> Points:
-    from fovea import sam
-
     coords = _to_floats("points", points)
     if coords.ndim == 1:
         coords = coords[None]
@@ -110,13 +107,13 @@ def _from_points(points: ArrayLike, point_labels: ArrayLike | None) -> Points:
             f"expected points xy [2], [P, 2] or [P, K, 2], got {list(coords.shape)}"
         )
     if point_labels is None:
-        return coords, np.full(coords.shape[:2], sam.FOREGROUND, np.int32)
+        return coords, np.full(coords.shape[:2], wire.FOREGROUND, np.int32)
     labels = np.asarray(point_labels)
     if labels.size != coords.shape[0] * coords.shape[1]:
         raise InvalidPrompt(
             f"expected point_labels {list(coords.shape[:2])}, got {list(labels.shape)}"
         )
-    if not np.isin(labels, (sam.FOREGROUND, sam.BACKGROUND)).all():
+    if not np.isin(labels, (wire.FOREGROUND, wire.BACKGROUND)).all():
         raise InvalidPrompt(f"expected point_labels 1 or 0, got {labels.tolist()}")
     return coords, labels.reshape(coords.shape[:2]).astype(np.int32)
 

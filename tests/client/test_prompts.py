@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from fovea import sam, text
+from fovea import prompts as fovea_prompts
+from fovea import text
 from fovea.errors import InvalidPrompt, InvalidText
 from fovea.limits import Limits
 
@@ -48,7 +49,7 @@ def test_points_and_boxes_pass_the_servers_own_check(
     labels = data.draw(hnp.arrays(np.int64, (prompts, points), elements=st.integers(0, 1)))
     corners = np.tile(np.array([1, 2, 30, 40], np.float32), (prompts, 1))
     sent, sent_labels = to_points(corners if with_boxes else None, coords, labels)
-    sam.check_prompts(sent, sent_labels, (4000, 4000), Limits())
+    fovea_prompts.check_prompts(sent, sent_labels, (4000, 4000), Limits())
     assert np.array_equal(sent[:, :points], coords)
     assert np.array_equal(sent_labels[:, :points], labels)
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from export.pipeline import Loaded
-from fovea import sam
+from fovea import prompts as labels
 
 
 def network(loaded: Loaded, name: str):
@@ -81,8 +81,8 @@ def test_sam_decoder_equals_sam_model_bit_by_bit(checkpoints, loaded, batch, pro
     shape = (spec.embedding_channels, spec.embedding_edge, spec.embedding_edge)
     embeddings = torch.randn(batch, *shape, generator=generator)
     coords = torch.rand(batch, prompts, 2, 2, generator=generator) * spec.image_size
-    boxes = torch.tensor([sam.BOX_TOP_LEFT, sam.BOX_BOTTOM_RIGHT], dtype=torch.int32)
-    point = torch.tensor([sam.FOREGROUND, sam.PADDING], dtype=torch.int32)
+    boxes = torch.tensor([labels.BOX_TOP_LEFT, labels.BOX_BOTTOM_RIGHT], dtype=torch.int32)
+    point = torch.tensor([labels.FOREGROUND, labels.PADDING], dtype=torch.int32)
     with torch.inference_mode():
         for multimask, chosen in ((False, slice(0, 1)), (True, slice(1, 4))):
             theirs = model(

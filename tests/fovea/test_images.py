@@ -5,7 +5,7 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -97,6 +97,8 @@ def test_damaged_pictures_decode_or_raise_invalid_image(data):
 
 
 @given(st.integers(1, 3000), st.integers(1, 3000))
+@example(1, 1334)
+@example(500, 1334)
 def test_resized_pictures_fit_their_canvas(height, width):
     short, long = min(height, width), max(height, width)
     sized = images.aspect_size((height, width), 800, 1333)

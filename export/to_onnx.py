@@ -9,6 +9,7 @@ import onnx
 import torch
 
 from export.errors import ParityError
+from export.grid_sample import GridSample, sampling
 from export.network import Network
 from fovea.specs import ModelSpec, TensorSpec
 
@@ -22,9 +23,10 @@ ONNX_DTYPES = {
 }
 
 
-def to_onnx(network: Network, path: Path) -> None:
+def to_onnx(network: Network, path: Path, *, grid_sample: GridSample = "native") -> None:
     """Write `network` to `path` as ONNX with the names, dtypes and axes of its spec.
 
+    grid_sample: "gather" leaves no GridSample operator in the graph.
     Uses the TorchScript exporter: it writes all five networks with dynamic batch.
     """
     spec = network.spec
@@ -32,7 +34,7 @@ def to_onnx(network: Network, path: Path) -> None:
     sample = {name: torch.from_numpy(array) for name, array in network.sample(2, 1).items()}
     axes = {tensor.name: _dynamic_axes(tensor) for tensor in (*spec.inputs, *spec.outputs)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    with warnings.catch_warnings(), torch.no_grad():
+    with warnings.catch_warnings(), torch.no_grad(), sampling(grid_sample):
         warnings.simplefilter("ignore")
         torch.onnx.export(
             network.module.eval(),

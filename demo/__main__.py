@@ -18,6 +18,7 @@ from fovea_client.draw import draw
 from fovea_client.statistics import ModelStatistics, difference, read_statistics
 from PIL import Image
 from pycocotools import mask as coco
+from rich import box
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -27,6 +28,7 @@ from demo.samples import FOLDER as SAMPLES
 from demo.served import EXPORT_FOLDER, demo_server, export_demo, grpc_address
 
 console = Console()
+TABLE_WIDTH = 118
 
 # The columns of the table: which models' time each one adds up.
 STEPS = {
@@ -115,7 +117,13 @@ def true_mask(rle: dict[str, Any]) -> np.ndarray:
 
 def table_of(rows: list[Row]) -> Table:
     """All rows, with means below."""
-    table = Table(title="The main object of each picture", show_footer=True)
+    table = Table(
+        title="The main object of each picture",
+        show_footer=True,
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
     right = sum(row.label == row.true_label for row in rows)
     table.add_column("picture", "mean", no_wrap=True)
     table.add_column("label", f"{right} of {len(rows)} right", no_wrap=True)
@@ -125,7 +133,7 @@ def table_of(rows: list[Row]) -> Table:
         "SAM": [row.mask_score for row in rows],
     }
     for name, values in scores.items():
-        table.add_column(f"{name}\nscore", f"{mean(values):.2f}", justify="right")
+        table.add_column(f"{name}\nscore", f"{mean(values):.2f}", justify="right", no_wrap=True)
     table.add_column("box", justify="right", no_wrap=True)
     table.add_column("mask\npixels", justify="right")
     table.add_column("box\nIoU", f"{mean(row.box_iou for row in rows):.2f}", justify="right")
@@ -143,7 +151,7 @@ def _cells(row: Row) -> list[str]:
     right = row.label == row.true_label
     label = f"[green]{row.label}[/]" if right else f"[red]{row.label}[/] not {row.true_label}"
     return [
-        row.file,
+        Path(row.file).stem,
         label,
         f"{row.label_score:.2f}",
         f"{row.box_score:.2f}",
@@ -202,7 +210,7 @@ def main() -> None:
     results = args.out / "results.json"
     results.write_text(json.dumps({"pictures": [asdict(row) for row in rows]}, indent=1) + "\n")
     console.print(f"pictures in {args.out}, figures in {results}")
-    (console if console.width >= 120 else Console(width=120)).print(table_of(rows))
+    Console(width=max(TABLE_WIDTH, console.width)).print(table_of(rows))
 
 
 if __name__ == "__main__":

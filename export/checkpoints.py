@@ -8,10 +8,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-import httpx
 import torch
 from huggingface_hub import HfApi, snapshot_download
-from huggingface_hub.errors import OfflineModeIsEnabled
+from huggingface_hub.errors import HfHubHTTPError
 from tokenizers import Tokenizer
 from transformers import CLIPModel, GroundingDinoForObjectDetection, SamModel
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
@@ -126,7 +125,9 @@ def _download(repository: str, revision: str | None) -> str:
     """
     try:
         names = HfApi().list_repo_files(repository, revision=revision)
-    except (OfflineModeIsEnabled, httpx.HTTPError):
+    except HfHubHTTPError:
+        raise
+    except Exception:  # offline, each HTTP library in its own words
         return snapshot_download(repository, revision=revision, local_files_only=True)
     weights = next(p for p in WEIGHT_FILES if any(fnmatch(name, p) for name in names))
     return snapshot_download(

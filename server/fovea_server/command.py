@@ -32,6 +32,9 @@ def build_command(
         f"--log-verbose={options.verbosity}",
         *_model_control(options),
         *_addresses(options, ports),
+        *_tls(options),
+        *_connection_age(options),
+        *_traces(options),
         *_cache(options, backends),
         f"--metrics-interval-ms={options.metrics_interval_ms}",
         *(f"--metrics-config={setting}" for setting in options.metrics_config),
@@ -51,11 +54,46 @@ def _addresses(options: ServerOptions, ports: Ports) -> list[str]:
     return [
         f"--grpc-address={options.host}",
         f"--grpc-port={ports.grpc}",
-        f"--http-address={options.host}",
+        f"--http-address={options.http_address}",
         f"--http-port={ports.http}",
         f"--metrics-address={options.host}",
         f"--metrics-port={ports.metrics}",
     ]
+
+
+def _tls(options: ServerOptions) -> list[str]:
+    if not options.tls_certificate or not options.tls_key:
+        return []
+    files = [
+        f"--grpc-server-cert={Path(options.tls_certificate).absolute()}",
+        f"--grpc-server-key={Path(options.tls_key).absolute()}",
+    ]
+    if not options.tls_client_ca:
+        return ["--grpc-use-ssl=true", *files]
+    root = f"--grpc-root-cert={Path(options.tls_client_ca).absolute()}"
+    return ["--grpc-use-ssl-mutual=true", *files, root]
+
+
+def _connection_age(options: ServerOptions) -> list[str]:
+    if not options.max_connection_age_s:
+        return []
+    return [
+        f"--grpc-max-connection-age={options.max_connection_age_s * 1000}",
+        f"--grpc-max-connection-age-grace={options.max_connection_grace_s * 1000}",
+    ]
+
+
+def _traces(options: ServerOptions) -> list[str]:
+    if not options.trace_url:
+        return []
+    settings = (
+        "mode=opentelemetry",
+        "level=TIMESTAMPS",
+        f"rate={options.trace_rate}",
+        f"opentelemetry,url={options.trace_url}",
+        "opentelemetry,resource=service.name=fovea",
+    )
+    return [f"--trace-config={setting}" for setting in settings]
 
 
 def _cache(options: ServerOptions, backends: BackendDirectory) -> list[str]:

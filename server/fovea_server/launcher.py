@@ -110,7 +110,7 @@ class EmbeddedServer:
     @property
     def http_url(self) -> str:
         """host:port, as tritonclient.http takes it."""
-        return f"{_reachable(self.options.host)}:{self._used_ports().http}"
+        return f"{_reachable(self.options.http_address)}:{self._used_ports().http}"
 
     @property
     def metrics_url(self) -> str:
@@ -182,7 +182,7 @@ class EmbeddedServer:
     def _launch_on_free_ports(self, on_progress: Callable[[list[str]], None]) -> None:
         for attempt in range(1, _PORT_ATTEMPTS + 1):
             self.ports = choose_ports(self.options)
-            host = _reachable(self.options.host)
+            host = _reachable(self.options.http_address)
             self._administration = Administration(host=host, port=self.ports.http)
             self._launch()
             try:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+LOOPBACK = "127.0.0.1"
 # Triton's names of the APIs that change the server or reach its memory; closed to clients.
 ADMINISTRATION_APIS = ("shared-memory", "model-repository", "trace", "logging")
 
@@ -21,12 +22,40 @@ class ServerOptions:
 
     model_repository: Path = field(metadata=_help("folder with one folder per model"))
     host: str = field(
-        default="127.0.0.1", metadata=_help("address that gRPC, HTTP and metrics listen on")
+        default=LOOPBACK, metadata=_help("address that gRPC, HTTP and metrics listen on")
+    )
+    http_host: str | None = field(
+        default=None,
+        metadata=_help(
+            "address that HTTP listens on; by default that of the others, and loopback with TLS, "
+            "for Triton's HTTP has none"
+        ),
     )
     grpc_port: int = field(default=8001, metadata=_help("TCP port of gRPC; 0 takes a free one"))
     http_port: int = field(default=8000, metadata=_help("TCP port of HTTP; 0 takes a free one"))
     metrics_port: int = field(
         default=8002, metadata=_help("TCP port of the metrics; 0 takes a free one")
+    )
+    tls_certificate: Path | None = field(
+        default=None, metadata=_help("PEM file of the server's certificate: gRPC is encrypted")
+    )
+    tls_key: Path | None = field(
+        default=None, metadata=_help("PEM file of that certificate's private key")
+    )
+    tls_client_ca: Path | None = field(
+        default=None,
+        metadata=_help("PEM file of who signs the clients' certificates: none gets in without one"),
+    )
+    max_connection_age_s: int = field(
+        default=0,
+        metadata=_help(
+            "seconds after which a gRPC client is told to connect anew, so that long-lived "
+            "connections spread over new servers; 0 for never"
+        ),
+    )
+    max_connection_grace_s: int = field(
+        default=120,
+        metadata=_help("seconds that the requests of such a connection still have to finish"),
     )
     model_control_mode: Literal["explicit", "none", "poll"] = field(
         default="explicit",
@@ -67,10 +96,33 @@ class ServerOptions:
         default=("summary_latencies=true",),
         metadata=_help("Triton's metrics settings, each name=value"),
     )
+    trace_url: str | None = field(
+        default=None,
+        metadata=_help(
+            "OTLP/HTTP address that OpenTelemetry traces go to, such as "
+            "http://collector:4318/v1/traces; by default nothing is traced"
+        ),
+    )
+    trace_rate: int = field(default=100, metadata=_help("one request in this many is traced"))
     verbosity: int = field(default=0, metadata=_help("Triton's verbose log level; 0 is off"))
     log_path: Path | None = field(
         default=None, metadata=_help("file of Triton's log; by default a new one in the cache")
     )
+    echo_log: bool = field(
+        default=False, metadata=_help("copy Triton's log to stderr, as containers want it")
+    )
     extra_args: tuple[str, ...] = field(
         default=(), metadata=_help("arguments for tritonserver, as they are, last")
     )
+
+    def __post_init__(self) -> None:
+        """ValueError when the TLS files given make no whole."""
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("TLS takes both tls_certificate and tls_key")
+        if self.tls_client_ca and not self.tls_certificate:
+            raise ValueError("tls_client_ca takes tls_certificate and tls_key as well")
+
+    @property
+    def http_address(self) -> str:
+        """The address that HTTP listens on."""
+        return self.http_host or (LOOPBACK if self.tls_certificate else self.host)

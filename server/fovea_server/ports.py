@@ -23,19 +23,19 @@ def choose_ports(options: ServerOptions) -> Ports:
     """
     sockets: list[socket.socket] = []
 
-    def choose(port: int) -> int:
+    def choose(port: int, host: str) -> int:
         if port:
             return port
-        probe = socket.socket(socket.AF_INET6 if ":" in options.host else socket.AF_INET)
+        probe = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         sockets.append(probe)
-        probe.bind((options.host, 0))
+        probe.bind((host, 0))
         return int(probe.getsockname()[1])
 
     try:
         return Ports(
-            grpc=choose(options.grpc_port),
-            http=choose(options.http_port),
-            metrics=choose(options.metrics_port),
+            grpc=choose(options.grpc_port, options.host),
+            http=choose(options.http_port, options.http_address),
+            metrics=choose(options.metrics_port, options.host),
         )
     finally:
         for probe in sockets:

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from fovea_server.errors import ModelLoadError, ServerError, StartError
 from fovea_server.launcher import EmbeddedServer
+from fovea_server.log_echo import LogEcho
 from fovea_server.options import ServerOptions
 
 _FAILED = 1
@@ -35,7 +36,7 @@ def serve(options: ServerOptions, *, json_line: bool = False) -> int:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     console = Console(stderr=True, highlight=False)
     server = EmbeddedServer(options)
-    with _relayed_signals(server):
+    with _relayed_signals(server), _echoed_log(server):
         try:
             with _progress(console, server) as on_progress:
                 server.start(on_progress=on_progress)
@@ -61,6 +62,19 @@ def _relayed_signals(server: EmbeddedServer) -> Iterator[None]:
     finally:
         for number, action in previous.items():
             signal.signal(number, action)
+
+
+@contextlib.contextmanager
+def _echoed_log(server: EmbeddedServer) -> Iterator[None]:
+    if not server.options.echo_log:
+        yield
+        return
+    echo = LogEcho(server.log_path, sys.stderr)
+    echo.start()
+    try:
+        yield
+    finally:
+        echo.stop()
 
 
 @contextlib.contextmanager

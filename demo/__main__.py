@@ -28,7 +28,7 @@ from demo.samples import FOLDER as SAMPLES
 from demo.served import EXPORT_FOLDER, demo_server, export_demo, grpc_address
 
 console = Console()
-TABLE_WIDTH = 118
+TABLE_WIDTH = 132
 
 # The columns of the table: which models' time each one adds up.
 STEPS = {
@@ -135,13 +135,19 @@ def table_of(rows: list[Row]) -> Table:
     for name, values in scores.items():
         table.add_column(f"{name}\nscore", f"{mean(values):.2f}", justify="right", no_wrap=True)
     table.add_column("box", justify="right", no_wrap=True)
-    table.add_column("mask\npixels", justify="right")
-    table.add_column("box\nIoU", f"{mean(row.box_iou for row in rows):.2f}", justify="right")
-    table.add_column("mask\nIoU", f"{mean(row.mask_iou for row in rows):.2f}", justify="right")
+    table.add_column("mask\npixels", justify="right", no_wrap=True)
+    table.add_column(
+        "box\nIoU", f"{mean(row.box_iou for row in rows):.2f}", justify="right", no_wrap=True
+    )
+    table.add_column(
+        "mask\nIoU", f"{mean(row.mask_iou for row in rows):.2f}", justify="right", no_wrap=True
+    )
     for step in STEPS:
         spent = mean(row.step_ms[step] for row in rows)
-        table.add_column(f"{step}\nms", f"{spent:.0f}", justify="right")
-    table.add_column("total\nms", f"{mean(row.total_ms for row in rows):.0f}", justify="right")
+        table.add_column(f"{step}\nms", f"{spent:.0f}", justify="right", no_wrap=True)
+    table.add_column(
+        "total\nms", f"{mean(row.total_ms for row in rows):.0f}", justify="right", no_wrap=True
+    )
     for row in rows:
         table.add_row(*_cells(row))
     return table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -18,8 +19,11 @@ from transformers.models.grounding_dino.image_processing_pil_grounding_dino impo
     GroundingDinoImageProcessorPil,
 )
 from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
+from transformers.utils import logging as hf_logging
 
 from export.errors import CheckpointUnavailable
+
+hf_logging.disable_progress_bar()  # it would cut through ours
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -79,9 +83,11 @@ class Checkpoint:
     def load_model(self) -> Any:
         """The transformers model, in float32 and eval mode, with traceable attention."""
         cls, _ = CLASSES[self.family]
-        model = cls.from_pretrained(
-            self.folder, dtype=torch.float32, attn_implementation="eager", local_files_only=True
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # hints on speed in training
+            model = cls.from_pretrained(
+                self.folder, dtype=torch.float32, attn_implementation="eager", local_files_only=True
+            )
         return model.eval().requires_grad_(False)
 
     def load_image_processor(self) -> Any:

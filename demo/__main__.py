@@ -134,20 +134,17 @@ def table_of(rows: list[Row]) -> Table:
     }
     for name, values in scores.items():
         table.add_column(f"{name}\nscore", f"{mean(values):.2f}", justify="right", no_wrap=True)
-    table.add_column("box", justify="right", no_wrap=True)
-    table.add_column("mask\npixels", justify="right", no_wrap=True)
-    table.add_column(
-        "box\nIoU", f"{mean(row.box_iou for row in rows):.2f}", justify="right", no_wrap=True
-    )
-    table.add_column(
-        "mask\nIoU", f"{mean(row.mask_iou for row in rows):.2f}", justify="right", no_wrap=True
-    )
+    numbers = {
+        "box": "",
+        "mask\npixels": "",
+        "box\nIoU": f"{mean(row.box_iou for row in rows):.2f}",
+        "mask\nIoU": f"{mean(row.mask_iou for row in rows):.2f}",
+    }
     for step in STEPS:
-        spent = mean(row.step_ms[step] for row in rows)
-        table.add_column(f"{step}\nms", f"{spent:.0f}", justify="right", no_wrap=True)
-    table.add_column(
-        "total\nms", f"{mean(row.total_ms for row in rows):.0f}", justify="right", no_wrap=True
-    )
+        numbers[f"{step}\nms"] = f"{mean(row.step_ms[step] for row in rows):.0f}"
+    numbers["total\nms"] = f"{mean(row.total_ms for row in rows):.0f}"
+    for name, average in numbers.items():
+        table.add_column(name, average, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(*_cells(row))
     return table

@@ -84,7 +84,7 @@ def triton_client(url):
 
 
 @pytest.fixture(scope="module")
-def refuse(picture):
+def refuse(triton_client, picture):
     """Sends a bad request amid good ones: the good are answered, the bad one's error returned."""
 
     def neighbour(_: int) -> dict:

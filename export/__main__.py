@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -13,9 +14,12 @@ from rich.table import Table
 
 from export.checkpoints import SETS, find
 from export.errors import ExportError
+from export.grid_sample import FORMS
 from export.pipeline import Export, run
+from export.precision import PRECISIONS
 from export.production import production_pipeline
 from export.repository import write_repository
+from export.runtimes import ONNXRUNTIME, RUNTIMES
 
 app = typer.Typer(add_completion=False, help=__doc__)
 console = Console(stderr=True)
@@ -33,30 +37,42 @@ def main(
     grounding_dino_edge: Annotated[
         int | None, typer.Option(help="Cap GroundingDINO's picture at a square of this edge.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Default: build/export/SET.")] = None,
+    precision: Annotated[str, typer.Option(help=f"One of {', '.join(PRECISIONS)}.")] = "fp32",
+    runtime: Annotated[str, typer.Option(help=f"One of {', '.join(RUNTIMES)}.")] = ONNXRUNTIME.name,
+    grid_sample: Annotated[
+        str | None, typer.Option(help=f"One of {', '.join(FORMS)}; default: the runtime's choice.")
+    ] = None,
+    max_batch: Annotated[int | None, typer.Option(help="Largest batch to check.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Default: build/export/SET[-PRECISION][-RUNTIME].")
+    ] = None,
     force: Annotated[bool, typer.Option(help="Export again though nothing changed.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest.")] = False,
 ) -> None:
     """Export three checkpoints; every network is checked against PyTorch."""
     if context.invoked_subcommand:
         return
-    if checkpoint_set not in SETS:
-        raise typer.BadParameter(f"expected one of {', '.join(SETS)}, got {checkpoint_set!r}")
+    _check_choice(checkpoint_set, SETS)
+    _check_choice(precision, PRECISIONS)
+    _check_choice(runtime, RUNTIMES)
+    _check_choice(grid_sample or FORMS[0], FORMS)
     sources = dict(SETS[checkpoint_set])
     given = {"clip": clip, "grounding_dino": grounding_dino, "sam": sam}
     sources |= {family: source for family, source in given.items() if source}
     try:
         checkpoints = {family: find(family, source) for family, source in sources.items()}
         with Spinners() as report:
-            manifest = run(
-                Export(
-                    checkpoints,
-                    out or Path("build/export") / checkpoint_set,
-                    grounding_dino_edge,
-                    report,
-                ),
-                force=force,
+            export = Export(
+                checkpoints,
+                out or default_folder(checkpoint_set, precision, runtime),
+                grounding_dino_edge,
+                report,
+                precision,
+                RUNTIMES[runtime],
+                grid_sample,
+                max_batch,
             )
+            manifest = run(export, force=force)
     except ExportError as error:
         console.print(f"[red]{type(error).__name__}[/]: {error}", highlight=False)
         raise typer.Exit(1) from error
@@ -64,6 +80,21 @@ def main(
         print(json.dumps(manifest))
     else:
         console.print(_table(manifest))
+    if RUNTIMES[runtime].needs_engines:
+        console.print(f"Now, on the target GPU: python -m export.to_engine {export.out}")
+
+
+def default_folder(checkpoint_set: str, precision: str, runtime: str) -> Path:
+    """Each combination has its own; the plain one has the set's name."""
+    parts = [checkpoint_set]
+    parts += [precision] if precision != "fp32" else []
+    parts += [runtime] if runtime != ONNXRUNTIME.name else []
+    return Path("build/export") / "-".join(parts)
+
+
+def _check_choice(value: str, choices: Iterable[str]) -> None:
+    if value not in choices:
+        raise typer.BadParameter(f"expected one of {', '.join(choices)}, got {value!r}")
 
 
 @app.command()

@@ -13,3 +13,15 @@ class CheckpointUnavailable(ExportError):
 
 class ParityError(ExportError):
     """An exported network does not do what its checkpoint does."""
+
+
+class UnsupportedPrecision(ExportError):
+    """A runtime does not run networks of this precision."""
+
+
+class EngineError(ExportError):
+    """An engine cannot be built, or does not do what its network does."""
+
+
+class AccuracyLost(ExportError):
+    """A lower precision answers worse than may be."""

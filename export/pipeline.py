@@ -7,15 +7,19 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from export import clip, grounding_dino, parity, sam
+from export import clip, grounding_dino, lower_precision, parity, sam
 from export.checkpoints import Checkpoint
+from export.errors import UnsupportedPrecision
+from export.grid_sample import GridSample
 from export.network import Network
+from export.precision import POLICIES, Precision
 from export.repository import onnx_path, place_tokenizers, write_repository
+from export.runtimes import ONNXRUNTIME, Runtime
 from export.to_onnx import OPSET, to_onnx
 from fovea.pipeline import PipelineSpec
 from fovea.specs import to_json
@@ -34,16 +38,37 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Export:
-    """What to export where. `report` is told of each step: (network, what)."""
+    """What to export where. `report` is told of each step: (network, what).
+
+    grid_sample: how deformable attention samples; None is the runtime's choice. max_batch: check
+    no batch above it, where memory or time does not allow the specs' own.
+    """
 
     checkpoints: dict[str, Checkpoint]
     out: Path
     grounding_dino_edge: int | None = None
     report: Callable[[str, str], None] = field(default=lambda network, what: None)
+    precision: Precision = "fp32"
+    runtime: Runtime = ONNXRUNTIME
+    grid_sample: GridSample | None = None
+    max_batch: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.precision not in self.runtime.precisions:
+            raise UnsupportedPrecision(
+                f"runtime {self.runtime.name} runs {', '.join(self.runtime.precisions)}, "
+                f"got {self.precision}"
+            )
 
     @property
     def repository(self) -> Path:
         return self.out / "model_repository"
+
+    def onnx_path(self, network: str) -> Path:
+        """Within the repository, or beside it where engines take the place of the graphs."""
+        if self.runtime.needs_engines:
+            return self.out / "onnx" / f"{network}.onnx"
+        return onnx_path(self.repository, network)
 
     def request(self) -> dict[str, Any]:
         """What decides the result: an export with an equal request need not be done again."""
@@ -57,6 +82,10 @@ class Export:
                 for family, checkpoint in self.checkpoints.items()
             },
             "grounding_dino_edge": self.grounding_dino_edge,
+            "precision": self.precision,
+            "runtime": self.runtime.name,
+            "grid_sample": self.grid_sample or self.runtime.grid_sample,
+            "max_batch": self.max_batch,
             "opset": OPSET,
             "versions": {name: version(name) for name in PACKAGES},
             "code": _code_sha256(),
@@ -105,11 +134,12 @@ def run(export: Export, *, force: bool = False) -> dict[str, Any]:
             return manifest
     manifest_path.unlink(missing_ok=True)
     loaded = load(export.checkpoints, export.grounding_dino_edge)
-    write_repository(export.repository, loaded.pipeline)
+    pipeline = export.runtime.limit(loaded.pipeline)
+    write_repository(export.repository, pipeline, export.runtime, export.precision)
     records = [_export_network(export, network) for network in loaded.networks]
     place_tokenizers(
         export.repository,
-        loaded.pipeline,
+        pipeline,
         {
             "clip_tokenizer.json": export.checkpoints["clip"].tokenizer,
             "grounding_dino_tokenizer.json": export.checkpoints["grounding_dino"].tokenizer,
@@ -118,7 +148,7 @@ def run(export: Export, *, force: bool = False) -> dict[str, Any]:
     manifest = {
         "request": request,
         "networks": records,
-        "pipeline": json.loads(to_json(loaded.pipeline)),
+        "pipeline": json.loads(to_json(pipeline)),
     }
     manifest_path.write_text(json.dumps(manifest, indent=1) + "\n")
     return manifest
@@ -127,15 +157,23 @@ def run(export: Export, *, force: bool = False) -> dict[str, Any]:
 def _export_network(export: Export, network: Network) -> dict[str, Any]:
     """Trace and check one network; its model.onnx is there only when it agrees."""
     name = network.spec.name
-    path = onnx_path(export.repository, name)
+    path = export.onnx_path(name)
     with _replacing(path) as draft:
         export.report(name, "tracing")
-        to_onnx(network, draft)
+        to_onnx(network, draft, grid_sample=export.grid_sample or export.runtime.grid_sample)
+        if export.precision == "fp16":
+            export.report(name, "looking for overflow")
+            lower_precision.check_range(name, draft, network.sample(1, 0))
+        precision = lower_precision.lower(name, draft, export.precision)
+        tolerance = POLICIES[name].tolerance(precision, network.spec.tolerance)
         export.report(name, "checking parity")
-        agreements = parity.check_network(network, draft)
+        checked = replace(network, spec=replace(network.spec, tolerance=tolerance))
+        agreements = parity.check_network(checked, draft, max_batch=export.max_batch)
     export.report(name, "done")
     return {
         "name": name,
+        "precision": precision,
+        "tolerance": asdict(tolerance),
         "bytes": path.stat().st_size,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "parity": parity.worst(agreements),

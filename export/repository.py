@@ -9,6 +9,8 @@ from pathlib import Path
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
+from export.precision import Precision
+from export.runtimes import ONNXRUNTIME, Runtime, configure
 from fovea.ensembles import ensembles
 from fovea.pipeline import PipelineSpec, networks, steps
 from fovea.specs import EnsembleSpec, ModelSpec, Queue, TensorSpec
@@ -35,10 +37,16 @@ TOKENIZERS = {
 }
 
 
-def write_repository(folder: Path, pipeline: PipelineSpec) -> None:
+def write_repository(
+    folder: Path,
+    pipeline: PipelineSpec,
+    runtime: Runtime = ONNXRUNTIME,
+    precision: Precision = "fp32",
+) -> None:
     """Write every config.pbtxt and model.py below `folder`, but no weights and no tokenizers."""
     for network in networks(pipeline):
-        _write(folder, network.name, model_config(network))
+        config = configure(model_config(network), network, pipeline, runtime, precision)
+        _write(folder, network.name, config)
     for step, kind in steps(pipeline):
         version = _write(folder, step.name, model_config(step))
         (version / "model.py").write_text(MODEL_PY.format(step=kind))
@@ -58,6 +66,11 @@ def place_tokenizers(folder: Path, pipeline: PipelineSpec, sources: dict[str, Pa
 def onnx_path(folder: Path, network: str) -> Path:
     """Where a network's model.onnx belongs."""
     return folder / network / VERSION / "model.onnx"
+
+
+def plan_path(folder: Path, network: str) -> Path:
+    """Where a network's engine belongs."""
+    return folder / network / VERSION / "model.plan"
 
 
 def _write(folder: Path, name: str, config: pb.ModelConfig) -> Path:

@@ -1,0 +1,233 @@
+"""A fp32 ONNX network to fp16 or int8, as `export.precision` says."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto, numpy_helper
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.transformers.float16 import convert_float_to_float16
+
+from export.errors import ParityError
+from export.network import Arrays
+from export.precision import POLICIES, Policy, Precision
+
+HALF_MAX = float(np.finfo(np.float16).max)
+# Masks of attention are the lowest float: the conversion clamps them, and so may half.
+MASK = 1e30
+
+
+def lower(network: str, path: Path, precision: Precision) -> Precision:
+    """Rewrite the fp32 graph at `path`; returns the precision that it now has.
+
+    It stays fp32 where the policy quantizes nothing.
+    """
+    policy = POLICIES[network]
+    if precision == "fp16":
+        _to_fp16(policy, path)
+    elif precision == "int8" and policy.quantized:
+        _to_int8(policy, path)
+    else:
+        return "fp32"
+    return precision
+
+
+def _to_int8(policy: Policy, path: Path) -> None:
+    graph = onnx.load(str(path)).graph
+    products = [node.name for node in graph.node if node.op_type == "MatMul"]
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        quantized = Path(folder) / path.name
+        quantize_dynamic(
+            str(path),
+            str(quantized),
+            op_types_to_quantize=["MatMul"],
+            nodes_to_quantize=[name for name in products if policy.quantizes(name)],
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+        )
+        path.write_bytes(quantized.read_bytes())
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the advice to pre-process, which can take minutes on these graphs."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _to_fp16(policy: Policy, path: Path) -> None:
+    model = onnx.load(str(path))
+    kept = {node.name for node in model.graph.node if policy.keeps(node.op_type, node.name)}
+    _constants_to_initializers(model.graph)
+    _separate_initializers(model.graph, kept)
+    model = convert_float_to_float16(
+        model, keep_io_types=True, op_block_list=[], node_block_list=sorted(kept)
+    )
+    _join_kept_neighbours(model.graph)
+    _sort(model.graph)
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
+
+
+def _constants_to_initializers(graph: onnx.GraphProto) -> None:
+    """Constants of floats become initializers, so that each user may have its own precision."""
+    nodes = []
+    for node in graph.node:
+        value = next((a.t for a in node.attribute if a.name == "value"), None)
+        if (
+            node.op_type == "Constant"
+            and value is not None
+            and value.data_type == TensorProto.FLOAT
+        ):
+            initializer = graph.initializer.add()
+            initializer.CopyFrom(value)
+            initializer.name = node.output[0]
+        else:
+            nodes.append(node)
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _separate_initializers(graph: onnx.GraphProto, kept: set[str]) -> None:
+    """A copy for the kept users of what others use too: it would be rounded to half for all."""
+    floats = {i.name: i for i in graph.initializer if i.data_type == TensorProto.FLOAT}
+    lowered = {name for node in graph.node if node.name not in kept for name in node.input}
+    copies: dict[str, str] = {}
+    for node in graph.node:
+        for i, name in enumerate(node.input):
+            if node.name in kept and name in floats and name in lowered:
+                if name not in copies:
+                    copies[name] = f"{name}_kept"
+                    copy = graph.initializer.add()
+                    copy.CopyFrom(floats[name])
+                    copy.name = copies[name]
+                node.input[i] = copies[name]
+
+
+def _join_kept_neighbours(graph: onnx.GraphProto) -> None:
+    """Connect kept layers directly: the conversion rounds to half between every two of them.
+
+    And between the graph's inputs or outputs and them. It also writes the same cast once per
+    user: one is enough.
+    """
+    casts = {name: node for node in graph.node for name in node.output}
+    unique = [node for node in graph.node if not node.output or casts[node.output[0]] is node]
+    del graph.node[:]
+    graph.node.extend(unique)
+    halves = {node.output[0]: node for node in graph.node if _casts_to(node, TensorProto.FLOAT16)}
+    whole = {}
+    outputs = {value.name for value in graph.output}
+    for node in graph.node:
+        if not (_casts_to(node, TensorProto.FLOAT) and node.input[0] in halves):
+            continue
+        half = halves[node.input[0]]
+        node.input[0] = half.input[0]
+        if half.name.endswith("_cast_to_fp16_node") or half.name.startswith("graph_input_cast"):
+            whole[node.output[0]] = half.input[0]
+            if node.output[0] in outputs:
+                node.op_type = "Identity"
+                del node.attribute[:]
+    for node in graph.node:
+        for i, name in enumerate(node.input):
+            node.input[i] = whole.get(name, name)
+    _drop_unused(graph)
+
+
+def _casts_to(node: onnx.NodeProto, kind: int) -> bool:
+    return node.op_type == "Cast" and node.attribute[0].i == kind
+
+
+def _drop_unused(graph: onnx.GraphProto) -> None:
+    outputs = {value.name for value in graph.output}
+    while True:
+        used = outputs | {name for node in graph.node for name in node.input}
+        nodes = [node for node in graph.node if any(name in used for name in node.output)]
+        if len(nodes) == len(graph.node):
+            break
+        del graph.node[:]
+        graph.node.extend(nodes)
+    initializers = [i for i in graph.initializer if i.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(initializers)
+    del graph.value_info[:]  # the conversion leaves some with the old type
+
+
+def _sort(graph: onnx.GraphProto) -> None:
+    """Producers before consumers, else in the order that there is."""
+    producer = {name: i for i, node in enumerate(graph.node) for name in node.output}
+    waits = [len({producer[n] for n in node.input if n in producer}) for node in graph.node]
+    users: dict[int, list[int]] = {}
+    for i, node in enumerate(graph.node):
+        for j in {producer[name] for name in node.input if name in producer}:
+            users.setdefault(j, []).append(i)
+    ready = [i for i, count in enumerate(waits) if not count]
+    order = []
+    while ready:
+        i = ready.pop()
+        order.append(graph.node[i])
+        for user in users.get(i, ()):
+            waits[user] -= 1
+            if not waits[user]:
+                ready.append(user)
+    del graph.node[:]
+    graph.node.extend(order)
+
+
+def check_range(network: str, path: Path, sample: Arrays) -> float:
+    """The largest magnitude that a fp16 layer of the fp32 graph at `path` meets.
+
+    ONNX Runtime's CPU provider computes most of fp16 in fp32, so an overflow would show only on
+    a GPU: this looks for it beforehand. Raises ParityError naming the layer.
+    """
+    policy = POLICIES[network]
+    model = onnx.shape_inference.infer_shapes(onnx.load(str(path)))
+    floats = {
+        value.name: value
+        for value in model.graph.value_info
+        if value.type.tensor_type.elem_type == TensorProto.FLOAT
+    }
+    makers = {
+        name: node
+        for node in model.graph.node
+        if not policy.keeps(node.op_type, node.name)
+        for name in node.output
+        if name in floats
+    }
+    known = {value.name for value in model.graph.output}
+    model.graph.output.extend(floats[name] for name in makers if name not in known)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    largest = 0.0
+    for name, value in zip(makers, session.run(list(makers), sample), strict=True):
+        magnitudes = np.abs(value)
+        largest_here = float(magnitudes[magnitudes < MASK].max(initial=0))
+        if not largest_here <= HALF_MAX:
+            raise ParityError(
+                f"{network}: {makers[name].name} reaches {largest_here:.3g}, above fp16's "
+                f"{HALF_MAX:g}: its layer must stay fp32 (export/precision.py)"
+            )
+        largest = max(largest, largest_here)
+    return largest
+
+
+def precisions(path: Path) -> dict[str, int]:
+    """How many weights a graph holds in each type, by ONNX's name of the type."""
+    counts: Counter[str] = Counter()
+    for initializer in onnx.load(str(path)).graph.initializer:
+        kind = TensorProto.DataType.Name(initializer.data_type)
+        counts[kind] += int(numpy_helper.to_array(initializer).size)
+    return dict(counts)

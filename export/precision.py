@@ -1,0 +1,169 @@
+"""Which precision each layer of each network runs in: one policy for ONNX and for engines.
+
+fp16 is written into the ONNX graph (`export.lower_precision`) and engines are strongly typed, so
+an engine runs each layer in exactly the precision that its graph states. int8 is dynamic: weights
+of matrix products are int8 per channel, activations are quantized as they come; it is for CPUs,
+engines are fp32 or fp16.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from fovea import clip, grounding_dino, sam
+from fovea.specs import Tolerance
+
+Precision = Literal["fp32", "fp16", "int8"]
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Layers that stay fp32 in a fp16 network.
+
+    operators: ONNX operators. nodes: patterns of the names of nodes, which are the paths of the
+    modules that they were traced from.
+    """
+
+    reason: str
+    operators: tuple[str, ...] = ()
+    nodes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Of one network, beyond what is kept EVERYWHERE.
+
+    quantized: patterns of the matrix products that int8 takes; () leaves the network fp32.
+    fp16, int8: how far the answers may be from the checkpoint's.
+    """
+
+    network: str
+    kept: tuple[Kept, ...]
+    quantized: tuple[str, ...]
+    quantized_reason: str
+    fp16: Tolerance
+    int8: Tolerance
+
+    def tolerance(self, precision: Precision, fp32: Tolerance) -> Tolerance:
+        """Of this precision; `fp32` is the network's own."""
+        return {"fp32": fp32, "fp16": self.fp16, "int8": self.int8}[precision]
+
+    def keeps(self, operator: str, node: str) -> bool:
+        """Does this node stay fp32 in a fp16 network?"""
+        return any(
+            operator in kept.operators or any(re.search(pattern, node) for pattern in kept.nodes)
+            for kept in (*EVERYWHERE, *self.kept)
+        )
+
+    def quantizes(self, node: str) -> bool:
+        """Is this matrix product int8 in an int8 network?"""
+        return any(re.search(pattern, node) for pattern in self.quantized)
+
+
+EVERYWHERE = (
+    Kept(
+        "normalisation: sums of squares overflow in half, and small variances vanish",
+        operators=(
+            "LayerNormalization",
+            "InstanceNormalization",
+            "GroupNormalization",
+            "Pow",
+            "Sqrt",
+            "ReduceSum",
+            "ReduceMean",
+            "ReduceL2",
+        ),
+        # `Network.module.normalize`: 0..255 to mean 0, once per pixel.
+        nodes=(r"^/normalize/",),
+    ),
+    Kept("softmax: sums of many small exponentials", operators=("Softmax", "LogSoftmax", "Exp")),
+    Kept("angles: half has 0.001 at 2, and 1 at 2048", operators=("Sin", "Cos")),
+    Kept("ranking: equal halves would be ranked by chance", operators=("TopK", "ArgMax")),
+    Kept("counting, as positions are made", operators=("CumSum", "Range")),
+    Kept("resizing: of masks, and once of tables of positions", operators=("Resize",)),
+)
+
+POLICIES = {
+    policy.network: policy
+    for policy in (
+        Policy(
+            clip.IMAGE_ENCODER,
+            kept=(Kept("the embedding's length is made 1", nodes=(r"^/[^/]+$",)),),
+            quantized=(r".",),
+            quantized_reason="a single vector per picture, averaged over many tokens",
+            fp16=Tolerance(difference=2e-3),
+            int8=Tolerance(difference=5e-2),
+        ),
+        Policy(
+            clip.TEXT_ENCODER,
+            kept=(Kept("the embedding's length is made 1", nodes=(r"^/[^/]+$",)),),
+            quantized=(r".",),
+            quantized_reason="a single vector per text",
+            fp16=Tolerance(difference=2e-3),
+            int8=Tolerance(difference=5e-2),
+        ),
+        Policy(
+            grounding_dino.NETWORK,
+            kept=(
+                Kept("sampling, with GridSample or by gathers", nodes=(r"_attn/attn/",)),
+                Kept(
+                    "sampling: its coordinates",
+                    operators=("GridSample",),
+                    nodes=(
+                        r"/(deformable_layer/self_attn|encoder_attn)/([^/]+|sampling_offsets/.*)$",
+                    ),
+                ),
+                Kept(
+                    "coordinates: positions of pixels, reference points, proposals",
+                    nodes=(
+                        r"/position_embedding",
+                        r"^/[^/]+$",
+                        r"^/model/[^/]+$",
+                        r"^/model/model/[^/]+$",
+                        r"^/model/model/(encoder|decoder|backbone)/[^/]+$",
+                        r"^/model/model/backbone/conv_encoder/[^/]+$",
+                        r"/reference_points_head",
+                    ),
+                ),
+                Kept(
+                    "box refinement: added to the inverse sigmoid of the last box",
+                    operators=("Sigmoid", "Log"),
+                    nodes=(r"bbox_embed",),
+                ),
+                Kept(
+                    "top-k: the scores that choose the proposals, and the answer's own",
+                    nodes=(r"/enc_output", r"class_embed"),
+                ),
+            ),
+            quantized=(r"/backbone/conv_encoder/", r"/text_backbone/"),
+            quantized_reason="its transformer broke; the backbones are most of it",
+            fp16=Tolerance(difference=1e-2, rows=0.9),
+            int8=Tolerance(difference=5e-2, rows=0.8),
+        ),
+        Policy(
+            sam.IMAGE_ENCODER,
+            kept=(),
+            quantized=(r".",),
+            quantized_reason="the embedding goes into a decoder that stays fp32",
+            fp16=Tolerance(difference=5e-3),
+            int8=Tolerance(difference=1e-1),
+        ),
+        Policy(
+            sam.MASK_DECODER,
+            kept=(
+                Kept(
+                    "coordinates: a pixel of 1024 is below half's resolution",
+                    nodes=(r"^/shared_embedding/", r"^/[^/]+$"),
+                ),
+                Kept("the scores that choose among three masks", nodes=(r"iou_prediction_head",)),
+            ),
+            quantized=(),
+            quantized_reason="its masks broke (agreement 0.8 of the area), and it is the smallest",
+            fp16=Tolerance(difference=3e-2),
+            int8=Tolerance(),
+        ),
+    )
+}

@@ -1,0 +1,124 @@
+"""How Triton runs the five networks; names, shapes, ensembles and steps are always the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from tritonclient.grpc import model_config_pb2 as pb
+
+from export.grid_sample import GridSample
+from export.precision import PRECISIONS, Precision
+from export.profiles import profile
+from fovea.pipeline import PipelineSpec
+from fovea.specs import ModelSpec
+
+# Engines reserve memory for their largest shapes when they load: 8 pictures of 128 prompts would
+# take tens of gigabytes of SAM's decoder.
+ENGINE_PROMPTS = 32
+# Where ONNX Runtime's TensorRT provider keeps the engines that it builds when a model loads; the
+# server must be able to write there.
+ENGINE_CACHE = "/var/cache/fovea/tensorrt"
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A backend of Triton with its settings.
+
+    accelerator: ONNX Runtime's execution provider, by Triton's name, or "". grid_sample: how
+    deformable attention samples unless told otherwise. max_prompts: boxes or point sets for one
+    picture at most, or None for the pipeline's own limit. precisions: what it runs.
+    """
+
+    name: str
+    backend: str = "onnxruntime"
+    platform: str = ""
+    instance_kind: str = ""
+    accelerator: str = ""
+    grid_sample: GridSample = "native"
+    max_prompts: int | None = None
+    precisions: tuple[Precision, ...] = ("fp32", "fp16")
+
+    @property
+    def needs_engines(self) -> bool:
+        """Are the networks' files engines, built from ONNX on the target GPU?"""
+        return self.backend == "tensorrt"
+
+    def limit(self, pipeline: PipelineSpec) -> PipelineSpec:
+        """The pipeline with no more prompts than this runtime takes."""
+        prompts = min(pipeline.limits.prompts, self.max_prompts or pipeline.limits.prompts)
+        return replace(pipeline, limits=replace(pipeline.limits, prompts=prompts))
+
+
+ONNXRUNTIME = Runtime("onnxruntime", precisions=PRECISIONS)
+RUNTIMES = {
+    runtime.name: runtime
+    for runtime in (
+        ONNXRUNTIME,
+        Runtime("onnxruntime-cuda", instance_kind="KIND_GPU", accelerator="cuda"),
+        Runtime(
+            "onnxruntime-tensorrt",
+            instance_kind="KIND_GPU",
+            accelerator="tensorrt",
+            grid_sample="gather",
+            max_prompts=ENGINE_PROMPTS,
+        ),
+        Runtime(
+            "tensorrt",
+            backend="tensorrt",
+            platform="tensorrt_plan",
+            instance_kind="KIND_GPU",
+            grid_sample="gather",
+            max_prompts=ENGINE_PROMPTS,
+        ),
+    )
+}
+
+
+def configure(
+    config: pb.ModelConfig,
+    spec: ModelSpec,
+    pipeline: PipelineSpec,
+    runtime: Runtime,
+    precision: Precision,
+) -> pb.ModelConfig:
+    """A network's configuration, changed in place for the runtime, and returned."""
+    config.backend = runtime.backend
+    config.platform = runtime.platform
+    if runtime.instance_kind:
+        kind = pb.ModelInstanceGroup.Kind.Value(runtime.instance_kind)
+        config.instance_group[0].kind = kind
+    if runtime.accelerator:
+        accelerator = config.optimization.execution_accelerators.gpu_execution_accelerator.add()
+        accelerator.name = runtime.accelerator
+        if runtime.accelerator == "tensorrt":
+            accelerator.parameters.update(_tensorrt_parameters(spec, pipeline, precision))
+    return config
+
+
+def _tensorrt_parameters(
+    spec: ModelSpec, pipeline: PipelineSpec, precision: Precision
+) -> dict[str, str]:
+    """The parameters of Triton's onnxruntime backend for the TensorRT provider.
+
+    The provider's networks are weakly typed: where fp16 is allowed, TensorRT may take it for
+    layers that the policy keeps. Only engines (runtime tensorrt) hold it strictly.
+    """
+    shapes = dict(profile(spec, pipeline).shapes)
+
+    def listed(kind: int) -> str:
+        return ",".join(
+            f"{name}:{'x'.join(str(edge) for edge in sizes[kind])}"
+            for name, sizes in shapes.items()
+        )
+
+    return {
+        "precision_mode": "FP16" if precision == "fp16" else "FP32",
+        "trt_layer_norm_fp32_fallback": "1",
+        "trt_engine_cache_enable": "1",
+        "trt_engine_cache_path": ENGINE_CACHE,
+        "trt_timing_cache_enable": "1",
+        "trt_timing_cache_path": ENGINE_CACHE,
+        "trt_profile_min_shapes": listed(0),
+        "trt_profile_opt_shapes": listed(1),
+        "trt_profile_max_shapes": listed(2),
+    }

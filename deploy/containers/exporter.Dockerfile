@@ -1,0 +1,31 @@
+# syntax=docker/dockerfile:1
+# Checkpoints to ONNX, and on the target GPU to TensorRT engines. Build from the repository's root:
+#   docker build -f deploy/containers/exporter.Dockerfile -t fovea-exporter:0.1.0 .
+# The release must be the server image's: both of one month carry one TensorRT.
+ARG TRITON_RELEASE=26.11
+
+FROM nvcr.io/nvidia/tensorrt:${TRITON_RELEASE}-py3
+LABEL org.opencontainers.image.title="fovea-exporter" \
+      org.opencontainers.image.licenses="Apache-2.0"
+WORKDIR /opt/fovea
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY fovea fovea
+COPY client client
+COPY server server
+COPY export export
+COPY demo demo
+# An environment that still sees the image's own tensorrt.
+# hadolint ignore=DL3013
+RUN python3 -m pip install --no-cache-dir virtualenv \
+ && python3 -m virtualenv --system-site-packages /opt/venv \
+ && /opt/venv/bin/pip install --no-cache-dir -c constraints.txt ".[export]" \
+ && install -d -o 1000 -g 1000 -m 0750 /run/fovea
+COPY --chmod=0555 deploy/containers/engine_key.py /opt/fovea/bin/engine_key.py
+USER 1000:1000
+ENV PATH=/opt/venv/bin:${PATH} \
+    PYTHONDONTWRITEBYTECODE=1 \
+    HF_HOME=/run/fovea/huggingface
+# A program that runs once and ends: there is no health to check.
+HEALTHCHECK NONE
+ENTRYPOINT ["python3", "-m", "export"]
+CMD ["--help"]

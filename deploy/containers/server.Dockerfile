@@ -1,0 +1,46 @@
+# syntax=docker/dockerfile:1
+# fovea's server on the current Triton. Build from the repository's root:
+#   docker build -f deploy/containers/server.Dockerfile -t fovea-server:0.1.0 .
+ARG TRITON_RELEASE=26.11
+
+FROM nvcr.io/nvidia/tritonserver:${TRITON_RELEASE}-py3 AS packages
+WORKDIR /src
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY fovea fovea
+COPY client client
+COPY server server
+# constraints.txt pins every version.
+# hadolint ignore=DL3013
+RUN python3 -m pip install --no-cache-dir --target /opt/fovea/packages -c constraints.txt . psutil
+
+FROM nvcr.io/nvidia/tritonserver:${TRITON_RELEASE}-py3
+LABEL org.opencontainers.image.title="fovea-server" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=packages /opt/fovea/packages /opt/fovea/packages
+COPY --chmod=0555 deploy/containers/engine_key.py /opt/fovea/bin/engine_key.py
+# Fail here, not in production, should the base image leave out what the models need.
+RUN test -f /opt/tritonserver/backends/onnxruntime/libtriton_onnxruntime.so \
+ && test -x /opt/tritonserver/backends/python/triton_python_backend_stub \
+ && PYTHONPATH=/opt/fovea/packages python3 -c "import cv2, fovea.steps, fovea_server.probe" \
+ && install -d -o 1000 -g 1000 -m 0750 /run/fovea
+# The base image's own user triton-server has this id.
+USER 1000:1000
+ENV PYTHONPATH=/opt/fovea/packages \
+    PYTHONDONTWRITEBYTECODE=1 \
+    FOVEA_CACHE=/run/fovea
+# gRPC and metrics; HTTP stays on loopback, where the probes use it.
+EXPOSE 8001 8002
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=15s --timeout=25s --start-period=900s --retries=4 \
+    CMD ["python3", "-m", "fovea_server.probe", "ready", "--timeout-s", "20"]
+# Every hardened default is here, once; a later flag of the same name wins.
+ENTRYPOINT ["python3", "-m", "fovea_server", \
+    "--closed-apis", "shared-memory", "model-repository", "model-config", "statistics", "trace", "logging", \
+    "--model-control-mode=none", \
+    "--host=0.0.0.0", \
+    "--http-host=127.0.0.1", \
+    "--max-connection-age-s=300", \
+    "--max-connection-grace-s=90", \
+    "--exit-timeout-s=90", \
+    "--echo-log"]
+CMD ["/models"]

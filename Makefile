@@ -5,6 +5,9 @@ VENV ?= .venv
 # For CPU-only wheels of torch from PyTorch's own index:
 #   make demo PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 PIP_ARGS ?=
+# What `make engines` builds.
+SET ?= demo
+PRECISION ?= fp16
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
@@ -51,6 +54,20 @@ parity: $(READY) ## each exported demo network against PyTorch
 .PHONY: parity-real-size
 parity-real-size: $(READY) ## the production architectures at full size, random weights (long)
 	$(BIN)/python -m export.report --set stand-in --grounding-dino-edge 800 --json build/parity-real-size.json
+
+.PHONY: precision
+precision: $(READY) ## fp16 and int8 against fp32: size, speed, and the demo world's truth
+	$(BIN)/python -m benchmarks.precision --json build/precision.json
+
+.PHONY: engines
+engines: $(READY) ## TensorRT engines of SET in PRECISION, on the GPU that will run them
+	$(BIN)/python -m export --set $(SET) --precision $(PRECISION) --runtime tensorrt --out build/engines/$(SET)-$(PRECISION)
+	$(BIN)/python -m export.engines build/engines/$(SET)-$(PRECISION)
+
+.PHONY: engines-rtx
+engines-rtx: $(READY) ## all engines at full size with TensorRT for RTX, no GPU needed (long)
+	$(BIN)/pip install --quiet $(PIP_ARGS) -c constraints.txt -e ".[engines]"
+	$(BIN)/python -m export.engines_rtx --set stand-in --grounding-dino-edge 800 --json build/engines-rtx.json
 
 .PHONY: test-real-size
 test-real-size: $(READY) ## the tests marked real_size (long)

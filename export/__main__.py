@@ -81,7 +81,7 @@ def main(
     else:
         console.print(_table(manifest))
     if RUNTIMES[runtime].needs_engines:
-        console.print(f"Now, on the target GPU: python -m export.to_engine {export.out}")
+        console.print(f"Now, on the target GPU: python -m export.engines {export.out}")
 
 
 def default_folder(checkpoint_set: str, precision: str, runtime: str) -> Path:

@@ -58,10 +58,15 @@ def check_network(network: Network, path: Path, *, max_batch: int | None = None)
 def _check_sample(
     network: Network, session: onnxruntime.InferenceSession, batch: int, variant: int
 ) -> list[Agreement]:
-    spec = network.spec
     sample = network.sample(batch, variant)
-    expected = run_torch(network, sample)
-    got = dict(zip([t.name for t in spec.outputs], session.run(None, sample), strict=True))
+    got = dict(zip([t.name for t in network.spec.outputs], session.run(None, sample), strict=True))
+    return compare(network.spec, run_torch(network, sample), got, batch, variant)
+
+
+def compare(
+    spec: ModelSpec, expected: Arrays, got: Arrays, batch: int, variant: int
+) -> list[Agreement]:
+    """Two answers to one sample; raises ParityError where they differ by more than may be."""
     if spec.tolerance.rows < 1:
         expected, got = match_rows(spec, expected, got)
     return [_compare(spec, name, expected[name], got[name], batch, variant) for name in expected]

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from export import clip, grounding_dino, lower_precision, parity, sam
+from export import clip, engine_parity, grounding_dino, lower_precision, parity, sam
 from export.checkpoints import Checkpoint
 from export.errors import UnsupportedPrecision
 from export.grid_sample import GridSample
@@ -169,6 +169,8 @@ def _export_network(export: Export, network: Network) -> dict[str, Any]:
         export.report(name, "checking parity")
         checked = replace(network, spec=replace(network.spec, tolerance=tolerance))
         agreements = parity.check_network(checked, draft, max_batch=export.max_batch)
+        if export.runtime.needs_engines:
+            engine_parity.write_samples(network, draft, engine_parity.samples_path(path))
     export.report(name, "done")
     return {
         "name": name,

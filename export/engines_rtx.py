@@ -1,0 +1,181 @@
+"""`python -m export.engines_rtx`: does every network build with TensorRT for RTX, for every SM?
+
+Needs no GPU. Each graph is traced once and kept.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from export import lower_precision
+from export.checkpoints import SETS, find
+from export.errors import ExportError
+from export.grid_sample import GridSample
+from export.network import Network
+from export.pipeline import Export, load
+from export.precision import Precision
+from export.profiles import profile
+from export.report import STAND_IN
+from export.rtx_build import RTX, Outcome, isolated_build
+from export.runtimes import RUNTIMES
+from export.stand_ins import write_stand_ins
+from export.to_onnx import to_onnx
+from fovea.pipeline import PipelineSpec
+
+TARGETS = ("8.6", "8.9", "12.0")
+ENGINE_PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16")
+console = Console(stderr=True)
+
+
+@dataclass(frozen=True)
+class Built:
+    """What came of one network in one precision for one target."""
+
+    network: str
+    precision: str
+    compute_capability: str
+    onnx_bytes: int
+    outcome: Outcome
+
+    def record(self) -> dict[str, Any]:
+        """Flat, for JSON."""
+        fields = asdict(self)
+        return fields | fields.pop("outcome")
+
+
+def graph(network: Network, folder: Path, key: str, form: GridSample, precision: Precision) -> Path:
+    """The network's graph in this precision; traced again only when `key` changed."""
+    whole = folder / "fp32" / f"{network.spec.name}.onnx"
+    mark = whole.with_suffix(".json")
+    if not (whole.is_file() and mark.is_file() and mark.read_text() == key):
+        mark.unlink(missing_ok=True)
+        to_onnx(network, whole, grid_sample=form)
+        mark.write_text(key)
+    if precision == "fp32":
+        return whole
+    lowered = folder / precision / whole.name
+    lowered.parent.mkdir(parents=True, exist_ok=True)
+    lowered.write_bytes(whole.read_bytes())
+    lower_precision.lower(network.spec.name, lowered, precision)
+    return lowered
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to build: every network of `names`, precision and target."""
+
+    networks: list[Network]
+    pipeline: PipelineSpec
+    folder: Path
+    key: str
+    grid_sample: GridSample
+    precisions: list[Precision]
+    targets: list[str]
+
+
+def build_all(plan: Plan) -> list[Built]:
+    """Every build, in turn."""
+    results: list[Built] = []
+    with Progress(console=console) as progress:
+        total = len(plan.networks) * len(plan.precisions) * len(plan.targets)
+        task = progress.add_task("", total=total)
+        for network in plan.networks:
+            shapes = profile(network.spec, plan.pipeline)
+            for precision in plan.precisions:
+                progress.update(task, description=f"{network.spec.name} {precision}: tracing")
+                path = graph(network, plan.folder, plan.key, plan.grid_sample, precision)
+                for target in plan.targets:
+                    progress.update(task, description=f"{path.stem} {precision}: SM {target}")
+                    outcome = isolated_build(path, shapes, target)
+                    size = path.stat().st_size
+                    results.append(Built(path.stem, precision, target, size, outcome))
+                    progress.advance(task)
+    return results
+
+
+def main(
+    checkpoint_set: Annotated[str, typer.Option("--set")] = "demo",
+    checkpoints: Annotated[Path | None, typer.Option(help="A folder of three instead.")] = None,
+    grounding_dino_edge: int | None = None,
+    grid_sample: Annotated[str, typer.Option(help="gather or native.")] = "gather",
+    network: Annotated[list[str] | None, typer.Option(help="Only these; repeat.")] = None,
+    precision: Annotated[list[str] | None, typer.Option(help="Only these; repeat.")] = None,
+    target: Annotated[list[str] | None, typer.Option(help="SM such as 8.6; repeat.")] = None,
+    work: Path = Path("build/engines-rtx"),
+    out: Annotated[Path, typer.Option("--json")] = Path("build/engines-rtx.json"),
+) -> None:
+    """Build every engine; fails where a node is not supported or an engine is not built."""
+    try:
+        RTX.load()
+        source = str(checkpoints or checkpoint_set)
+        folder = work / Path(source).name
+        found = {f: find(f, s) for f, s in _sources(checkpoints, checkpoint_set, work).items()}
+        loaded = load(found, grounding_dino_edge)
+        pipeline = RUNTIMES["tensorrt"].limit(loaded.pipeline)
+        chosen = [n for n in loaded.networks if not network or n.spec.name in network]
+        export = Export(found, folder, grounding_dino_edge, runtime=RUNTIMES["tensorrt"])
+        key = json.dumps(export.request() | {"grid_sample": grid_sample})
+        plan = Plan(
+            chosen,
+            pipeline,
+            folder,
+            key,
+            grid_sample,
+            precision or list(ENGINE_PRECISIONS),
+            target or list(TARGETS),
+        )
+        results = build_all(plan)
+    except ExportError as error:
+        console.print(f"[red]{type(error).__name__}[/]: {error}", highlight=False)
+        raise typer.Exit(1) from error
+    record = {
+        "source": checkpoint_set if checkpoints is None else "folder",
+        "library": RTX.name,
+        "version": RTX.version,
+        "grid_sample": grid_sample,
+        "grounding_dino_edge": grounding_dino_edge,
+        "engines": [result.record() for result in results],
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(record, indent=1) + "\n")
+    console.print(_table(results))
+    if not all(result.outcome.built and not result.outcome.unsupported for result in results):
+        raise typer.Exit(1)
+
+
+def _sources(checkpoints: Path | None, checkpoint_set: str, work: Path) -> dict[str, str]:
+    if checkpoints is not None:
+        return {family: str(checkpoints / family) for family in SETS["demo"]}
+    if checkpoint_set == STAND_IN:
+        return write_stand_ins(work / "checkpoints")
+    return SETS[checkpoint_set]
+
+
+def _table(results: list[Built]) -> Table:
+    table = Table("network", "precision", "SM", "unsupported", "built", title="TensorRT for RTX")
+    table.add_column("MB", justify="right")
+    table.add_column("seconds", justify="right")
+    for result in results:
+        outcome = result.outcome
+        table.add_row(
+            result.network,
+            result.precision,
+            result.compute_capability,
+            ", ".join(outcome.unsupported) or "none",
+            "yes" if outcome.built else f"no: {outcome.error}",
+            f"{outcome.bytes / 1e6:.1f}",
+            f"{outcome.seconds:.1f}",
+        )
+    return table
+
+
+if __name__ == "__main__":
+    typer.run(main)

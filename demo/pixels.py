@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from demo.scenes import Scene
+from demo.things import INDEX_OF_NAME, LABELS
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -43,3 +44,13 @@ def centre_crops(scenes: list[Scene]) -> torch.Tensor:
         crop = scene.image[top : top + short, left : left + short]
         crops.append(normalised(crop, CLIP_MEAN, CLIP_STD))
     return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2)
+
+
+def class_maps(scenes: list[Scene], edge: int) -> torch.Tensor:
+    """int64 (N, edge, edge): the thing at every pixel, len(LABELS) where none."""
+    classes = np.full((len(scenes), edge, edge), len(LABELS), np.int64)
+    for picture, scene in zip(classes, scenes, strict=True):
+        for item in scene.objects:
+            height, width = item.mask.shape
+            picture[:height, :width][item.mask] = INDEX_OF_NAME[item.label]
+    return torch.from_numpy(classes)

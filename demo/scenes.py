@@ -22,12 +22,12 @@ SPLITS: dict[str, tuple[Painter, ...]] = {
 }
 DEFAULT_LONGEST_EDGE = 320
 ASPECTS_WH: tuple[tuple[int, int], ...] = ((4, 3), (3, 4), (1, 1))
-OBJECT_COUNT_ODDS: tuple[float, ...] = (0.3, 0.3, 0.2, 0.13, 0.07)
-MAIN_AREA_RATIO = 1.5
-MIN_VISIBLE = 0.6
+OBJECT_COUNT_ODDS: tuple[float, ...] = (0.35, 0.3, 0.2, 0.1, 0.05)
+MAIN_AREA_RATIO = 1.75
+MIN_VISIBLE = 0.75
 # Root of the opaque area, and longest side, relative to the short side of the picture.
-MAIN_ROOT_AREA = (0.38, 0.56)
-OTHER_ROOT_AREA = (0.23, 0.36)
+MAIN_ROOT_AREA = (0.40, 0.56)
+OTHER_ROOT_AREA = (0.26, 0.38)
 OTHER_TO_MAIN = 0.72
 LONGEST_SIDE = (0.28, 0.76)
 MAX_ROTATION_DEG = 20.0

@@ -21,7 +21,7 @@ from demo.vocabulary import clip_tokenizer
 from demo.words import OTHER_NOUNS
 
 FOLDER = CHECKPOINTS_FOLDER / "clip"
-STEPS = 2700
+STEPS = 4000
 BATCH = 64
 BARE_LABEL_ODDS = 0.7
 OTHER_NOUNS_A_STEP = 8

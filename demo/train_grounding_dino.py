@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -22,7 +21,7 @@ from demo.detection_loss import (
     layer_outputs,
 )
 from demo.grounding_dino_config import EDGE, backbone_config, model_config, processor
-from demo.pixels import padded_batch
+from demo.pixels import class_maps, padded_batch
 from demo.scenes import Scene, make_scene, scene_rng
 from demo.things import INDEX_OF_NAME, LABELS
 from demo.training import CHECKPOINTS_FOLDER, Losses, Plan, Training, arguments, save_checkpoint
@@ -30,7 +29,7 @@ from demo.vocabulary import bert_tokenizer
 
 FOLDER = CHECKPOINTS_FOLDER / "grounding_dino"
 BACKBONE_PLAN = Plan("grounding_dino_backbone", steps=1500, batch=16, rate=1e-3)
-DETECTION_STEPS = 3700
+DETECTION_STEPS = 4200
 
 
 class DenseClassifier(nn.Module):
@@ -81,21 +80,11 @@ def scenes_of(step: int, batch: int, seed: int) -> list[Scene]:
     return [make_scene(first + i, size=EDGE) for i in range(batch)]
 
 
-def class_maps(scenes: list[Scene]) -> torch.Tensor:
-    """int64 (N, EDGE, EDGE): the thing at every pixel, len(LABELS) where none."""
-    classes = np.full((len(scenes), EDGE, EDGE), len(LABELS), np.int64)
-    for picture, scene in zip(classes, scenes, strict=True):
-        for item in scene.objects:
-            height, width = item.mask.shape
-            picture[:height, :width][item.mask] = INDEX_OF_NAME[item.label]
-    return torch.from_numpy(classes)
-
-
 def backbone_losses(model: DenseClassifier, step: int, seed: int) -> Losses:
     """The dense loss of one step of pre-training."""
     scenes = scenes_of(step, BACKBONE_PLAN.batch, seed + 50)
     pixels, _ = padded_batch(scenes, EDGE)
-    return classification_losses(model(pixels), class_maps(scenes))
+    return classification_losses(model(pixels), class_maps(scenes, EDGE))
 
 
 def classification_losses(maps: list[torch.Tensor], truth: torch.Tensor) -> Losses:
@@ -149,7 +138,7 @@ class DetectionBatches:
         sizes = [scene.image.shape[:2] for scene in scenes]
         targets = Targets(boxes, tokens, text["attention_mask"].bool(), sizes)
         inputs = {"pixel_values": pixels, "pixel_mask": mask, **text}
-        return inputs, targets, class_maps(scenes)
+        return inputs, targets, class_maps(scenes, EDGE)
 
 
 def _relative_boxes(scene: Scene, indices: list[int]) -> torch.Tensor:

@@ -36,6 +36,7 @@ demo: $(READY) ## export the demo checkpoints, serve them on a real Triton, cut 
 
 .PHONY: test
 test: $(READY) ## all tests but the long ones
+	-@$(BIN)/python -m deploy.tools
 	$(BIN)/python -m pytest
 
 .PHONY: serve
@@ -76,6 +77,18 @@ test-real-size: $(READY) ## the tests marked real_size (long)
 .PHONY: bench-quick
 bench-quick: $(READY) ## main_object through Triton against plain transformers
 	$(BIN)/python -m benchmarks.quick --json build/bench-quick.json
+
+.PHONY: deploy-tools
+deploy-tools: $(READY) ## kubectl, hadolint, Prometheus and promtool, for the checks
+	$(BIN)/python -m deploy.tools
+
+.PHONY: deploy-check
+deploy-check: deploy-tools ## overlays, rules, dashboard and traces, on a real Prometheus
+	$(BIN)/python -m deploy.check --json build/deploy.json
+
+.PHONY: kind
+kind: $(READY) ## the demo on a throw-away Kubernetes cluster; needs Docker and kind
+	deploy/kind.sh
 
 .PHONY: configs
 configs: $(READY) ## write model_repository anew from the specs

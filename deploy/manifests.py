@@ -1,5 +1,6 @@
 """Renders the Kubernetes overlays and holds them against schemas."""
 
+import functools
 import json
 import subprocess
 from collections.abc import Iterator
@@ -39,6 +40,13 @@ def validate(resource: Resource) -> str:
     Raises:
         InvalidManifest: it breaks one, or there is no schema for its kind.
     """
+    return _validate(json.dumps(resource, sort_keys=True))
+
+
+@functools.cache
+def _validate(text: str) -> str:
+    """Overlays share most resources, and each check takes a while."""
+    resource = json.loads(text)
     name = f"{resource['kind']}/{resource['metadata']['name']}"
     for problem in _problems(resource):
         raise InvalidManifest(f"{name}: {problem}")

@@ -1,5 +1,7 @@
 """Every overlay renders, fits Kubernetes' schemas, and keeps what production relies on."""
 
+import copy
+import functools
 import re
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import pytest
 import yaml
 
 from deploy import manifests, tools
-from deploy.manifests import InvalidManifest, render, validate
+from deploy.manifests import InvalidManifest, validate
 from fovea.pipeline import Queues
 
 pytestmark = pytest.mark.skipif(
@@ -16,6 +18,12 @@ pytestmark = pytest.mark.skipif(
 
 DOCKERFILE = Path("deploy/containers/server.Dockerfile").read_text()
 LAUNCHER_MARGIN_S = 10
+rendered = functools.cache(manifests.render)
+
+
+def render(overlay):
+    """The resources of an overlay, for the caller to change."""
+    return copy.deepcopy(rendered(overlay))
 
 
 @pytest.fixture(scope="module", params=manifests.OVERLAYS)

@@ -38,7 +38,7 @@ class Collector:
     def models_of_trace(self, root: str) -> set[str]:
         """The models in the first whole trace of a request to `root`; empty when none has come."""
         for span in list(self.spans):
-            if span["name"] == root and not span.get("parentSpanId"):
+            if span["name"] == root:
                 trace = [s for s in list(self.spans) if s["traceId"] == span["traceId"]]
                 return {name for s in trace if (name := _model(s))}
         return set()

@@ -1,0 +1,90 @@
+"""Rules and dashboard: promtool's verdict, and that all parts speak of the same things."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from deploy import dashboard, operator_rule, tools
+from fovea import ensembles, pipeline
+from tests.pipelines import TINY
+
+MONITORING = Path("deploy/monitoring")
+RULES = [
+    rule
+    for group in yaml.safe_load((MONITORING / "rules.yaml").read_text())["groups"]
+    for rule in group["rules"]
+]
+ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
+RECORDS = {rule["record"] for rule in RULES if "record" in rule}
+EXPRESSIONS = [rule["expr"] for rule in RULES]
+needs_promtool = pytest.mark.skipif(
+    tools.find("promtool") is None, reason="promtool is missing: make deploy-tools"
+)
+
+
+@needs_promtool
+@pytest.mark.parametrize(
+    "verb", [["check", "rules", "rules.yaml"], ["test", "rules", "rules.test.yaml"]]
+)
+def test_promtool_agrees(verb):
+    command = [str(tools.find("promtool")), *verb]
+    done = subprocess.run(command, cwd=MONITORING, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_alert_has_a_test_that_fires_it():
+    tests = yaml.safe_load((MONITORING / "rules.test.yaml").read_text())["tests"]
+    fired = {
+        case["alertname"]
+        for test in tests
+        for case in test.get("alert_rule_test", [])
+        if case["exp_alerts"]
+    }
+    assert fired == set(ALERTS)
+
+
+def test_every_alert_leads_to_its_runbook():
+    headings = re.findall(r"^#+ (.*)$", Path("deploy/README.md").read_text(), re.MULTILINE)
+    for name, alert in ALERTS.items():
+        assert alert["annotations"]["runbook_url"] == f"deploy/README.md#{name.lower()}"
+        assert name in headings
+
+
+def test_the_operators_rules_are_generated_from_the_one_file():
+    assert operator_rule.OPERATOR_RULE.read_text() == operator_rule.operator_rule()
+
+
+def test_the_dashboard_is_generated():
+    assert json.loads(dashboard.DASHBOARD.read_text()) == dashboard.dashboard()
+
+
+def test_every_recorded_series_that_is_asked_for_is_recorded():
+    asked = " ".join([*EXPRESSIONS, *dashboard.queries().values()])
+    assert set(re.findall(r"fovea:[a-z_]+(?::[a-z0-9]+)?", asked)) <= RECORDS
+
+
+def test_the_rules_know_the_models_of_the_pipeline():
+    verbs = "|".join(ensemble.name for ensemble in ensembles.ensembles(TINY))
+    others = [spec.name for spec in pipeline.networks(TINY)]
+    others += [spec.name for spec, _ in pipeline.steps(TINY)]
+    listed = set(re.findall(r'model!?=~"([^"]+)"', " ".join(EXPRESSIONS)))
+    assert listed == {verbs}
+    count = len(verbs.split("|")) + len(others)
+    assert ALERTS["FoveaModelNotReady"]["expr"] == f"fovea:models_ready < {count}"
+    assert f">= {count})" in dashboard.queries()["Servers: with all models"]
+
+
+@needs_promtool
+@pytest.mark.server
+def test_a_real_prometheus_answers_every_query_of_the_dashboard_and_a_trace_shows_every_step():
+    from deploy.live import TRACED, watch
+
+    seen = watch(within_s=120)
+    assert [query for query, series in seen.answers.items() if not series] == []
+    steps = next(e for e in ensembles.ensembles(TINY) if e.name == TRACED).steps
+    assert {TRACED, *(step.model for step in steps)} <= seen.traced
+    assert "FoveaServerDown" not in seen.firing and "FoveaModelNotReady" not in seen.firing

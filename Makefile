@@ -62,8 +62,7 @@ precision: $(READY) ## fp16 and int8 against fp32: size, speed, and the demo wor
 
 .PHONY: engines
 engines: $(READY) ## TensorRT engines of SET in PRECISION, on the GPU that will run them
-	$(BIN)/python -m export --set $(SET) --precision $(PRECISION) --runtime tensorrt --out build/engines/$(SET)-$(PRECISION)
-	$(BIN)/python -m export.engines build/engines/$(SET)-$(PRECISION)
+	$(BIN)/python -m export --set $(SET) --precision $(PRECISION) --runtime tensorrt --engines
 
 .PHONY: engines-rtx
 engines-rtx: $(READY) ## all engines at full size with TensorRT for RTX, no GPU needed (long)

@@ -13,6 +13,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from export.checkpoints import SETS, find
+from export.engines import make_all
 from export.errors import ExportError
 from export.grid_sample import FORMS
 from export.pipeline import Export, run
@@ -20,6 +21,7 @@ from export.precision import PRECISIONS
 from export.production import production_pipeline
 from export.repository import write_repository
 from export.runtimes import ONNXRUNTIME, RUNTIMES
+from export.to_engine import LIBRARIES, local_compute_capability
 
 app = typer.Typer(add_completion=False, help=__doc__)
 console = Console(stderr=True)
@@ -43,6 +45,12 @@ def main(
         str | None, typer.Option(help=f"One of {', '.join(FORMS)}; default: the runtime's choice.")
     ] = None,
     max_batch: Annotated[int | None, typer.Option(help="Largest batch to check.")] = None,
+    engines: Annotated[
+        bool | None,
+        typer.Option(
+            help="With --runtime tensorrt: build them now; default: where a GPU is.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Default: build/export/SET[-PRECISION][-RUNTIME].")
     ] = None,
@@ -73,6 +81,8 @@ def main(
                 max_batch,
             )
             manifest = run(export, force=force)
+        if RUNTIMES[runtime].needs_engines:
+            _place_engines(export.out, engines, force)
     except ExportError as error:
         console.print(f"[red]{type(error).__name__}[/]: {error}", highlight=False)
         raise typer.Exit(1) from error
@@ -80,8 +90,14 @@ def main(
         print(json.dumps(manifest))
     else:
         console.print(_table(manifest))
-    if RUNTIMES[runtime].needs_engines:
-        console.print(f"Now, on the target GPU: python -m export.engines {export.out}")
+
+
+def _place_engines(folder: Path, wanted: bool | None, force: bool) -> None:
+    """The engines of an export for engines, where this machine can build and check them."""
+    if wanted is None and local_compute_capability() is None:
+        console.print(f"No engines yet. On the target GPU: python -m export.engines {folder}")
+    elif wanted is not False:
+        make_all(folder, LIBRARIES["tensorrt"], force=force)
 
 
 def default_folder(checkpoint_set: str, precision: str, runtime: str) -> Path:

@@ -131,16 +131,25 @@ def main(
 ) -> None:
     """Build, check and place the five engines."""
     try:
-        chosen = LIBRARIES[library]
-        target = _target(chosen, compute_capability)
-        table = Table("network", "precision", "SM", "MB", "seconds", "reused", "parity")
-        for job in jobs(folder, chosen, target):
-            with console.status(f"{job.spec.name}: building"):
-                record = make(job, folder / "timing.cache", force=force)
-            table.add_row(*_row(job, record))
+        make_all(folder, LIBRARIES[library], compute_capability, force=force)
     except ExportError as error:
         console.print(f"[red]{type(error).__name__}[/]: {error}", highlight=False)
         raise typer.Exit(1) from error
+
+
+def make_all(
+    folder: Path, library: Library, compute_capability: str | None = None, *, force: bool = False
+) -> None:
+    """Build, check and place the five engines, and print what came of it.
+
+    compute_capability: such as "8.6"; None is that of this machine's GPU.
+    """
+    target = _target(library, compute_capability)
+    table = Table("network", "precision", "SM", "MB", "seconds", "reused", "parity")
+    for job in jobs(folder, library, target):
+        with console.status(f"{job.spec.name}: building"):
+            record = make(job, folder / "timing.cache", force=force)
+        table.add_row(*_row(job, record))
     console.print(table)
 
 

@@ -62,10 +62,13 @@ def graph(network: Network, folder: Path, key: str, form: GridSample, precision:
     if precision == "fp32":
         return whole
     lowered = folder / precision / whole.name
+    if lowered.is_file() and lowered.stat().st_mtime_ns > whole.stat().st_mtime_ns:
+        return lowered
     lowered.parent.mkdir(parents=True, exist_ok=True)
-    lowered.write_bytes(whole.read_bytes())
-    lower_precision.lower(network.spec.name, lowered, precision)
-    return lowered
+    draft = lowered.with_suffix(".draft")
+    draft.write_bytes(whole.read_bytes())
+    lower_precision.lower(network.spec.name, draft, precision)
+    return draft.replace(lowered)
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,17 @@
 """The production architectures at full size, seeded random weights, through the very same code."""
 
+import importlib.util
+
 import pytest
 
 from export.checkpoints import find
+from export.engines_rtx import ENGINE_PRECISIONS, TARGETS, graph
 from export.parity import check_network
 from export.pipeline import load
 from export.production import production_pipeline
+from export.profiles import profile
+from export.rtx_build import isolated_build
+from export.runtimes import RUNTIMES
 from export.stand_ins import write_stand_ins
 from export.to_onnx import to_onnx
 
@@ -36,3 +42,25 @@ def test_each_network_exports_and_agrees(loaded, tmp_path, index):
     path = tmp_path / "model.onnx"
     to_onnx(network, path)
     assert check_network(network, path, max_batch=2)
+
+
+@pytest.fixture(scope="module")
+def graphs(tmp_path_factory):
+    """Where each network is kept once it is traced: tracing takes longer than building."""
+    return tmp_path_factory.mktemp("graphs")
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("tensorrt_rtx") is None,
+    reason="tensorrt_rtx is not installed: pip install -e '.[engines]'",
+)
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("precision", ENGINE_PRECISIONS)
+@pytest.mark.parametrize("index", range(5))
+def test_each_network_builds_with_tensorrt_for_rtx(loaded, graphs, index, precision, target):
+    network = loaded.networks[index]
+    path = graph(network, graphs, "real size", "gather", precision)
+    shapes = profile(network.spec, RUNTIMES["tensorrt"].limit(loaded.pipeline))
+    outcome = isolated_build(path, shapes, target)
+    assert outcome.unsupported == []
+    assert outcome.built, outcome.error

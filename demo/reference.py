@@ -108,7 +108,7 @@ class ReferencePipeline:
         box_threshold: float | None = None,
         text_threshold: float | None = None,
     ) -> list[Detection]:
-        """Boxes of what the caption names, the highest score first.
+        """Boxes of what the caption names, within the picture, the highest score first.
 
         The caption is lower-cased and ends with '.', as GroundingDINO wants it.
         """
@@ -125,7 +125,11 @@ class ReferencePipeline:
         )[0]
         # Without a box, transformers still gives one empty phrase.
         rows = zip(result["boxes"], result["scores"], result["text_labels"], strict=False)
-        detections = [Detection(tuple(b.tolist()), float(s), phrase) for b, s, phrase in rows]
+        frame = torch.tensor([image.width, image.height] * 2)
+        detections = [
+            Detection(tuple(box.clamp(min=0).minimum(frame).tolist()), float(score), phrase)
+            for box, score, phrase in rows
+        ]
         return sorted(detections, key=lambda detection: -detection.score)
 
     @torch.inference_mode()

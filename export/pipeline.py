@@ -23,6 +23,7 @@ from export.runtimes import ONNXRUNTIME, Runtime
 from export.to_onnx import OPSET, to_onnx
 from fovea.pipeline import PipelineSpec
 from fovea.specs import to_json
+from fovea.steps import CAPTION_TOKENIZER, CLIP_TOKENIZER
 
 MANIFEST = "manifest.json"
 PACKAGES = ("torch", "transformers", "onnx", "onnxruntime", "fovea")
@@ -141,8 +142,8 @@ def run(export: Export, *, force: bool = False) -> dict[str, Any]:
         export.repository,
         pipeline,
         {
-            "clip_tokenizer.json": export.checkpoints["clip"].tokenizer,
-            "grounding_dino_tokenizer.json": export.checkpoints["grounding_dino"].tokenizer,
+            CLIP_TOKENIZER: export.checkpoints["clip"].tokenizer,
+            CAPTION_TOKENIZER: export.checkpoints["grounding_dino"].tokenizer,
         },
     )
     manifest = {

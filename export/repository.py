@@ -14,6 +14,7 @@ from export.runtimes import ONNXRUNTIME, Runtime, configure
 from fovea.ensembles import ensembles
 from fovea.pipeline import PipelineSpec, networks, steps
 from fovea.specs import EnsembleSpec, ModelSpec, Queue, TensorSpec
+from fovea.steps import CAPTION_TOKENIZER, CLIP_TOKENIZER
 
 VERSION = "1"
 HEADER = "# Generated from the specs by `python -m export`: change those, not this file.\n"
@@ -28,12 +29,13 @@ class TritonPythonModel(ArrayModel):
     step_type = {step}
 '''
 
-# Which step reads which tokenizer, by the name of its class.
+# Which step reads which tokenizers, by the name of its class.
 TOKENIZERS = {
-    "TokenizeText": "clip_tokenizer.json",
-    "RankLabels": "clip_tokenizer.json",
-    "TokenizeCaption": "grounding_dino_tokenizer.json",
-    "SelectBoxes": "grounding_dino_tokenizer.json",
+    "PreprocessImage": (CLIP_TOKENIZER, CAPTION_TOKENIZER),
+    "TokenizeText": (CLIP_TOKENIZER,),
+    "RankLabels": (CLIP_TOKENIZER,),
+    "TokenizeCaption": (CAPTION_TOKENIZER,),
+    "SelectBoxes": (CAPTION_TOKENIZER,),
 }
 
 
@@ -58,8 +60,7 @@ def write_repository(
 def place_tokenizers(folder: Path, pipeline: PipelineSpec, sources: dict[str, Path]) -> None:
     """Copy each step's tokenizer.json beside its model.py; `sources` by file name there."""
     for step, kind in steps(pipeline):
-        if kind in TOKENIZERS:
-            name = TOKENIZERS[kind]
+        for name in TOKENIZERS.get(kind, ()):
             shutil.copyfile(sources[name], folder / step.name / VERSION / name)
 
 
@@ -148,7 +149,7 @@ def _dynamic_batching(queue: Queue) -> pb.ModelDynamicBatching:
     policy = pb.ModelQueuePolicy(
         timeout_action=pb.ModelQueuePolicy.TimeoutAction.REJECT,
         default_timeout_microseconds=queue.timeout_us,
-        allow_timeout_override=True,
+        allow_timeout_override=queue.timeout_us > 0,
         max_queue_size=queue.max_size,
     )
     return pb.ModelDynamicBatching(

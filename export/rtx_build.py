@@ -7,7 +7,6 @@ back. Needs no GPU.
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -26,14 +25,13 @@ RTX = LIBRARIES["tensorrt_rtx"]
 class Outcome:
     """unsupported: nodes that the parser refuses, by name. error: why nothing was built.
 
-    bytes: of the engine. seconds: to parse and build. peak_mb: resident memory of the process.
+    bytes: of the engine. seconds: to parse and build.
     """
 
     unsupported: list[str]
     built: bool
     bytes: int
     seconds: float
-    peak_mb: float
     error: str = ""
 
 
@@ -46,8 +44,7 @@ def try_build(path: Path, profile: Profile, compute_capability: str) -> Outcome:
     except EngineError as failed:
         error = str(failed)
     seconds = round(time.perf_counter() - start, 2)
-    peak_mb = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000)
-    return Outcome(refused, bool(size), size, seconds, peak_mb, error)
+    return Outcome(refused, bool(size), size, seconds, error)
 
 
 def isolated_build(path: Path, profile: Profile, compute_capability: str) -> Outcome:
@@ -59,7 +56,7 @@ def isolated_build(path: Path, profile: Profile, compute_capability: str) -> Out
     if done.returncode == 0 and lines:
         return Outcome(**json.loads(lines[-1]))
     seconds = round(time.perf_counter() - start, 2)
-    return Outcome([], False, 0, seconds, 0, f"the process ended with {done.returncode}")
+    return Outcome([], False, 0, seconds, f"the process ended with {done.returncode}")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@
 IMAGE: encoded bytes. TEXT: phrases separated by '.'; for embed_text one text. Boxes are xyxy in
 pixels of the original picture, masks COCO RLE counts of its size, IMAGE_SIZE its (height, width).
 Triton runs a step as soon as its inputs are there, so SAM's encoder runs beside CLIP and
-GroundingDINO.
+GroundingDINO. The first step takes all that a caller sends and checks it, so that what is wrong is
+refused before anything else runs; `text` is what it made of TEXT.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ LABEL_OUTPUTS = (LABEL, LABELS, LABEL_SCORES)
 
 def ensembles(pipeline: PipelineSpec) -> tuple[EnsembleSpec, ...]:
     """The six verbs."""
-    size = pipeline.batch_sizes.request
+    objects, embeddings = pipeline.batch_sizes.objects, pipeline.batch_sizes.embeddings
     dim = pipeline.clip.embed_dim
     image_embeds = TensorSpec("IMAGE_EMBEDS", "FP32", (dim,))
     text_embeds = TensorSpec("TEXT_EMBEDS", "FP32", (dim,))
@@ -56,7 +57,7 @@ def ensembles(pipeline: PipelineSpec) -> tuple[EnsembleSpec, ...]:
             DETECT_INPUTS,
             (*LABEL_OUTPUTS, *DETECT_OUTPUTS, *MASK_OUTPUTS, IMAGE_SIZE),
             (
-                _preprocess("clip", "grounding_dino", "sam"),
+                _preprocess("clip", "grounding_dino", "sam", checked=DETECT_INPUTS[1:]),
                 _clip_image("image_embeds"),
                 _rank_labels(),
                 _tokenize_caption("LABEL"),
@@ -65,47 +66,52 @@ def ensembles(pipeline: PipelineSpec) -> tuple[EnsembleSpec, ...]:
                 _sam_image(),
                 *_masks(),
             ),
-            size,
+            objects,
         ),
         EnsembleSpec(
             "detect",
             DETECT_INPUTS,
             (*DETECT_OUTPUTS, IMAGE_SIZE),
             (
-                _preprocess("grounding_dino"),
-                _tokenize_caption("TEXT"),
+                _preprocess("grounding_dino", checked=DETECT_INPUTS[1:]),
+                _tokenize_caption("text"),
                 _grounding_dino(),
                 _select_boxes("select_boxes", prompts=False),
             ),
-            size,
+            objects,
         ),
         EnsembleSpec(
             "segment",
             (IMAGE, POINT_COORDS, POINT_LABELS),
             (*MASK_OUTPUTS, IMAGE_SIZE),
-            (_preprocess("sam"), _prepare_prompts(), _sam_image(), *_masks()),
-            size,
+            (
+                _preprocess("sam", checked=(POINT_COORDS, POINT_LABELS)),
+                _prepare_prompts(),
+                _sam_image(),
+                *_masks(),
+            ),
+            objects,
         ),
         EnsembleSpec(
             "detect_and_segment",
             DETECT_INPUTS,
             (*DETECT_OUTPUTS, *MASK_OUTPUTS, IMAGE_SIZE),
             (
-                _preprocess("grounding_dino", "sam"),
-                _tokenize_caption("TEXT"),
+                _preprocess("grounding_dino", "sam", checked=DETECT_INPUTS[1:]),
+                _tokenize_caption("text"),
                 _grounding_dino(),
                 _select_boxes("select_boxes"),
                 _sam_image(),
                 *_masks(),
             ),
-            size,
+            objects,
         ),
         EnsembleSpec(
             "embed_image",
             (IMAGE,),
             (image_embeds,),
             (_preprocess("clip", size=False), _clip_image("IMAGE_EMBEDS")),
-            size,
+            embeddings,
         ),
         EnsembleSpec(
             "embed_text",
@@ -119,7 +125,7 @@ def ensembles(pipeline: PipelineSpec) -> tuple[EnsembleSpec, ...]:
                     (("text_embeds", "TEXT_EMBEDS"),),
                 ),
             ),
-            size,
+            embeddings,
         ),
     )
 
@@ -132,11 +138,15 @@ def _same(model: str, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> Ense
     return EnsembleStep(model, _pairs(*inputs), _pairs(*outputs))
 
 
-def _preprocess(*families: str, size: bool = True) -> EnsembleStep:
+def _preprocess(
+    *families: str, checked: tuple[TensorSpec, ...] = (), size: bool = True
+) -> EnsembleStep:
     outputs = [f"{family}_pixel_values" for family in families]
     outputs += [f"{family}_valid_hw" for family in families if family != "clip"]
+    outputs += ["text"] if TEXT in checked else []
     sizes = (("original_size_hw", "IMAGE_SIZE"),) if size else ()
-    return EnsembleStep("preprocess_image", _pairs("IMAGE"), (*_pairs(*outputs), *sizes))
+    inputs = ("IMAGE", *(tensor.name for tensor in checked))
+    return EnsembleStep("preprocess_image", _pairs(*inputs), (*_pairs(*outputs), *sizes))
 
 
 def _clip_image(image_embeds: str) -> EnsembleStep:
@@ -149,7 +159,8 @@ def _clip_image(image_embeds: str) -> EnsembleStep:
 
 def _rank_labels() -> EnsembleStep:
     outputs = tuple((tensor.name.lower(), tensor.name) for tensor in LABEL_OUTPUTS)
-    return EnsembleStep("rank_labels", _pairs("TEXT", "image_embeds"), outputs)
+    inputs = (("TEXT", "text"), ("image_embeds", "image_embeds"))
+    return EnsembleStep("rank_labels", inputs, outputs)
 
 
 def _tokenize_caption(text: str) -> EnsembleStep:

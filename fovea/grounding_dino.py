@@ -121,12 +121,17 @@ def tokenize(text: str, tokenizer: PaddedTokenizer, spec: GroundingDinoSpec) -> 
     Raises InvalidText when no bucket does.
     """
     ids = tokenizer.encode(text)
-    fitting = [bucket for bucket in spec.text_buckets if bucket >= len(ids)]
-    if not fitting:
-        raise InvalidText(f"expected at most {spec.text_buckets[-1]} tokens, got {len(ids)}")
-    input_ids, attention_mask = tokenizer.pad(ids, fitting[0])
+    input_ids, attention_mask = tokenizer.pad(ids, text_bucket(len(ids), spec))
     masks, position_ids = text_self_attention(input_ids)
     return Caption(input_ids, attention_mask, position_ids, masks)
+
+
+def text_bucket(tokens: int, spec: GroundingDinoSpec) -> int:
+    """The smallest text length that holds so many tokens; raises InvalidText when none does."""
+    for bucket in spec.text_buckets:
+        if bucket >= tokens:
+            return bucket
+    raise InvalidText(f"expected at most {spec.text_buckets[-1]} tokens, got {tokens}")
 
 
 def text_self_attention(

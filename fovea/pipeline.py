@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fovea import clip, grounding_dino, sam
 from fovea.clip import ClipSpec
@@ -16,8 +16,8 @@ from fovea.specs import ModelSpec, Queue, TensorSpec, to_json
 class BatchSizes:
     """The largest batch of each network, of the steps, and of one request to an ensemble.
 
-    Requests of one picture are what the server batches; an ensemble's own batch is what a single
-    request may carry, and no more than any of its models takes.
+    Requests of one picture are what the server batches. Only answers of a fixed shape, which
+    embeddings are, can be batched by the caller as well.
     """
 
     clip_image_encoder: int = 16
@@ -26,18 +26,21 @@ class BatchSizes:
     sam_image_encoder: int = 8
     sam_mask_decoder: int = 8
     steps: int = 16
-    request: int = 8
+    embeddings: int = 8
+    objects: int = 1
 
 
 @dataclass(frozen=True)
 class Queues:
-    """How long requests wait. The first step refuses early, those behind it have room to spare.
+    """How long requests wait. Only the first step refuses, those behind it have room to spare.
 
-    So what was accepted is answered: a full queue in the middle would waste work done.
+    So what was accepted is answered, and no work is wasted. There is a harder reason: Triton
+    2.51 answers twice, and crashes, when a step of an ensemble fails while another one of the
+    same request runs. Hence one first step that checks everything, and patient queues behind it.
     """
 
     entry: Queue = field(default_factory=lambda: Queue(max_size=128, timeout_us=30_000_000))
-    inner: Queue = field(default_factory=lambda: Queue(max_size=512, timeout_us=60_000_000))
+    inner: Queue = field(default_factory=lambda: Queue(max_size=4096))
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,10 @@ IMAGE = TensorSpec("IMAGE", "STRING", (1,))
 TEXT = TensorSpec("TEXT", "STRING", (1,))
 BOX_THRESHOLD = TensorSpec("BOX_THRESHOLD", "FP32", (1,), optional=True)
 TEXT_THRESHOLD = TensorSpec("TEXT_THRESHOLD", "FP32", (1,), optional=True)
+CHECKED_TEXT = TensorSpec("text", "STRING", (1,))
 POINT_COORDS = TensorSpec("POINT_COORDS", "FP32", (-1, -1, 2))
 POINT_LABELS = TensorSpec("POINT_LABELS", "INT32", (-1, -1))
+CHECKED_INPUTS = (TEXT, BOX_THRESHOLD, TEXT_THRESHOLD, POINT_COORDS, POINT_LABELS)
 ORIGINAL_SIZE = TensorSpec("original_size_hw", "INT32", (2,))
 
 
@@ -124,8 +129,15 @@ def steps(pipeline: PipelineSpec) -> tuple[tuple[ModelSpec, str], ...]:
         return spec, kind
 
     return (
-        step("preprocess_image", "PreprocessImage", (IMAGE,), _pixels(pipeline), entry, 2),
-        step("tokenize_text", "TokenizeText", (TEXT,), clip_tokens),
+        step(
+            "preprocess_image",
+            "PreprocessImage",
+            (IMAGE, *(replace(tensor, optional=True) for tensor in CHECKED_INPUTS)),
+            (*_pixels(pipeline), CHECKED_TEXT),
+            entry,
+            instances=2,
+        ),
+        step("tokenize_text", "TokenizeText", (TEXT,), clip_tokens, entry),
         step(
             "rank_labels",
             "RankLabels",

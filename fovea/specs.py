@@ -63,7 +63,8 @@ class Queue:
     """How requests wait for a model.
 
     max_size: requests waiting at most, more are refused at once; 0 is no limit.
-    timeout_us: a request that waited longer is refused; 0 is no limit.
+    timeout_us: a request that waited longer is refused; 0 is no limit. Where it is set, a
+    request may ask for less.
     delay_us: how long the batcher may wait for a fuller batch.
     """
 

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from fovea import clip, grounding_dino, images, prompts, sam, text
 from fovea import masks as rle_masks
@@ -20,6 +21,10 @@ from fovea.errors import InvalidThreshold
 from fovea.pipeline import PipelineSpec
 
 Arrays = dict[str, NDArray[Any]]
+
+# Copies of the checkpoints' tokenizer.json, beside the model.py of each step that reads them.
+CLIP_TOKENIZER = "clip_tokenizer.json"
+CAPTION_TOKENIZER = "grounding_dino_tokenizer.json"
 
 LABEL_CACHE_SIZE = 4096
 
@@ -55,12 +60,55 @@ class Step:
         return text.decode_text(inputs["TEXT"][0], self.limits)
 
 
+def _clip_tokens(context: Context) -> clip.TextTokens:
+    return clip.TextTokens(context.folder / CLIP_TOKENIZER, context.pipeline.clip)
+
+
+def _caption_tokenizer(context: Context) -> text.PaddedTokenizer:
+    spec = context.pipeline.grounding_dino
+    return text.PaddedTokenizer(context.folder / CAPTION_TOKENIZER, spec.pad_token_id)
+
+
 class PreprocessImage(Step):
-    """IMAGE -> pixels for each network that asks; the picture is decoded once."""
+    """IMAGE -> pixels for each network that asks; the picture is decoded once.
+
+    As the first step it also takes what else the caller sent and checks it all, so that no later
+    step finds anything to refuse. `text` is TEXT's phrases, each once.
+    """
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._clip_tokens = _clip_tokens(context)
+        self._caption_tokenizer = _caption_tokenizer(context)
 
     def run(self, inputs: Arrays, wanted: frozenset[str]) -> Arrays:
         image = images.decode_image(inputs["IMAGE"][0], self.limits)
+        for name in ("BOX_THRESHOLD", "TEXT_THRESHOLD"):
+            _threshold(inputs, name, 0.0)
+        if "POINT_COORDS" in inputs:
+            coords, labels = inputs["POINT_COORDS"], inputs["POINT_LABELS"]
+            prompts.check_prompts(coords, labels, (image.height, image.width), self.limits)
         out: Arrays = {"original_size_hw": np.array((image.height, image.width), np.int32)}
+        if "text" in wanted:
+            phrases = text.split_phrases(self._read_text(inputs), self.limits)
+            self._check_length(phrases, ranked="clip_pixel_values" in wanted)
+            out["text"] = np.array([text.caption(phrases).encode()], np.object_)
+        return out | self._pixels(image, wanted)
+
+    def _check_length(self, phrases: list[str], *, ranked: bool) -> None:
+        """Raise InvalidText where the networks have no room for the tokens.
+
+        ranked: each phrase is a label for CLIP and, if chosen, a caption of its own.
+        """
+        captions = [[phrase] for phrase in phrases] if ranked else [phrases]
+        for caption in captions:
+            ids = self._caption_tokenizer.encode(text.caption(caption))
+            grounding_dino.text_bucket(len(ids), self.pipeline.grounding_dino)
+        for label in phrases if ranked else []:
+            self._clip_tokens.encode(label)
+
+    def _pixels(self, image: Image.Image, wanted: frozenset[str]) -> Arrays:
+        out: Arrays = {}
         if "clip_pixel_values" in wanted:
             out["clip_pixel_values"] = clip.preprocess(image, self.pipeline.clip)
         if "grounding_dino_pixel_values" in wanted:
@@ -77,7 +125,7 @@ class TokenizeText(Step):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._tokens = clip.TextTokens(context.folder / "clip_tokenizer.json", self.pipeline.clip)
+        self._tokens = _clip_tokens(context)
 
     def run(self, inputs: Arrays, wanted: frozenset[str]) -> Arrays:
         input_ids, attention_mask = self._tokens.encode(self._read_text(inputs))
@@ -97,7 +145,7 @@ class RankLabels(Step):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._tokens = clip.TextTokens(context.folder / "clip_tokenizer.json", self.pipeline.clip)
+        self._tokens = _clip_tokens(context)
         self._cache: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
 
     def run(self, inputs: Arrays, wanted: frozenset[str]) -> Arrays:
@@ -145,9 +193,7 @@ class TokenizeCaption(Step):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        spec = self.pipeline.grounding_dino
-        path = context.folder / "grounding_dino_tokenizer.json"
-        self._tokenizer = text.PaddedTokenizer(path, spec.pad_token_id)
+        self._tokenizer = _caption_tokenizer(context)
 
     def run(self, inputs: Arrays, wanted: frozenset[str]) -> Arrays:
         phrases = text.split_phrases(self._read_text(inputs), self.limits)
@@ -162,9 +208,7 @@ class SelectBoxes(Step):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        spec = self.pipeline.grounding_dino
-        path = context.folder / "grounding_dino_tokenizer.json"
-        self._tokenizer = text.PaddedTokenizer(path, spec.pad_token_id)
+        self._tokenizer = _caption_tokenizer(context)
         self._max_boxes = int(context.parameters.get("max_boxes", self.limits.prompts))
 
     def run(self, inputs: Arrays, wanted: frozenset[str]) -> Arrays:

@@ -38,7 +38,22 @@ def test_every_network_batches_queues_with_limits_and_warms_up():
     for network in networks(production_pipeline()):
         assert network.max_batch_size > 1
         assert network.warmup
-        assert network.queue.max_size > 0 and network.queue.timeout_us > 0
+        assert network.queue.max_size > 0
+
+
+def test_only_first_steps_refuse_by_time():
+    pipeline = production_pipeline()
+    models = (*networks(pipeline), *(step for step, _ in steps(pipeline)))
+    timed = {model.name for model in models if model.queue.timeout_us}
+    first = {ensemble.steps[0].model for ensemble in ensembles(pipeline)}
+    assert timed == first == {"preprocess_image", "tokenize_text"}
+
+
+def test_each_ensemble_has_one_first_step_so_that_nothing_else_runs_when_it_refuses():
+    for ensemble in ensembles(production_pipeline()):
+        given = {tensor.name for tensor in ensemble.inputs}
+        ready = [step.model for step in ensemble.steps if {o for _, o in step.inputs} <= given]
+        assert ready == [ensemble.steps[0].model]
 
 
 def test_every_ensemble_tensor_has_one_source_and_matching_types():
@@ -53,8 +68,11 @@ def test_every_ensemble_tensor_has_one_source_and_matching_types():
                 assert ours not in known, (ensemble.name, ours)
                 known[ours] = dtypes[theirs]
         for step in ensemble.steps:
-            dtypes = {tensor.name: tensor.dtype for tensor in models[step.model].inputs}
-            assert {theirs for theirs, _ in step.inputs} == set(dtypes), (ensemble.name, step)
+            inputs = models[step.model].inputs
+            dtypes = {tensor.name: tensor.dtype for tensor in inputs}
+            mapped = {theirs for theirs, _ in step.inputs}
+            needed = {tensor.name for tensor in inputs if not tensor.optional}
+            assert needed <= mapped <= set(dtypes), (ensemble.name, step)
             for theirs, ours in step.inputs:
                 assert known[ours] == dtypes[theirs]
         for tensor in ensemble.outputs:

@@ -90,7 +90,9 @@ def test_an_export_for_engines_keeps_the_graphs_beside_the_repository(checkpoint
     runtime = RUNTIMES["tensorrt"]
     export = Export(checkpoints, tmp_path, precision="fp16", runtime=runtime, max_batch=1)
     manifest = run(export)
-    assert {path.stem for path in (tmp_path / "onnx").iterdir()} == set(NETWORKS)
+    for suffix in (".onnx", ".samples.npz"):
+        names = {path.name for path in (tmp_path / "onnx").glob(f"*{suffix}")}
+        assert names == {f"{name}{suffix}" for name in NETWORKS}
     assert not [*export.repository.rglob("*.onnx")]
     assert manifest["request"]["precision"] == "fp16"
     assert manifest["request"]["runtime"] == "tensorrt"

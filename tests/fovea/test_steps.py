@@ -88,6 +88,33 @@ def test_preprocessing_makes_only_what_is_wanted(surroundings):
         step.run({"IMAGE": np.array([b"nothing"], np.object_)}, frozenset())
 
 
+def ask(surroundings, *wanted, **inputs):
+    given = {"IMAGE": jpeg(), **inputs}
+    return steps.PreprocessImage(surroundings).run(given, frozenset(wanted))
+
+
+def test_the_first_step_checks_all_that_the_caller_sent(surroundings):
+    assert ask(surroundings, "text", TEXT=text("Cat. dog. cat"))["text"].tolist() == [b"cat. dog."]
+    with pytest.raises(InvalidText, match="at least one phrase"):
+        ask(surroundings, "text", TEXT=text(" . "))
+    with pytest.raises(InvalidThreshold, match="BOX_THRESHOLD"):
+        ask(surroundings, BOX_THRESHOLD=np.array([2], np.float32))
+    points = {"POINT_COORDS": np.array([[[81, 5]]], np.float32)}
+    with pytest.raises(InvalidPrompt, match="within the picture"):
+        ask(surroundings, **points, POINT_LABELS=np.array([[1]], np.int32))
+
+
+def test_labels_need_room_one_by_one_and_phrases_together(surroundings):
+    many = text(". ".join(f"{word} cat" for word in WORDS * 3) + ". " + "red dog. " * 3)
+    phrases = text(". ".join(" ".join(WORDS[: i + 1]) for i in range(6)))
+    assert ask(surroundings, "text", "clip_pixel_values", TEXT=phrases)
+    assert ask(surroundings, "text", "clip_pixel_values", TEXT=many)
+    with pytest.raises(InvalidText, match="at most 12 tokens"):
+        ask(surroundings, "text", "clip_pixel_values", TEXT=text("cat " * 11))
+    with pytest.raises(InvalidText, match="at most 32 tokens"):
+        ask(surroundings, "text", TEXT=text("cat " * 40))
+
+
 def test_labels_are_ranked_and_each_is_embedded_once(surroundings):
     step = steps.RankLabels(surroundings)
     image_embeds = np.zeros(TINY.clip.embed_dim, np.float32)

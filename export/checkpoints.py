@@ -81,13 +81,15 @@ class Checkpoint:
         return digest.hexdigest()
 
     def load_model(self) -> Any:
-        """The transformers model, in float32 and eval mode, with traceable attention."""
+        """The transformers model, in float32 and eval mode.
+
+        With transformers' default attention, as its users have it: the eager one adds a boolean
+        mask to GroundingDINO's text attention instead of applying it (transformers 5.23).
+        """
         cls, _ = CLASSES[self.family]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # hints on speed in training
-            model = cls.from_pretrained(
-                self.folder, dtype=torch.float32, attn_implementation="eager", local_files_only=True
-            )
+            model = cls.from_pretrained(self.folder, dtype=torch.float32, local_files_only=True)
         return model.eval().requires_grad_(False)
 
     def load_image_processor(self) -> Any:

@@ -56,6 +56,24 @@ def test_grounding_dino(checkpoints, loaded, variant):
     assert torch.allclose(boxes, theirs.pred_boxes, atol=1e-5)
 
 
+def test_padding_a_caption_changes_nothing(checkpoints, loaded):
+    model = checkpoints["grounding_dino"].load_model()
+    spec = loaded.pipeline.grounding_dino
+    dino = network(loaded, "grounding_dino")
+    given = tensors(dino.sample(1, 0))
+    length = int(given["attention_mask"].sum())
+    assert length < given["input_ids"].shape[1]
+    with torch.inference_mode():
+        theirs = model(
+            pixel_values=normalized(given["pixel_values"], spec),
+            input_ids=given["input_ids"][:, :length],
+        )
+        logits, boxes = dino.module(**given)
+    unpadded = theirs.logits[:, :, :length].sigmoid()
+    assert torch.allclose(logits[:, :, :length].sigmoid(), unpadded, atol=1e-5)
+    assert torch.allclose(boxes, theirs.pred_boxes, atol=1e-5)
+
+
 @pytest.mark.parametrize("variant", [0, 1, 2])
 def test_sam_encoder(checkpoints, loaded, variant):
     model = checkpoints["sam"].load_model()

@@ -27,6 +27,8 @@ _STOP_GRACE_S = 10.0
 _RESTART_DRAIN_S = 2.0
 # A free port may be taken by another process before tritonserver gets it.
 _PORT_ATTEMPTS = 3
+# Models may take this long to unload once every request is answered, in s.
+_UNLOAD_GRACE_S = 6.0
 _GAVE_UP = 1
 _POLL_S = 0.1
 
@@ -55,6 +57,7 @@ class EmbeddedServer:
         self._watcher: Watcher | None = None
         self._guard: subprocess.Popen[bytes] | None = None
         self._stop_requested = False
+        self._unloading_since: float | None = None
         self._stopping = threading.Event()
         self._ended = threading.Event()
         self._lock = threading.Lock()
@@ -150,7 +153,7 @@ class EmbeddedServer:
             unwatched = self._watcher is None or self._stopping.is_set()
             if unwatched and self._current().exit_code is not None:
                 break
-            if self._stopping.is_set() and self._held_up_by_the_dead():
+            if self._stopping.is_set() and self._held_up_by_unloading():
                 self._current().kill()
                 return 0
             if deadline is not None and time.monotonic() > deadline:
@@ -240,16 +243,22 @@ class EmbeddedServer:
         self.failure = error
         self.kill()
 
-    def _held_up_by_the_dead(self) -> bool:
-        """Whether an orderly stop has only to wait for processes that died earlier.
+    def _held_up_by_unloading(self) -> bool:
+        """Whether every request is answered and a stop has only to wait for models to unload.
 
-        Triton cannot drop a model whose process died during a request: it would wait for the
-        whole exit timeout, though every request is answered and every other model is gone.
+        Triton cannot drop a model whose process died during a request, and under load it was seen
+        not to drop one whose process lived: it would wait for the whole exit timeout, and then
+        say that it failed.
         """
         process = self._current()
-        if not self.recoveries.reloads or not process.has_stopped_all_models():
+        if not process.has_stopped_all_models():
             return False
-        return all(stub.is_zombie() for stub in stubs_of(process.pid))
+        now = time.monotonic()
+        self._unloading_since = self._unloading_since or now
+        if now - self._unloading_since > _UNLOAD_GRACE_S:
+            return True
+        stubs = stubs_of(process.pid)
+        return bool(self.recoveries.reloads) and all(stub.is_zombie() for stub in stubs)
 
     def _current(self) -> TritonProcess:
         if self._process is None:

@@ -54,7 +54,7 @@ parity: $(READY) ## each exported demo network against PyTorch
 
 .PHONY: parity-real-size
 parity-real-size: $(READY) ## the production architectures at full size, random weights (long)
-	$(BIN)/python -m export.report --set stand-in --grounding-dino-edge 800 --json build/parity-real-size.json
+	$(BIN)/python -m export.report --set stand-in --grounding-dino-edge 800 --max-batch 2 --json build/parity-real-size.json
 
 .PHONY: precision
 precision: $(READY) ## fp16 and int8 against fp32: size, speed, and the demo world's truth
@@ -67,7 +67,7 @@ engines: $(READY) ## TensorRT engines of SET in PRECISION, on the GPU that will 
 .PHONY: engines-rtx
 engines-rtx: $(READY) ## all engines at full size with TensorRT for RTX, no GPU needed (long)
 	$(BIN)/pip install --quiet $(PIP_ARGS) -c constraints.txt -e ".[engines]"
-	$(BIN)/python -m export.engines_rtx --set stand-in --grounding-dino-edge 800 --json build/engines-rtx.json
+	$(BIN)/python -m export.engines_rtx --set stand-in --grounding-dino-edge 800 --max-batch 2 --json build/engines-rtx.json
 
 .PHONY: test-real-size
 test-real-size: $(READY) ## the tests marked real_size (long)

@@ -20,7 +20,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet $(PIP_ARGS) -c constraints.txt -e ".[server,export,bench,dev]"
+	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet $(PIP_ARGS) -c constraints.txt -e ".[server,export,bench,dev]"
 	touch $@
 
 .PHONY: help
@@ -66,7 +66,7 @@ engines: $(READY) ## TensorRT engines of SET in PRECISION, on the GPU that will 
 
 .PHONY: engines-rtx
 engines-rtx: $(READY) ## all engines at full size with TensorRT for RTX, no GPU needed (long)
-	$(BIN)/pip install --quiet $(PIP_ARGS) -c constraints.txt -e ".[engines]"
+	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet $(PIP_ARGS) -c constraints.txt -e ".[engines]"
 	$(BIN)/python -m export.engines_rtx --set stand-in --grounding-dino-edge 800 --max-batch 2 --json build/engines-rtx.json
 
 .PHONY: test-real-size

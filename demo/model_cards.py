@@ -96,8 +96,7 @@ CARDS: dict[str, dict[str, str]] = {
         "recipe": "Two slightly wrong boxes (mask 0) and two points inside (best of masks 1 to "
         "3) a scene; cross-entropy and dice, and the IoU head on all masks; besides, two linear "
         "heads on the image embedding, which the checkpoint does not keep, say what every cell "
-        "shows. 3,000 steps of 12 scenes, AdamW 8e-4, one cycle, averaged weights; about 40 "
-        "minutes of one CPU core.",
+        "shows. 5,000 steps of 12 scenes, AdamW 8e-4, one cycle, averaged weights.",
     },
 }
 

@@ -19,7 +19,7 @@ from demo.things import LABELS
 from demo.training import CHECKPOINTS_FOLDER, Losses, Plan, Training, arguments, save_checkpoint
 
 FOLDER = CHECKPOINTS_FOLDER / "sam"
-STEPS = 3000
+STEPS = 5000
 BATCH = 12
 PROMPTS = 2
 LARGEST_BOX_JITTER = 0.08

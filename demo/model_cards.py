@@ -50,7 +50,7 @@ like this one, not this one.
 
 ## Figures
 
-`python -m demo.evaluate --scenes $scenes`, the PyTorch reference with this folder's own
+`python -m demo.truth --scenes $scenes`, its column for the PyTorch reference with this folder's own
 preprocessing, held-out scenes:
 
 | figure | trained styles | unseen style ($unseen) |

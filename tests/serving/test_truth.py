@@ -12,7 +12,7 @@ pytestmark = pytest.mark.server
 
 # The aim is 0.85; the demo's SAM, half a million parameters, does not reach it (demo/README.md).
 # What is served must not fall below what it does reach.
-MASK_IOU_FLOOR = 0.75
+MASK_IOU_FLOOR = 0.78
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ from rich.table import Table
 
 from benchmarks.machine import machine
 from demo.evaluate import evaluate
-from demo.served import ServedPredictor, demo_server, grpc_address
+from demo.served import ServedPredictor, demo_server
 from export.checkpoints import SETS, Checkpoint, find
 from export.errors import AccuracyLost, ExportError
 from export.network import Arrays, Network
@@ -143,7 +143,7 @@ def measure_truth(exports: Mapping[Precision, Export], scenes: int) -> dict[str,
     """The served answers of each precision against the same scenes."""
     figures = {}
     for precision, export in exports.items():
-        with demo_server(export.repository) as server, Client(grpc_address(server)) as client:
+        with demo_server(export.repository) as server, Client(server.grpc_url) as client:
             figures[precision] = evaluate(ServedPredictor(client), scenes)
     return figures
 

@@ -31,7 +31,7 @@ from rich.table import Table
 from benchmarks.machine import machine, resident_mb
 from demo.evaluate import make_trial
 from demo.reference import ReferencePipeline
-from demo.served import demo_server, grpc_address
+from demo.served import demo_server
 from fovea import clip, grounding_dino, sam
 
 CONCURRENCY = 8
@@ -163,7 +163,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=Path("build/bench-quick.json"))
     args = parser.parse_args()
     torch.set_num_threads(os.cpu_count() or 1)
-    with demo_server() as server, Client(grpc_address(server)) as client:
+    with demo_server() as server, Client(server.grpc_url) as client:
         result = run(server, client, args.pictures, args.rounds)
     Console().print(table_of(result))
     args.json.parent.mkdir(parents=True, exist_ok=True)

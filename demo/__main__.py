@@ -25,7 +25,7 @@ from rich.table import Table
 
 from demo.evaluate import box_iou, mask_iou, mean
 from demo.samples import FOLDER as SAMPLES
-from demo.served import EXPORT_FOLDER, demo_server, export_demo, grpc_address
+from demo.served import EXPORT_FOLDER, demo_server, export_demo
 
 console = Console()
 TABLE_WIDTH = 132
@@ -191,7 +191,7 @@ def run(out: Path) -> list[Row]:
     with console.status("starting Triton") as status, demo_server(repository) as server:
         status.stop()
         console.print(f"Triton serves {len(server.models)} models on {server.grpc_url}")
-        with Client(grpc_address(server)) as client:
+        with Client(server.grpc_url) as client:
             for truth in track(truths, description="pictures", console=console):
                 picture = SAMPLES / truth["file"]
                 row, found = answer(client, picture, truth)

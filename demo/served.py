@@ -36,11 +36,6 @@ def demo_server(repository: Path | None = None) -> Iterator[EmbeddedServer]:
         yield server
 
 
-def grpc_address(server: EmbeddedServer) -> str:
-    """host:port for the client."""
-    return server.grpc_url.removeprefix("grpc://")
-
-
 class ServedPredictor:
     """A `demo.evaluate.Predictor` behind Triton."""
 

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from demo.evaluate import Predictor, Trial, evaluate, make_trial, mask_iou, mean
 from demo.reference import ReferencePipeline
-from demo.served import ServedPredictor, demo_server, grpc_address
+from demo.served import ServedPredictor, demo_server
 
 # Of the agreement: how close is the same.
 BOX_PX = 1.0
@@ -76,7 +76,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     reference = ReferencePipeline()
-    with demo_server() as server, Client(grpc_address(server)) as client:
+    with demo_server() as server, Client(server.grpc_url) as client:
         served = ServedPredictor(client)
         sides = {
             "reference": evaluate(reference, args.scenes),

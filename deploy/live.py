@@ -12,7 +12,7 @@ from fovea_client import Client
 from fovea_server import EmbeddedServer, ServerOptions
 
 from demo.samples import FOLDER as SAMPLES
-from demo.served import export_demo, grpc_address
+from demo.served import export_demo
 from deploy import dashboard
 from deploy.otlp import Collector
 from deploy.prometheus import Prometheus
@@ -47,7 +47,7 @@ def watch(*, within_s: float = 90.0) -> Seen:
     """Serves the demo under load until every dashboard query has data, or the time is up."""
     with Collector() as collector, _server(collector) as server:
         target = server.metrics_url.removeprefix("http://").removesuffix("/metrics")
-        with Prometheus(target) as prometheus, _load(grpc_address(server)) as done:
+        with Prometheus(target) as prometheus, _load(server.grpc_url) as done:
             began = time.monotonic()
             while True:
                 answers = {

@@ -75,14 +75,6 @@ def box_prompts(boxes_xyxy: NDArray[np.float32]) -> tuple[NDArray[np.float32], N
     return boxes_xyxy.reshape(-1, 2, 2).astype(np.float32), labels
 
 
-def point_prompts(points_xy: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Points [N, 2], a prompt each, as point_coords [N, 2, 2] and point_labels [N, 2]."""
-    coords = np.zeros((len(points_xy), 2, 2), np.float32)
-    coords[:, 0] = points_xy
-    labels = np.tile(np.array([FOREGROUND, PADDING], np.int32), (len(points_xy), 1))
-    return coords, labels
-
-
 def pad_points(
     point_coords: NDArray[np.float32], point_labels: NDArray[np.int32]
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:

@@ -11,7 +11,7 @@ from fovea_server import EmbeddedServer
 
 from demo.evaluate import make_trial
 from demo.samples import FOLDER as SAMPLES
-from demo.served import demo_server, grpc_address
+from demo.served import demo_server
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +22,7 @@ def server():
 
 @pytest.fixture(scope="session")
 def url(server: EmbeddedServer) -> str:
-    return grpc_address(server)
+    return server.grpc_url
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import pytest
 from fovea_client import Client, FoveaError
 from fovea_server.stubs import stubs_of
 
-from demo.served import demo_server, grpc_address
+from demo.served import demo_server
 
 pytestmark = pytest.mark.server
 
@@ -32,7 +32,7 @@ def kill_stub(server, model: str) -> None:
 @pytest.mark.parametrize("model", ["grounding_dino", "select_masks"])
 def test_the_clients_retries_bridge_a_dead_backend_process(own_server, samples, model):
     pictures = [path for path, _ in samples] * 4
-    with Client(grpc_address(own_server), timeout_s=60) as client:
+    with Client(own_server.grpc_url, timeout_s=60) as client:
         expected = [client.main_object(path, LABELS) for path, _ in samples]
         outcomes = client.main_object_many(pictures, LABELS, concurrency=4)
         answers = []
@@ -53,7 +53,7 @@ def test_every_accepted_request_is_answered_when_the_server_stops(own_server, sa
     answered, refused, started = [], [], threading.Semaphore(0)
 
     def ask_until_refused() -> None:
-        with Client(grpc_address(own_server), timeout_s=20) as client:
+        with Client(own_server.grpc_url, timeout_s=20) as client:
             answered.append(client.main_object(picture, LABELS))
             started.release()
             while True:

@@ -8,6 +8,11 @@ PIP_ARGS ?=
 # What `make engines` builds.
 SET ?= demo
 PRECISION ?= fp16
+# What `make bench-real-size` may take, once the networks are exported.
+MINUTES ?= 25
+# What `make bench-compare` compares: folders of two reports.
+A ?= build/bench-before
+B ?= build/bench
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
@@ -76,6 +81,26 @@ test-real-size: $(READY) ## the tests marked real_size (long)
 .PHONY: bench-quick
 bench-quick: $(READY) ## main_object through Triton against plain transformers
 	$(BIN)/python -m benchmarks.quick --json build/bench-quick.json
+
+.PHONY: bench
+bench: $(READY) ## latency, throughput, batches and truth, against baselines (about 10 minutes)
+	$(BIN)/python -m benchmarks --out build/bench
+
+.PHONY: bench-real-size
+bench-real-size: $(READY) ## the same at full size with random weights (MINUTES, and the export)
+	$(BIN)/python -m benchmarks --set stand-in --grounding-dino-edge 800 --scale full-size --minutes $(MINUTES) --out build/bench-real-size
+
+.PHONY: bench-gpu
+bench-gpu: $(READY) ## the same on a CUDA machine in fp16; without one it says so and exits with 3
+	$(BIN)/python -m benchmarks.gpu --out build/bench-gpu
+
+.PHONY: bench-compare
+bench-compare: $(READY) ## what changed from report A to report B beyond the noise
+	$(BIN)/python -m benchmarks.compare $(A) $(B)
+
+.PHONY: bench-tools
+bench-tools: $(READY) ## perf_analyzer, for the benchmark's cross-check
+	$(BIN)/python -m benchmarks.perf_analyzer
 
 .PHONY: deploy-tools
 deploy-tools: $(READY) ## kubectl, hadolint, Prometheus and promtool, for the checks

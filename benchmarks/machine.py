@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,13 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {name: version(name) for name in PACKAGES},
     }
+
+
+def machine_name() -> str:
+    """Short, for a folder: "intel-xeon-processor-2-cores"."""
+    known = machine()
+    words = re.sub(r"\((r|tm)\)", "", f"{known['processor']} {known['cores']} cores".lower())
+    return "-".join(re.findall(r"[a-z0-9.]+", words))
 
 
 def resident_mb(pid: int) -> float:

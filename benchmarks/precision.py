@@ -12,7 +12,6 @@ import json
 import os
 import statistics
 import sys
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from benchmarks.machine import machine
+from benchmarks.turns import turns
 from demo.evaluate import evaluate
 from demo.served import ServedPredictor, demo_server
 from export.checkpoints import SETS, Checkpoint, find
@@ -47,8 +47,6 @@ JUDGED = (
     "main_object_mask_iou",
 )
 LARGEST_LOSS = 0.01
-# Each turn of the clock lasts at least this long.
-TURN_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -75,28 +73,6 @@ def export_all(checkpoints: dict[str, Checkpoint], folder: Path) -> dict[Precisi
     for export in exports.values():
         run(export)
     return exports
-
-
-def turns(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds per call of each, over rounds in which each has one turn."""
-    repeats = {name: _repeats(call) for name, call in calls.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for index in range(rounds):
-        order = [*calls] if index % 2 == 0 else [*calls][::-1]
-        for name in order:
-            start = time.perf_counter()
-            for _ in range(repeats[name]):
-                calls[name]()
-            seconds[name].append((time.perf_counter() - start) / repeats[name])
-    return seconds
-
-
-def _repeats(call: Callable[[], object]) -> int:
-    """How many calls fill a turn, after one to warm up."""
-    call()
-    start = time.perf_counter()
-    call()
-    return max(1, round(TURN_S / max(1e-6, time.perf_counter() - start)))
 
 
 def measure_speed(

@@ -8,7 +8,6 @@ server by 8 callers at once. The overhead is measured at concurrency 1.
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import os
 import statistics
@@ -21,30 +20,20 @@ from typing import Any
 
 import torch
 from fovea_client import Client
-from fovea_client.statistics import ModelStatistics, difference, read_statistics
+from fovea_client.statistics import difference, read_statistics
 from fovea_server import EmbeddedServer
-from PIL import Image
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from benchmarks.breakdown import NETWORKS, overhead_share
 from benchmarks.machine import machine, resident_mb
-from demo.evaluate import make_trial
+from benchmarks.questions import Question, questions
 from demo.reference import ReferencePipeline
 from demo.served import demo_server
-from fovea import clip, grounding_dino, sam
 
 CONCURRENCY = 8
 WARM_UP = 16
-JPEG_QUALITY = 92
-
-
-@dataclass(frozen=True)
-class Question:
-    """An encoded picture and its candidate labels."""
-
-    jpeg: bytes
-    labels: list[str]
 
 
 @dataclass(frozen=True)
@@ -69,17 +58,6 @@ class Result:
     machine: dict[str, Any] = field(default_factory=machine)
 
 
-def questions(first_seed: int, count: int) -> list[Question]:
-    """Held-out scenes as JPEG, each other than all others."""
-    made = []
-    for seed in range(first_seed, first_seed + count):
-        trial = make_trial(seed)
-        out = io.BytesIO()
-        trial.image.save(out, "JPEG", quality=JPEG_QUALITY)
-        made.append(Question(out.getvalue(), trial.candidates))
-    return made
-
-
 def rate(call: Callable[[Question], object], asked: list[Question], concurrency: int) -> float:
     """Pictures per second of `call` over all questions."""
     start = time.perf_counter()
@@ -89,50 +67,41 @@ def rate(call: Callable[[Question], object], asked: list[Question], concurrency:
     return len(asked) / (time.perf_counter() - start)
 
 
-def critical_path_s(spent: dict[str, ModelStatistics]) -> float:
-    """Compute that a request waits for: SAM's encoder runs beside CLIP and GroundingDINO."""
-    seconds = {name: counters.compute_s for name, counters in spent.items()}
-    picking = seconds[clip.IMAGE_ENCODER] + seconds[grounding_dino.NETWORK]
-    return max(picking, seconds[sam.IMAGE_ENCODER]) + seconds[sam.MASK_DECODER]
-
-
 def run(server: EmbeddedServer, client: Client, count: int, rounds: int) -> Result:
     """All rounds, both sides in turns, then the overhead."""
     reference = ReferencePipeline()
 
     def ask_reference(question: Question) -> object:
-        image = Image.open(io.BytesIO(question.jpeg)).convert("RGB")
-        return reference.main_object(image, question.labels)
+        return reference.main_object(question.image, question.labels)
 
     def ask_server(question: Question) -> object:
         return client.main_object(question.jpeg, question.labels)
 
-    rate(ask_server, questions(900_000, WARM_UP), CONCURRENCY)
-    rate(ask_reference, questions(900_000, WARM_UP // 2), 1)
+    rate(ask_server, questions(range(900_000, 900_000 + WARM_UP)), CONCURRENCY)
+    rate(ask_reference, questions(range(900_000, 900_000 + WARM_UP // 2)), 1)
     rates: dict[str, list[float]] = {"reference": [], "served": []}
     before = read_statistics(client.url)
     with Progress(console=Console(stderr=True)) as progress:
         for index in progress.track(range(rounds), description="rounds"):
-            asked = questions(910_000 + index * count, count)
+            first = 910_000 + index * count
+            asked = questions(range(first, first + count))
             rates["reference"].append(rate(ask_reference, asked, 1))
             rates["served"].append(rate(ask_server, asked, CONCURRENCY))
     loaded = difference(read_statistics(client.url), before)
     before = read_statistics(client.url)
-    alone = questions(990_000, count)
+    alone = questions(range(990_000, 990_000 + count))
     latency_s = 1 / rate(ask_server, alone, 1)
     spent = difference(read_statistics(client.url), before)
     ratios = [s / r for s, r in zip(rates["served"], rates["reference"], strict=True)]
-    networks = (clip.IMAGE_ENCODER, clip.TEXT_ENCODER, grounding_dino.NETWORK)
-    networks += (sam.IMAGE_ENCODER, sam.MASK_DECODER)
     return Result(
         pictures_per_s={side: statistics.median(values) for side, values in rates.items()},
         pictures_per_s_rounds=rates,
         ratio=statistics.median(ratios),
         ratio_rounds=ratios,
         latency_ms=1000 * latency_s,
-        network_ms={name: 1000 * spent[name].compute_s / count for name in networks},
-        overhead_share=1 - critical_path_s(spent) / count / latency_s,
-        batch_sizes={name: loaded[name].mean_batch for name in networks},
+        network_ms={name: 1000 * spent[name].compute_s / count for name in NETWORKS},
+        overhead_share=overhead_share(spent, count, latency_s),
+        batch_sizes={name: loaded[name].mean_batch for name in NETWORKS},
         server_rss_mb=resident_mb(server.pid),
         pictures_per_round=count,
     )

@@ -150,7 +150,12 @@ class EndToEnd:
 
 def end_to_end(predictor: Predictor, trial: Trial) -> EndToEnd:
     """Label, box and mask of the main object from the picture and five candidates."""
-    answer, truth = predictor.main_object(trial.image, trial.candidates), trial.scene.main
+    return judge(predictor.main_object(trial.image, trial.candidates), trial)
+
+
+def judge(answer: MainObject, trial: Trial) -> EndToEnd:
+    """An answer about the main object against the truth of its scene."""
+    truth = trial.scene.main
     right = float(answer.label == truth.label)
     if not answer.found or answer.box_xyxy is None or answer.mask is None:
         return EndToEnd(right, 0.0, 0.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from fovea_client import Client
 from fovea_server import EmbeddedServer, ServerOptions
@@ -27,10 +28,17 @@ def export_demo(out: Path = EXPORT_FOLDER) -> Path:
 
 
 @contextmanager
-def demo_server(repository: Path | None = None) -> Iterator[EmbeddedServer]:
-    """The demo's model repository on a real Triton, on free loopback ports."""
+def demo_server(repository: Path | None = None, **more: Any) -> Iterator[EmbeddedServer]:
+    """The demo's model repository on a real Triton, on free loopback ports.
+
+    more: more of ServerOptions.
+    """
     options = ServerOptions(
-        model_repository=repository or export_demo(), grpc_port=0, http_port=0, metrics_port=0
+        model_repository=repository or export_demo(),
+        grpc_port=0,
+        http_port=0,
+        metrics_port=0,
+        **more,
     )
     with EmbeddedServer(options) as server:
         yield server

@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import tritonclient.grpc as triton
+
+
+@dataclass(frozen=True)
+class BatchStatistics:
+    """The executions of one batch size, and the seconds that they computed, summed."""
+
+    executions: int = 0
+    compute_s: float = 0.0
+
+    def plus(self, other: BatchStatistics, sign: int = 1) -> BatchStatistics:
+        """Both together; with sign -1 what this one has more."""
+        return BatchStatistics(
+            self.executions + sign * other.executions, self.compute_s + sign * other.compute_s
+        )
 
 
 @dataclass(frozen=True)
@@ -12,18 +27,23 @@ class ModelStatistics:
     """Counters of one model since the server started, or between two readings (`since`).
 
     inferences: requests' rows answered. executions: runs of the model; fewer than inferences
-    where requests were batched. cache_hits: answered by the response cache. Times in seconds,
-    summed over requests: waiting in the queue, preparing inputs, computing, writing outputs.
+    where requests were batched. cache_hits: answered by the response cache. successes: requests
+    answered, and total_s their seconds in the server. Times in seconds, summed over requests:
+    waiting in the queue, preparing inputs, computing, writing outputs; those of an ensemble are
+    the sums over its steps, also of steps that run beside each other. batches: by rows.
     """
 
     inferences: int = 0
     executions: int = 0
     failures: int = 0
     cache_hits: int = 0
+    successes: int = 0
+    total_s: float = 0.0
     queue_s: float = 0.0
     input_s: float = 0.0
     compute_s: float = 0.0
     output_s: float = 0.0
+    batches: Mapping[int, BatchStatistics] = field(default_factory=dict)
 
     @property
     def mean_batch(self) -> float:
@@ -32,9 +52,24 @@ class ModelStatistics:
 
     def since(self, earlier: ModelStatistics) -> ModelStatistics:
         """What came between an earlier reading and this one."""
-        return ModelStatistics(
-            *(getattr(self, f.name) - getattr(earlier, f.name) for f in fields(self))
-        )
+        return self._combined(earlier, -1)
+
+    def plus(self, other: ModelStatistics) -> ModelStatistics:
+        """What came in either of two spans."""
+        return self._combined(other, 1)
+
+    def _combined(self, other: ModelStatistics, sign: int) -> ModelStatistics:
+        counters = {
+            name: value + sign * getattr(other, name)
+            for name, value in vars(self).items()
+            if name != "batches"
+        }
+        none = BatchStatistics()
+        batches = {
+            rows: self.batches.get(rows, none).plus(other.batches.get(rows, none), sign)
+            for rows in sorted({*self.batches, *other.batches})
+        }
+        return ModelStatistics(**counters, batches=batches)
 
 
 def read_statistics(url: str) -> dict[str, ModelStatistics]:
@@ -61,8 +96,16 @@ def _read(model: triton.service_pb2.ModelStatistics) -> ModelStatistics:
         executions=model.execution_count,
         failures=stats.fail.count,
         cache_hits=stats.cache_hit.count,
+        successes=stats.success.count,
+        total_s=stats.success.ns / 1e9,
         queue_s=stats.queue.ns / 1e9,
         input_s=stats.compute_input.ns / 1e9,
         compute_s=stats.compute_infer.ns / 1e9,
         output_s=stats.compute_output.ns / 1e9,
+        batches={
+            batch.batch_size: BatchStatistics(
+                batch.compute_infer.count, batch.compute_infer.ns / 1e9
+            )
+            for batch in model.batch_stats
+        },
     )

@@ -1,0 +1,89 @@
+"""Where the time of a request goes, from Triton's own statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fovea_client.statistics import ModelStatistics
+
+from fovea import clip, grounding_dino, sam
+
+Statistics = Mapping[str, ModelStatistics]
+
+NETWORKS = (
+    clip.IMAGE_ENCODER,
+    clip.TEXT_ENCODER,
+    grounding_dino.NETWORK,
+    sam.IMAGE_ENCODER,
+    sam.MASK_DECODER,
+)
+PARTS = ("network", "queue", "input", "compute", "output")
+
+
+def split_ms(
+    model: str, spent: Statistics, ensembles: frozenset[str], latency_s: float
+) -> dict[str, float]:
+    """Milliseconds per request to `model` by PARTS; empty where it answered none.
+
+    network: what the caller saw (`latency_s`, the mean) and Triton did not: the wire, gRPC and
+    the client. The others are summed over all models that worked on it, of which some run beside
+    each other: together they may be more than the latency.
+    """
+    whole = spent[model]
+    if not whole.successes:
+        return {}
+    steps = [counters for name, counters in spent.items() if name not in ensembles]
+    inside = {
+        "queue": sum(counters.queue_s for counters in steps),
+        "input": sum(counters.input_s for counters in steps),
+        "compute": sum(counters.compute_s for counters in steps),
+        "output": sum(counters.output_s for counters in steps),
+    }
+    network_s = max(0.0, latency_s - whole.total_s / whole.successes)
+    per_request = {part: seconds / whole.successes for part, seconds in inside.items()}
+    return {part: 1000 * s for part, s in ({"network": network_s} | per_request).items()}
+
+
+def steps_ms(spent: Statistics, requests: int, ensembles: frozenset[str]) -> dict[str, float]:
+    """Milliseconds per request by the model that spent them; queues and ensembles left out."""
+    return {
+        name: 1000 * (counters.input_s + counters.compute_s + counters.output_s) / requests
+        for name, counters in spent.items()
+        if counters.successes and name not in ensembles
+    }
+
+
+def mean_batches(spent: Statistics) -> dict[str, float]:
+    """Rows per execution of each network that ran."""
+    return {name: spent[name].mean_batch for name in NETWORKS if spent[name].executions}
+
+
+def batch_ms(spent: Statistics) -> dict[str, dict[int, float]]:
+    """Milliseconds of one execution, by network and by the rows in it."""
+    return {
+        name: {
+            rows: 1000 * batch.compute_s / batch.executions
+            for rows, batch in spent[name].batches.items()
+            if batch.executions
+        }
+        for name in NETWORKS
+        if spent[name].executions
+    }
+
+
+def cache_hits(spent: Statistics) -> int:
+    """Answers of the response cache, of all networks."""
+    return sum(spent[name].cache_hits for name in NETWORKS)
+
+
+def critical_path_s(spent: Statistics) -> float:
+    """Compute that a request waits for: SAM's encoder runs beside CLIP and GroundingDINO."""
+    seconds = {name: spent[name].compute_s for name in NETWORKS}
+    picking = seconds[clip.IMAGE_ENCODER] + seconds[grounding_dino.NETWORK]
+    cutting = max(picking, seconds[sam.IMAGE_ENCODER]) + seconds[sam.MASK_DECODER]
+    return cutting + seconds[clip.TEXT_ENCODER]
+
+
+def overhead_share(spent: Statistics, requests: int, latency_s: float) -> float:
+    """Of the time of requests sent one after the other, what is not the networks' compute."""
+    return 1 - critical_path_s(spent) / requests / latency_s

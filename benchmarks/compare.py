@@ -1,0 +1,156 @@
+"""`python -m benchmarks.compare A B`: what changed between two reports, beyond the noise.
+
+A figure changed when Welch's t-test on the logarithms of its rounds says so at a false discovery
+rate of 5 % over all figures (Benjamini-Hochberg), and when the medians differ by at least 5 %. A
+figure with fewer than two rounds on a side cannot be judged; small changes take more rounds to
+show (`--rounds` of `python -m benchmarks`). The rounds of one run know nothing
+of what differs between runs: other load, another clock rate. Compare runs of one quiet machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from scipy import stats
+
+from benchmarks.results import read_record
+
+FALSE_DISCOVERIES = 0.05
+LEAST_CHANGE = 0.05
+Verdict = Literal["better", "worse", "same", "unknown"]
+# Of a point: which figures are compared, and whether more is better.
+POINT_FIGURES = {"throughput": True, "p50_ms": False, "p95_ms": False, "p99_ms": False}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure's rounds. more_is_better: a rate, and not a time."""
+
+    name: str
+    values: tuple[float, ...]
+    more_is_better: bool
+
+
+@dataclass(frozen=True)
+class Change:
+    """before, after: medians. ratio: after over before. p: of the t-test, NaN if not judged."""
+
+    name: str
+    before: float
+    after: float
+    ratio: float
+    p: float
+    verdict: Verdict
+
+
+def figures_of(record: Mapping[str, Any]) -> dict[str, Figure]:
+    """Every figure of a report that has rounds, by name."""
+    return {figure.name: figure for figure in _figures(record)}
+
+
+def _figures(record: Mapping[str, Any]) -> Iterator[Figure]:
+    for target in record["targets"]:
+        for point in target["closed"]:  # the rates of open loops differ from run to run
+            load = f"{target['kind']} {target['name']}, {point['concurrency']} callers"
+            for name, more in POINT_FIGURES.items():
+                yield Figure(f"{load}: {name}", tuple(point[name]["values"]), more)
+    for row in record["networks"]:
+        name = f"{row['network']} by {row['side']}, batch {row['batch']}: rows_per_s"
+        yield Figure(name, tuple(row["rows_per_s"]["values"]), True)
+    for row in record["pipelines"]:
+        for name in ("pictures_per_s", "ratio"):
+            values = tuple(row[name]["values"])
+            yield Figure(f"main_object by {row['side']}: {name}", values, True)
+
+
+def compare(before: Mapping[str, Figure], after: Mapping[str, Figure]) -> list[Change]:
+    """The figures that both have, in the order of the first."""
+    pairs = [(before[name], after[name]) for name in before if name in after]
+    p_values = [p_value(a.values, b.values) for a, b in pairs]
+    adjusted = _adjusted(p_values)
+    return [_change(a, b, p) for (a, b), p in zip(pairs, adjusted, strict=True)]
+
+
+def p_value(before: Iterable[float], after: Iterable[float]) -> float:
+    """Welch's t-test on logarithms; NaN where a side has fewer than two rounds."""
+    sides = [np.log(np.maximum([*side], np.finfo(float).tiny)) for side in (before, after)]
+    if min(len(side) for side in sides) < 2:
+        return math.nan
+    if all(np.ptp(side) == 0 for side in sides):
+        return float(sides[0][0] == sides[1][0])
+    return float(stats.ttest_ind(*sides, equal_var=False).pvalue)
+
+
+def _adjusted(p_values: list[float]) -> list[float]:
+    """Benjamini-Hochberg over those that are numbers."""
+    judged = [i for i, p in enumerate(p_values) if not math.isnan(p)]
+    adjusted = [math.nan] * len(p_values)
+    if judged:
+        for i, p in zip(judged, stats.false_discovery_control([p_values[i] for i in judged]),
+                        strict=True):  # fmt: skip
+            adjusted[i] = float(p)
+    return adjusted
+
+
+def _change(before: Figure, after: Figure, p: float) -> Change:
+    medians = [float(np.median(figure.values)) for figure in (before, after)]
+    ratio = medians[1] / medians[0] if medians[0] else math.nan
+    return Change(before.name, *medians, ratio, p, _verdict(ratio, p, before.more_is_better))
+
+
+def _verdict(ratio: float, p: float, more_is_better: bool) -> Verdict:
+    if math.isnan(p) or math.isnan(ratio):
+        return "unknown"
+    if p > FALSE_DISCOVERIES or abs(math.log(max(ratio, 1e-9))) < math.log1p(LEAST_CHANGE):
+        return "same"
+    return "better" if (ratio > 1) == more_is_better else "worse"
+
+
+def table_of(changes: Iterable[Change]) -> Table:
+    """What got better or worse, the largest changes first."""
+    table = Table("figure", title="Beyond the noise")
+    for column in ("before", "after", "ratio", "p, adjusted", "verdict"):
+        table.add_column(column, justify="right")
+    changed = [change for change in changes if change.verdict in ("better", "worse")]
+    for change in sorted(changed, key=lambda c: -abs(math.log(c.ratio))):
+        figures = (f"{change.before:.4g}", f"{change.after:.4g}", f"{change.ratio:.2f}")
+        table.add_row(change.name, *figures, f"{change.p:.3f}", change.verdict)
+    return table
+
+
+def main() -> None:
+    """Compare, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("before", type=Path, help="report.json or its folder")
+    parser.add_argument("after", type=Path, help="report.json or its folder")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    console = Console()
+    records = [read_record(path) for path in (args.before, args.after)]
+    machines = [{k: v for k, v in r["machine"].items() if k != "versions"} for r in records]
+    if machines[0] != machines[1]:
+        console.print("[yellow]The reports are of different machines.[/]")
+    changes = compare(*(figures_of(record) for record in records))
+    console.print(table_of(changes))
+    counts = {v: sum(c.verdict == v for c in changes) for v in ("better", "worse", "same")}
+    judged = sum(counts.values())
+    console.print(
+        f"{judged} figures judged: {counts['better']} better, {counts['worse']} worse, "
+        f"{counts['same']} the same; {len(changes) - judged} had too few rounds"
+    )
+    if args.json:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(json.dumps([asdict(change) for change in changes], indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""`python -m benchmarks.gpu`: the same on a CUDA machine, against PyTorch in fp16.
+
+Serves fp16 networks by ONNX Runtime's CUDA provider, then by its TensorRT provider where that is
+installed (the package onnxruntime-gpu has both, TensorRT itself comes beside it). The targets are
+for an H100. Without CUDA it says what is missing and exits with NO_CUDA; `--device cpu` takes the
+same way on the CPU, as its test does.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import onnxruntime
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import run
+from benchmarks.__main__ import write
+from benchmarks.networks import EAGER, ONNX, best
+from benchmarks.pipelines import TRANSFORMERS
+from benchmarks.results import Results
+from export.report import STAND_IN
+from fovea import clip, grounding_dino, sam
+
+NO_CUDA = 3
+# Ratios that an H100 should reach: of each network at its best batch, and of main_object.
+NETWORK_TARGET = 2.0
+MAIN_OBJECT_TARGET = 4.0
+JUDGED = (clip.IMAGE_ENCODER, grounding_dino.NETWORK, sam.IMAGE_ENCODER)
+TENSORRT = "tensorrt_libs"
+
+console = Console(stderr=True)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A ratio to PyTorch fp16 in one run. ratio: None where it could not be measured."""
+
+    runtime: str
+    what: str
+    aim: float
+    ratio: float | None
+
+    @property
+    def met(self) -> bool:
+        return self.ratio is not None and self.ratio >= self.aim
+
+
+def lacking() -> list[str]:
+    """What this machine lacks for a run on CUDA."""
+    found = []
+    if not torch.cuda.is_available():
+        found.append("a CUDA device that PyTorch can use (torch.cuda.is_available() is False)")
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        found.append("ONNX Runtime's CUDA provider (pip install onnxruntime-gpu)")
+    return found
+
+
+def runtimes(device: str) -> list[str]:
+    """How the networks are served on the device, by the names of export.runtimes."""
+    if device == "cpu":
+        return ["onnxruntime"]
+    providers = onnxruntime.get_available_providers()
+    has_tensorrt = importlib.util.find_spec(TENSORRT) is not None
+    both = "TensorrtExecutionProvider" in providers and has_tensorrt
+    return ["onnxruntime-cuda"] + (["onnxruntime-tensorrt"] if both else [])
+
+
+def targets_of(runtime: str, results: Results) -> list[Target]:
+    """The networks' best batches directly against PyTorch's, and main_object served."""
+    found = []
+    for name in JUDGED:
+        ours, theirs = (best(results.networks, name, side) for side in (ONNX, EAGER))
+        ratio = ours.rows_per_s.median / theirs.rows_per_s.median if ours and theirs else None
+        found.append(Target(runtime, f"{name} / PyTorch eager", NETWORK_TARGET, ratio))
+    plain = [side.ratio.median for side in results.pipelines if side.side == TRANSFORMERS]
+    ratio = plain[0] if plain else None
+    found.append(Target(runtime, "main_object / transformers", MAIN_OBJECT_TARGET, ratio))
+    return found
+
+
+def table_of(targets: Sequence[Target]) -> Table:
+    """The targets for people."""
+    table = Table("runtime", "ratio of", title="Targets for an H100")
+    for column in ("aim", "measured", ""):
+        table.add_column(column, justify="right")
+    for target in targets:
+        measured = "–" if target.ratio is None else f"{target.ratio:.2f}"
+        met = "met" if target.met else "missed"
+        table.add_row(target.runtime, target.what, f"{target.aim:g}", measured, met)
+    return table
+
+
+def main(
+    device: Annotated[str, typer.Option(help="cuda, or cpu to try the way without one.")] = "cuda",
+    checkpoint_set: Annotated[str, typer.Option("--set")] = STAND_IN,
+    grounding_dino_edge: int | None = 800,
+    scale: str = "gpu",
+    minutes: float | None = None,
+    section: Annotated[list[str] | None, typer.Option(help="Only these; repeat.")] = None,
+    out: Path = Path("build/bench-gpu"),
+) -> None:
+    """A report per runtime below OUT, and targets.json."""
+    missing = lacking() if device == "cuda" else []
+    if missing:
+        console.print(f"No GPU benchmark here. This machine lacks {'; '.join(missing)}.")
+        console.print("--device cpu takes the same way on the CPU.")
+        sys.exit(NO_CUDA)
+    targets: list[Target] = []
+    for runtime in runtimes(device):
+        edge = grounding_dino_edge if checkpoint_set == STAND_IN else None
+        settings = run.Settings(
+            checkpoint_set, scale, minutes, edge, "fp16", runtime, device,
+            sections=tuple(section or run.SECTIONS),
+        )  # fmt: skip
+        results = run.run(settings, console)
+        console.print(f"report in {write(results, out / runtime)}")
+        targets += targets_of(runtime, results)
+    Console().print(table_of(targets))
+    (out / "targets.json").write_text(json.dumps(_records(targets), indent=1) + "\n")
+
+
+def _records(targets: Sequence[Target]) -> list[dict[str, Any]]:
+    return [{**asdict(target), "met": target.met} for target in targets]
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,87 @@
+"""The five networks called directly: by ONNX Runtime, and by PyTorch eager or compiled."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from export.network import Network
+
+Arrays = dict[str, NDArray[Any]]
+# By the accelerator of export.runtimes; what a provider cannot run, the next one does.
+PROVIDERS = {
+    "": ["CPUExecutionProvider"],
+    "cuda": ["CUDAExecutionProvider", "CPUExecutionProvider"],
+    "tensorrt": ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"],
+}
+# PyTorch computes in this type on each device: half precision is slower than fp32 on most CPUs.
+DTYPES = {"cuda": torch.float16, "cpu": torch.float32}
+
+
+class Runner(Protocol):
+    """Runs one network on a batch: arrays in and out by the names of its spec."""
+
+    def __call__(self, feeds: Mapping[str, NDArray[Any]]) -> Arrays: ...
+
+
+class OnnxRunner:
+    """An ONNX Runtime session with as many threads as there are cores."""
+
+    def __init__(self, path: Path, accelerator: str = "") -> None:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = os.cpu_count() or 1
+        providers = PROVIDERS[accelerator]
+        self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+        self._outputs = [output.name for output in self._session.get_outputs()]
+
+    def __call__(self, feeds: Mapping[str, NDArray[Any]]) -> Arrays:
+        return dict(zip(self._outputs, self._session.run(None, dict(feeds)), strict=True))
+
+
+class TorchRunner:
+    """The checkpoint's own modules; inputs and answers are on the host, as a caller has them.
+
+    In half precision the weights are half, and autocast keeps what must not be, as users do.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        device: str = "cpu",
+        compiler: Callable[[nn.Module], Callable[..., Any]] | None = None,
+    ) -> None:
+        self._device, self._dtype = device, DTYPES[device]
+        module = network.module.to(device, self._dtype).eval()
+        self._call = compiler(module) if compiler else module
+        self._inputs = [tensor.name for tensor in network.spec.inputs]
+        self._outputs = [tensor.name for tensor in network.spec.outputs]
+
+    @torch.inference_mode()
+    def __call__(self, feeds: Mapping[str, NDArray[Any]]) -> Arrays:
+        inputs = [torch.from_numpy(feeds[name]).to(self._device) for name in self._inputs]
+        # What a graph makes itself, such as a mask, is made on the device too.
+        half = self._dtype != torch.float32
+        with torch.device(self._device), torch.autocast(self._device, self._dtype, enabled=half):
+            outputs = self._call(*inputs)
+        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        arrays = [output.float().cpu().numpy() for output in outputs]
+        return dict(zip(self._outputs, arrays, strict=True))
+
+
+def compiled(module: nn.Module) -> Callable[..., Any]:
+    """torch.compile for fixed shapes, which each batch size of the benchmark is."""
+    return torch.compile(module, dynamic=False)
+
+
+def repeat_rows(sample: Mapping[str, NDArray[Any]], batch: int) -> Arrays:
+    """A sample of one row as a batch of equal rows."""
+    return {name: np.repeat(array, batch, axis=0) for name, array in sample.items()}

@@ -1,0 +1,146 @@
+"""What a load is put on: a network, an ensemble, or a verb of the client."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import grpc
+import numpy as np
+from fovea_client import Client, channel
+from numpy.typing import NDArray
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+from tritonclient.utils import np_to_triton_dtype
+
+from benchmarks.loads import Call
+from benchmarks.questions import VERBS, Question, Verb
+from export.network import Network
+
+Kind = Literal["network", "ensemble", "verb"]
+# Requests differ, so that no answer comes from a cache; numbers are written into this many bytes.
+MARK_BYTES = 8
+
+
+@dataclass(frozen=True)
+class Target:
+    """Something that answers requests by their number.
+
+    request_bytes, response_bytes: of one message, as protobuf; those of a verb are its
+    ensemble's. seconds: what the first request took.
+    """
+
+    kind: Kind
+    name: str
+    call: Call
+    request_bytes: int
+    response_bytes: int
+    seconds: float
+
+    @property
+    def key(self) -> str:
+        """ "ensemble main_object"."""
+        return f"{self.kind} {self.name}"
+
+
+class Wire:
+    """Triton's gRPC endpoint without a client library around it."""
+
+    def __init__(self, url: str) -> None:
+        self._channel = channel.open_channel(grpc, url, None)
+        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+
+    def infer(self, message: Any) -> Any:
+        """The answer, not decoded; raises grpc.RpcError."""
+        return self._stub.ModelInfer(message)
+
+    def __enter__(self) -> Wire:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._channel.close()
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Pictures, asked in turn over and over, by all who share the pool.
+
+    The next use of a picture comes after those of all others: a response cache with room for
+    fewer than there are never has the answer.
+    """
+
+    questions: Sequence[Question]
+    turns: Iterator[int] = field(default_factory=itertools.count)
+
+    def next_index(self) -> int:
+        """Of the question whose turn it is."""
+        return next(self.turns) % len(self.questions)
+
+
+def ensemble_target(wire: Wire, verb: Verb, pool: Pool) -> Target:
+    """The ensemble behind a verb: prepared messages, answers not decoded."""
+    messages = [next(verb.steps(question)).message(None) for question in pool.questions]
+    return _measured("ensemble", verb.name, wire, lambda _: messages[pool.next_index()])
+
+
+def verb_target(client: Client, verb: Verb, pool: Pool, same: Target) -> Target:
+    """A verb as users call it; `same` is its ensemble."""
+
+    def call(_: int) -> object:
+        return verb.ask(client, pool.questions[pool.next_index()])
+
+    return replace(same, kind="verb", call=call)
+
+
+def network_target(wire: Wire, network: Network) -> Target:
+    """A network alone, on a sample of its own; the first pixels are the request's number."""
+    sample = network.sample(1, 0)
+    return _measured("network", network.spec.name, wire, _marked(network.spec.name, sample))
+
+
+def _marked(model: str, sample: Mapping[str, NDArray[Any]]) -> Callable[[int], Any]:
+    contents = {name: np.ascontiguousarray(array).tobytes() for name, array in sample.items()}
+
+    def message(number: int) -> Any:
+        request = service_pb2.ModelInferRequest(model_name=model)
+        for name, array in sample.items():
+            kind = np_to_triton_dtype(array.dtype)
+            request.inputs.add(name=name, datatype=kind, shape=array.shape)
+            content = contents[name]
+            if array.dtype == np.uint8:
+                content = number.to_bytes(MARK_BYTES, "little") + content[MARK_BYTES:]
+            request.raw_input_contents.append(content)
+        return request
+
+    return message
+
+
+def _measured(kind: Kind, name: str, wire: Wire, message: Callable[[int], Any]) -> Target:
+    """With the sizes of one request and its answer."""
+    request = message(0)
+    start = time.perf_counter()
+    answer = wire.infer(request)
+    seconds = time.perf_counter() - start
+    sizes = request.ByteSize(), answer.ByteSize()
+    return Target(kind, name, lambda number: wire.infer(message(number)), *sizes, seconds)
+
+
+@contextmanager
+def all_targets(
+    url: str, asked: Sequence[Question], networks: Iterable[Network], timeout_s: float
+) -> Iterator[list[Target]]:
+    """Every network, ensemble and verb of the server at `url`."""
+    with Wire(url) as wire, Client(url, timeout_s=timeout_s) as client:
+        pools = {verb.cached: Pool(asked) for verb in VERBS}
+        ensembles = [ensemble_target(wire, verb, pools[verb.cached]) for verb in VERBS]
+        yield [
+            *ensembles,
+            *(network_target(wire, network) for network in networks),
+            *(
+                verb_target(client, verb, pools[verb.cached], same)
+                for verb, same in zip(VERBS, ensembles, strict=True)
+            ),
+        ]

@@ -1,0 +1,48 @@
+"""Medians, percentiles and their text."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.spread import Spread, percentiles
+
+times = st.lists(st.floats(1e-6, 1e3), min_size=1, max_size=200)
+
+
+@given(times)
+def test_a_spread_lies_between_its_least_and_its_greatest(values):
+    spread = Spread.of(values)
+    assert spread.least == min(values) and spread.greatest == max(values)
+    assert spread.least <= spread.median <= spread.greatest
+    assert list(spread.values) == values
+
+
+def test_a_spread_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="at least one"):
+        Spread.of([])
+
+
+@given(times)
+def test_percentiles_ascend_within_the_samples_in_milliseconds(seconds):
+    cuts = percentiles(seconds)
+    ordered = [cuts["p50_ms"], cuts["p95_ms"], cuts["p99_ms"]]
+    assert ordered == sorted(ordered)
+    assert 1000 * min(seconds) <= ordered[0] * (1 + 1e-9)
+    assert ordered[-1] <= 1000 * max(seconds) * (1 + 1e-9)
+
+
+def test_percentiles_of_known_samples():
+    cuts = percentiles(np.arange(101) / 1000)
+    assert cuts == pytest.approx({"p50_ms": 50, "p95_ms": 95, "p99_ms": 99})
+
+
+def test_percentiles_of_nothing_are_no_numbers():
+    assert all(math.isnan(value) for value in percentiles([]).values())
+
+
+def test_the_text_names_the_spread_only_where_there_is_one():
+    assert Spread.of([2.0]).text() == "2.0"
+    assert Spread.of([3.0, 1.0, 2.0]).text(0) == "2 (1 to 3)"

@@ -6,14 +6,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from fovea_client import Client, RetryPolicy
-from hypothesis import settings
 from PIL import Image
 
 from tests.client.fake_triton import SIZE_HW, FakeTriton
-
-# A busy machine is slow now and then; how long an example takes is not what is tested.
-settings.register_profile("client", deadline=None)
-settings.load_profile("client")
 
 QUICK = RetryPolicy(first_delay_s=0.01, max_delay_s=0.05)
 

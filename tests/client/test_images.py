@@ -20,7 +20,7 @@ sides = st.integers(1, 24)
 shapes = st.one_of(st.tuples(sides, sides), st.tuples(sides, sides, st.just(3)))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(hnp.arrays(np.uint8, shapes))
 def test_pixels_travel_without_loss(pixels: np.ndarray) -> None:
     decoded = Image.open(io.BytesIO(encode(pixels)))

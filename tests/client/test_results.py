@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import supervision
 from fovea_client import Client, Detections, Mask
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis.extra import numpy as hnp
 from pycocotools import mask as coco_mask
 
@@ -18,7 +18,6 @@ from tests.client.fake_triton import SIZE_HW, SQUARE, SQUARE_BOX, FakeTriton, de
 mask_arrays = hnp.arrays(np.bool_, hnp.array_shapes(min_dims=2, max_dims=2, max_side=20))
 
 
-@settings(deadline=None)
 @given(mask_arrays)
 def test_a_mask_decodes_to_what_was_encoded_and_as_pycocotools_does(pixels: np.ndarray) -> None:
     mask = Mask(encode_rle(pixels), pixels.shape)

@@ -21,7 +21,7 @@ from demo.things import INDEX_OF_NAME, LABELS, THINGS
 
 SEEDS = st.integers(0, 10**9)
 SIZE = 160
-QUICK = settings(max_examples=20, deadline=None)
+QUICK = settings(max_examples=20)
 
 
 def scene_of(seed: int, split: str = "train") -> Scene:

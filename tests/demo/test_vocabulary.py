@@ -37,7 +37,7 @@ def test_a_word_of_the_world_is_one_token(word: str) -> None:
     assert len(CLIP(word).input_ids) == 3
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(word=WORDS)
 def test_any_word_can_be_said(word: str) -> None:
     assert BERT.unk_token_id not in BERT(word).input_ids
@@ -45,7 +45,7 @@ def test_any_word_can_be_said(word: str) -> None:
     assert ids[-1] == CLIP.eos_token_id and CLIP.eos_token_id not in ids[:-1]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(seed=st.integers(0, 10**9))
 def test_captions_end_with_a_stop_and_point_at_their_nouns(seed: int) -> None:
     caption = random_caption(np.random.default_rng(seed), [0, 5, 9])

@@ -25,7 +25,7 @@ def problems(draw):
     return torch.from_numpy(draw(values)), torch.from_numpy(draw(grid))
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(problems())
 def test_it_equals_grid_sample(problem):
     values, grid = problem

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from fovea import images
 from fovea.errors import InvalidText
+from fovea.images import Picture
 from fovea.specs import ModelSpec, Queue, TensorSpec
 from fovea.text import PaddedTokenizer
 
@@ -66,10 +66,10 @@ def text_encoder(spec: ClipSpec, *, max_batch_size: int, queue: Queue) -> ModelS
     )
 
 
-def preprocess(image: Image.Image, spec: ClipSpec) -> NDArray[np.uint8]:
+def preprocess(picture: Picture, spec: ClipSpec) -> NDArray[np.uint8]:
     """uint8 [3, S, S]: shortest edge to S (bicubic), centre crop."""
-    size_hw = images.shortest_edge_size((image.height, image.width), spec.image_size)
-    resized = images.resize(image, size_hw, images.BICUBIC)
+    size_hw = images.shortest_edge_size(picture.hw, spec.image_size)
+    resized = picture.resize(size_hw, images.BICUBIC)
     return images.to_chw(images.center_crop(resized, spec.image_size))
 
 

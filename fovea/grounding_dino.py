@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from fovea import boxes, images
 from fovea.errors import InvalidText
+from fovea.images import Picture
 from fovea.specs import ModelSpec, Queue, TensorSpec, Tolerance
 from fovea.text import PaddedTokenizer
 
@@ -105,12 +105,11 @@ def network(spec: GroundingDinoSpec, *, max_batch_size: int, queue: Queue) -> Mo
 
 
 def preprocess(
-    image: Image.Image, spec: GroundingDinoSpec
+    picture: Picture, spec: GroundingDinoSpec
 ) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
     """pixel_values uint8 [3, H, W], picture at top left, and valid_hw int32 [2]."""
-    original_hw = (image.height, image.width)
-    size_hw = images.aspect_size(original_hw, spec.shortest_edge, spec.longest_edge)
-    resized = images.resize(image, size_hw, images.BILINEAR)
+    size_hw = images.aspect_size(picture.hw, spec.shortest_edge, spec.longest_edge)
+    resized = picture.resize(size_hw, images.BILINEAR)
     pixels = images.pad_to_canvas(resized, spec.canvas_hw)
     return pixels, np.array((resized.height, resized.width), np.int32)
 

@@ -100,10 +100,25 @@ def shortest_edge_size(image_hw: tuple[int, int], shortest_edge: int) -> tuple[i
     return shortest_edge, int(shortest_edge * width / height)
 
 
-def resize(image: Image.Image, size_hw: tuple[int, int], resample: Image.Resampling) -> Image.Image:
-    """`image` in size (h, w), at least one pixel each way."""
-    height, width = (max(1, edge) for edge in size_hw)
-    return image.resize((width, height), resample)
+class Picture:
+    """A decoded picture that is resized only once to a size that several networks share.
+
+    Attributes:
+        hw: height and width in pixels.
+    """
+
+    def __init__(self, image: Image.Image) -> None:
+        self._image = image
+        self._resized: dict[tuple[int, int, Image.Resampling], Image.Image] = {}
+        self.hw = (image.height, image.width)
+
+    def resize(self, size_hw: tuple[int, int], resample: Image.Resampling) -> Image.Image:
+        """The picture in size (h, w), at least one pixel each way; not to be written to."""
+        height, width = (max(1, edge) for edge in size_hw)
+        key = (height, width, resample)
+        if key not in self._resized:
+            self._resized[key] = self._image.resize((width, height), resample)
+        return self._resized[key]
 
 
 def center_crop(image: Image.Image, edge: int) -> Image.Image:

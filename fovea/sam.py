@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from fovea import images
+from fovea.images import Picture
 from fovea.prompts import PADDING
 from fovea.specs import ModelSpec, Queue, TensorSpec
 
@@ -86,10 +86,10 @@ def embedding_tensor(spec: SamSpec) -> TensorSpec:
     return TensorSpec("image_embeddings", "FP32", shape)
 
 
-def preprocess(image: Image.Image, spec: SamSpec) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+def preprocess(picture: Picture, spec: SamSpec) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
     """pixel_values uint8 [3, S, S], picture at top left, and valid_hw int32 [2]."""
-    valid_hw = images.longest_edge_size((image.height, image.width), spec.image_size)
-    resized = images.resize(image, valid_hw, images.BILINEAR)
+    valid_hw = images.longest_edge_size(picture.hw, spec.image_size)
+    resized = picture.resize(valid_hw, images.BILINEAR)
     pixels = images.pad_to_canvas(resized, (spec.image_size, spec.image_size))
     return pixels, np.array((resized.height, resized.width), np.int32)
 

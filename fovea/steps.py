@@ -13,11 +13,11 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from fovea import clip, grounding_dino, images, prompts, sam, text
 from fovea import masks as rle_masks
 from fovea.errors import InvalidThreshold
+from fovea.images import Picture
 from fovea.pipeline import PipelineSpec
 
 Arrays = dict[str, NDArray[Any]]
@@ -82,18 +82,18 @@ class PreprocessImage(Step):
         self._caption_tokenizer = _caption_tokenizer(context)
 
     def run(self, inputs: Arrays, wanted: frozenset[str]) -> Arrays:
-        image = images.decode_image(inputs["IMAGE"][0], self.limits)
+        picture = Picture(images.decode_image(inputs["IMAGE"][0], self.limits))
         for name in ("BOX_THRESHOLD", "TEXT_THRESHOLD"):
             _threshold(inputs, name, 0.0)
         if "POINT_COORDS" in inputs:
             coords, labels = inputs["POINT_COORDS"], inputs["POINT_LABELS"]
-            prompts.check_prompts(coords, labels, (image.height, image.width), self.limits)
-        out: Arrays = {"original_size_hw": np.array((image.height, image.width), np.int32)}
+            prompts.check_prompts(coords, labels, picture.hw, self.limits)
+        out: Arrays = {"original_size_hw": np.array(picture.hw, np.int32)}
         if "text" in wanted:
             phrases = text.split_phrases(self._read_text(inputs), self.limits)
             self._check_length(phrases, ranked="clip_pixel_values" in wanted)
             out["text"] = np.array([text.caption(phrases).encode()], np.object_)
-        return out | self._pixels(image, wanted)
+        return out | self._pixels(picture, wanted)
 
     def _check_length(self, phrases: list[str], *, ranked: bool) -> None:
         """Raise InvalidText where the networks have no room for the tokens.
@@ -107,15 +107,15 @@ class PreprocessImage(Step):
         for label in phrases if ranked else []:
             self._clip_tokens.encode(label)
 
-    def _pixels(self, image: Image.Image, wanted: frozenset[str]) -> Arrays:
+    def _pixels(self, picture: Picture, wanted: frozenset[str]) -> Arrays:
         out: Arrays = {}
         if "clip_pixel_values" in wanted:
-            out["clip_pixel_values"] = clip.preprocess(image, self.pipeline.clip)
+            out["clip_pixel_values"] = clip.preprocess(picture, self.pipeline.clip)
         if "grounding_dino_pixel_values" in wanted:
-            pixels, valid_hw = grounding_dino.preprocess(image, self.pipeline.grounding_dino)
+            pixels, valid_hw = grounding_dino.preprocess(picture, self.pipeline.grounding_dino)
             out |= {"grounding_dino_pixel_values": pixels, "grounding_dino_valid_hw": valid_hw}
         if "sam_pixel_values" in wanted:
-            pixels, valid_hw = sam.preprocess(image, self.pipeline.sam)
+            pixels, valid_hw = sam.preprocess(picture, self.pipeline.sam)
             out |= {"sam_pixel_values": pixels, "sam_valid_hw": valid_hw}
         return out
 

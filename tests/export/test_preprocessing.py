@@ -15,6 +15,7 @@ from export.network import sample_pixels
 from export.pipeline import load
 from export.production import production_pipeline
 from fovea import clip, grounding_dino, sam, text
+from fovea.images import Picture
 from tests.export.processors import processors
 
 SIZES_HW = [(480, 640), (640, 480), (333, 500), (37, 1000), (1200, 90), (224, 224), (51, 49)]
@@ -53,7 +54,7 @@ def test_clip_pixels(world, size_hw):
     pipeline, theirs = world
     picture = photograph(size_hw)
     expected = theirs["clip"](picture, return_tensors="np")["pixel_values"][0]
-    pixels = clip.preprocess(picture, pipeline.clip)
+    pixels = clip.preprocess(Picture(picture), pipeline.clip)
     assert_one_grey_level(pixels, grey_levels(expected, pipeline.clip))
 
 
@@ -64,7 +65,7 @@ def test_grounding_dino_pixels(world, size_hw):
     out = theirs["grounding_dino"](picture, return_tensors="np")
     valid = out["pixel_mask"][0].astype(bool)
     height, width = valid.any(axis=1).sum(), valid.any(axis=0).sum()
-    pixels, valid_hw = grounding_dino.preprocess(picture, pipeline.grounding_dino)
+    pixels, valid_hw = grounding_dino.preprocess(Picture(picture), pipeline.grounding_dino)
     assert valid_hw.tolist() == [height, width]
     expected = grey_levels(out["pixel_values"][0], pipeline.grounding_dino)
     assert_one_grey_level(pixels[:, :height, :width], expected[:, :height, :width])
@@ -77,7 +78,7 @@ def test_sam_pixels(world, size_hw):
     picture = photograph(size_hw)
     out = theirs["sam"](picture, return_tensors="np")
     height, width = (int(edge) for edge in out["reshaped_input_sizes"][0])
-    pixels, valid_hw = sam.preprocess(picture, pipeline.sam)
+    pixels, valid_hw = sam.preprocess(Picture(picture), pipeline.sam)
     assert valid_hw.tolist() == [height, width]
     expected = grey_levels(out["pixel_values"][0], pipeline.sam)
     assert_one_grey_level(pixels[:, :height, :width], expected[:, :height, :width])

@@ -34,7 +34,7 @@ TABLE_WIDTH = 132
 STEPS = {
     "decode": ("preprocess_image",),
     "CLIP": ("clip_image_encoder", "rank_labels"),
-    "DINO": ("tokenize_caption", "grounding_dino", "select_main_box", "select_boxes"),
+    "DINO": ("grounding_dino", "select_main_box", "select_boxes"),
     "SAM": ("sam_image_encoder", "sam_mask_decoder", "select_masks"),
 }
 

@@ -33,8 +33,7 @@ class TritonPythonModel(ArrayModel):
 TOKENIZERS = {
     "PreprocessImage": (CLIP_TOKENIZER, CAPTION_TOKENIZER),
     "TokenizeText": (CLIP_TOKENIZER,),
-    "RankLabels": (CLIP_TOKENIZER,),
-    "TokenizeCaption": (CAPTION_TOKENIZER,),
+    "RankLabels": (CLIP_TOKENIZER, CAPTION_TOKENIZER),
     "SelectBoxes": (CAPTION_TOKENIZER,),
 }
 

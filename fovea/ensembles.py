@@ -12,7 +12,7 @@ IMAGE: encoded bytes. TEXT: phrases separated by '.'; for embed_text one text. B
 pixels of the original picture, masks COCO RLE counts of its size, IMAGE_SIZE its (height, width).
 Triton runs a step as soon as its inputs are there, so SAM's encoder runs beside CLIP and
 GroundingDINO. The first step takes all that a caller sends and checks it, so that what is wrong is
-refused before anything else runs; `text` is what it made of TEXT.
+refused before anything else runs, and makes of it what the networks want.
 """
 
 from __future__ import annotations
@@ -44,6 +44,10 @@ DETECT_OUTPUTS = (BOXES, SCORES, PHRASES)
 MASK_OUTPUTS = (MASKS, MASK_SCORES)
 LABEL_OUTPUTS = (LABEL, LABELS, LABEL_SCORES)
 
+# Tensors between the steps: GroundingDINO's caption and SAM's prompts.
+CAPTION = ("input_ids", "attention_mask", "position_ids", "text_self_attention_masks")
+PROMPTS = ("point_coords", "point_labels")
+
 
 def ensembles(pipeline: PipelineSpec) -> tuple[EnsembleSpec, ...]:
     """The six verbs."""
@@ -60,7 +64,6 @@ def ensembles(pipeline: PipelineSpec) -> tuple[EnsembleSpec, ...]:
                 _preprocess("clip", "grounding_dino", "sam", checked=DETECT_INPUTS[1:]),
                 _clip_image("image_embeds"),
                 _rank_labels(),
-                _tokenize_caption("LABEL"),
                 _grounding_dino(),
                 _select_boxes("select_main_box"),
                 _sam_image(),
@@ -74,7 +77,6 @@ def ensembles(pipeline: PipelineSpec) -> tuple[EnsembleSpec, ...]:
             (*DETECT_OUTPUTS, IMAGE_SIZE),
             (
                 _preprocess("grounding_dino", checked=DETECT_INPUTS[1:]),
-                _tokenize_caption("text"),
                 _grounding_dino(),
                 _select_boxes("select_boxes", prompts=False),
             ),
@@ -86,7 +88,6 @@ def ensembles(pipeline: PipelineSpec) -> tuple[EnsembleSpec, ...]:
             (*MASK_OUTPUTS, IMAGE_SIZE),
             (
                 _preprocess("sam", checked=(POINT_COORDS, POINT_LABELS)),
-                _prepare_prompts(),
                 _sam_image(),
                 *_masks(),
             ),
@@ -98,7 +99,6 @@ def ensembles(pipeline: PipelineSpec) -> tuple[EnsembleSpec, ...]:
             (*DETECT_OUTPUTS, *MASK_OUTPUTS, IMAGE_SIZE),
             (
                 _preprocess("grounding_dino", "sam", checked=DETECT_INPUTS[1:]),
-                _tokenize_caption("text"),
                 _grounding_dino(),
                 _select_boxes("select_boxes"),
                 _sam_image(),
@@ -143,7 +143,10 @@ def _preprocess(
 ) -> EnsembleStep:
     outputs = [f"{family}_pixel_values" for family in families]
     outputs += [f"{family}_valid_hw" for family in families if family != "clip"]
-    outputs += ["text"] if TEXT in checked else []
+    if TEXT in checked:
+        outputs += ["text"] if "clip" in families else CAPTION
+    if POINT_COORDS in checked:
+        outputs += PROMPTS
     sizes = (("original_size_hw", "IMAGE_SIZE"),) if size else ()
     inputs = ("IMAGE", *(tensor.name for tensor in checked))
     return EnsembleStep("preprocess_image", _pairs(*inputs), (*_pairs(*outputs), *sizes))
@@ -159,13 +162,9 @@ def _clip_image(image_embeds: str) -> EnsembleStep:
 
 def _rank_labels() -> EnsembleStep:
     outputs = tuple((tensor.name.lower(), tensor.name) for tensor in LABEL_OUTPUTS)
+    outputs += _pairs(*CAPTION)
     inputs = (("TEXT", "text"), ("image_embeds", "image_embeds"))
     return EnsembleStep("rank_labels", inputs, outputs)
-
-
-def _tokenize_caption(text: str) -> EnsembleStep:
-    outputs = _pairs("input_ids", "attention_mask", "position_ids", "text_self_attention_masks")
-    return EnsembleStep("tokenize_caption", (("TEXT", text),), outputs)
 
 
 def _grounding_dino() -> EnsembleStep:
@@ -173,24 +172,16 @@ def _grounding_dino() -> EnsembleStep:
         ("pixel_values", "grounding_dino_pixel_values"),
         ("valid_hw", "grounding_dino_valid_hw"),
     )
-    caption = _pairs("input_ids", "attention_mask", "position_ids", "text_self_attention_masks")
+    caption = _pairs(*CAPTION)
     return EnsembleStep(grounding_dino.NETWORK, (*pixels, *caption), _pairs("logits", "pred_boxes"))
 
 
 def _select_boxes(model: str, *, prompts: bool = True) -> EnsembleStep:
     inputs = _pairs("logits", "pred_boxes", "input_ids", "BOX_THRESHOLD", "TEXT_THRESHOLD")
     outputs = tuple((tensor.name.lower(), tensor.name) for tensor in DETECT_OUTPUTS)
-    prompt_outputs = _pairs("point_coords", "point_labels") if prompts else ()
+    prompt_outputs = _pairs(*PROMPTS) if prompts else ()
     return EnsembleStep(
         model, (*inputs, ("original_size_hw", "IMAGE_SIZE")), (*outputs, *prompt_outputs)
-    )
-
-
-def _prepare_prompts() -> EnsembleStep:
-    return EnsembleStep(
-        "prepare_prompts",
-        (*_pairs("POINT_COORDS", "POINT_LABELS"), ("original_size_hw", "IMAGE_SIZE")),
-        _pairs("point_coords", "point_labels"),
     )
 
 
@@ -205,7 +196,7 @@ def _sam_image() -> EnsembleStep:
 def _masks() -> tuple[EnsembleStep, EnsembleStep]:
     decoder = _same(
         sam.MASK_DECODER,
-        ("image_embeddings", "point_coords", "point_labels"),
+        ("image_embeddings", *PROMPTS),
         ("iou_scores", "low_res_masks"),
     )
     select = EnsembleStep(

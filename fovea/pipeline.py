@@ -133,7 +133,7 @@ def steps(pipeline: PipelineSpec) -> tuple[tuple[ModelSpec, str], ...]:
             "preprocess_image",
             "PreprocessImage",
             (IMAGE, *(replace(tensor, optional=True) for tensor in CHECKED_INPUTS)),
-            (*_pixels(pipeline), CHECKED_TEXT),
+            (*_pixels(pipeline), CHECKED_TEXT, *caption, *prompts),
             entry,
             instances=2,
         ),
@@ -146,9 +146,9 @@ def steps(pipeline: PipelineSpec) -> tuple[tuple[ModelSpec, str], ...]:
                 TensorSpec("label", "STRING", (1,)),
                 TensorSpec("labels", "STRING", (-1,)),
                 TensorSpec("label_scores", "FP32", (-1,)),
+                *caption,
             ),
         ),
-        step("tokenize_caption", "TokenizeCaption", (TEXT,), caption),
         step("select_boxes", "SelectBoxes", select_boxes_inputs, select_boxes_outputs),
         step(
             "select_main_box",
@@ -156,12 +156,6 @@ def steps(pipeline: PipelineSpec) -> tuple[tuple[ModelSpec, str], ...]:
             select_boxes_inputs,
             select_boxes_outputs,
             max_boxes="1",
-        ),
-        step(
-            "prepare_prompts",
-            "PreparePrompts",
-            (POINT_COORDS, POINT_LABELS, ORIGINAL_SIZE),
-            prompts,
         ),
         step(
             "select_masks",

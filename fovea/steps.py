@@ -69,43 +69,69 @@ def _caption_tokenizer(context: Context) -> text.PaddedTokenizer:
     return text.PaddedTokenizer(context.folder / CAPTION_TOKENIZER, spec.pad_token_id)
 
 
+class _Captions:
+    """Phrases as GroundingDINO's caption."""
+
+    def __init__(self, context: Context) -> None:
+        self._tokenizer = _caption_tokenizer(context)
+        self._spec = context.pipeline.grounding_dino
+
+    def tokens(self, phrases: list[str]) -> Arrays:
+        """input_ids, attention_mask, position_ids and text_self_attention_masks, padded."""
+        return dict(
+            vars(grounding_dino.tokenize(text.caption(phrases), self._tokenizer, self._spec))
+        )
+
+    def check(self, phrases: list[str]) -> None:
+        """Raise InvalidText where GroundingDINO has no room for the tokens."""
+        ids = self._tokenizer.encode(text.caption(phrases))
+        grounding_dino.text_bucket(len(ids), self._spec)
+
+
 class PreprocessImage(Step):
     """IMAGE -> pixels for each network that asks; the picture is decoded once.
 
-    As the first step it also takes what else the caller sent and checks it all, so that no later
-    step finds anything to refuse. `text` is TEXT's phrases, each once.
+    As the first step it takes what else the caller sent as well, checks it all and makes of it
+    what the networks want, so that no later step finds anything to refuse: of the points SAM's
+    prompts, of TEXT the tokens of a caption (where they are wanted) or `text`, its phrases, each
+    once, to be ranked.
     """
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._clip_tokens = _clip_tokens(context)
-        self._caption_tokenizer = _caption_tokenizer(context)
+        self._captions = _Captions(context)
 
     def run(self, inputs: Arrays, wanted: frozenset[str]) -> Arrays:
         picture = Picture(images.decode_image(inputs["IMAGE"][0], self.limits))
         for name in ("BOX_THRESHOLD", "TEXT_THRESHOLD"):
             _threshold(inputs, name, 0.0)
-        if "POINT_COORDS" in inputs:
-            coords, labels = inputs["POINT_COORDS"], inputs["POINT_LABELS"]
-            prompts.check_prompts(coords, labels, picture.hw, self.limits)
         out: Arrays = {"original_size_hw": np.array(picture.hw, np.int32)}
+        if "POINT_COORDS" in inputs:
+            out |= self._prompts(inputs, picture.hw)
+        if "input_ids" in wanted:
+            out |= self._captions.tokens(self._phrases(inputs))
         if "text" in wanted:
-            phrases = text.split_phrases(self._read_text(inputs), self.limits)
-            self._check_length(phrases, ranked="clip_pixel_values" in wanted)
-            out["text"] = np.array([text.caption(phrases).encode()], np.object_)
+            out["text"] = self._labels(self._phrases(inputs))
         return out | self._pixels(picture, wanted)
 
-    def _check_length(self, phrases: list[str], *, ranked: bool) -> None:
-        """Raise InvalidText where the networks have no room for the tokens.
+    def _phrases(self, inputs: Arrays) -> list[str]:
+        return text.split_phrases(self._read_text(inputs), self.limits)
 
-        ranked: each phrase is a label for CLIP and, if chosen, a caption of its own.
-        """
-        captions = [[phrase] for phrase in phrases] if ranked else [phrases]
-        for caption in captions:
-            ids = self._caption_tokenizer.encode(text.caption(caption))
-            grounding_dino.text_bucket(len(ids), self.pipeline.grounding_dino)
-        for label in phrases if ranked else []:
-            self._clip_tokens.encode(label)
+    def _labels(self, phrases: list[str]) -> NDArray[Any]:
+        """Phrases that CLIP and, as a caption of its own, GroundingDINO have room for."""
+        for phrase in phrases:
+            self._captions.check([phrase])
+            self._clip_tokens.encode(phrase)
+        return np.array([text.caption(phrases).encode()], np.object_)
+
+    def _prompts(self, inputs: Arrays, original_size_hw: tuple[int, int]) -> Arrays:
+        """The caller's points, in original pixels -> in SAM's frame, padded to batch."""
+        coords, labels = inputs["POINT_COORDS"], inputs["POINT_LABELS"]
+        prompts.check_prompts(coords, labels, original_size_hw, self.limits)
+        coords = sam.to_input_frame(coords, original_size_hw, self.pipeline.sam)
+        coords, labels = prompts.pad_prompts(*prompts.pad_points(coords, labels))
+        return {"point_coords": coords, "point_labels": labels}
 
     def _pixels(self, picture: Picture, wanted: frozenset[str]) -> Arrays:
         out: Arrays = {}
@@ -135,7 +161,8 @@ class TokenizeText(Step):
 class RankLabels(Step):
     """The phrases of TEXT against an image embedding -> label, labels, label_scores.
 
-    A label's embedding is computed once and kept; `fovea_label_cache_*` count it.
+    The best label comes as the tokens of GroundingDINO's caption, too. A label's embedding is
+    computed once and kept; `fovea_label_cache_*` count it.
     """
 
     METRICS: ClassVar[Mapping[str, str]] = {
@@ -146,6 +173,7 @@ class RankLabels(Step):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._tokens = _clip_tokens(context)
+        self._captions = _Captions(context)
         self._cache: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
 
     def run(self, inputs: Arrays, wanted: frozenset[str]) -> Arrays:
@@ -153,10 +181,12 @@ class RankLabels(Step):
         embeds = self._embed(labels)
         scores = clip.label_scores(inputs["image_embeds"], embeds, self.pipeline.clip.logit_scale)
         encoded = np.array([label.encode() for label in labels], np.object_)
+        best = int(scores.argmax())
         return {
-            "label": encoded[[int(scores.argmax())]],
+            "label": encoded[[best]],
             "labels": encoded,
             "label_scores": scores,
+            **self._captions.tokens([labels[best]]),
         }
 
     def _embed(self, labels: list[str]) -> NDArray[np.float32]:
@@ -186,21 +216,6 @@ class RankLabels(Step):
             out = self.context.call_model(clip.TEXT_ENCODER, inputs, ["text_embeds"])
             computed.extend(out["text_embeds"])
         return computed
-
-
-class TokenizeCaption(Step):
-    """The phrases of TEXT as GroundingDINO's caption -> tokens and masks."""
-
-    def __init__(self, context: Context) -> None:
-        super().__init__(context)
-        self._tokenizer = _caption_tokenizer(context)
-
-    def run(self, inputs: Arrays, wanted: frozenset[str]) -> Arrays:
-        phrases = text.split_phrases(self._read_text(inputs), self.limits)
-        caption = grounding_dino.tokenize(
-            text.caption(phrases), self._tokenizer, self.pipeline.grounding_dino
-        )
-        return dict(vars(caption))
 
 
 class SelectBoxes(Step):
@@ -242,18 +257,6 @@ def _threshold(inputs: Arrays, name: str, default: float) -> float:
     if not 0 <= value <= 1:
         raise InvalidThreshold(f"{name}: expected a number within [0, 1], got {value}")
     return value
-
-
-class PreparePrompts(Step):
-    """The caller's points, in original pixels -> checked, in SAM's frame, padded to batch."""
-
-    def run(self, inputs: Arrays, wanted: frozenset[str]) -> Arrays:
-        height, width = inputs["original_size_hw"].tolist()
-        coords, labels = inputs["POINT_COORDS"], inputs["POINT_LABELS"]
-        prompts.check_prompts(coords, labels, (height, width), self.limits)
-        coords = sam.to_input_frame(coords, (height, width), self.pipeline.sam)
-        coords, labels = prompts.pad_prompts(*prompts.pad_points(coords, labels))
-        return {"point_coords": coords, "point_labels": labels}
 
 
 class SelectMasks(Step):

@@ -6,7 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import CLIPModel, GroundingDinoForObjectDetection, SamModel
+from transformers import (
+    CLIPModel,
+    GroundingDinoForObjectDetection,
+    PretrainedConfig,
+    SamModel,
+)
 
 from demo import clip_config, grounding_dino_config, sam_config
 from export.checkpoints import Checkpoint, find
@@ -20,12 +25,23 @@ FAMILIES = {
 }
 
 
+def _model_config(family: str) -> PretrainedConfig:
+    """The demo's; SAM's encoder with the windows and relative positions that the hub's have."""
+    config = FAMILIES[family][1].model_config()
+    if family == "sam":
+        vision = config.vision_config
+        vision.hidden_size, vision.num_attention_heads, vision.mlp_dim = 64, 2, 128
+        vision.num_hidden_layers, vision.global_attn_indexes = 3, [1]
+        vision.use_rel_pos, vision.window_size = True, 6
+    return config
+
+
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Checkpoint]:
     folder: Path = tmp_path_factory.mktemp("checkpoints")
     torch.manual_seed(0)
     for family, (cls, config) in FAMILIES.items():
-        model = cls(config.model_config())
+        model = cls(_model_config(family))
         add_noise(model)
         model.save_pretrained(folder / family)
         config.processor().save_pretrained(folder / family)

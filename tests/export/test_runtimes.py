@@ -82,7 +82,7 @@ def test_profiles_cover_every_batch_bucket_and_prompt():
 def test_prompts_that_an_engine_does_not_take_are_refused_by_the_steps(tmp_path):
     runtime = RUNTIMES["tensorrt"]
     write_repository(tmp_path, runtime.limit(production_pipeline()), runtime)
-    parameters = configs(tmp_path)["prepare_prompts"].parameters["pipeline"]
+    parameters = configs(tmp_path)["select_masks"].parameters["pipeline"]
     assert json.loads(parameters.string_value)["limits"]["prompts"] == runtime.max_prompts == 32
 
 

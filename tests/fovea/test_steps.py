@@ -99,9 +99,6 @@ def test_the_first_step_checks_all_that_the_caller_sent(surroundings):
         ask(surroundings, "text", TEXT=text(" . "))
     with pytest.raises(InvalidThreshold, match="BOX_THRESHOLD"):
         ask(surroundings, BOX_THRESHOLD=np.array([2], np.float32))
-    points = {"POINT_COORDS": np.array([[[81, 5]]], np.float32)}
-    with pytest.raises(InvalidPrompt, match="within the picture"):
-        ask(surroundings, **points, POINT_LABELS=np.array([[1]], np.int32))
 
 
 def test_labels_need_room_one_by_one_and_phrases_together(surroundings):
@@ -112,7 +109,7 @@ def test_labels_need_room_one_by_one_and_phrases_together(surroundings):
     with pytest.raises(InvalidText, match="at most 12 tokens"):
         ask(surroundings, "text", "clip_pixel_values", TEXT=text("cat " * 11))
     with pytest.raises(InvalidText, match="at most 32 tokens"):
-        ask(surroundings, "text", TEXT=text("cat " * 40))
+        ask(surroundings, "input_ids", TEXT=text("cat " * 40))
 
 
 def test_labels_are_ranked_and_each_is_embedded_once(surroundings):
@@ -124,6 +121,10 @@ def test_labels_are_ranked_and_each_is_embedded_once(surroundings):
     image_embeds[surroundings.embedded[1][1] % TINY.clip.embed_dim] = 1
     again = step.run({"TEXT": text("Dog. van. cat."), "image_embeds": image_embeds}, frozenset())
     assert again["label"].tolist() == [b"dog"]
+    assert (
+        again["input_ids"].tolist()
+        == ask(surroundings, "input_ids", TEXT=text("dog"))["input_ids"].tolist()
+    )
     assert len(surroundings.embedded) == 3
     assert surroundings.counted == {
         "fovea_label_cache_hits_total": 2,
@@ -151,19 +152,18 @@ def test_texts_that_clip_cannot_take_are_refused(surroundings, value):
 
 
 def test_captions_are_padded_to_the_smallest_bucket(surroundings):
-    step = steps.TokenizeCaption(surroundings)
-    short = step.run({"TEXT": text("the cat. dog")}, frozenset())
+    short = ask(surroundings, "input_ids", TEXT=text("the cat. dog"))
     assert short["input_ids"].shape == (16,)
     assert short["attention_mask"].sum() == 7
-    long = step.run({"TEXT": text("cat dog van red man the " * 3)}, frozenset())
+    long = ask(surroundings, "input_ids", TEXT=text("cat dog van red man the " * 3))
     assert long["text_self_attention_masks"].shape == (32, 32)
     with pytest.raises(InvalidText, match="at most 32 tokens"):
-        step.run({"TEXT": text("cat dog van red man the " * 6)}, frozenset())
+        ask(surroundings, "input_ids", TEXT=text("cat dog van red man the " * 6))
 
 
 def detections(surroundings, rows, **thresholds):
     """Boxes around rows of (box cxcywh, {token: logit})."""
-    caption = steps.TokenizeCaption(surroundings).run({"TEXT": text("red cat. dog")}, frozenset())
+    caption = ask(surroundings, "input_ids", TEXT=text("red cat. dog"))
     logits = np.full((5, 16), -50, np.float32)
     boxes = np.full((5, 4), 0.5, np.float32)
     for query, (box, tokens) in enumerate(rows):
@@ -216,15 +216,13 @@ def test_the_main_box_is_the_best_one(surroundings):
 
 
 def test_prompts_are_checked_and_moved(surroundings):
-    step = steps.PreparePrompts(surroundings)
-    inputs = {
+    points = {
         "POINT_COORDS": np.array([[[80, 60]]], np.float32),
         "POINT_LABELS": np.array([[1]], np.int32),
-        "original_size_hw": SIZE,
     }
-    out = step.run(inputs, frozenset())
+    out = ask(surroundings, **points)
     assert out["point_coords"].tolist() == [[[64, 48], [0, 0]]]
     assert out["point_labels"].tolist() == [[1, -1]]
-    inputs["POINT_COORDS"][0, 0, 0] = 81
-    with pytest.raises(InvalidPrompt):
-        step.run(inputs, frozenset())
+    points["POINT_COORDS"][0, 0, 0] = 81
+    with pytest.raises(InvalidPrompt, match="within the picture"):
+        ask(surroundings, **points)

@@ -112,7 +112,7 @@ PANELS = (
         "Scraped servers, and those with all models.",
         {
             "up": "count(fovea:models_ready{CHOSEN})",
-            "with all models": "count(fovea:models_ready{CHOSEN} >= 19) or vector(0)",
+            "with all models": "count(fovea:models_ready{CHOSEN} >= 17) or vector(0)",
         },
     ),
     Panel(

@@ -102,6 +102,10 @@ bench-compare: $(READY) ## what changed from report A to report B beyond the noi
 bench-tools: $(READY) ## perf_analyzer, for the benchmark's cross-check
 	$(BIN)/python -m benchmarks.perf_analyzer
 
+.PHONY: capacity-check
+capacity-check: $(READY) ## the capacity simulation against the real server under load (8 minutes)
+	$(BIN)/python -m benchmarks.capacity.check --json build/capacity-check.json
+
 .PHONY: deploy-tools
 deploy-tools: $(READY) ## kubectl, hadolint, Prometheus and promtool, for the checks
 	$(BIN)/python -m deploy.tools

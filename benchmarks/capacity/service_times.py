@@ -1,0 +1,132 @@
+"""What one machine needs for each step of a verb, as frozen data: measured, never guessed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.capacity.errors import InvalidReport
+from fovea.specs import from_json
+
+CPU, GPU = "cpu", "gpu"
+
+
+@dataclass(frozen=True)
+class BatchCurve:
+    """Seconds of one execution for each measured batch size, ascending.
+
+    Between two sizes it is a straight line, beyond the last one the last line goes on.
+    """
+
+    batches: tuple[int, ...]
+    seconds: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        """ValueError unless sizes ascend from 1 and every time is above 0."""
+        ascending = all(a < b for a, b in zip(self.batches, self.batches[1:], strict=False))
+        if not ascending or self.batches[:1] != (1,) or len(self.batches) != len(self.seconds):
+            raise ValueError(f"expected a time for each batch size from 1 up, got {self.batches}")
+        if min(self.seconds) <= 0:
+            raise ValueError(f"expected times above 0, got {self.seconds}")
+
+    def at(self, batch: int) -> float:
+        """Seconds of one execution of `batch` requests."""
+        index = bisect_left(self.batches, batch)
+        if index < len(self.batches) and self.batches[index] == batch:
+            return self.seconds[index]
+        if len(self.batches) == 1:
+            return self.seconds[0] * batch
+        high = min(max(index, 1), len(self.batches) - 1)
+        (b0, b1), (t0, t1) = (c[high - 1 : high + 1] for c in (self.batches, self.seconds))
+        # Noise can make a larger batch look faster; it never takes less than a smaller one.
+        return t0 + max(t1 - t0, 0.0) / (b1 - b0) * (batch - b0)
+
+    def scaled(self, factor: float) -> BatchCurve:
+        """The same curve with every time multiplied."""
+        return BatchCurve(self.batches, tuple(factor * s for s in self.seconds))
+
+
+@dataclass(frozen=True)
+class Step:
+    """One model of a verb: its batcher, its instances, and how long it takes when alone.
+
+    after: the steps whose answers it needs. place: `cpu` or `gpu`. threads: processors that it
+    keeps busy while it runs. delay_s: how long the batcher waits for company. instances and
+    max_queue, the requests that may wait: 0 is no limit.
+    """
+
+    model: str
+    after: tuple[str, ...]
+    curve: BatchCurve
+    place: str = CPU
+    threads: float = 1.0
+    instances: int = 1
+    max_batch: int = 1
+    delay_s: float = 0.0
+    max_queue: int = 0
+
+
+@dataclass(frozen=True)
+class ServiceTimes:
+    """One verb on one kind of machine.
+
+    kind: the machine's name in the hardware catalogue or a name of its own. models: what was
+    served, for people. steps: in an order in which each comes after those that it needs.
+    cores: of the processor. contention: by which share work slows down when more than one
+    execution shares a processor or a GPU, beyond the sharing itself. spread: what a request's
+    own times are multiplied by, quantiles from lowest to highest, mean 1. origin: how the times
+    came about.
+    """
+
+    verb: str
+    kind: str
+    models: str
+    cores: int
+    steps: tuple[Step, ...]
+    contention: float = 0.0
+    spread: tuple[float, ...] = (1.0,)
+    origin: str = ""
+    machine: Mapping[str, Any] = field(default_factory=dict)
+
+    def alone_s(self) -> float:
+        """Seconds of one request when there is no other: the longest way through the steps."""
+        ends: dict[str, float] = {}
+        for step in self.steps:
+            start = max((ends[name] for name in step.after), default=0.0)
+            ends[step.model] = start + step.curve.at(1)
+        return max(ends.values())
+
+    def with_delay(self, delay_s: float, place: str | None = None) -> ServiceTimes:
+        """The same with another batching delay in every batching step (of one place)."""
+        steps = tuple(
+            dataclasses.replace(step, delay_s=delay_s)
+            if step.max_batch > 1 and place in (None, step.place)
+            else step
+            for step in self.steps
+        )
+        return dataclasses.replace(self, steps=steps)
+
+
+def read(path: Path) -> ServiceTimes:
+    """Service times from the file that `benchmarks.capacity.measure` wrote.
+
+    Raises:
+        InvalidReport: no such file, or its content is something else.
+    """
+    try:
+        return from_json(ServiceTimes, path.read_text())
+    except OSError as exc:
+        raise InvalidReport(f"{path}: {exc.strerror}") from exc
+    except (ValueError, TypeError, KeyError, AttributeError) as exc:
+        raise InvalidReport(f"{path} does not hold service times: {exc}") from exc
+
+
+def write(times: ServiceTimes, path: Path) -> None:
+    """Write what `read` reads, for people to read too."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(dataclasses.asdict(times), indent=1) + "\n")

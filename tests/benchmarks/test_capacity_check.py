@@ -1,0 +1,105 @@
+"""The check can fail, and what it fits is found again where it is known."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from benchmarks.capacity import check, fit
+from benchmarks.capacity.measure import Extremes
+from benchmarks.capacity.service_times import BatchCurve, ServiceTimes, Step
+from benchmarks.capacity.simulation import closed_loop, open_loop
+from benchmarks.loads import poisson_arrivals
+from fovea.specs import to_json
+
+MS = 1e-3
+BUSY_CALLERS = 16
+
+
+def step(model: str, after: tuple[str, ...], one: float, eight: float, **more: object) -> Step:
+    curve = BatchCurve((1, 8), (one * MS, eight * MS))
+    return Step(model, after, curve, max_batch=8, **more)
+
+
+STEPS = (
+    step("decode", (), 6, 40, instances=2),
+    step("left", ("decode",), 10, 40, threads=1.7),
+    step("right", ("decode",), 8, 35, threads=1.6),
+    step("last", ("left", "right"), 3, 10),
+)
+
+
+@pytest.fixture(scope="module")
+def known() -> ServiceTimes:
+    """Times whose front takes 4 ms and whose contention is 0.2."""
+    front = Step(fit.FRONT, (), BatchCurve((1,), (4 * MS,)), instances=0)
+    behind = (dataclasses.replace(STEPS[0], after=(fit.FRONT,)), *STEPS[1:])
+    return ServiceTimes("verb", "kind", "models", 2, (front, *behind), contention=0.2)
+
+
+@pytest.fixture(scope="module")
+def record(known: ServiceTimes) -> check.Record:
+    """What a server that behaves exactly like these times would have given."""
+    alone = closed_loop(known, concurrency=1, count=40).latencies_s
+    busy = closed_loop(known, concurrency=BUSY_CALLERS, count=2000).rate
+    runs = []
+    for utilisation in (0.4, 0.8):
+        rate = utilisation * busy
+        arrivals = poisson_arrivals(rate, 600 / rate, seed=7)
+        load = open_loop(known, arrivals)
+        latencies = tuple(load.latencies_s.tolist())
+        run = check.Run(utilisation, rate, tuple(arrivals.tolist()), latencies, load.queue_s)
+        runs.append(run)
+    extremes = Extremes(tuple(alone.tolist()), busy)
+    return check.Record(STEPS, (extremes,), tuple(runs))
+
+
+def test_front_and_contention_are_found_again(known, record):
+    draft = dataclasses.replace(known, steps=STEPS, contention=0.0)
+    (extremes,) = record.extremes
+    found = fit.fit(
+        draft,
+        alone_s=float(np.mean(extremes.alone_s)),
+        busy_rate=extremes.busy_rate,
+        busy_callers=BUSY_CALLERS,
+    )
+    assert found.contention == pytest.approx(0.2, abs=0.04)
+    assert found.steps[0].curve.at(1) == pytest.approx(4 * MS, abs=0.5 * MS)
+
+
+def test_the_spread_has_mean_one():
+    quantiles = fit.spread(np.array([1.0, 2.0, 3.0]))
+    assert np.mean(quantiles) == pytest.approx(1)
+    assert quantiles[-1] / quantiles[0] == pytest.approx(3)
+
+
+def test_a_right_simulation_passes(known, record):
+    verdict = check.compare(record, known, tolerance=0.15)
+    assert verdict.passed
+    assert [row.percentile for row in verdict.comparisons] == [50, 99, 50, 99]
+    assert all(abs(row.error) < 0.02 for row in verdict.comparisons)
+
+
+def test_a_wrong_simulation_fails(known, record):
+    wrong = tuple(
+        dataclasses.replace(s, curve=s.curve.scaled(1.3)) if s.model == "left" else s
+        for s in known.steps
+    )
+    verdict = check.compare(record, dataclasses.replace(known, steps=wrong), tolerance=0.15)
+    assert not verdict.passed
+    assert max(row.error for row in verdict.comparisons) > 0.15
+
+
+def test_the_command_ends_with_one_where_the_server_was_slower(record, tmp_path, monkeypatch):
+    slower = tuple(
+        dataclasses.replace(run, latencies_s=tuple(2 * s for s in run.latencies_s))
+        for run in record.runs
+    )
+    path = tmp_path / "record.json"
+    path.write_text(to_json(dataclasses.replace(record, runs=slower)))
+    out = tmp_path / "check.json"
+    monkeypatch.setattr("sys.argv", ["check", "--record", str(path), "--json", str(out)])
+    with pytest.raises(SystemExit) as end:
+        check.main()
+    assert end.value.code == 1
+    assert out.exists() and out.with_suffix(".png").exists()

@@ -109,7 +109,7 @@ def measure_step(
     *,
     server_pid: int,
     repetitions: int,
-    progress: Progress,
+    progress: Progress | None = None,
 ) -> Step:
     """The step with its batch curve, and the threads that it keeps busy.
 
@@ -121,7 +121,8 @@ def measure_step(
     bursts: list[dict[int, Executions]] = []
     sizes = batch_sizes(step.max_batch)
     rounds = [size for _ in range(repetitions) for size in sizes]
-    for number, size in enumerate(progress.track(rounds, description=step.model)):
+    shown = progress.track(rounds, description=step.model) if progress else rounds
+    for number, size in enumerate(shown):
         caller.at_once(step.model, [given[(number + i) % len(given)] for i in range(size)])
         now = caller.executions(step.model)
         bursts.append({b: e.since(seen.get(b, Executions())) for b, e in now.items()})

@@ -1,0 +1,80 @@
+"""Batch curves from the real server."""
+
+import time
+
+import pytest
+
+from benchmarks.capacity.curves import StepCaller, instances, measure_step
+from benchmarks.capacity.measure import server_of
+from benchmarks.capacity.repository import copy_with_delay, read_steps
+from benchmarks.questions import VERBS, questions
+from demo.served import export_demo
+from fovea import clip
+
+pytestmark = pytest.mark.server
+
+# So long that requests of one moment meet on any machine.
+DELAY_US = 500_000
+MAIN_OBJECT = next(verb for verb in VERBS if verb.name == "main_object")
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("waiting") / "models"
+    return copy_with_delay(export_demo(), folder, DELAY_US)
+
+
+@pytest.fixture(scope="module")
+def server(repository):
+    with server_of(repository) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def caller(server):
+    made = StepCaller(server.grpc_url)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def given(caller, repository):
+    (question,) = questions([930_000])
+    return caller.walk(repository, MAIN_OBJECT.name, next(MAIN_OBJECT.steps(question)))
+
+
+def test_the_walk_has_the_inputs_of_every_step(given, repository):
+    steps = read_steps(repository, MAIN_OBJECT.name, gpu=False)
+    assert set(given) == {step.model for step in steps}
+    assert given[clip.IMAGE_ENCODER]["pixel_values"].dtype == "uint8"
+
+
+def test_requests_at_once_become_one_batch(caller, given):
+    before = caller.executions(clip.IMAGE_ENCODER)
+    caller.at_once(clip.IMAGE_ENCODER, [given[clip.IMAGE_ENCODER]] * 4)
+    deadline = time.monotonic() + 5
+    while caller.executions(clip.IMAGE_ENCODER) == before and time.monotonic() < deadline:
+        time.sleep(0.05)  # Triton answers first and counts then
+    after = caller.executions(clip.IMAGE_ENCODER)
+    assert set(after) - set(before) == {4}
+    assert after[4].count == 1
+    assert 0 < after[4].model_s <= after[4].total_s
+
+
+def test_a_failed_request_is_not_taken_for_a_measurement(caller, given):
+    wrong = {"pixel_values": given[clip.IMAGE_ENCODER]["pixel_values"].astype("float32")}
+    with pytest.raises(Exception, match="data-type"):
+        caller.at_once(clip.IMAGE_ENCODER, [wrong])
+
+
+def test_each_instance_is_a_process(server):
+    assert len(instances(server.pid, "preprocess_image")) == 2
+    assert len(instances(server.pid, clip.IMAGE_ENCODER)) == 1
+
+
+def test_a_step_is_measured_at_every_size(server, caller, given, repository):
+    steps = {s.model: s for s in read_steps(repository, MAIN_OBJECT.name, gpu=False)}
+    step = steps["tokenize_caption"]
+    measured = measure_step(caller, step, [given[step.model]], server_pid=server.pid, repetitions=3)
+    assert measured.curve.batches == (1, 2, 4, 8, 16)
+    assert measured.threads > 0

@@ -19,6 +19,7 @@ import numpy as np
 import psutil
 import tritonclient.grpc as triton
 from fovea_client.requests import Request
+from fovea_client.statistics import BatchStatistics, ModelStatistics, read_statistics
 from numpy.typing import NDArray
 from rich.progress import Progress
 from tritonclient.utils import (
@@ -31,31 +32,16 @@ from benchmarks.capacity.repository import read_config
 from benchmarks.capacity.service_times import CPU, BatchCurve, Step
 
 Arrays = dict[str, NDArray[Any]]
-NANOSECONDS = 1e-9
+Batches = Mapping[int, BatchStatistics]
 # Bursts below which a batch size is left out.
 _FEW = 3
-
-
-@dataclasses.dataclass(frozen=True)
-class Executions:
-    """How often a batch size ran, and the seconds of it: in all, and of them in the model."""
-
-    count: int = 0
-    total_s: float = 0.0
-    model_s: float = 0.0
-
-    def since(self, earlier: Executions) -> Executions:
-        return Executions(
-            self.count - earlier.count,
-            self.total_s - earlier.total_s,
-            self.model_s - earlier.model_s,
-        )
 
 
 class StepCaller:
     """Calls single models of a server, many at once."""
 
     def __init__(self, url: str) -> None:
+        self._url = url
         self._client = triton.InferenceServerClient(url)
 
     def walk(self, repository: Any, verb: str, request: Request) -> dict[str, Arrays]:
@@ -85,18 +71,9 @@ class StepCaller:
             if error is not None:
                 raise error
 
-    def executions(self, model: str) -> dict[int, Executions]:
-        """By batch size, since the server started."""
-        stats = self._client.get_inference_statistics(model).model_stats[0].batch_stats
-        return {
-            batch.batch_size: Executions(
-                batch.compute_infer.count,
-                (batch.compute_input.ns + batch.compute_infer.ns + batch.compute_output.ns)
-                * NANOSECONDS,
-                batch.compute_infer.ns * NANOSECONDS,
-            )
-            for batch in stats
-        }
+    def statistics(self, model: str) -> ModelStatistics:
+        """Triton's counters of the model."""
+        return read_statistics(self._url)[model]
 
     def close(self) -> None:
         self._client.close()
@@ -117,15 +94,15 @@ def measure_step(
     """
     processes = instances(server_pid, step.model)
     cpu_before = processor_s(processes)
-    seen = caller.executions(step.model)
-    bursts: list[dict[int, Executions]] = []
+    seen = caller.statistics(step.model)
+    bursts: list[Batches] = []
     sizes = batch_sizes(step.max_batch)
     rounds = [size for _ in range(repetitions) for size in sizes]
     shown = progress.track(rounds, description=step.model) if progress else rounds
     for number, size in enumerate(shown):
         caller.at_once(step.model, [given[(number + i) % len(given)] for i in range(size)])
-        now = caller.executions(step.model)
-        bursts.append({b: e.since(seen.get(b, Executions())) for b, e in now.items()})
+        now = caller.statistics(step.model)
+        bursts.append(now.since(seen).batches)
         seen = now
     curve = to_curve(bursts)
     if step.place != CPU:
@@ -134,22 +111,21 @@ def measure_step(
     return dataclasses.replace(step, curve=curve, threads=threads(bursts, cpu_s))
 
 
-def to_curve(bursts: Sequence[Mapping[int, Executions]]) -> BatchCurve:
+def to_curve(bursts: Sequence[Batches]) -> BatchCurve:
     """The median over the bursts, by batch size, of those sizes that ran often enough."""
     taken: dict[int, list[float]] = {}
     for burst in bursts:
-        for size, executions in burst.items():
-            if executions.count:
-                taken.setdefault(size, []).append(executions.total_s / executions.count)
+        for size, spent in burst.items():
+            if spent.executions:
+                taken.setdefault(size, []).append(spent.total_s / spent.executions)
     often = {size: values for size, values in sorted(taken.items()) if len(values) >= _FEW}
     return BatchCurve(tuple(often), tuple(map(statistics.median, often.values())))
 
 
-def threads(bursts: Sequence[Mapping[int, Executions]], cpu_s: float) -> float:
+def threads(bursts: Sequence[Batches], cpu_s: float) -> float:
     """Processors kept busy while the step runs: one that copies, and the model's own."""
-    ran = [executions for burst in bursts for executions in burst.values()]
-    total_s = sum(executions.total_s for executions in ran)
-    copying_s = total_s - sum(executions.model_s for executions in ran)
+    total_s = sum(spent.total_s for burst in bursts for spent in burst.values())
+    copying_s = total_s - sum(spent.compute_s for burst in bursts for spent in burst.values())
     return float(np.clip((copying_s + cpu_s) / total_s, 0.1, psutil.cpu_count() or 1))
 
 

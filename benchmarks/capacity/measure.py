@@ -10,8 +10,6 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -29,7 +27,7 @@ from benchmarks.capacity.curves import StepCaller, batch_sizes, measure_step
 from benchmarks.capacity.repository import copy_with_delay, read_steps
 from benchmarks.capacity.service_times import ServiceTimes, Step, write
 from benchmarks.loads import closed_loop
-from benchmarks.machine import machine
+from benchmarks.machine import gpu_name, machine
 from benchmarks.questions import VERBS, Question, Verb, questions
 from benchmarks.targets import Target, Wire, ensemble_target
 from demo.served import EXPORT_FOLDER, export_demo
@@ -60,15 +58,6 @@ def server_of(repository: Path) -> Iterator[EmbeddedServer]:
     )
     with EmbeddedServer(options) as server:
         yield server
-
-
-def gpu_name() -> str | None:
-    """The first GPU of this machine, as its driver names it."""
-    if shutil.which("nvidia-smi") is None:
-        return None
-    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)
-    return answer.stdout.splitlines()[0].strip() if answer.returncode == 0 else None
 
 
 def measure_steps(

@@ -10,15 +10,21 @@ import tritonclient.grpc as triton
 
 @dataclass(frozen=True)
 class BatchStatistics:
-    """The executions of one batch size, and the seconds that they computed, summed."""
+    """The executions of one batch size, and their seconds, summed.
+
+    compute_s: computing. total_s: preparing inputs and writing outputs as well.
+    """
 
     executions: int = 0
     compute_s: float = 0.0
+    total_s: float = 0.0
 
     def plus(self, other: BatchStatistics, sign: int = 1) -> BatchStatistics:
         """Both together; with sign -1 what this one has more."""
         return BatchStatistics(
-            self.executions + sign * other.executions, self.compute_s + sign * other.compute_s
+            self.executions + sign * other.executions,
+            self.compute_s + sign * other.compute_s,
+            self.total_s + sign * other.total_s,
         )
 
 
@@ -102,10 +108,14 @@ def _read(model: triton.service_pb2.ModelStatistics) -> ModelStatistics:
         input_s=stats.compute_input.ns / 1e9,
         compute_s=stats.compute_infer.ns / 1e9,
         output_s=stats.compute_output.ns / 1e9,
-        batches={
-            batch.batch_size: BatchStatistics(
-                batch.compute_infer.count, batch.compute_infer.ns / 1e9
-            )
-            for batch in model.batch_stats
-        },
+        batches={batch.batch_size: _read_batch(batch) for batch in model.batch_stats},
+    )
+
+
+def _read_batch(batch: triton.service_pb2.InferBatchStatistics) -> BatchStatistics:
+    parts = (batch.compute_input, batch.compute_infer, batch.compute_output)
+    return BatchStatistics(
+        executions=batch.compute_infer.count,
+        compute_s=batch.compute_infer.ns / 1e9,
+        total_s=sum(part.ns for part in parts) / 1e9,
     )

@@ -50,15 +50,14 @@ def test_the_walk_has_the_inputs_of_every_step(given, repository):
 
 
 def test_requests_at_once_become_one_batch(caller, given):
-    before = caller.executions(clip.IMAGE_ENCODER)
+    before = caller.statistics(clip.IMAGE_ENCODER)
     caller.at_once(clip.IMAGE_ENCODER, [given[clip.IMAGE_ENCODER]] * 4)
     deadline = time.monotonic() + 5
-    while caller.executions(clip.IMAGE_ENCODER) == before and time.monotonic() < deadline:
+    while caller.statistics(clip.IMAGE_ENCODER) == before and time.monotonic() < deadline:
         time.sleep(0.05)  # Triton answers first and counts then
-    after = caller.executions(clip.IMAGE_ENCODER)
-    assert set(after) - set(before) == {4}
-    assert after[4].count == 1
-    assert 0 < after[4].model_s <= after[4].total_s
+    spent = caller.statistics(clip.IMAGE_ENCODER).since(before).batches
+    assert {size: batch.executions for size, batch in spent.items() if batch.executions} == {4: 1}
+    assert 0 < spent[4].compute_s <= spent[4].total_s
 
 
 def test_a_failed_request_is_not_taken_for_a_measurement(caller, given):

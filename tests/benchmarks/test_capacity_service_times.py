@@ -1,8 +1,9 @@
 """Batch curves."""
 
 import pytest
+from fovea_client.statistics import BatchStatistics
 
-from benchmarks.capacity.curves import Executions, batch_sizes, threads, to_curve
+from benchmarks.capacity.curves import batch_sizes, threads, to_curve
 from benchmarks.capacity.service_times import BatchCurve
 from tests.benchmarks.capacity_examples import diamond
 
@@ -38,11 +39,11 @@ def test_measured_sizes_end_with_the_largest():
 
 
 def test_a_curve_is_the_median_of_sizes_that_ran_often_enough():
-    bursts = [{1: Executions(1, seconds, seconds)} for seconds in (1.0, 2.0, 9.0)]
-    bursts.append({2: Executions(1, 3.0, 3.0), 1: Executions()})
+    bursts = [{1: BatchStatistics(1, seconds, seconds)} for seconds in (1.0, 2.0, 9.0)]
+    bursts.append({2: BatchStatistics(1, 3.0, 3.0), 1: BatchStatistics()})
     assert to_curve(bursts) == BatchCurve((1,), (2.0,))
 
 
 def test_threads_are_processor_time_by_time():
-    bursts = [{1: Executions(2, 1.0, 0.8)}]
+    bursts = [{1: BatchStatistics(2, compute_s=0.8, total_s=1.0)}]
     assert threads(bursts, cpu_s=1.2) == pytest.approx(1.4)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from fovea_client.statistics import difference, read_statistics
+from fovea_server import EmbeddedServer
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
@@ -32,6 +33,7 @@ from benchmarks.capacity.measure import (
     server_of,
     table_of,
 )
+from benchmarks.capacity.neighbours import Neighbours
 from benchmarks.capacity.service_times import ServiceTimes, Step, write
 from benchmarks.loads import open_loop, poisson_arrivals
 from benchmarks.questions import VERBS, questions
@@ -49,17 +51,23 @@ STEP_REPETITIONS = 12
 # Simulations of the same arrivals, which differ in how requests differ.
 SIMULATIONS = 10
 PERCENTILES = (50, 99)
+# Cores that others may use without disturbing.
+QUIET = 0.1
 
 
 @dataclass(frozen=True)
 class Run:
-    """The real server under one load. queue_s: waiting in all queues, mean of a request."""
+    """The real server under one load.
+
+    queue_s: waiting in all queues, mean of a request. foreign_cores: that others used meanwhile.
+    """
 
     utilisation: float
     rate: float
     arrivals_s: tuple[float, ...]
     latencies_s: tuple[float, ...]
     queue_s: float
+    foreign_cores: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -94,28 +102,40 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Verdict:
-    """All comparisons. queue_ms: per utilisation, measured and simulated waiting per request."""
+    """All comparisons.
+
+    foreign_cores: the most that others used during a load: above QUIET the figures mean little.
+    queue_ms: per utilisation, measured and simulated waiting per request.
+    """
 
     tolerance: float
     passed: bool
     capacity_per_s: float
+    foreign_cores: float
     comparisons: tuple[Comparison, ...]
     queue_ms: dict[float, tuple[float, float]]
 
 
 def measure_run(
-    url: str, target: Target, steps: Iterable[Step], utilisation: float, rate: float, seed: int
+    server: EmbeddedServer,
+    target: Target,
+    steps: Iterable[Step],
+    utilisation: float,
+    rate: float,
+    requests: int,
+    seed: int,
 ) -> Run:
     """One Poisson load; RuntimeError when a request was not answered."""
-    arrivals = poisson_arrivals(rate, REQUESTS / rate, seed)
-    before = read_statistics(url)
+    arrivals = poisson_arrivals(rate, requests / rate, seed)
+    before, neighbours = read_statistics(server.grpc_url), Neighbours(server.pid)
     samples = open_loop(target.call, arrivals)
-    spent = difference(read_statistics(url), before)
+    foreign_cores = neighbours.cores()
+    spent = difference(read_statistics(server.grpc_url), before)
     if samples.failures:
         raise RuntimeError(f"requests failed under load: {dict(samples.failures)}")
     queue_s = sum(spent[step.model].queue_s for step in steps) / len(arrivals)
     latencies = tuple(samples.latencies_s.tolist())
-    return Run(utilisation, rate, tuple(arrivals.tolist()), latencies, queue_s)
+    return Run(utilisation, rate, tuple(arrivals.tolist()), latencies, queue_s, foreign_cores)
 
 
 def simulate(times: ServiceTimes, run: Run) -> list[simulation.Load]:
@@ -142,7 +162,8 @@ def compare(record: Record, times: ServiceTimes, tolerance: float) -> Verdict:
         )
     passed = all(abs(comparison.error) <= tolerance for comparison in comparisons)
     capacity = float(np.mean([extremes.busy_rate for extremes in record.extremes]))
-    return Verdict(tolerance, passed, capacity, tuple(comparisons), queues)
+    foreign_cores = max(run.foreign_cores for run in runs)
+    return Verdict(tolerance, passed, capacity, foreign_cores, tuple(comparisons), queues)
 
 
 def _compare(runs: Sequence[Run], simulated_s: NDArray[np.float64], percentile: int) -> Comparison:
@@ -185,10 +206,14 @@ def table_of_verdict(verdict: Verdict) -> Table:
         table.add_row(*cells, style="dim")
     limit = f"within {verdict.tolerance:.0%}"
     table.caption = f"all {limit}" if verdict.passed else f"not all {limit}"
+    if verdict.foreign_cores > QUIET:
+        table.caption += (
+            f"\nnot a quiet machine: others used up to {verdict.foreign_cores:.2f} cores"
+        )
     return table
 
 
-def measure(utilisations: Sequence[float], repetitions: int) -> Record:
+def measure(utilisations: Sequence[float], repetitions: int, requests: int) -> Record:
     """Steps, extremes before and after, and between them every load, repetitions in turns."""
     verb = next(verb for verb in VERBS if verb.name == VERB)
     repository = export_demo()
@@ -202,7 +227,7 @@ def measure(utilisations: Sequence[float], repetitions: int) -> Record:
         with Progress(console=Console(stderr=True)) as progress:
             for utilisation, repetition in progress.track(loads, description="loads"):
                 rate, seed = utilisation * before.busy_rate, int(1000 * utilisation) + repetition
-                runs.append(measure_run(server.grpc_url, target, steps, utilisation, rate, seed))
+                runs.append(measure_run(server, target, steps, utilisation, rate, requests, seed))
         return Record(steps, (before, measure_extremes(target)), tuple(runs))
 
 
@@ -211,6 +236,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--utilisations", type=float, nargs="+", default=UTILISATIONS)
     parser.add_argument("--repetitions", type=int, default=REPETITIONS)
+    parser.add_argument("--requests", type=int, default=REQUESTS, help="of one load")
     parser.add_argument("--tolerance", type=float, default=TOLERANCE)
     parser.add_argument("--json", type=Path, default=Path("build/capacity-check.json"))
     parser.add_argument("--record", type=Path, help="compare again what this file recorded")
@@ -218,7 +244,7 @@ def main() -> None:
     if args.record:
         record = from_json(Record, args.record.read_text())
     else:
-        record = measure(args.utilisations, args.repetitions)
+        record = measure(args.utilisations, args.repetitions, args.requests)
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.with_suffix(".record.json").write_text(to_json(record))
     times = record.times

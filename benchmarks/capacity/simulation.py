@@ -23,7 +23,8 @@ class Load:
 
     latencies_s: of each answered request, in the order of arrival. queue_s: waiting in all
     queues, mean of a request, as `fovea:queue_seconds_per_request` counts it. utilisation: of
-    the busier of processor and GPU. refused: requests that found a queue full.
+    the busier of processor and GPU. rate: answers per second while the load was on. refused:
+    requests that found a queue full.
     """
 
     latencies_s: Floats
@@ -31,7 +32,7 @@ class Load:
     utilisation: float
     utilisations: dict[str, float]
     mean_batch: dict[str, float]
-    duration_s: float
+    rate: float
     refused: int = 0
 
     @property
@@ -41,11 +42,6 @@ class Load:
     @property
     def p99_s(self) -> float:
         return float(np.quantile(self.latencies_s, 0.99))
-
-    @property
-    def rate(self) -> float:
-        """Answered requests per second."""
-        return len(self.latencies_s) / self.duration_s
 
 
 def open_loop(
@@ -70,7 +66,7 @@ def closed_loop(times: ServiceTimes, *, concurrency: int, count: int, seed: int 
     for _ in range(concurrency):
         machine.arrive()
     machine.env.run()
-    return machine.load(warm_up=min(2 * concurrency, count // 4))
+    return machine.load(warm_up=min(2 * concurrency, count // 4), cool_down=concurrency)
 
 
 def capacity(times: ServiceTimes, *, count: int = 3000, seed: int = 0) -> float:
@@ -150,8 +146,8 @@ class _Machine:
                 self.ask_again -= 1
                 self.arrive()
 
-    def load(self, warm_up: int) -> Load:
-        """What happened, without the first `warm_up` requests."""
+    def load(self, warm_up: int, cool_down: int = 0) -> Load:
+        """What happened, without the first requests; `cool_down` answers do not count as a rate."""
         kept = sorted(
             ((r, latency) for r, latency in self.answered if r.number >= warm_up),
             key=lambda pair: pair[0].number,
@@ -159,7 +155,6 @@ class _Machine:
         duration = self.env.now
         capacity_s = {CPU: self.times.cores * duration, GPU: duration}
         used = {p: self.processors[p].busy_core_s() / capacity_s[p] for p in self.processors}
-        start = kept[0][0].arrived_s if kept else 0.0
         return Load(
             latencies_s=np.array([latency for _, latency in kept]),
             queue_s=float(np.mean([r.queued_s for r, _ in kept])) if kept else 0.0,
@@ -168,6 +163,14 @@ class _Machine:
             mean_batch={
                 name: b.requests / b.executions for name, b in self.batchers.items() if b.executions
             },
-            duration_s=duration - start if duration > start else duration,
+            rate=self._rate(warm_up, cool_down),
             refused=self.refused,
         )
+
+    def _rate(self, warm_up: int, cool_down: int) -> float:
+        """Answers per second between those at the edges, where callers begin and run out."""
+        ends = [request.arrived_s + latency for request, latency in self.answered]
+        first, last = warm_up, len(ends) - cool_down - 1
+        if last <= first or ends[last] <= ends[first]:
+            return len(ends) / self.env.now if self.env.now else 0.0
+        return (last - first) / (ends[last] - ends[first])

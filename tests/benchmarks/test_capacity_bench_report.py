@@ -18,7 +18,6 @@ STEPS_MS = {
     "preprocess_image": 8.0,
     clip.IMAGE_ENCODER: 1.5,
     "rank_labels": 0.5,
-    "tokenize_caption": 0.5,
     grounding_dino.NETWORK: 12.0,
     "select_main_box": 0.5,
     sam.IMAGE_ENCODER: 9.0,

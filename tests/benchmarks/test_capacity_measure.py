@@ -73,7 +73,7 @@ def test_each_instance_is_a_process(server):
 
 def test_a_step_is_measured_at_every_size(server, caller, given, repository):
     steps = {s.model: s for s in read_steps(repository, MAIN_OBJECT.name, gpu=False)}
-    step = steps["tokenize_caption"]
+    step = steps["rank_labels"]
     measured = measure_step(caller, step, [given[step.model]], server_pid=server.pid, repetitions=3)
     assert measured.curve.batches == (1, 2, 4, 8, 16)
     assert measured.threads > 0

@@ -1,4 +1,4 @@
-"""How the gRPC channel is opened: message sizes, reconnecting, TLS."""
+"""How the gRPC channel is opened: message sizes, balancing, reconnecting, TLS."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ UNLIMITED = -1
 FIRST_RECONNECT_MS = 100
 MAX_RECONNECT_MS = 1000
 
-CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
+# Requests take turns among all addresses of a name; gRPC's own default stays with the first.
+BALANCING = "round_robin"
+
+CHANNEL_OPTIONS: tuple[tuple[str, int | str], ...] = (
+    ("grpc.lb_policy_name", BALANCING),
     ("grpc.max_send_message_length", MAX_SEND_BYTES),
     ("grpc.max_receive_message_length", UNLIMITED),
     ("grpc.initial_reconnect_backoff_ms", FIRST_RECONNECT_MS),

@@ -25,7 +25,8 @@ READY_REQUEST = service_pb2.ServerReadyRequest()
 class Connection:
     """The options of a client, and its channel, opened with the first call.
 
-    url: "host:port" of Triton's gRPC endpoint.
+    url: "host:port" of Triton's gRPC endpoint, or any target of gRPC: of a name with several
+    addresses ("dns:///name:8001") or a list ("ipv4:10.0.0.1:8001,10.0.0.2:8001") all take turns.
     timeout_s: seconds for a call with all its retries, unless the call says otherwise;
     `math.inf` is no limit. retry: when a failed request is sent again.
     tls: encrypts the channel; None leaves it plain. headers: sent with every request, such as

@@ -106,6 +106,14 @@ bench-tools: $(READY) ## perf_analyzer, for the benchmark's cross-check
 capacity-check: $(READY) ## the capacity simulation against the real server under load (8 minutes)
 	$(BIN)/python -m benchmarks.capacity.check --json build/capacity-check.json
 
+.PHONY: faults
+faults: $(READY) ## fuzzing, kills, stops, overload, new versions under load (long)
+	$(BIN)/python -m benchmarks.faults --json build/faults.json
+
+.PHONY: soak
+soak: $(READY) ## 30 minutes of mixed load: does memory grow?
+	$(BIN)/python -m benchmarks.faults.soak --json build/soak.json
+
 .PHONY: deploy-tools
 deploy-tools: $(READY) ## kubectl, hadolint, Prometheus and promtool, for the checks
 	$(BIN)/python -m deploy.tools

@@ -37,8 +37,14 @@ PANELS = (
     Panel(
         "Failures",
         "percentunit",
-        "Share of requests that failed: bad input, overload and faults together.",
+        "Share of requests that failed by the server's fault.",
         {"{{namespace}}": "fovea:failure_ratio{CHOSEN}"},
+    ),
+    Panel(
+        "Bad input",
+        "reqps",
+        "Refused because of the picture, the text or the prompts: the clients' fault.",
+        {"{{reason}}": "sum by (reason) (fovea:bad_input:rate5m{CHOSEN})"},
     ),
     Panel(
         "Refused for overload",

@@ -7,19 +7,28 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import traceback
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from fovea.errors import InvalidInput, InvalidTensor
+from fovea.backlog import Backlog, read_pending
+from fovea.errors import InvalidInput, InvalidTensor, Overloaded, input_codes
 from fovea.pipeline import PipelineSpec
 from fovea.specs import from_json
 from fovea.steps import Arrays, Step
 
 log = logging.getLogger(__name__)
+
+# Triton 2.51 counts a step's error answer as a success: what fails or is refused is counted here.
+REFUSALS = "fovea_refusals_total"
+FAILURES = "fovea_failures_total"
+OVERLOADED = "overloaded"
+# As Triton words its own refusal, so that clients and the probe know it.
+QUEUE_FULL = "Exceeds maximum queue size"
 
 
 class ModelCallFailed(Exception):
@@ -33,8 +42,9 @@ class ModelCallFailed(Exception):
 class ArrayModel:
     """Base of every `TritonPythonModel` in the model repository: set `step_type`.
 
-    A request whose input is wrong gets an INVALID_ARG error and one that the step fails on an
-    INTERNAL one; the requests beside it in the batch are answered all the same.
+    A request whose input is wrong gets an INVALID_ARG error, one for which there is no room an
+    UNAVAILABLE one, and one that the step fails on an INTERNAL one; the requests beside it in the
+    batch are answered all the same.
     """
 
     step_type: ClassVar[type[Step]]
@@ -49,7 +59,8 @@ class ArrayModel:
         self.optional = {t["name"] for t in config["input"] if t.get("optional")}
         self.input_names = [t["name"] for t in config["input"]]
         self.batches = config["max_batch_size"] > 0
-        self._counters = self._make_counters(config["name"])
+        self._make_counters(config["name"])
+        self._backlog = Backlog(read_pending, self.pipeline.queues.backlog)
         self.step = self.step_type(self)
 
     def execute(self, requests: list[Any]) -> list[Any]:
@@ -63,10 +74,16 @@ class ArrayModel:
             outputs = self._run(self._read(request), wanted)
             return pb.InferenceResponse([pb.Tensor(k, v) for k, v in outputs.items()])
         except InvalidInput as error:
+            self._refusals[error.code].increment(1)
             failure = pb.TritonError(error.to_message(), pb.TritonError.INVALID_ARG)
+        except Overloaded as error:
+            self._refusals[OVERLOADED].increment(1)
+            failure = pb.TritonError(f"{QUEUE_FULL}: {error}", pb.TritonError.UNAVAILABLE)
         except ModelCallFailed as error:
+            self._failures.increment(1)
             failure = pb.TritonError(str(error), error.code)
         except Exception as error:
+            self._failures.increment(1)
             log.error("%s failed:\n%s", self.step_type.__name__, traceback.format_exc())
             failure = pb.TritonError(f"{self.step_type.__name__} failed: {error!r}")
         return pb.InferenceResponse(error=failure)
@@ -112,14 +129,31 @@ class ArrayModel:
         if amount:
             self._counters[metric].increment(amount)
 
-    def _make_counters(self, model: str) -> dict[str, Any]:
+    def room_for(self, models: Collection[str]) -> bool:
+        """Whether few enough requests wait for these models to take one more."""
+        return self._backlog.room_for(models)
+
+    def _make_counters(self, model: str) -> None:
+        """The step's own counters, and those of refusals by code and of failures.
+
+        Every process has series of its own: Triton removes those of a process that ends.
+        """
         import triton_python_backend_utils as pb
 
+        labels = {"model": model, "process": str(os.getpid())}
+        texts = {**self.step_type.METRICS, REFUSALS: "Requests refused", FAILURES: "Steps failed"}
         self._families = {
             name: pb.MetricFamily(name=name, description=text, kind=pb.MetricFamily.COUNTER)
-            for name, text in self.step_type.METRICS.items()
+            for name, text in texts.items()
         }
-        return {name: f.Metric(labels={"model": model}) for name, f in self._families.items()}
+        self._counters = {
+            name: self._families[name].Metric(labels=labels) for name in self.step_type.METRICS
+        }
+        self._failures = self._families[FAILURES].Metric(labels=labels)
+        self._refusals = {
+            code: self._families[REFUSALS].Metric(labels={**labels, "reason": code})
+            for code in (*input_codes(), OVERLOADED)
+        }
 
 
 def _stack(name: str, rows: list[Any]) -> Any:

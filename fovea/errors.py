@@ -86,6 +86,11 @@ _CODED_ERRORS: tuple[type[InvalidInput], ...] = (
 )
 
 
+def input_codes() -> tuple[str, ...]:
+    """The codes of all errors of the kind InvalidInput."""
+    return tuple(error.code for error in _CODED_ERRORS)
+
+
 class Overloaded(FoveaError):
     """The server's queue is full; the request was not started."""
 

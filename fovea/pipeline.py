@@ -34,12 +34,16 @@ class BatchSizes:
 class Queues:
     """How long requests wait. Only the first step refuses, those behind it have room to spare.
 
+    entry: before the first step. backlog: so many may wait for one of the models behind it before
+    the first step takes no more (see `fovea.backlog`). inner: the queues behind the first step.
+
     So what was accepted is answered, and no work is wasted. There is a harder reason: Triton
     2.51 answers twice, and crashes, when a step of an ensemble fails while another one of the
     same request runs. Hence one first step that checks everything, and patient queues behind it.
     """
 
     entry: Queue = field(default_factory=lambda: Queue(max_size=128, timeout_us=30_000_000))
+    backlog: int = 128
     inner: Queue = field(default_factory=lambda: Queue(max_size=4096))
 
 

@@ -7,7 +7,7 @@ A step takes the tensors of one request without batch axis and returns those tha
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fovea import clip, grounding_dino, images, prompts, sam, text
 from fovea import masks as rle_masks
-from fovea.errors import InvalidThreshold
+from fovea.errors import InvalidThreshold, Overloaded
 from fovea.images import Picture
 from fovea.pipeline import PipelineSpec
 
@@ -27,6 +27,13 @@ CLIP_TOKENIZER = "clip_tokenizer.json"
 CAPTION_TOKENIZER = "grounding_dino_tokenizer.json"
 
 LABEL_CACHE_SIZE = 4096
+
+# What PreprocessImage makes -> the networks that are then asked.
+ASKED_FOR = {
+    "clip_pixel_values": (clip.IMAGE_ENCODER,),
+    "grounding_dino_pixel_values": (grounding_dino.NETWORK,),
+    "sam_pixel_values": (sam.IMAGE_ENCODER, sam.MASK_DECODER),
+}
 
 
 class Context(Protocol):
@@ -41,6 +48,9 @@ class Context(Protocol):
 
     def count(self, metric: str, amount: int) -> None:
         """Add to one of the step's METRICS."""
+
+    def room_for(self, models: Collection[str]) -> bool:
+        """Whether few enough requests wait for these models to take one more."""
 
 
 class Step:
@@ -94,7 +104,7 @@ class PreprocessImage(Step):
     As the first step it takes what else the caller sent as well, checks it all and makes of it
     what the networks want, so that no later step finds anything to refuse: of the points SAM's
     prompts, of TEXT the tokens of a caption (where they are wanted) or `text`, its phrases, each
-    once, to be ranked.
+    once, to be ranked. Overloaded when too many requests wait for a network that this one needs.
     """
 
     def __init__(self, context: Context) -> None:
@@ -103,6 +113,9 @@ class PreprocessImage(Step):
         self._captions = _Captions(context)
 
     def run(self, inputs: Arrays, wanted: frozenset[str]) -> Arrays:
+        networks = [name for made in wanted for name in ASKED_FOR.get(made, ())]
+        if not self.context.room_for(networks):
+            raise Overloaded(f"too many requests wait for one of {', '.join(sorted(networks))}")
         picture = Picture(images.decode_image(inputs["IMAGE"][0], self.limits))
         for name in ("BOX_THRESHOLD", "TEXT_THRESHOLD"):
             _threshold(inputs, name, 0.0)

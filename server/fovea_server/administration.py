@@ -50,8 +50,23 @@ class Administration:
         Raises:
             ServerError: the server does not answer or refuses.
         """
-        index = json.loads(self._order("POST", "/v2/repository/index", {}))
-        return sorted({entry["name"] for entry in index if entry.get("state") == "READY"})
+        return sorted({e["name"] for e in self._index() if e.get("state") == "READY"})
+
+    def load_changes(self, *, timeout_s: float) -> list[str]:
+        """Loads what is new in the model repository: versions, configurations, models.
+
+        A model that has not changed stays as it is; one that has keeps answering with what it was
+        until the new version is ready.
+
+        Returns:
+            Names of the models that are ready.
+
+        Raises:
+            ServerError: one could not be loaded, with Triton's reason; what it was stays.
+        """
+        for model in sorted({entry["name"] for entry in self._index()}):
+            self._order("POST", f"/v2/repository/models/{model}/load", {}, timeout_s=timeout_s)
+        return self.models()
 
     def model_of_instance(self, instance: str) -> str | None:
         """The model one of whose instance groups has made the instance of this name."""
@@ -88,6 +103,10 @@ class Administration:
         self._hidden_in = pid
         with contextlib.suppress(OSError, ValueError):
             _overwrite_argument(pid, self.secret.encode())
+
+    def _index(self) -> list[dict[str, str]]:
+        index: list[dict[str, str]] = json.loads(self._order("POST", "/v2/repository/index", {}))
+        return index
 
     def _ask(
         self, method: str, path: str, body: object = None, timeout_s: float = _READY_TIMEOUT_S

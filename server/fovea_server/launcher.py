@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
+from fovea.backlog import METRICS_URL
 from fovea_server import orphans
 from fovea_server.administration import Administration
 from fovea_server.command import build_command
@@ -130,6 +131,22 @@ class EmbeddedServer:
         """Whether somebody asked for a stop."""
         return self._stop_requested
 
+    def load_changes(self) -> list[str]:
+        """Loads new versions, configurations and models of the repository while all others serve.
+
+        Put a new version folder there by a rename, so that it is never seen half written.
+
+        Returns:
+            Names of the models that are ready.
+
+        Raises:
+            ServerError: the model control mode is not "explicit", or a model could not be loaded.
+        """
+        if self.options.model_control_mode != "explicit":
+            mode = self.options.model_control_mode
+            raise ServerError(f"expected the model control mode 'explicit', got {mode!r}")
+        return self._asking().load_changes(timeout_s=self.options.start_timeout_s)
+
     def request_stop(self) -> None:
         """Begins a stop and returns: running requests finish; a second call kills.
 
@@ -208,9 +225,8 @@ class EmbeddedServer:
         with self._lock:
             if self._stopping.is_set():
                 raise ServerError("the server was stopped before it was ready")
-            self._process = TritonProcess(
-                command, environment=backends.environment(os.environ), log_path=self.log_path
-            )
+            environment = backends.environment(os.environ) | {METRICS_URL: self.metrics_url}
+            self._process = TritonProcess(command, environment=environment, log_path=self.log_path)
             self._tell_guard(self._process.pid)
 
     def _wait_until_ready(self, on_progress: Callable[[list[str]], None]) -> None:

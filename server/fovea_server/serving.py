@@ -3,8 +3,10 @@
 import contextlib
 import json
 import logging
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
@@ -15,6 +17,8 @@ from fovea_server.launcher import EmbeddedServer
 from fovea_server.log_echo import LogEcho
 from fovea_server.options import ServerOptions
 
+log = logging.getLogger("fovea_server")
+
 _FAILED = 1
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -22,8 +26,8 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 def serve(options: ServerOptions, *, json_line: bool = False) -> int:
     """Starts a server, says where it listens, and blocks until it ends.
 
-    SIGTERM and SIGINT let running requests finish; a second one kills. To be called in the main
-    thread.
+    SIGTERM and SIGINT let running requests finish; a second one kills. SIGHUP loads what is
+    new in the model repository. To be called in the main thread.
 
     Args:
         options: what to serve, and where.
@@ -56,12 +60,23 @@ def _relayed_signals(server: EmbeddedServer) -> Iterator[None]:
     def relay(number: int, frame: FrameType | None) -> None:
         server.request_stop()
 
+    def load(number: int, frame: FrameType | None) -> None:
+        threading.Thread(target=_load_changes, args=(server,), daemon=True).start()
+
     previous = {number: signal.signal(number, relay) for number in _SIGNALS}
+    previous[signal.SIGHUP] = signal.signal(signal.SIGHUP, load)
     try:
         yield
     finally:
         for number, action in previous.items():
             signal.signal(number, action)
+
+
+def _load_changes(server: EmbeddedServer) -> None:
+    try:
+        log.warning("loaded the changes; ready: %s", ", ".join(server.load_changes()))
+    except ServerError as exc:
+        log.error("the changes could not be loaded: %s", exc)
 
 
 @contextlib.contextmanager
@@ -96,6 +111,7 @@ def _announce(server: EmbeddedServer, console: Console, json_line: bool) -> None
         "metrics": server.metrics_url,
         "models": server.models,
         "pid": server.pid,
+        "launcher_pid": os.getpid(),
         "log": str(server.log_path),
     }
     if json_line:

@@ -9,7 +9,7 @@ from PIL import Image
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from fovea import steps
-from fovea.errors import InvalidImage, InvalidPrompt, InvalidText, InvalidThreshold
+from fovea.errors import InvalidImage, InvalidPrompt, InvalidText, InvalidThreshold, Overloaded
 from tests.pipelines import TINY
 
 WORDS = ["cat", "dog", "van", "red", "the", "man"]
@@ -37,6 +37,7 @@ class Surroundings:
         self.folder, self.pipeline, self.parameters = folder, pipeline, parameters
         self.embedded: list[np.ndarray] = []
         self.counted: dict[str, int] = {}
+        self.full_models: set[str] = set()
 
     def call_model(self, name, inputs, outputs):
         assert (name, outputs) == ("clip_text_encoder", ["text_embeds"])
@@ -49,6 +50,9 @@ class Surroundings:
 
     def count(self, metric, amount):
         self.counted[metric] = self.counted.get(metric, 0) + amount
+
+    def room_for(self, models):
+        return not self.full_models & set(models)
 
 
 @pytest.fixture
@@ -99,6 +103,13 @@ def test_the_first_step_checks_all_that_the_caller_sent(surroundings):
         ask(surroundings, "text", TEXT=text(" . "))
     with pytest.raises(InvalidThreshold, match="BOX_THRESHOLD"):
         ask(surroundings, BOX_THRESHOLD=np.array([2], np.float32))
+
+
+def test_the_first_step_takes_nothing_while_a_network_that_it_feeds_is_full(surroundings):
+    surroundings.full_models = {"sam_mask_decoder"}
+    assert ask(surroundings, "clip_pixel_values")
+    with pytest.raises(Overloaded, match="sam_image_encoder, sam_mask_decoder"):
+        ask(surroundings, "clip_pixel_values", "sam_pixel_values")
 
 
 def test_labels_need_room_one_by_one_and_phrases_together(surroundings):

@@ -1,0 +1,130 @@
+"""Valid requests whose right answers are known, in a closed or an open loop."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from fovea_client import AsyncClient, Client, MainObject
+from fovea_client.errors import FoveaError
+
+from benchmarks.faults.ledger import Ledger
+from demo.samples import FOLDER as SAMPLES
+
+CALLERS = 4
+# Answers of other batches differ by rounding.
+BOX_PX = 1.0
+
+
+def _truths() -> list[dict]:
+    truths: list[dict] = json.loads((SAMPLES / "truth.json").read_text())
+    return truths
+
+
+def sample_paths() -> list[Path]:
+    """The committed sample pictures."""
+    return [SAMPLES / truth["file"] for truth in _truths()]
+
+
+class Questions:
+    """The sample pictures in turn, and what a server that nothing disturbs answers to each."""
+
+    def __init__(self, client: Client) -> None:
+        self.pictures = [path.read_bytes() for path in sample_paths()]
+        self.labels = sorted({truth["label"] for truth in _truths()})
+        self._expected = [client.main_object(picture, self.labels) for picture in self.pictures]
+
+    def picture(self, number: int) -> bytes:
+        """The encoded picture of a request."""
+        return self.pictures[number % len(self.pictures)]
+
+    def is_right(self, number: int, answer: MainObject) -> bool:
+        """Whether the answer to request `number` is the expected one."""
+        expected = self._expected[number % len(self.pictures)]
+        if (answer.label, answer.found) != (expected.label, expected.found):
+            return False
+        return not expected.found or bool(np.abs(answer.box - expected.box).max() <= BOX_PX)
+
+    def asker(self, client: Client) -> Callable[[int], bool]:
+        """A function that asks request `number` and says whether the answer is right."""
+        return lambda number: self.is_right(
+            number, client.main_object(self.picture(number), self.labels)
+        )
+
+
+@contextmanager
+def closed_loop(
+    ledger: Ledger,
+    ask: Callable[[int], bool],
+    *,
+    callers: int = CALLERS,
+    until_refused: bool = False,
+) -> Iterator[None]:
+    """Callers that each send the next request when the last is answered, while the block runs.
+
+    until_refused: a caller ends with its first error.
+    """
+    stop = threading.Event()
+
+    def work() -> None:
+        while not stop.is_set():
+            if not ledger.ask(ask) and until_refused:
+                return
+
+    with ThreadPoolExecutor(callers) as pool:
+        working = [pool.submit(work) for _ in range(callers)]
+        try:
+            yield
+        finally:
+            stop.set()
+        for one in working:
+            one.result()
+
+
+def quiet_load(ask: Callable[[int], bool], requests: int, *, callers: int = CALLERS) -> Ledger:
+    """The ledger of so many requests without any fault."""
+    ledger = Ledger()
+    with ThreadPoolExecutor(callers) as pool:
+        for _ in pool.map(lambda _: ledger.ask(ask), range(requests)):
+            pass
+    return ledger
+
+
+async def open_loop(
+    ledger: Ledger,
+    ask: Callable[[int], Awaitable[bool]],
+    *,
+    rate: float,
+    seconds: float,
+    rng: np.random.Generator,
+) -> None:
+    """Requests at random times (Poisson), however late the answers are; returns with the last."""
+    began, due, tasks = time.perf_counter(), 0.0, []
+
+    async def one(number: int) -> None:
+        try:
+            ledger.answer(number, right=await ask(number))
+        except FoveaError as error:
+            ledger.fail(number, error)
+
+    while (due := due + rng.exponential(1 / rate)) < seconds:
+        await asyncio.sleep(max(0.0, began + due - time.perf_counter()))
+        tasks.append(asyncio.create_task(one(ledger.send())))
+    await asyncio.gather(*tasks)
+
+
+def async_asker(questions: Questions, client: AsyncClient) -> Callable[[int], Awaitable[bool]]:
+    """`Questions.asker` for an AsyncClient."""
+
+    async def ask(number: int) -> bool:
+        answer = await client.main_object(questions.picture(number), questions.labels)
+        return questions.is_right(number, answer)
+
+    return ask

@@ -1,0 +1,109 @@
+"""More load than the server can carry: the excess is refused, the rest is answered in time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import urllib.request
+
+import numpy as np
+from fovea_client import AsyncClient, Client, RetryPolicy
+from fovea_server import EmbeddedServer
+
+from benchmarks.faults.ledger import Ledger
+from benchmarks.faults.load import Questions, async_asker, open_loop, quiet_load
+from benchmarks.faults.report import Report, broken, nothing_lost
+from fovea.backlog import LOOK_EVERY, parse_pending
+from fovea.pipeline import Queues
+
+TIMES = 3.0
+SECONDS = 60.0
+CAPACITY_REQUESTS = 400
+# Enough callers that the batches are full, few enough that nothing is refused.
+CALLERS = 32
+TIMEOUT_S = 300.0
+THROUGHPUT_KEPT = 0.8
+DECODERS = 2
+
+
+def most_in_server(queues: Queues) -> int:
+    """Requests that may be in the server at once: so many are before one that was accepted.
+
+    Before the first step, being decoded, and behind it with what is taken between two looks.
+    """
+    return queues.entry.max_size + queues.backlog + DECODERS * LOOK_EVERY
+
+
+def run(
+    server: EmbeddedServer,
+    *,
+    seconds: float = SECONDS,
+    requests: int = CAPACITY_REQUESTS,
+    times: float = TIMES,
+) -> Report:
+    """Capacity in a closed loop, then `times` that in an open one, without retries."""
+    with Client(server.grpc_url, timeout_s=TIMEOUT_S) as client:
+        questions = Questions(client)
+        quiet_load(questions.asker(client), CALLERS, callers=CALLERS)
+        before = quiet_load(questions.asker(client), requests, callers=CALLERS).account()
+        pid, began = server.pid, time.perf_counter()
+        ledger, most_waiting = asyncio.run(
+            _overload(server, questions, times * before.per_s, seconds)
+        )
+        taken_s = time.perf_counter() - began
+        after = quiet_load(questions.asker(client), CALLERS, callers=1).account()
+    account, bound = ledger.account(), most_in_server(Queues())
+    bound_s = bound / before.per_s
+    return Report(
+        f"{times:g} times the load that it can carry",
+        before,
+        account,
+        taken_s,
+        {
+            "capacity_per_s": round(before.per_s, 1),
+            "offered_per_s": round(account.sent / seconds, 1),
+            "throughput_kept": round(account.per_s / before.per_s, 3),
+            "p99_bound_ms": round(1e3 * bound_s),
+            "most_waiting": most_waiting,
+            "p99_after_ms": round(after.p99_ms),
+        },
+        broken(
+            nothing_lost(account)
+            | {
+                f"what is refused is refused as overload ({account.refusals})": set(
+                    account.refusals
+                )
+                == {"Overloaded"},
+                f"the p99 stays within {bound} requests at capacity": account.p99_ms
+                <= 1e3 * bound_s,
+                f"throughput stays at {THROUGHPUT_KEPT} of capacity": account.per_s
+                >= THROUGHPUT_KEPT * before.per_s,
+                f"no queue exceeds {bound}": max(most_waiting.values(), default=0) <= bound,
+                "tritonserver lives": server.pid == pid and not server.recoveries.restarts,
+            }
+        ),
+    )
+
+
+async def _overload(
+    server: EmbeddedServer, questions: Questions, rate: float, seconds: float
+) -> tuple[Ledger, dict[str, int]]:
+    """The ledger of the open loop, and the most that was seen to wait for each model."""
+    ledger, rng, most = Ledger(), np.random.default_rng(0), dict[str, int]()
+    once = RetryPolicy(attempts=1)
+    async with AsyncClient(server.grpc_url, timeout_s=TIMEOUT_S, retry=once) as client:
+        ask = async_asker(questions, client)
+        loop = asyncio.create_task(open_loop(ledger, ask, rate=rate, seconds=seconds, rng=rng))
+        while not loop.done():
+            text = await asyncio.to_thread(_metrics, server.metrics_url)
+            for model, waiting in parse_pending(text).items():
+                most[model] = max(waiting, most.get(model, 0))
+            await asyncio.wait([loop], timeout=1.0)
+        await loop
+    return ledger, {model: waiting for model, waiting in most.items() if waiting}
+
+
+def _metrics(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        data: bytes = answer.read()
+    return data

@@ -1,0 +1,82 @@
+"""A model version replaced under load: no request fails, and the new version answers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import tritonclient.grpc as triton
+from fovea_client import Client, RetryPolicy
+from fovea_server import EmbeddedServer
+
+from benchmarks.faults.ledger import Ledger
+from benchmarks.faults.load import CALLERS, Questions, closed_loop, quiet_load
+from benchmarks.faults.report import Report, broken, nothing_lost
+from demo.served import demo_server, export_demo
+from fovea import grounding_dino, sam
+
+# One behind the other, and one of the two that run beside each other.
+MODELS = (grounding_dino.NETWORK, sam.IMAGE_ENCODER, "preprocess_image")
+REQUESTS = 100
+PAUSE_S = 2.0
+TIMEOUT_S = 120.0
+
+
+def run(*, models: tuple[str, ...] = MODELS, requests: int = REQUESTS) -> Report:
+    """A second version of each model in turn, while callers ask without retries."""
+    with tempfile.TemporaryDirectory() as folder:
+        repository = Path(folder) / "repository"
+        shutil.copytree(export_demo(), repository)
+        with demo_server(repository) as server:
+            return _run(server, repository, models, requests)
+
+
+def _run(
+    server: EmbeddedServer, repository: Path, models: tuple[str, ...], requests: int
+) -> Report:
+    once = RetryPolicy(attempts=1)
+    with Client(server.grpc_url, timeout_s=TIMEOUT_S, retry=once) as client:
+        questions = Questions(client)
+        ask = questions.asker(client)
+        before, pid = quiet_load(ask, requests), server.pid
+        ledger, took, began = Ledger(), {}, time.perf_counter()
+        with closed_loop(ledger, ask, callers=CALLERS):
+            for model in models:
+                time.sleep(PAUSE_S)
+                add_version(repository, model)
+                asked = time.perf_counter()
+                server.load_changes()
+                took[model] = round(time.perf_counter() - asked, 2)
+            time.sleep(PAUSE_S)
+        seconds = time.perf_counter() - began
+    account, versions = ledger.account(), _versions(server, models)
+    return Report(
+        "model versions replaced under load",
+        before.account(),
+        account,
+        seconds,
+        {"loaded_in_s": took, "versions": versions},
+        broken(
+            nothing_lost(account)
+            | {
+                f"no request is refused ({account.refusals})": account.refused == 0,
+                "the new versions serve": set(versions.values()) == {"2"},
+                "tritonserver is the same": server.pid == pid,
+            }
+        ),
+    )
+
+
+def add_version(repository: Path, model: str) -> None:
+    """Version 2, a copy of version 1, put in place by a rename."""
+    aside = repository.parent / f"{model}-2"
+    shutil.copytree(repository / model / "1", aside)
+    os.rename(aside, repository / model / "2")
+
+
+def _versions(server: EmbeddedServer, models: tuple[str, ...]) -> dict[str, str]:
+    with triton.InferenceServerClient(server.grpc_url) as client:
+        return {model: ",".join(client.get_model_metadata(model).versions) for model in models}

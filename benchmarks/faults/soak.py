@@ -1,0 +1,169 @@
+"""`python -m benchmarks.faults.soak`: memory under half an hour of moderate, mixed load.
+
+One verb after the other at random times, wrong input among it, on pictures and labels that repeat:
+caches fill up early, so that what still grows afterwards is a leak.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import psutil
+from fovea_client import AsyncClient, Client, InvalidInput
+from fovea_server import EmbeddedServer
+from rich.progress import Progress
+
+from benchmarks.faults.ledger import Ledger
+from benchmarks.faults.load import Questions, open_loop, quiet_load
+from benchmarks.machine import machine, resident_mb
+from demo.served import demo_server
+
+MINUTES = 30.0
+# Of what the server can carry.
+LOAD = 0.2
+CAPACITY_REQUESTS = 100
+LOOK_EVERY_S = 5.0
+# Caches, arenas and pools fill up in this share of the time; growth is looked for in the rest.
+WARM_UP = 0.25
+# Growth, by the straight line through the rest, that is still called none: share of the memory.
+GROWTH = 0.03
+TIMEOUT_S = 120.0
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Memory at one time: of the server with all its processes, and of this client, in MB."""
+
+    second: float
+    server_mb: float
+    client_mb: float
+
+
+def slope_mb_per_h(samples: list[Sample], of: Callable[[Sample], float]) -> float:
+    """The slope of the straight line through the samples, by least squares."""
+    seconds = [sample.second for sample in samples]
+    return 3600 * float(np.polyfit(seconds, [of(sample) for sample in samples], 1)[0])
+
+
+def mixed(questions: Questions, client: AsyncClient) -> Callable[[int], Awaitable[bool]]:
+    """All verbs in turn, and bad input of three kinds that must be refused."""
+    labels = questions.labels
+
+    async def refused(request: Awaitable[object]) -> bool:
+        try:
+            await request
+        except InvalidInput:
+            return True
+        return False
+
+    async def ask(number: int) -> bool:
+        picture, kind = questions.picture(number), number % 10
+        if kind < 3:
+            return questions.is_right(number, await client.main_object(picture, labels))
+        if kind == 7:
+            return await refused(client.embed_image(picture[: len(picture) // 2]))
+        if kind == 8:
+            return await refused(client.detect(picture, "..."))
+        if kind == 9:
+            return await refused(client.segment(picture, boxes=[(0, 0, 9000, 10)]))
+        if kind == 3:
+            answer: object = await client.detect(picture, "cat. dog. car")
+        elif kind == 4:
+            answer = await client.segment(picture, points=[(20 + number % 50, 40)])
+        elif kind == 5:
+            answer = await client.detect_and_segment(picture, "cat. dog")
+        else:
+            answer = await client.embed_text(labels[number % len(labels)])
+        return answer is not None
+
+    return ask
+
+
+async def soak(server: EmbeddedServer, rate: float, seconds: float) -> tuple[list[Sample], Ledger]:
+    """The load, and a look at the memory every few seconds."""
+    ledger, samples, began = Ledger(), list[Sample](), time.perf_counter()
+    with Client(server.grpc_url, timeout_s=TIMEOUT_S) as once:
+        questions = Questions(once)
+    async with AsyncClient(server.grpc_url, timeout_s=TIMEOUT_S) as client:
+        ask, rng = mixed(questions, client), np.random.default_rng(0)
+        load = asyncio.create_task(open_loop(ledger, ask, rate=rate, seconds=seconds, rng=rng))
+        with Progress(transient=True) as progress:
+            bar = progress.add_task("soak", total=seconds)
+            while not load.done():
+                second = time.perf_counter() - began
+                own = psutil.Process().memory_info().rss / 1e6
+                samples.append(Sample(second, resident_mb(server.pid), own))
+                progress.update(bar, completed=second)
+                await asyncio.wait([load], timeout=LOOK_EVERY_S)
+        await load
+    return samples, ledger
+
+
+def plot(samples: list[Sample], path: Path, title: str) -> None:
+    """Memory over time as a PNG."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(8, 4), layout="constrained")
+    minutes = [sample.second / 60 for sample in samples]
+    axes.plot(minutes, [sample.server_mb for sample in samples], label="server, all processes")
+    axes.plot(minutes, [sample.client_mb for sample in samples], label="client")
+    axes.axvline(WARM_UP * minutes[-1], color="grey", linestyle=":", label="warmed up")
+    axes.set(xlabel="minutes", ylabel="MB", title=title, ylim=(0, None))
+    axes.legend()
+    figure.savefig(path, dpi=120)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs, prints and writes; 1 when memory grew or a request went wrong."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=MINUTES)
+    parser.add_argument("--json", type=Path, default=Path("build/soak.json"))
+    args = parser.parse_args(argv)
+    with demo_server() as server, Client(server.grpc_url, timeout_s=TIMEOUT_S) as client:
+        capacity = quiet_load(Questions(client).asker(client), CAPACITY_REQUESTS).account()
+        rate = LOAD * capacity.per_s
+        samples, ledger = asyncio.run(soak(server, rate, 60 * args.minutes))
+        alive = server.recoveries.reloads + server.recoveries.restarts == 0
+    settled = [s for s in samples if s.second > WARM_UP * samples[-1].second]
+    slopes = {
+        "server": slope_mb_per_h(settled, lambda sample: sample.server_mb),
+        "client": slope_mb_per_h(settled, lambda sample: sample.client_mb),
+    }
+    hours = (settled[-1].second - settled[0].second) / 3600
+    growth = slopes["server"] * hours / settled[0].server_mb
+    account = ledger.account()
+    fine = account.answered == account.sent and not account.wrong and alive and growth < GROWTH
+    written = {
+        "minutes": args.minutes,
+        "rate_per_s": rate,
+        "capacity_per_s": capacity.per_s,
+        "server_mb": {"first": samples[0].server_mb, "last": samples[-1].server_mb},
+        "settled_after_minutes": settled[0].second / 60,
+        "slope_mb_per_h": slopes,
+        "growth_share": growth,
+        "holds": fine,
+        "requests": asdict(account),
+        "samples": [asdict(sample) for sample in samples],
+        "machine": machine(),
+    }
+    args.json.parent.mkdir(parents=True, exist_ok=True)
+    args.json.write_text(json.dumps(written, indent=1) + "\n")
+    said = f"{slopes['server']:+.1f} MB/h after the warm-up, {growth:+.2%} in {60 * hours:.0f} min"
+    plot(samples, args.json.with_suffix(".png"), f"memory under mixed load: {said}")
+    print(f"{account.answered} of {account.sent} answered, {account.wrong} wrong; server {said}")
+    return 0 if fine else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

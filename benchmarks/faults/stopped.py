@@ -1,0 +1,88 @@
+"""SIGTERM under load: what was accepted is answered, what comes later is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fovea_client import Client, RetryPolicy
+
+from benchmarks.faults.ledger import Ledger
+from benchmarks.faults.load import Questions, closed_loop, quiet_load
+from benchmarks.faults.report import Report, broken, nothing_lost
+from demo.served import export_demo
+
+CALLERS = 8
+SECONDS = 10.0
+TIMEOUT_S = 120.0
+ONCE = RetryPolicy(attempts=1)
+PORTS = ("--grpc-port=0", "--http-port=0", "--metrics-port=0")
+# What a client hears that nobody has taken its request.
+NOT_TAKEN = re.compile(
+    "no available versions|connect|not ready|not at ready state|is stopping|unknown model",
+    re.IGNORECASE,
+)
+
+
+@contextmanager
+def launcher(*flags: str, repository: Path | None = None) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """`python -m fovea_server` with the demo's models: its process, and what it said when ready."""
+    folder = str(repository or export_demo())
+    command = [sys.executable, "-m", "fovea_server", folder, "--json", *PORTS, *flags]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        try:
+            assert process.stdout is not None
+            yield process, json.loads(process.stdout.readline())
+        finally:
+            process.kill()
+
+
+class _Strict(Ledger):
+    """Counts as refused only what says that it was not taken."""
+
+    def fail(self, number: int, error: Exception) -> None:
+        if NOT_TAKEN.search(str(error)):
+            self.refuse(number, type(error).__name__)
+        else:
+            self.lose(number, f"{type(error).__name__}: {error}")
+
+
+def run(*, seconds: float = SECONDS, requests: int = 100) -> Report:
+    """Load for some seconds, then SIGTERM to the launcher; each caller goes on until refused."""
+    with launcher("--exit-timeout-s=60") as (process, where):
+        with Client(where["grpc"], timeout_s=TIMEOUT_S, retry=ONCE) as client:
+            questions = Questions(client)
+            ask = questions.asker(client)
+            before = quiet_load(ask, requests, callers=CALLERS)
+            ledger = _Strict()
+            with closed_loop(ledger, ask, callers=CALLERS, until_refused=True):
+                time.sleep(seconds)
+                began = time.perf_counter()
+                process.send_signal(signal.SIGTERM)
+                while ledger.account().refused + ledger.account().lost < CALLERS:
+                    time.sleep(0.1)
+            drained_s = time.perf_counter() - began
+        code = process.wait(90)
+    account = ledger.account()
+    return Report(
+        "SIGTERM under load",
+        before.account(),
+        account,
+        seconds + drained_s,
+        {"exit_code": code, "drained_after_s": round(drained_s, 2)},
+        broken(
+            nothing_lost(account)
+            | {
+                "the launcher ends with 0": code == 0,
+                "each caller's last request is refused": account.refused == CALLERS,
+            }
+        ),
+    )

@@ -1,0 +1,79 @@
+"""A dead backend process that nobody replaces: Triton says ready, the probe does not."""
+
+from __future__ import annotations
+
+import time
+import urllib.request
+
+import psutil
+from fovea_client import Client, RetryPolicy
+from fovea_server import EmbeddedServer, ServerOptions
+from fovea_server.probe import Probe, ProbeFailure
+from fovea_server.stubs import stubs_of
+
+from benchmarks.faults.ledger import Ledger
+from benchmarks.faults.load import Questions, quiet_load
+from benchmarks.faults.report import Report, broken
+from demo.served import export_demo
+
+VICTIM = "select_masks"
+REQUESTS = 20
+TIMEOUT_S = 120.0
+LEVELS = ("live", "ready")
+
+
+def run(*, requests: int = REQUESTS) -> Report:
+    """What Kubernetes' probes see of a server whose launcher does not watch."""
+    options = ServerOptions(
+        model_repository=export_demo(),
+        grpc_port=0,
+        http_port=0,
+        metrics_port=0,
+        exit_timeout_s=2,
+        restart_dead_backends=False,
+    )
+    once = RetryPolicy(attempts=1)
+    with (
+        EmbeddedServer(options) as server,
+        Client(server.grpc_url, timeout_s=TIMEOUT_S, retry=once) as client,
+    ):
+        ask = Questions(client).asker(client)
+        before, healthy = quiet_load(ask, requests, callers=1), _probe(server)
+        [victim] = [s for s in stubs_of(server.pid) if s.instance.startswith(f"{VICTIM}_0")]
+        victim.process.kill()
+        psutil.wait_procs([victim.process], timeout=1)
+        began = time.perf_counter()
+        sick = _probe(server)
+        ledger = Ledger()
+        for _ in range(requests):
+            ledger.ask(ask)
+        with urllib.request.urlopen(f"http://{server.http_url}/v2/health/ready") as answer:
+            triton_says = answer.status
+    account = ledger.account()
+    return Report(
+        "a dead process that nobody replaces",
+        before.account(),
+        account,
+        time.perf_counter() - began,
+        {"triton_readiness": triton_says, "probe_before": healthy, "probe_during": sick},
+        broken(
+            {
+                "the probe passes before": set(healthy.values()) == {"passes"},
+                "Triton still says that it is ready": triton_says == 200,
+                "both levels of the probe fail": "passes" not in sick.values(),
+                "the server does fail its requests": account.lost == requests,
+            }
+        ),
+    )
+
+
+def _probe(server: EmbeddedServer) -> dict[str, str]:
+    """Level -> "passes", or what is wrong."""
+    probe = Probe(http_port=server.ports.http, grpc_port=server.ports.grpc, timeout_s=TIMEOUT_S)
+    said = dict.fromkeys(LEVELS, "passes")
+    for level in LEVELS:
+        try:
+            probe.check(level)
+        except ProbeFailure as failure:
+            said[level] = str(failure)
+    return said

@@ -42,7 +42,7 @@ SHORT: dict[str, dict[str, Any]] = {
     "killed-backend": {"pictures": 60},
     "killed-first-step": {"pictures": 60},
     "killed-server": {"pictures": 60},
-    "overload": {"requests": 64, "seconds": 8.0},
+    "overload": {"requests": 64, "seconds": 8.0, "judge_speed": False},
     "stopped": {"seconds": 1.0, "requests": 16},
     "replaced": {"models": replaced.MODELS[:1], "requests": 16},
     "unready": {"requests": 3},

@@ -38,6 +38,8 @@ CLEAR = (
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.UNIMPLEMENTED,
 )
+# Triton answers 500 to JSON that it cannot read, and says that it is that.
+NOT_JSON = "parse"
 HTTP_PATHS = ("embed_text", "detect", "segment", "no_such_model", "embed_text/versions/x")
 
 
@@ -81,7 +83,8 @@ class Attack:
             answer = connection.getresponse()
             text = answer.read().decode(errors="replace")
         self._count(f"HTTP: {answer.status}")
-        if answer.status >= 500 or (answer.status >= 400 and not text):
+        clear = answer.status < 500 or NOT_JSON in text
+        if not text or not clear:
             self._count_unclear(f"HTTP {answer.status}: {text[:200]} to {body[:80]!r}")
 
     def bytes_to_grpc(self, seed: int) -> None:

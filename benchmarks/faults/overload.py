@@ -40,8 +40,12 @@ def run(
     seconds: float = SECONDS,
     requests: int = CAPACITY_REQUESTS,
     times: float = TIMES,
+    judge_speed: bool = True,
 ) -> Report:
-    """Capacity in a closed loop, then `times` that in an open one, without retries."""
+    """Capacity in a closed loop, then `times` that in an open one, without retries.
+
+    judge_speed: whether times are among the promises; on a machine with other work they are chance.
+    """
     with Client(server.grpc_url, timeout_s=TIMEOUT_S) as client:
         questions = Questions(client)
         quiet_load(questions.asker(client), CALLERS, callers=CALLERS)
@@ -54,6 +58,11 @@ def run(
         after = quiet_load(questions.asker(client), CALLERS, callers=1).account()
     account, bound = ledger.account(), most_in_server(Queues())
     bound_s = bound / before.per_s
+    speed = {
+        f"the p99 stays within {bound} requests at capacity": account.p99_ms <= 1e3 * bound_s,
+        f"throughput stays at {THROUGHPUT_KEPT} of capacity": account.per_s
+        >= THROUGHPUT_KEPT * before.per_s,
+    }
     return Report(
         f"{times:g} times the load that it can carry",
         before,
@@ -74,13 +83,10 @@ def run(
                     account.refusals
                 )
                 == {"Overloaded"},
-                f"the p99 stays within {bound} requests at capacity": account.p99_ms
-                <= 1e3 * bound_s,
-                f"throughput stays at {THROUGHPUT_KEPT} of capacity": account.per_s
-                >= THROUGHPUT_KEPT * before.per_s,
                 f"no queue exceeds {bound}": max(most_waiting.values(), default=0) <= bound,
                 "tritonserver lives": server.pid == pid and not server.recoveries.restarts,
             }
+            | (speed if judge_speed else {})
         ),
     )
 

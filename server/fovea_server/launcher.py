@@ -16,6 +16,7 @@ from fovea_server.administration import Administration
 from fovea_server.command import build_command
 from fovea_server.errors import ServerError, StartError
 from fovea_server.installation import BackendDirectory, cache_folder, prepare_backends
+from fovea_server.log_file import LogFile
 from fovea_server.options import ServerOptions
 from fovea_server.ports import Ports, choose_ports
 from fovea_server.process import TritonProcess, new_log_path
@@ -43,7 +44,7 @@ class EmbeddedServer:
         options: what it was made with.
         ports: the ports in use, once started.
         models: names of the models that were ready at the start.
-        log_path: the file with Triton's log.
+        log_path: the file with Triton's log; its older parts are beside it.
         failure: why the server was given up, None unless it was.
     """
 
@@ -52,6 +53,12 @@ class EmbeddedServer:
         self.ports: Ports | None = None
         self.models: list[str] = []
         self.log_path = options.log_path or new_log_path(cache_folder() / "logs")
+        self._log = LogFile(
+            self.log_path,
+            max_bytes=options.log_max_bytes,
+            backups=options.log_backups,
+            echo=sys.stderr if options.echo_log else None,
+        )
         self._backends: BackendDirectory | None = None
         self._administration: Administration | None = None
         self._process: TritonProcess | None = None
@@ -196,6 +203,7 @@ class EmbeddedServer:
         with self._lock:
             if self._process:
                 self._process.kill()
+        self._log.close()
         self._dismiss_guard()
         self._ended.set()
 
@@ -226,7 +234,9 @@ class EmbeddedServer:
             if self._stopping.is_set():
                 raise ServerError("the server was stopped before it was ready")
             environment = backends.environment(os.environ) | {METRICS_URL: self.metrics_url}
-            self._process = TritonProcess(command, environment=environment, log_path=self.log_path)
+            self._process = TritonProcess(
+                command, environment=environment, log=self._log, log_path=self.log_path
+            )
             self._tell_guard(self._process.pid)
 
     def _wait_until_ready(self, on_progress: Callable[[list[str]], None]) -> None:

@@ -108,6 +108,13 @@ class ServerOptions:
     log_path: Path | None = field(
         default=None, metadata=_help("file of Triton's log; by default a new one in the cache")
     )
+    log_max_bytes: int = field(
+        default=16 * 2**20,
+        metadata=_help("size at which the log file makes room for a new one; 0 for never"),
+    )
+    log_backups: int = field(
+        default=4, metadata=_help("so many older parts of the log are kept beside it")
+    )
     echo_log: bool = field(
         default=False, metadata=_help("copy Triton's log to stderr, as containers want it")
     )

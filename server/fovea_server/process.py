@@ -13,6 +13,7 @@ import psutil
 from fovea_server import triton_log
 from fovea_server.administration import Administration
 from fovea_server.errors import ModelLoadError, StartError
+from fovea_server.log_file import LogFile, LogReader
 from fovea_server.orphans import kill_group
 
 _POLL_S = 0.1
@@ -21,30 +22,30 @@ _ALL_STOPPED = "All models are stopped"
 
 
 class TritonProcess:
-    """tritonserver in a process group of its own, its log in a file.
+    """tritonserver in a process group of its own, its output in a log file.
 
     Attributes:
         pid: its process id, also the id of its process group.
-        log_path: the file with the output of the server and of its stubs.
+        log_path: where that file is, for whoever looks for a reason.
     """
 
     def __init__(
-        self, command: list[str], *, environment: Mapping[str, str], log_path: Path
+        self, command: list[str], *, environment: Mapping[str, str], log: LogFile, log_path: Path
     ) -> None:
         self.log_path = log_path
-        log_path.parent.mkdir(parents=True, exist_ok=True)
-        with log_path.open("ab") as log:
-            self._log_start = log.tell()
-            self._popen = subprocess.Popen(
-                command,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        self._popen = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
         self.pid = self._popen.pid
         self._cleared = False
+        assert self._popen.stdout is not None
+        self._reader = LogReader(self._popen.stdout, log)
+        self._reader.start()
 
     @property
     def exit_code(self) -> int | None:
@@ -52,10 +53,10 @@ class TritonProcess:
         return self._popen.poll()
 
     def log(self) -> str:
-        """What this run has logged so far."""
-        with self.log_path.open("rb") as log:
-            log.seek(self._log_start)
-            return log.read().decode(errors="replace")
+        """What this run has logged so far, the last lines of it if that is much."""
+        if self.exit_code is not None:
+            self._reader.drain()
+        return self._reader.text()
 
     def wait_until_ready(
         self,
@@ -111,7 +112,9 @@ class TritonProcess:
         if not self._cleared:
             kill_group(self.pid)
             self._cleared = True
-        return self._popen.wait()
+        code = self._popen.wait()
+        self._reader.drain()
+        return code
 
     def has_stopped_all_models(self) -> bool:
         """Whether a stop has come so far that no request is left."""

@@ -14,7 +14,6 @@ from rich.console import Console
 
 from fovea_server.errors import ModelLoadError, ServerError, StartError
 from fovea_server.launcher import EmbeddedServer
-from fovea_server.log_echo import LogEcho
 from fovea_server.options import ServerOptions
 
 log = logging.getLogger("fovea_server")
@@ -40,7 +39,7 @@ def serve(options: ServerOptions, *, json_line: bool = False) -> int:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     console = Console(stderr=True, highlight=False)
     server = EmbeddedServer(options)
-    with _relayed_signals(server), _echoed_log(server):
+    with _relayed_signals(server):
         try:
             with _progress(console, server) as on_progress:
                 server.start(on_progress=on_progress)
@@ -77,19 +76,6 @@ def _load_changes(server: EmbeddedServer) -> None:
         log.warning("loaded the changes; ready: %s", ", ".join(server.load_changes()))
     except ServerError as exc:
         log.error("the changes could not be loaded: %s", exc)
-
-
-@contextlib.contextmanager
-def _echoed_log(server: EmbeddedServer) -> Iterator[None]:
-    if not server.options.echo_log:
-        yield
-        return
-    echo = LogEcho(server.log_path, sys.stderr)
-    echo.start()
-    try:
-        yield
-    finally:
-        echo.stop()
 
 
 @contextlib.contextmanager

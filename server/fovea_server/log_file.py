@@ -1,0 +1,71 @@
+"""tritonserver's output: into a file that rotates, and to stderr where containers want it."""
+
+import collections
+import io
+import logging
+import logging.handlers
+import threading
+from pathlib import Path
+from typing import IO, TextIO
+
+# What is kept in memory, for what the launcher reads out of the log: lines of one run.
+_KEPT_LINES = 5000
+_DRAIN_S = 2.0
+
+
+class LogFile:
+    """One file with its older parts beside it (name.1 is the youngest), and maybe a stream.
+
+    Args:
+        path: the file.
+        max_bytes: a part is full at this size; 0 for one part without end.
+        backups: so many older parts are kept.
+        echo: where everything is written as well.
+    """
+
+    def __init__(
+        self, path: Path, *, max_bytes: int, backups: int, echo: TextIO | None = None
+    ) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        to_file = logging.handlers.RotatingFileHandler(
+            path, maxBytes=max_bytes, backupCount=backups, encoding="utf-8", delay=True
+        )
+        self._handlers: list[logging.Handler] = [to_file]
+        if echo is not None:
+            self._handlers.append(logging.StreamHandler(echo))
+
+    def write(self, line: str) -> None:
+        """Adds one line, given without its end."""
+        record = logging.makeLogRecord({"msg": line})
+        for handler in self._handlers:
+            handler.handle(record)
+
+    def close(self) -> None:
+        """Closes the file."""
+        for handler in self._handlers:
+            handler.close()
+
+
+class LogReader(threading.Thread):
+    """Copies what one process prints to the log file until nobody can print any more."""
+
+    def __init__(self, source: IO[bytes], to: LogFile) -> None:
+        super().__init__(name="fovea-server-log", daemon=True)
+        self._source = source
+        self._to = to
+        self._lines: collections.deque[str] = collections.deque(maxlen=_KEPT_LINES)
+
+    def run(self) -> None:
+        """The thread's loop."""
+        with io.TextIOWrapper(self._source, encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                self._lines.append(line.rstrip("\n"))
+                self._to.write(self._lines[-1])
+
+    def drain(self) -> None:
+        """Waits for the last lines of a process that has ended."""
+        self.join(_DRAIN_S)
+
+    def text(self) -> str:
+        """The last lines so far."""
+        return "\n".join(self._lines.copy())

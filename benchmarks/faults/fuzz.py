@@ -13,7 +13,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import numpy as np
-from fovea_client import Client
+from fovea_client import (
+    Client,
+    FoveaError,
+    ImageTooLarge,
+    InvalidImage,
+    InvalidPrompt,
+    InvalidText,
+    InvalidThreshold,
+    Unavailable,
+)
 from fovea_client.channel import CHANNEL_OPTIONS
 from fovea_client.errors import translate
 from fovea_server import EmbeddedServer
@@ -38,6 +47,14 @@ CLEAR = (
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.UNIMPLEMENTED,
 )
+# What is wrong -> the errors that say so; a wrong tensor may be wrong in any way. Unavailable: a
+# malformed tensor in the same batch failed this request as well (see fovea_client.errors).
+FITTING: dict[str, tuple[type[FoveaError], ...]] = {
+    "picture": (InvalidImage, ImageTooLarge, InvalidPrompt, Unavailable),
+    "text": (InvalidText, Unavailable),
+    "prompt": (InvalidPrompt, Unavailable),
+    "threshold": (InvalidThreshold, Unavailable),
+}
 # Triton answers 500 to JSON that it cannot read, and says that it is that.
 NOT_JSON = "parse"
 HTTP_PATHS = ("embed_text", "detect", "segment", "no_such_model", "embed_text/versions/x")
@@ -63,7 +80,8 @@ class Attack:
         except grpc.RpcError as error:
             meaning = translate(error, "").error
             self._count(f"{asked.kind}: {type(meaning).__name__}")
-            if error.code() not in CLEAR or not error.details():
+            fitting = isinstance(meaning, FITTING.get(asked.kind, FoveaError))
+            if error.code() not in CLEAR or not error.details() or not fitting:
                 self._count_unclear(f"{asked.kind}, {error.code().name}: {error.details()}")
             return
         self._count(f"{asked.kind}: answered")

@@ -84,7 +84,9 @@ class Ledger:
 
     def fail(self, number: int, error: FoveaError) -> None:
         """Notes a typed error as a refusal or as a loss."""
-        if isinstance(error, REFUSALS) and "not healthy" not in str(error):
+        if isinstance(error, InvalidInput):  # not expected of valid requests: say what it was
+            self.refuse(number, f"{type(error).__name__}: {error}")
+        elif isinstance(error, REFUSALS) and "not healthy" not in str(error):
             self.refuse(number, type(error).__name__)
         else:
             self.lose(number, f"{type(error).__name__}: {error}")

@@ -7,7 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from fovea_client import AsyncClient, Client, MainObject
 from fovea_client.errors import FoveaError
 
 from benchmarks.faults.ledger import Ledger
+from benchmarks.loads import poisson_arrivals
 from demo.samples import FOLDER as SAMPLES
 
 CALLERS = 4
@@ -66,10 +67,10 @@ def closed_loop(
     *,
     callers: int = CALLERS,
     until_refused: bool = False,
-) -> Iterator[None]:
+) -> Iterator[list[Future[None]]]:
     """Callers that each send the next request when the last is answered, while the block runs.
 
-    until_refused: a caller ends with its first error.
+    until_refused: a caller ends with its first error; what is yielded says who has ended.
     """
     stop = threading.Event()
 
@@ -81,7 +82,7 @@ def closed_loop(
     with ThreadPoolExecutor(callers) as pool:
         working = [pool.submit(work) for _ in range(callers)]
         try:
-            yield
+            yield working
         finally:
             stop.set()
         for one in working:
@@ -103,10 +104,10 @@ async def open_loop(
     *,
     rate: float,
     seconds: float,
-    rng: np.random.Generator,
+    seed: int = 0,
 ) -> None:
-    """Requests at random times (Poisson), however late the answers are; returns with the last."""
-    began, due, tasks = time.perf_counter(), 0.0, []
+    """Requests at random times, however late the answers are; returns with the last."""
+    began, tasks = time.perf_counter(), []
 
     async def one(number: int) -> None:
         try:
@@ -114,7 +115,7 @@ async def open_loop(
         except FoveaError as error:
             ledger.fail(number, error)
 
-    while (due := due + rng.exponential(1 / rate)) < seconds:
+    for due in poisson_arrivals(rate, seconds, seed):
         await asyncio.sleep(max(0.0, began + due - time.perf_counter()))
         tasks.append(asyncio.create_task(one(ledger.send())))
     await asyncio.gather(*tasks)

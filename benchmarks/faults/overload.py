@@ -6,7 +6,6 @@ import asyncio
 import time
 import urllib.request
 
-import numpy as np
 from fovea_client import AsyncClient, Client, RetryPolicy
 from fovea_server import EmbeddedServer
 
@@ -95,11 +94,11 @@ async def _overload(
     server: EmbeddedServer, questions: Questions, rate: float, seconds: float
 ) -> tuple[Ledger, dict[str, int]]:
     """The ledger of the open loop, and the most that was seen to wait for each model."""
-    ledger, rng, most = Ledger(), np.random.default_rng(0), dict[str, int]()
+    ledger, most = Ledger(), dict[str, int]()
     once = RetryPolicy(attempts=1)
     async with AsyncClient(server.grpc_url, timeout_s=TIMEOUT_S, retry=once) as client:
         ask = async_asker(questions, client)
-        loop = asyncio.create_task(open_loop(ledger, ask, rate=rate, seconds=seconds, rng=rng))
+        loop = asyncio.create_task(open_loop(ledger, ask, rate=rate, seconds=seconds))
         while not loop.done():
             text = await asyncio.to_thread(_metrics, server.metrics_url)
             for model, waiting in parse_pending(text).items():

@@ -47,6 +47,11 @@ class Sample:
     client_mb: float
 
 
+def capacity_per_s(client: Client) -> float:
+    """Answers a second with a few callers at once."""
+    return quiet_load(Questions(client).asker(client), CAPACITY_REQUESTS).account().per_s
+
+
 def slope_mb_per_h(samples: list[Sample], of: Callable[[Sample], float]) -> float:
     """The slope of the straight line through the samples, by least squares."""
     seconds = [sample.second for sample in samples]
@@ -93,8 +98,8 @@ async def soak(server: EmbeddedServer, rate: float, seconds: float) -> tuple[lis
     with Client(server.grpc_url, timeout_s=TIMEOUT_S) as once:
         questions = Questions(once)
     async with AsyncClient(server.grpc_url, timeout_s=TIMEOUT_S) as client:
-        ask, rng = mixed(questions, client), np.random.default_rng(0)
-        load = asyncio.create_task(open_loop(ledger, ask, rate=rate, seconds=seconds, rng=rng))
+        ask = mixed(questions, client)
+        load = asyncio.create_task(open_loop(ledger, ask, rate=rate, seconds=seconds))
         with Progress(transient=True) as progress:
             bar = progress.add_task("soak", total=seconds)
             while not load.done():
@@ -128,11 +133,13 @@ def main(argv: list[str] | None = None) -> int:
     """Runs, prints and writes; 1 when memory grew or a request went wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=MINUTES)
+    parser.add_argument(
+        "--rate", type=float, help="requests a second; a fifth of capacity if not given"
+    )
     parser.add_argument("--json", type=Path, default=Path("build/soak.json"))
     args = parser.parse_args(argv)
     with demo_server() as server, Client(server.grpc_url, timeout_s=TIMEOUT_S) as client:
-        capacity = quiet_load(Questions(client).asker(client), CAPACITY_REQUESTS).account()
-        rate = LOAD * capacity.per_s
+        rate = args.rate or LOAD * capacity_per_s(client)
         samples, ledger = asyncio.run(soak(server, rate, 60 * args.minutes))
         alive = server.recoveries.reloads + server.recoveries.restarts == 0
     settled = [s for s in samples if s.second > WARM_UP * samples[-1].second]
@@ -147,7 +154,6 @@ def main(argv: list[str] | None = None) -> int:
     written = {
         "minutes": args.minutes,
         "rate_per_s": rate,
-        "capacity_per_s": capacity.per_s,
         "server_mb": {"first": samples[0].server_mb, "last": samples[-1].server_mb},
         "settled_after_minutes": settled[0].second / 60,
         "slope_mb_per_h": slopes,

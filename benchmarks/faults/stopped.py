@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ NOT_TAKEN = re.compile(
     "no available versions|connect|not ready|not at ready state|is stopping|unknown model",
     re.IGNORECASE,
 )
+BEGUN = "in ensemble"
 
 
 @contextmanager
@@ -46,10 +48,10 @@ def launcher(*flags: str, repository: Path | None = None) -> Iterator[tuple[Any,
 
 
 class _Strict(Ledger):
-    """Counts as refused only what says that it was not taken."""
+    """Counts as refused only what says that it was not taken; an ensemble that speaks has begun."""
 
     def fail(self, number: int, error: Exception) -> None:
-        if NOT_TAKEN.search(str(error)):
+        if NOT_TAKEN.search(str(error)) and BEGUN not in str(error):
             self.refuse(number, type(error).__name__)
         else:
             self.lose(number, f"{type(error).__name__}: {error}")
@@ -63,12 +65,11 @@ def run(*, seconds: float = SECONDS, requests: int = 100) -> Report:
             ask = questions.asker(client)
             before = quiet_load(ask, requests, callers=CALLERS)
             ledger = _Strict()
-            with closed_loop(ledger, ask, callers=CALLERS, until_refused=True):
+            with closed_loop(ledger, ask, callers=CALLERS, until_refused=True) as callers:
                 time.sleep(seconds)
                 began = time.perf_counter()
                 process.send_signal(signal.SIGTERM)
-                while ledger.account().refused + ledger.account().lost < CALLERS:
-                    time.sleep(0.1)
+                wait(callers)
             drained_s = time.perf_counter() - began
         code = process.wait(90)
     account = ledger.account()

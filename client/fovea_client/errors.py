@@ -53,6 +53,12 @@ _PASSING = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 
+# Triton 2.51's Python backend fails a whole batch when one request in it has a malformed BYTES
+# tensor. Those of this client are whole: such a message speaks of another client's request.
+_NEIGHBOURS_FAULT = re.compile(
+    r"string (length indicator|data|elements \d+) for inference input", re.IGNORECASE
+)
+
 # CANCELLED and ABORTED, when the caller did not cancel, come from a server that stopped at work.
 _PASSING_STATUSES = (Status.UNAVAILABLE, Status.CANCELLED, Status.ABORTED, Status.NOT_FOUND)
 # From a gateway that wants other headers: waiting does not help.
@@ -77,6 +83,8 @@ def translate(error: grpc.RpcError, url: str) -> Failure:
 
 
 def _classify(status: grpc.StatusCode, message: str, url: str) -> tuple[FoveaError, bool]:
+    if _NEIGHBOURS_FAULT.search(message):
+        return Unavailable(f"{url}: {message}"), True
     if status is Status.INVALID_ARGUMENT:
         return InvalidInput.from_message(message), False
     if status is Status.DEADLINE_EXCEEDED:

@@ -52,6 +52,12 @@ PASSING = [
     (Status.UNAVAILABLE, "Socket closed", Unavailable),
     (Status.UNAVAILABLE, "'sam' version 1 is not at ready state", Unavailable),
     (Status.NOT_FOUND, "Request for unknown model: 'detect' is not found", Unavailable),
+    (
+        Status.INVALID_ARGUMENT,
+        "in ensemble 'detect', incomplete string data for inference input 'TEXT', "
+        "expecting string of length 9 but only 8 bytes available",
+        Unavailable,
+    ),
 ]
 
 

@@ -29,7 +29,7 @@ def test_every_fate_is_counted_once():
     account = ledger.account()
     assert (account.sent, account.answered, account.refused, account.lost) == (8, 3, 2, 3)
     assert (account.duplicated, account.wrong) == (1, 1)
-    assert account.refusals == {"Overloaded": 1, "InvalidImage": 1}
+    assert account.refusals == {"Overloaded": 1, "InvalidImage: no picture": 1}
     assert account.losses["no answer"] == 1
     assert len(broken(nothing_lost(account))) == 3
 

@@ -1,6 +1,7 @@
 """Starts tritonserver, keeps it working and stops it."""
 
 import contextlib
+import logging
 import os
 import subprocess
 import sys
@@ -32,6 +33,8 @@ _PORT_ATTEMPTS = 3
 # Models may take this long to unload once every request is answered, in s.
 _UNLOAD_GRACE_S = 6.0
 _GAVE_UP = 1
+
+log = logging.getLogger("fovea_server")
 _POLL_S = 0.1
 
 
@@ -163,8 +166,14 @@ class EmbeddedServer:
         self._stopping.set()
         if self._watcher:
             self._watcher.stop()
-        if self._process:
-            (self._process.kill_unfinished if again else self._process.terminate)()
+        if not self._process:
+            return
+        if again:
+            self._process.kill_unfinished()
+        elif self._reloads_models and self.models:
+            threading.Thread(target=self._drain, name="fovea-server-drain", daemon=True).start()
+        else:
+            self._process.terminate()
 
     def wait(self, timeout_s: float | None = None) -> int | None:
         """Blocks until the server has ended for good.
@@ -251,16 +260,31 @@ class EmbeddedServer:
         self._launch()
         self._wait_until_ready(lambda loaded: None)
 
-    def _new_watcher(self) -> Watcher:
+    @property
+    def _reloads_models(self) -> bool:
+        """Whether this launcher, and nobody else, may load and unload single models."""
         explicit = self.options.model_control_mode == "explicit"
-        closed = "model-repository" in self.options.closed_apis
+        return explicit and "model-repository" in self.options.closed_apis
+
+    def _drain(self) -> None:
+        """Lets begun ensembles finish, then asks tritonserver to end."""
+        deadline = time.monotonic() + self.options.exit_timeout_s
+        try:
+            self._asking().close_ensembles()
+            while self._asking().is_draining() and time.monotonic() < deadline:
+                time.sleep(_POLL_S)
+        except ServerError as exc:
+            log.warning("stopping without draining the ensembles: %s", exc)
+        self._current().terminate()
+
+    def _new_watcher(self) -> Watcher:
         return Watcher(
             process=self._current,
             administration=self._asking(),
             restart=self._restart,
             ended=self.kill,
             give_up=self._give_up,
-            reload=explicit and closed,
+            reload=self._reloads_models,
             max_per_minute=self.options.max_restarts_per_minute,
             reload_timeout_s=self.options.start_timeout_s,
         )

@@ -1,4 +1,4 @@
-"""Every fault on the real server: a short form always, the full size with `-m faults`."""
+"""Every fault on the real server: quick short forms always, all at full size with `-m faults`."""
 
 import pytest
 
@@ -6,11 +6,14 @@ from benchmarks.faults.__main__ import FAULTS, run
 
 pytestmark = pytest.mark.server
 
+QUICK = ("killed-backend", "killed-first-step", "stopped", "replaced", "unready")
+CASES = [
+    *(pytest.param(fault, True, id=f"{fault}-short") for fault in QUICK),
+    *(pytest.param(fault, False, id=fault, marks=pytest.mark.faults) for fault in FAULTS),
+]
 
-@pytest.mark.parametrize(
-    "short", [True, pytest.param(False, marks=pytest.mark.faults)], ids=["short", "full"]
-)
-@pytest.mark.parametrize("fault", FAULTS)
+
+@pytest.mark.parametrize(("fault", "short"), CASES)
 def test_the_promises_hold(fault, short):
     report = run(fault, short=short)
     print(f"\n{report}")

@@ -24,8 +24,7 @@ from rich.table import Table
 
 from benchmarks.capacity import plots, simulation
 from benchmarks.capacity.measure import (
-    FIRST_SEED,
-    PICTURES,
+    Effort,
     Extremes,
     assemble,
     measure_extremes,
@@ -36,7 +35,7 @@ from benchmarks.capacity.measure import (
 from benchmarks.capacity.neighbours import Neighbours
 from benchmarks.capacity.service_times import ServiceTimes, Step, write
 from benchmarks.loads import open_loop, poisson_arrivals
-from benchmarks.questions import VERBS, questions
+from benchmarks.questions import VERBS
 from benchmarks.spread import Spread
 from benchmarks.targets import Target, Wire, ensemble_target
 from demo.served import export_demo
@@ -47,7 +46,6 @@ UTILISATIONS = (0.3, 0.5, 0.7, 0.85)
 TOLERANCE = 0.15
 REQUESTS = 350
 REPETITIONS = 3
-STEP_REPETITIONS = 12
 # Simulations of the same arrivals, which differ in how requests differ.
 SIMULATIONS = 10
 PERCENTILES = (50, 99)
@@ -213,22 +211,24 @@ def table_of_verdict(verdict: Verdict) -> Table:
     return table
 
 
-def measure(utilisations: Sequence[float], repetitions: int, requests: int) -> Record:
+def measure(
+    utilisations: Sequence[float], repetitions: int, requests: int, effort: Effort
+) -> Record:
     """Steps, extremes before and after, and between them every load, repetitions in turns."""
     verb = next(verb for verb in VERBS if verb.name == VERB)
     repository = export_demo()
-    asked = questions(range(FIRST_SEED, FIRST_SEED + PICTURES))
-    steps = measure_steps(repository, verb, asked, STEP_REPETITIONS)
+    pool = effort.pool()
+    steps = measure_steps(repository, verb, pool.questions, effort.repetitions)
     with server_of(repository) as server, Wire(server.grpc_url) as wire:
-        target = ensemble_target(wire, verb, asked)
-        before = measure_extremes(target)
+        target = ensemble_target(wire, verb, pool)
+        before = measure_extremes(target, effort)
         loads = [(u, r) for r in range(repetitions) for u in utilisations]
         runs = []
         with Progress(console=Console(stderr=True)) as progress:
             for utilisation, repetition in progress.track(loads, description="loads"):
                 rate, seed = utilisation * before.busy_rate, int(1000 * utilisation) + repetition
                 runs.append(measure_run(server, target, steps, utilisation, rate, requests, seed))
-        return Record(steps, (before, measure_extremes(target)), tuple(runs))
+        return Record(steps, (before, measure_extremes(target, effort)), tuple(runs))
 
 
 def main() -> None:
@@ -244,7 +244,7 @@ def main() -> None:
     if args.record:
         record = from_json(Record, args.record.read_text())
     else:
-        record = measure(args.utilisations, args.repetitions, args.requests)
+        record = measure(args.utilisations, args.repetitions, args.requests, Effort())
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.with_suffix(".record.json").write_text(to_json(record))
     times = record.times

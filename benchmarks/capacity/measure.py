@@ -29,21 +29,35 @@ from benchmarks.capacity.service_times import ServiceTimes, Step, write
 from benchmarks.loads import closed_loop
 from benchmarks.machine import gpu_name, machine
 from benchmarks.questions import VERBS, Question, Verb, questions
-from benchmarks.targets import Target, Wire, ensemble_target
+from benchmarks.targets import Pool, Target, Wire, ensemble_target
 from demo.served import EXPORT_FOLDER, export_demo
 
 # Long enough for a full batch to arrive at the batcher, short enough not to fill the minutes.
 DELAY_US = 50_000
-# Pictures are asked for in turn. The response cache holds fewer, so that none is answered from it.
-PICTURES = 256
+# Room for a few of the pictures that are asked for in turn: none is answered from it.
 CACHE_BYTES = 2 * 2**20
 FIRST_SEED = 920_000
-REPETITIONS = 12
-ALONE_REQUESTS = 150
 BUSY_CALLERS = 24
-BUSY_S = 12.0
 # The verbs whose only inputs are a picture and words.
 MEASURABLE = ("main_object", "detect", "detect_and_segment", "embed_image")
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is measured.
+
+    repetitions: of each batch size of each step. pictures: different ones. alone_requests: of a
+    single caller. busy_s: seconds of BUSY_CALLERS.
+    """
+
+    repetitions: int = 12
+    pictures: int = 256
+    alone_requests: int = 150
+    busy_s: float = 12.0
+
+    def pool(self) -> Pool:
+        """The pictures that are asked for."""
+        return Pool(questions(range(FIRST_SEED, FIRST_SEED + self.pictures)))
 
 
 @contextmanager
@@ -98,11 +112,11 @@ class Extremes:
     busy_rate: float
 
 
-def measure_extremes(target: Target) -> Extremes:
+def measure_extremes(target: Target, effort: Effort) -> Extremes:
     """One caller at a time, then so many that there is always work; labels are cached before."""
-    closed_loop(target.call, 4, seconds=0, at_least=PICTURES // 4)
-    alone = closed_loop(target.call, 1, seconds=0, at_least=ALONE_REQUESTS)
-    busy = closed_loop(target.call, BUSY_CALLERS, seconds=BUSY_S)
+    closed_loop(target.call, 4, seconds=0, at_least=effort.pictures // 4)
+    alone = closed_loop(target.call, 1, seconds=0, at_least=effort.alone_requests)
+    busy = closed_loop(target.call, BUSY_CALLERS, seconds=effort.busy_s)
     if alone.failures or busy.failures:
         raise RuntimeError(f"requests failed: {dict(alone.failures + busy.failures)}")
     return Extremes(tuple(alone.latencies_s.tolist()), busy.throughput)
@@ -152,15 +166,16 @@ def main() -> None:
     parser.add_argument("--verb", choices=MEASURABLE, default="main_object")
     parser.add_argument("--repository", type=Path, help="an exported one; by default the demo's")
     parser.add_argument("--models", help="what it holds, for people")
-    parser.add_argument("--repetitions", type=int, default=REPETITIONS)
+    parser.add_argument("--repetitions", type=int, default=Effort.repetitions)
     parser.add_argument("--json", type=Path, default=Path("build/service-times.json"))
     args = parser.parse_args()
     verb = next(verb for verb in VERBS if verb.name == args.verb)
     repository = args.repository or export_demo(EXPORT_FOLDER)
-    asked = questions(range(FIRST_SEED, FIRST_SEED + PICTURES))
-    steps = measure_steps(repository, verb, asked, args.repetitions)
+    effort = Effort(repetitions=args.repetitions)
+    pool = effort.pool()
+    steps = measure_steps(repository, verb, pool.questions, effort.repetitions)
     with server_of(repository) as server, Wire(server.grpc_url) as wire:
-        extremes = measure_extremes(ensemble_target(wire, verb, asked))
+        extremes = measure_extremes(ensemble_target(wire, verb, pool), effort)
     models = args.models or ("demo checkpoints" if args.repository is None else str(repository))
     times = assemble(steps, verb.name, models, [extremes])
     write(times, args.json)

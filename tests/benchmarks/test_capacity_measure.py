@@ -4,8 +4,9 @@ import time
 
 import pytest
 
+from benchmarks.capacity import check
 from benchmarks.capacity.curves import StepCaller, instances, measure_step
-from benchmarks.capacity.measure import server_of
+from benchmarks.capacity.measure import Effort, server_of
 from benchmarks.capacity.repository import copy_with_delay, read_steps
 from benchmarks.questions import VERBS, questions
 from demo.served import export_demo
@@ -77,3 +78,14 @@ def test_a_step_is_measured_at_every_size(server, caller, given, repository):
     measured = measure_step(caller, step, [given[step.model]], server_pid=server.pid, repetitions=3)
     assert measured.curve.batches == (1, 2, 4, 8, 16)
     assert measured.threads > 0
+
+
+def test_loads_are_recorded_with_all_that_explains_them():
+    effort = Effort(repetitions=3, pictures=24, alone_requests=4, busy_s=1.0)
+    record = check.measure([0.3], repetitions=1, requests=6, effort=effort)
+    (run,) = record.runs
+    assert len(run.latencies_s) == len(run.arrivals_s) > 0
+    assert run.rate == pytest.approx(0.3 * record.extremes[0].busy_rate)
+    verdict = check.compare(record, record.times, tolerance=0.15)
+    assert [row.percentile for row in verdict.comparisons] == [50, 99]
+    assert all(row.measured_ms > 0 < row.simulated_ms for row in verdict.comparisons)

@@ -59,7 +59,7 @@ def measure(
     rows = [
         _shared(verb.name, alone[verb.name], mixed[verb.name]) for verb in verbs if alone[verb.name]
     ]
-    return {"rows": [asdict(row) for row in rows], **_fairness(rows)}
+    return {"rows": [asdict(row) for row in rows], **fairness(rows)}
 
 
 def _loop(verb: Target, seconds: float) -> Samples:
@@ -80,7 +80,7 @@ def _shared(verb: str, alone: list[Samples], mixed: list[Samples]) -> Shared:
     )
 
 
-def _fairness(rows: Sequence[Shared]) -> dict[str, Any]:
+def fairness(rows: Sequence[Shared]) -> dict[str, Any]:
     """fair_share: of each verb if all had the machine equally. least_kept: the smallest part of
     its own rate that a verb kept. total_kept: of all verbs together; above 1 the mix is more
     efficient than taking turns. starved: verbs that kept less than FAIR of their fair share."""

@@ -184,6 +184,8 @@ def _spreads(record: dict[str, Any]) -> dict[str, Any]:
     """With a Spread for each record of one."""
     fields = set(Spread.__dataclass_fields__)
     return {
-        name: Spread(**value) if isinstance(value, dict) and set(value) == fields else value
+        name: Spread.of(value["values"])
+        if isinstance(value, dict) and set(value) == fields
+        else value
         for name, value in record.items()
     }

@@ -39,7 +39,7 @@ class OnnxRunner:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = os.cpu_count() or 1
-        providers = PROVIDERS[accelerator]
+        providers = PROVIDERS.get(accelerator, PROVIDERS[""])
         self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
         self._outputs = [output.name for output in self._session.get_outputs()]
 

@@ -1,0 +1,95 @@
+"""Results to files and back, and what people read of them."""
+
+import pytest
+
+from benchmarks import report
+from benchmarks.machine import machine, machine_name
+from benchmarks.networks import EAGER, ONNX, best, best_batch
+from benchmarks.plots import draw
+from benchmarks.results import (
+    NetworkResult,
+    PipelineResult,
+    Point,
+    Results,
+    TargetResult,
+    read_results,
+)
+from benchmarks.spread import Spread
+
+
+def point(callers: int, per_s: float) -> Point:
+    return Point(
+        concurrency=callers,
+        rate=None,
+        requests=10 * callers,
+        failures={"RpcError UNAVAILABLE": 1},
+        throughput=Spread.of([per_s, 1.1 * per_s, 0.9 * per_s]),
+        p50_ms=Spread.of([1000 / per_s]),
+        p95_ms=Spread.of([1200 / per_s]),
+        p99_ms=Spread.of([1300 / per_s]),
+        split_ms={"network": 1.0, "queue": 2.0, "input": 0.5, "compute": 20.0, "output": 0.25},
+        steps_ms={"grounding_dino": 20.0},
+        batches={"grounding_dino": 1.5},
+        batch_ms={"grounding_dino": {1: 18.0, 2: 30.0}},
+        overhead_share=0.25 if callers == 1 else None,
+        cache_hits=0,
+        memory_mb=800.0,
+    )
+
+
+def network(side: str, batch: int, ms: float) -> NetworkResult:
+    rate = 1000 * batch / ms
+    return NetworkResult("grounding_dino", side, batch, Spread.of([ms]), Spread.of([rate]))
+
+
+@pytest.fixture
+def results() -> Results:
+    loads = [point(1, 30.0), point(2, 50.0), point(4, 45.0)]
+    targets = [
+        TargetResult(kind, name, 25_000, 900, loads, [], 40.0)
+        for kind, name in (("ensemble", "detect"), ("network", "grounding_dino"))
+    ]
+    side = PipelineResult("transformers", 1, Spread.of([10.0]), Spread.of([4.5]), {"label": 0.99})
+    return Results(
+        settings={"set": "demo", "rounds": 3, "sections": ("loads", "mix")},
+        machine=machine(),
+        started="2026-01-31T12:00:00+00:00",
+        seconds=12.0,
+        targets=targets,
+        networks=[network(EAGER, 1, 50.0), network(ONNX, 1, 20.0), network(ONNX, 2, 25.0)],
+        pipelines=[side],
+        accuracy={"detect": {"found": 0.9}},
+        left_out=["verb detect: 64 callers (about 9 s)"],
+    )
+
+
+def test_a_report_is_read_as_it_was_written(results, tmp_path):
+    results.write(tmp_path)
+    again = read_results(tmp_path)
+    before, after = results.targets[0].closed[0], again.targets[0].closed[0]
+    assert after.throughput == before.throughput and after.batch_ms == before.batch_ms
+    assert after.p99_ms.median == pytest.approx(before.p99_ms.median, rel=1e-5)
+    assert again.pipelines == results.pipelines and again.networks == results.networks
+    again.write(tmp_path / "again")
+    assert (tmp_path / "again/report.json").read_text() == (tmp_path / "report.json").read_text()
+
+
+def test_the_report_names_each_figure_with_its_spread(results, tmp_path):
+    text = report.write(results, tmp_path, draw(results, tmp_path)).read_text()
+    assert "| detect | 33.3 | 40.0 | 43.3 | 30.0 | 50.0 (45.0 to 55.0) | 2 | 40.0 | 25% |" in text
+    assert "found 0.900" in text and "label 0.990" in text
+    assert "| grounding_dino | 20.0 (1) | – | 80.0 (2) | 4.00 | 50.0 | 0.62 |" in text
+    assert "verb detect: 64 callers (about 9 s)" in text
+    assert "Verbs of the client" not in text
+    assert {path.name for path in tmp_path.glob("*.png")} >= {"sides.png", "batch-curves.png"}
+
+
+def test_the_best_batch_has_the_most_rows_a_second(results):
+    assert best(results.networks, "grounding_dino", ONNX).batch == 2
+    assert best(results.networks, "sam_mask_decoder", ONNX) is None
+    assert best_batch(results.networks, ONNX, ["grounding_dino"]) == 2
+    assert best_batch(results.networks, ONNX, ["grounding_dino", "sam_mask_decoder"]) == 1
+
+
+def test_a_machine_has_a_name_for_a_folder():
+    assert machine_name().endswith("-cores") and " " not in machine_name()

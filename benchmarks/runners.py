@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -68,9 +69,12 @@ class TorchRunner:
     @torch.inference_mode()
     def __call__(self, feeds: Mapping[str, NDArray[Any]]) -> Arrays:
         inputs = [torch.from_numpy(feeds[name]).to(self._device) for name in self._inputs]
-        # What a graph makes itself, such as a mask, is made on the device too.
-        half = self._dtype != torch.float32
-        with torch.device(self._device), torch.autocast(self._device, self._dtype, enabled=half):
+        with ExitStack() as stack:
+            if self._device != "cpu":
+                # What a graph makes itself, such as a mask, is made on the device too.
+                stack.enter_context(torch.device(self._device))
+            if self._dtype != torch.float32:
+                stack.enter_context(torch.autocast(self._device, self._dtype))
             outputs = self._call(*inputs)
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
         arrays = [output.float().cpu().numpy() for output in outputs]

@@ -60,7 +60,7 @@ SCALES = {
         callers=64, contest=256, largest_batch=16, scenes=0, folder=1000,
     ),
     "quick": Scale(
-        minutes=3, pictures=16, rounds=2, point_s=0.05, arrivals=5, largest=4,
-        callers=4, contest=4, largest_batch=2, scenes=2, folder=10, compile=False,
+        minutes=3, pictures=16, rounds=2, point_s=0.05, arrivals=3, largest=2,
+        callers=2, contest=2, largest_batch=2, scenes=2, folder=10, compile=False,
     ),
 }  # fmt: skip

@@ -19,6 +19,10 @@ class UnsupportedPrecision(ExportError):
     """A runtime does not run networks of this precision."""
 
 
+class RuntimeUnavailable(ExportError):
+    """A package that a runtime needs is not installed here."""
+
+
 class EngineError(ExportError):
     """An engine cannot be built, or does not do what its network does."""
 

@@ -28,16 +28,15 @@ MASK = 1e30
 def lower(network: str, path: Path, precision: Precision) -> Precision:
     """Rewrite the fp32 graph at `path`; returns the precision that it now has.
 
-    It stays fp32 where the policy quantizes nothing.
+    It stays fp32 where the policy says so; bf16 is the runtime's doing, not the graph's.
     """
     policy = POLICIES[network]
-    if precision == "fp16":
+    taken = policy.takes(precision)
+    if taken == "fp16":
         _to_fp16(policy, path)
-    elif precision == "int8" and policy.quantized:
+    elif taken == "int8":
         _to_int8(policy, path)
-    else:
-        return "fp32"
-    return precision
+    return taken
 
 
 def _to_int8(policy: Policy, path: Path) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnxruntime
@@ -17,6 +18,13 @@ from fovea.grounding_dino import MASKED_LOGIT
 from fovea.specs import ModelSpec
 
 Floats = NDArray[np.float32]
+
+
+class Session(Protocol):
+    """What runs an ONNX graph: onnxruntime's InferenceSession or fovea's OpenVinoSession."""
+
+    def run(self, names: list[str], feed: Arrays) -> list[NDArray[Any]]:
+        """The named outputs."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +45,26 @@ class Agreement:
     cosine: float
 
 
-def check_network(network: Network, path: Path, *, max_batch: int | None = None) -> list[Agreement]:
-    """Compare ONNX Runtime with PyTorch at batch 1, 2 and the largest; raises ParityError.
-
-    max_batch: check no batch above it, where memory or time does not allow the spec's.
-    """
+def open_onnxruntime(path: Path) -> Session:
+    """The graph on ONNX Runtime's CPU provider."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def check_network(
+    network: Network,
+    path: Path,
+    *,
+    max_batch: int | None = None,
+    open_session: Callable[[Path], Session] = open_onnxruntime,
+) -> list[Agreement]:
+    """Compare the graph with PyTorch at batch 1, 2 and the largest; raises ParityError.
+
+    max_batch: check no batch above it, where memory or time does not allow the spec's.
+    open_session: what runs the graph.
+    """
+    session = open_session(path)
     largest = network.spec.max_batch_size
     sizes = sorted({min(size, max_batch or largest) for size in (1, 2, largest)})
     return [
@@ -55,11 +75,10 @@ def check_network(network: Network, path: Path, *, max_batch: int | None = None)
     ]
 
 
-def _check_sample(
-    network: Network, session: onnxruntime.InferenceSession, batch: int, variant: int
-) -> list[Agreement]:
+def _check_sample(network: Network, session: Session, batch: int, variant: int) -> list[Agreement]:
     sample = network.sample(batch, variant)
-    got = dict(zip([t.name for t in network.spec.outputs], session.run(None, sample), strict=True))
+    names = [tensor.name for tensor in network.spec.outputs]
+    got = dict(zip(names, session.run(names, sample), strict=True))
     return compare(network.spec, run_torch(network, sample), got, batch, variant)
 
 

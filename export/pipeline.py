@@ -169,7 +169,12 @@ def _export_network(export: Export, network: Network) -> dict[str, Any]:
         tolerance = POLICIES[name].tolerance(precision, network.spec.tolerance)
         export.report(name, "checking parity")
         checked = replace(network, spec=replace(network.spec, tolerance=tolerance))
-        agreements = parity.check_network(checked, draft, max_batch=export.max_batch)
+        agreements = parity.check_network(
+            checked,
+            draft,
+            max_batch=export.max_batch,
+            open_session=lambda path: export.runtime.open_session(path, precision),
+        )
         if export.runtime.needs_engines:
             engine_parity.write_samples(network, draft, engine_parity.samples_path(path))
     export.report(name, "done")

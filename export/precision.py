@@ -1,9 +1,10 @@
-"""Which precision each layer of each network runs in: one policy for ONNX and for engines.
+"""Which precision each layer of each network runs in: one policy for ONNX, engines and OpenVINO.
 
 fp16 is written into the ONNX graph (`export.lower_precision`) and engines are strongly typed, so
 an engine runs each layer in exactly the precision that its graph states. int8 is dynamic: weights
 of matrix products are int8 per channel, activations are quantized as they come; it is for CPUs,
-engines are fp32 or fp16.
+engines are fp32 or fp16. bf16 leaves the graph as it is: OpenVINO computes in it, as a whole
+network, on processors that have it (AMX).
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from typing import Literal
 from fovea import clip, grounding_dino, sam
 from fovea.specs import Tolerance
 
-Precision = Literal["fp32", "fp16", "int8"]
-PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+Precision = Literal["fp32", "fp16", "int8", "bf16"]
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8", "bf16")
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ class Policy:
     """Of one network, beyond what is kept EVERYWHERE.
 
     quantized: patterns of the matrix products that int8 takes; () leaves the network fp32.
-    fp16, int8: how far the answers may be from the checkpoint's.
+    fp16, int8, bf16: how far the answers may be from the checkpoint's; without bf16 the network
+    stays fp32, for the reason in `bf16_reason`.
     """
 
     network: str
@@ -46,10 +48,18 @@ class Policy:
     quantized_reason: str
     fp16: Tolerance
     int8: Tolerance
+    bf16: Tolerance | None = None
+    bf16_reason: str = ""
 
     def tolerance(self, precision: Precision, fp32: Tolerance) -> Tolerance:
         """Of this precision; `fp32` is the network's own."""
-        return {"fp32": fp32, "fp16": self.fp16, "int8": self.int8}[precision]
+        lower = {"fp16": self.fp16, "int8": self.int8, "bf16": self.bf16}
+        return lower.get(precision) or fp32
+
+    def takes(self, precision: Precision) -> Precision:
+        """What the network runs in when `precision` is asked for."""
+        stays = {"int8": not self.quantized, "bf16": self.bf16 is None}
+        return "fp32" if stays.get(precision) else precision
 
     def keeps(self, operator: str, node: str) -> bool:
         """Does this node stay fp32 in a fp16 network?"""
@@ -96,6 +106,7 @@ POLICIES = {
             quantized_reason="a single vector per picture, averaged over many tokens",
             fp16=Tolerance(difference=2e-3),
             int8=Tolerance(difference=5e-2),
+            bf16=Tolerance(difference=1e-2),
         ),
         Policy(
             clip.TEXT_ENCODER,
@@ -104,6 +115,7 @@ POLICIES = {
             quantized_reason="a single vector per text",
             fp16=Tolerance(difference=2e-3),
             int8=Tolerance(difference=5e-2),
+            bf16=Tolerance(difference=1e-2),
         ),
         Policy(
             grounding_dino.NETWORK,
@@ -142,6 +154,7 @@ POLICIES = {
             quantized_reason="its transformer broke; the backbones are most of it",
             fp16=Tolerance(difference=1e-2, rows=0.9),
             int8=Tolerance(difference=5e-2, rows=0.8),
+            bf16=Tolerance(difference=5e-2, rows=0.8),
         ),
         Policy(
             sam.IMAGE_ENCODER,
@@ -150,6 +163,7 @@ POLICIES = {
             quantized_reason="the embedding goes into a decoder that stays fp32",
             fp16=Tolerance(difference=5e-3),
             int8=Tolerance(difference=1e-1),
+            bf16=Tolerance(difference=5e-2),
         ),
         Policy(
             sam.MASK_DECODER,
@@ -164,6 +178,7 @@ POLICIES = {
             quantized_reason="its masks broke (agreement 0.8 of the area), and it is the smallest",
             fp16=Tolerance(difference=3e-2),
             int8=Tolerance(),
+            bf16_reason="coordinates: bf16 has 4 pixels at 1024; and it is the smallest",
         ),
     )
 }

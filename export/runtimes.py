@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from tritonclient.grpc import model_config_pb2 as pb
 
+from export.errors import RuntimeUnavailable
 from export.grid_sample import GridSample
-from export.precision import PRECISIONS, Precision
+from export.parity import Session, open_onnxruntime
+from export.precision import POLICIES, Precision
 from export.profiles import profile
+from fovea.openvino_session import OpenVinoSession
 from fovea.pipeline import PipelineSpec
 from fovea.specs import ModelSpec
 
@@ -48,12 +52,32 @@ class Runtime:
         prompts = min(pipeline.limits.prompts, self.max_prompts or pipeline.limits.prompts)
         return replace(pipeline, limits=replace(pipeline.limits, prompts=prompts))
 
+    def open_session(self, path: Path, precision: Precision) -> Session:
+        """A network of this precision as the server will run it, where this machine can.
 
-ONNXRUNTIME = Runtime("onnxruntime", precisions=PRECISIONS)
+        Raises RuntimeUnavailable where the package openvino is needed and missing.
+        """
+        if self.accelerator != "openvino":
+            return open_onnxruntime(path)
+        try:
+            return OpenVinoSession(path, precision=precision)
+        except ImportError as error:
+            raise RuntimeUnavailable(
+                f"runtime {self.name} needs the package openvino (pip install 'fovea[openvino]')"
+            ) from error
+
+
+ONNXRUNTIME = Runtime("onnxruntime", precisions=("fp32", "fp16", "int8"))
 RUNTIMES = {
     runtime.name: runtime
     for runtime in (
         ONNXRUNTIME,
+        Runtime(
+            "onnxruntime-openvino",
+            instance_kind="KIND_CPU",
+            accelerator="openvino",
+            precisions=("fp32", "bf16"),
+        ),
         Runtime("onnxruntime-cuda", instance_kind="KIND_GPU", accelerator="cuda"),
         Runtime(
             "onnxruntime-tensorrt",
@@ -74,6 +98,12 @@ RUNTIMES = {
 }
 
 
+def cpu_runtime(precision: Precision) -> Runtime:
+    """The first runtime that runs networks of this precision without a GPU."""
+    on_cpu = (r for r in RUNTIMES.values() if r.instance_kind != "KIND_GPU")
+    return next(runtime for runtime in on_cpu if precision in runtime.precisions)
+
+
 def configure(
     config: pb.ModelConfig,
     spec: ModelSpec,
@@ -87,7 +117,11 @@ def configure(
     if runtime.instance_kind:
         kind = pb.ModelInstanceGroup.Kind.Value(runtime.instance_kind)
         config.instance_group[0].kind = kind
-    if runtime.accelerator:
+    if runtime.accelerator == "openvino":
+        accelerator = config.optimization.execution_accelerators.cpu_execution_accelerator.add()
+        accelerator.name = runtime.accelerator
+        accelerator.parameters["precision"] = POLICIES[spec.name].takes(precision)
+    elif runtime.accelerator:
         accelerator = config.optimization.execution_accelerators.gpu_execution_accelerator.add()
         accelerator.name = runtime.accelerator
         if runtime.accelerator == "tensorrt":

@@ -7,10 +7,11 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
 from export.pipeline import Export, run
+from export.precision import POLICIES, PRECISIONS
 from export.production import production_pipeline
 from export.profiles import profile
 from export.repository import write_repository
-from export.runtimes import RUNTIMES
+from export.runtimes import RUNTIMES, cpu_runtime
 from fovea.pipeline import networks
 from tests.pipelines import TINY
 
@@ -28,7 +29,7 @@ def both(request, tmp_path):
     runtime = RUNTIMES[request.param]
     pipeline = runtime.limit(TINY)
     write_repository(tmp_path / "plain", pipeline)
-    write_repository(tmp_path / "other", pipeline, runtime, "fp16")
+    write_repository(tmp_path / "other", pipeline, runtime, runtime.precisions[-1])
     return configs(tmp_path / "plain"), configs(tmp_path / "other"), runtime
 
 
@@ -46,6 +47,8 @@ def test_names_shapes_ensembles_and_steps_are_the_same(both):
 
 def test_networks_run_on_the_gpu_with_the_backend_of_the_runtime(both):
     _, other, runtime = both
+    if runtime.instance_kind != "KIND_GPU":
+        pytest.skip(f"{runtime.name} is for CPUs")
     for name in NETWORKS:
         config = other[name]
         assert config.instance_group[0].kind == pb.ModelInstanceGroup.KIND_GPU
@@ -54,6 +57,45 @@ def test_networks_run_on_the_gpu_with_the_backend_of_the_runtime(both):
         accelerators = config.optimization.execution_accelerators.gpu_execution_accelerator
         expected = [runtime.accelerator] if runtime.accelerator else []
         assert [accelerator.name for accelerator in accelerators] == expected
+
+
+def accelerators(config):
+    return config.optimization.execution_accelerators.cpu_execution_accelerator
+
+
+def test_openvino_runs_each_network_in_what_its_policy_says(tmp_path):
+    write_repository(tmp_path, TINY, RUNTIMES["onnxruntime-openvino"], "bf16")
+    for name, config in configs(tmp_path).items():
+        if name not in NETWORKS:
+            assert not accelerators(config)
+            continue
+        (accelerator,) = accelerators(config)
+        assert accelerator.name == "openvino"
+        expected = "bf16" if POLICIES[name].bf16 else "fp32"
+        assert dict(accelerator.parameters) == {"precision": expected}
+        assert config.instance_group[0].kind == pb.ModelInstanceGroup.KIND_CPU
+    assert {policy.takes("bf16") for policy in POLICIES.values()} == {"bf16", "fp32"}
+
+
+@pytest.mark.parametrize("precision", RUNTIMES["onnxruntime-openvino"].precisions)
+def test_an_export_for_openvino_is_checked_on_openvino(checkpoints, tmp_path, precision):
+    runtime = RUNTIMES["onnxruntime-openvino"]
+    manifest = run(Export(checkpoints, tmp_path, precision=precision, runtime=runtime, max_batch=2))
+    records = {record["name"]: record for record in manifest["networks"]}
+    assert {name: r["precision"] for name, r in records.items()} == {
+        name: POLICIES[name].takes(precision) for name in NETWORKS
+    }
+    worst = {name: max(p["difference"] for p in r["parity"]) for name, r in records.items()}
+    for name, record in records.items():
+        assert worst[name] <= record["tolerance"]["difference"]
+        # What bf16 changes shows: the answers are really OpenVINO's.
+        assert (worst[name] > 1e-4) == (record["precision"] == "bf16"), (name, worst[name])
+
+
+def test_the_cpu_runs_every_precision_on_some_runtime():
+    chosen = {precision: cpu_runtime(precision).name for precision in PRECISIONS}
+    assert chosen.pop("bf16") == "onnxruntime-openvino"
+    assert set(chosen.values()) == {"onnxruntime"}
 
 
 def test_the_tensorrt_provider_is_told_every_shape(tmp_path):

@@ -89,3 +89,14 @@ def add_models_with_parameters(repository):
             {parameter("memory.enable_memory_arena_shrinkage", "cpu:0")}
             {parameter("execution_mode", 1)}""",
     )
+    for precision in ("fp32", "bf16"):
+        graphs.add_linear(
+            repository,
+            f"openvino_{precision}",
+            extra=f"""
+                {BATCHING}
+                {parameter("intra_op_thread_count", 1)}
+                optimization {{ execution_accelerators {{ cpu_execution_accelerator: [{{
+                  name: "openvino" parameters {{ key: "precision" value: "{precision}" }}
+                }}] }} }}""",
+        )

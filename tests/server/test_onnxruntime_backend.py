@@ -1,3 +1,4 @@
+import functools
 import urllib.request
 
 import numpy as np
@@ -38,6 +39,26 @@ def test_answers_equal_onnxruntime_itself(server, model):
     expected = directly(graphs.linear(), {"x": x})
     np.testing.assert_array_equal(answer["z"], expected["z"])
     np.testing.assert_allclose(answer["y"], expected["y"], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("model", "tolerance"), [("openvino_fp32", 1e-6), ("openvino_bf16", 0.02)])
+def test_openvino_answers_as_onnxruntime_does(server, model, tolerance):
+    x = rows(3)
+    answer = infer(server.grpc_url, model, {"x": x})
+    expected = directly(graphs.linear(), {"x": x})
+    np.testing.assert_allclose(answer["z"], expected["z"], rtol=tolerance)
+    np.testing.assert_allclose(answer["y"], expected["y"], rtol=tolerance, atol=10 * tolerance)
+
+
+def test_openvino_runs_requests_that_arrive_together_as_one_batch(server):
+    before = executions(server, "openvino_fp32")
+    ask = functools.partial(infer, server.grpc_url, "openvino_fp32")
+    answers = at_once([functools.partial(ask, {"x": rows(1, seed)}) for seed in range(6)])
+    after = executions(server, "openvino_fp32")
+    for seed, answer in enumerate(answers):
+        np.testing.assert_array_equal(answer["z"], -rows(1, seed))
+    assert after[0] - before[0] == 6
+    assert after[1] - before[1] < 6
 
 
 def test_only_requested_outputs_come_back(server):

@@ -2,9 +2,12 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from fovea_server import EmbeddedServer, ModelLoadError
+
+import fovea
 
 from . import graphs
 from .conftest import parameter
@@ -14,8 +17,12 @@ pytestmark = pytest.mark.server
 INPUTS, OUTPUTS = graphs.LINEAR_INPUTS, graphs.LINEAR_OUTPUTS
 
 
-def accelerator(kind, name):
-    return f'optimization {{ execution_accelerators {{ {kind}: [{{ name: "{name}" }}] }} }}'
+OPENVINO_PRECISION = 'parameters { key: "precision" value: "fp12" }'
+
+
+def accelerator(kind, name, parameters=""):
+    entry = f'{kind}: [{{ name: "{name}" {parameters} }}]'
+    return f"optimization {{ execution_accelerators {{ {entry} }} }}"
 
 
 CONFIGS = {
@@ -30,7 +37,15 @@ CONFIGS = {
     "unknown_mode": graphs.config(INPUTS, OUTPUTS, extra=parameter("execution_mode", 7)),
     "no_number": graphs.config(INPUTS, OUTPUTS, extra=parameter("intra_op_thread_count", "two")),
     "openvino": graphs.config(
-        INPUTS, OUTPUTS, extra=accelerator("cpu_execution_accelerator", "openvino")
+        INPUTS,
+        OUTPUTS,
+        extra=accelerator("cpu_execution_accelerator", "openvino", OPENVINO_PRECISION),
+    ),
+    "openvino_dims": graphs.config(
+        ["x FP32 5"], OUTPUTS, extra=accelerator("cpu_execution_accelerator", "openvino")
+    ),
+    "openvino_output": graphs.config(
+        INPUTS, ["q FP32 3"], extra=accelerator("cpu_execution_accelerator", "openvino")
     ),
     "unknown_accelerator": graphs.config(
         INPUTS, OUTPUTS, extra=accelerator("cpu_execution_accelerator", "abacus")
@@ -50,7 +65,10 @@ REASONS = {
     "optional_input": "input 'x' is optional, which is not supported with max_batch_size > 0",
     "unknown_mode": "parameter 'execution_mode' is 7, expected 0 (sequential) or 1 (parallel)",
     "no_number": "parameter 'intra_op_thread_count' is 'two', expected an integer",
-    "openvino": "cpu_execution_accelerator 'openvino' needs the package onnxruntime-openvino",
+    "openvino": "precision is 'fp12', expected one of fp32, bf16",
+    "openvino_dims": "input 'x': the configuration says shape [-1, 5] (with the batch axis), "
+    "the graph has [-1, 4]",
+    "openvino_output": "the configuration has an output 'q', the graph's outputs are y, z",
     "unknown_accelerator": "unknown cpu_execution_accelerator 'abacus', expected 'openvino'",
     "fixed_batch": "input 'x': max_batch_size > 0 needs a free first dimension, "
     "the graph has [2, 4]",
@@ -94,6 +112,21 @@ def test_the_reason_says_what_was_expected_and_what_came(reasons, model):
     assert REASONS[model] in reasons[model]
     if model != "no_config":
         assert f"model '{model}'" in reasons[model]
+
+
+def test_openvino_is_asked_for_where_it_is_not_installed(tmp_path, options, monkeypatch):
+    # Triton's Python ignores PYTHONPATH, but looks into its working directory first.
+    (tmp_path / "openvino.py").write_text("raise ImportError('as if not installed')")
+    (tmp_path / "fovea").symlink_to(Path(fovea.__file__).parent)
+    monkeypatch.chdir(tmp_path)
+    extra = accelerator("cpu_execution_accelerator", "openvino")
+    graphs.add_linear(tmp_path / "repository", "linear", extra=extra)
+    with pytest.raises(ModelLoadError) as raised:
+        EmbeddedServer(options(tmp_path / "repository")).start()
+    assert (
+        "model 'linear': cpu_execution_accelerator 'openvino' needs the package openvino "
+        "(pip install 'fovea[openvino]'), or onnxruntime-openvino in place of onnxruntime"
+    ) in raised.value.reasons["linear"]
 
 
 def test_the_command_shows_the_reason_and_not_the_log(tmp_path):

@@ -6,8 +6,11 @@ from typing import Any
 
 import onnxruntime
 
+from fovea.openvino_session import OpenVinoSession
+
 Config = dict[str, Any]
 Provider = tuple[str, dict[str, str]]
+Session = onnxruntime.InferenceSession | OpenVinoSession
 
 _GRAPH_LEVELS = {
     -1: onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
@@ -30,8 +33,11 @@ _TENSORRT_OPTIONS = {"max_workspace_size_bytes": "trt_max_workspace_size"}
 
 def open_session(
     config: Config, *, folder: str, kind: str, device_id: int, warn: Callable[[str], None]
-) -> onnxruntime.InferenceSession:
+) -> Session:
     """Opens the model file of one version folder.
+
+    With the CPU accelerator `openvino` it runs on the package openvino, else through the
+    execution provider of onnxruntime-openvino, else it is refused.
 
     Args:
         config: the model configuration as Triton hands it over, parsed from JSON.
@@ -48,6 +54,12 @@ def open_session(
     path = os.path.join(folder, config.get("default_model_filename") or _DEFAULT_FILE)
     if not os.path.isfile(path):
         raise ValueError(f"model '{model}': the model file {path} does not exist")
+    openvino = _openvino_accelerator(config)
+    if openvino is not None:
+        try:
+            return _open_openvino(config, path, openvino, warn)
+        except ImportError:
+            pass  # onnxruntime itself may have it, see _cpu_provider
     providers = _providers(config, kind, device_id, warn)
     try:
         session = onnxruntime.InferenceSession(
@@ -58,6 +70,30 @@ def open_session(
     lost = [name for name, _ in providers if name not in session.get_providers()]
     if lost:
         warn(f"model '{model}': {', '.join(lost)} failed to start, see the lines above")
+    return session
+
+
+def _openvino_accelerator(config: Config) -> Config | None:
+    accelerators = _section(config, "optimization", "execution_accelerators")
+    found = accelerators.get("cpu_execution_accelerator") or ()
+    return next((entry for entry in found if entry["name"] == "openvino"), None)
+
+
+def _open_openvino(
+    config: Config, path: str, accelerator: Config, warn: Callable[[str], None]
+) -> OpenVinoSession:
+    """Its parameter `precision` is fp32 (the default) or bf16; the official backend has none."""
+    model = config["name"]
+    precision = (accelerator.get("parameters") or {}).get("precision", "fp32")
+    threads = _integer(config, "intra_op_thread_count", 0)
+    try:
+        session = OpenVinoSession(path, precision=precision, threads=threads)
+    except ImportError:
+        raise
+    except Exception as exc:
+        raise ValueError(f"model '{model}': openvino cannot open {path}: {exc}") from exc
+    if session.precision != precision:
+        warn(f"model '{model}': this processor has no {precision}, it runs in {session.precision}")
     return session
 
 
@@ -154,11 +190,10 @@ def _cpu_provider(model: str, accelerator: Config) -> Provider:
         )
     if _OPENVINO not in onnxruntime.get_available_providers():
         raise ValueError(
-            f"model '{model}': cpu_execution_accelerator 'openvino' needs the package "
-            "onnxruntime-openvino; this onnxruntime has "
-            f"{', '.join(onnxruntime.get_available_providers())}"
+            f"model '{model}': cpu_execution_accelerator 'openvino' needs the package openvino "
+            "(pip install 'fovea[openvino]'), or onnxruntime-openvino in place of onnxruntime"
         )
-    return (_OPENVINO, dict(accelerator.get("parameters", {})))
+    return _OPENVINO, {"device_type": "CPU"}
 
 
 def _section(config: Config, *path: str) -> Config:

@@ -8,8 +8,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import onnxruntime
+from fovea_ort_session import Session
+
+from fovea.openvino_session import GraphTensor
 
 Tensor = dict[str, Any]
+NodeArg = onnxruntime.NodeArg | GraphTensor
 
 # onnxruntime's element types and Triton's names for them.
 _DATA_TYPES = {
@@ -29,7 +33,7 @@ _DATA_TYPES = {
 }
 
 
-def check(config: dict[str, Any], session: onnxruntime.InferenceSession) -> None:
+def check(config: dict[str, Any], session: Session) -> None:
     """Refuses a configuration that the graph cannot serve.
 
     Raises:
@@ -53,7 +57,7 @@ def check(config: dict[str, Any], session: onnxruntime.InferenceSession) -> None
 
 
 def _check_known(
-    model: str, role: str, tensors: Iterable[Tensor], graph: Mapping[str, onnxruntime.NodeArg]
+    model: str, role: str, tensors: Iterable[Tensor], graph: Mapping[str, NodeArg]
 ) -> None:
     for tensor in tensors:
         if tensor["name"] not in graph:
@@ -63,9 +67,7 @@ def _check_known(
             )
 
 
-def _check_complete(
-    model: str, inputs: list[Tensor], required: Mapping[str, onnxruntime.NodeArg]
-) -> None:
+def _check_complete(model: str, inputs: list[Tensor], required: Mapping[str, NodeArg]) -> None:
     missing = sorted(set(required) - {tensor["name"] for tensor in inputs})
     if missing:
         raise ValueError(
@@ -75,7 +77,7 @@ def _check_complete(
 
 
 def _check_optional(
-    model: str, tensor: Tensor, batches: bool, required: Mapping[str, onnxruntime.NodeArg]
+    model: str, tensor: Tensor, batches: bool, required: Mapping[str, NodeArg]
 ) -> None:
     if not tensor.get("optional"):
         return
@@ -95,7 +97,7 @@ def _check_tensor(
     model: str,
     role: str,
     tensor: Tensor,
-    graph: onnxruntime.NodeArg,
+    graph: NodeArg,
     batches: bool,
     *,
     exact: bool,

@@ -1,0 +1,106 @@
+"""ONNX graphs on the OpenVINO runtime, which computes in bf16 where the processor has it (AMX).
+
+The package `openvino` is optional (`pip install 'fovea[openvino]'`), hence the late import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Arrays = Mapping[str, NDArray[Any]]
+
+# Our names of what a graph is computed in, and OpenVINO's. Inputs and outputs keep their types.
+PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
+# OpenVINO's element types and onnxruntime's names of them.
+_TYPES = {
+    "boolean": "tensor(bool)",
+    "u8": "tensor(uint8)",
+    "i8": "tensor(int8)",
+    "u16": "tensor(uint16)",
+    "i16": "tensor(int16)",
+    "u32": "tensor(uint32)",
+    "i32": "tensor(int32)",
+    "u64": "tensor(uint64)",
+    "i64": "tensor(int64)",
+    "f16": "tensor(float16)",
+    "f32": "tensor(float)",
+    "f64": "tensor(double)",
+    "string": "tensor(string)",
+}
+
+
+@dataclass(frozen=True)
+class GraphTensor:
+    """An input or output, described as onnxruntime's NodeArg does; a free edge is None."""
+
+    name: str
+    type: str
+    shape: list[int | None]
+
+
+class OpenVinoSession:
+    """An ONNX file compiled for the CPU, with the methods of onnxruntime's InferenceSession.
+
+    Not for several threads at once: it has one inference request, whose memory each run reuses.
+    """
+
+    def __init__(self, path: Path | str, *, precision: str = "fp32", threads: int = 0) -> None:
+        """Read and compile.
+
+        precision: a key of PRECISIONS; `precision` of the session is fp32 where the processor has
+        no bf16. threads: 0 takes a thread per core.
+        Raises ImportError without the package, ValueError for an unknown precision, and
+        RuntimeError for a file that OpenVINO cannot read or compile.
+        """
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision is {precision!r}, expected one of {', '.join(PRECISIONS)}")
+        import openvino
+
+        core = openvino.Core()
+        able = precision != "bf16" or "BF16" in core.get_property(
+            "CPU", "OPTIMIZATION_CAPABILITIES"
+        )
+        self.precision = precision if able else "fp32"
+        settings: dict[str, Any] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": PRECISIONS[self.precision],
+            # The networks share the cores: the scheduler places their threads, not each of them.
+            "ENABLE_CPU_PINNING": False,
+        }
+        if threads > 0:
+            settings["INFERENCE_NUM_THREADS"] = threads
+        compiled = core.compile_model(core.read_model(str(path)), "CPU", settings)
+        self._inputs = [_describe(port.any_name, port) for port in compiled.inputs]
+        # An output that passes through an Identity goes by two names.
+        self._ports = {name: port for port in compiled.outputs for name in port.names}
+        self._request = compiled.create_infer_request()
+
+    def run(self, names: Sequence[str], feed: Arrays, options: None = None) -> list[NDArray[Any]]:
+        """The named outputs, one array each. There are no options of a run."""
+        arrays = {name: np.ascontiguousarray(array) for name, array in feed.items()}
+        found = self._request.infer(arrays, share_inputs=True, share_outputs=True)
+        return [np.array(found[self._ports[name]]) for name in names]
+
+    def get_inputs(self) -> list[GraphTensor]:
+        return self._inputs
+
+    def get_outputs(self) -> list[GraphTensor]:
+        return [_describe(name, port) for name, port in self._ports.items()]
+
+    def get_overridable_initializers(self) -> list[GraphTensor]:
+        return []
+
+    def get_providers(self) -> list[str]:
+        return ["OpenVINO"]
+
+
+def _describe(name: str, port: Any) -> GraphTensor:
+    shape = [None if edge.is_dynamic else edge.get_length() for edge in port.partial_shape]
+    kind = port.element_type.get_type_name()
+    return GraphTensor(name, _TYPES.get(kind, kind), shape)

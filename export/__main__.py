@@ -22,6 +22,8 @@ from export.production import production_pipeline
 from export.repository import write_repository
 from export.runtimes import ONNXRUNTIME, RUNTIMES
 from export.to_engine import LIBRARIES, local_compute_capability
+from fovea.pipeline import Settings
+from fovea.specs import from_json
 
 app = typer.Typer(add_completion=False, help=__doc__)
 console = Console(stderr=True)
@@ -51,6 +53,10 @@ def main(
             help="With --runtime tensorrt: build them now; default: where a GPU is.",
         ),
     ] = None,
+    settings: Annotated[
+        Path | None,
+        typer.Option(help="This machine's, as JSON: what `python -m benchmarks.tune` wrote."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Default: build/export/SET[-PRECISION][-RUNTIME].")
     ] = None,
@@ -79,6 +85,7 @@ def main(
                 RUNTIMES[runtime],
                 grid_sample,
                 max_batch,
+                read_settings(settings) if settings else None,
             )
             manifest = run(export, force=force)
         if RUNTIMES[runtime].needs_engines:
@@ -90,6 +97,14 @@ def main(
         print(json.dumps(manifest))
     else:
         console.print(_table(manifest))
+
+
+def read_settings(path: Path) -> Settings:
+    """The settings in a JSON file; raises ExportError where they are not what they should be."""
+    try:
+        return from_json(Settings, path.read_text())
+    except (OSError, TypeError, ValueError) as error:
+        raise ExportError(f"{path} holds no settings: {error}") from error
 
 
 def _place_engines(folder: Path, wanted: bool | None, force: bool) -> None:

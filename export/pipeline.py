@@ -14,15 +14,15 @@ from typing import Any
 
 from export import clip, engine_parity, grounding_dino, lower_precision, parity, sam
 from export.checkpoints import Checkpoint
-from export.errors import UnsupportedPrecision
+from export.errors import ExportError, UnsupportedPrecision
 from export.grid_sample import GridSample
 from export.network import Network
 from export.precision import POLICIES, Precision
 from export.repository import onnx_path, place_tokenizers, write_repository
 from export.runtimes import ONNXRUNTIME, Runtime
 from export.to_onnx import OPSET, to_onnx
-from fovea.pipeline import PipelineSpec
-from fovea.specs import to_json
+from fovea.pipeline import PipelineSpec, Settings
+from fovea.specs import from_json, to_json
 from fovea.steps import CAPTION_TOKENIZER, CLIP_TOKENIZER
 
 MANIFEST = "manifest.json"
@@ -42,7 +42,8 @@ class Export:
     """What to export where. `report` is told of each step: (network, what).
 
     grid_sample: how deformable attention samples; None is the runtime's choice. max_batch: check
-    no batch above it, where memory or time does not allow the specs' own.
+    no batch above it, where memory or time does not allow the specs' own. settings: of the machine
+    that will serve; they go into the configurations only, so changing them exports nothing anew.
     """
 
     checkpoints: dict[str, Checkpoint]
@@ -53,6 +54,7 @@ class Export:
     runtime: Runtime = ONNXRUNTIME
     grid_sample: GridSample | None = None
     max_batch: int | None = None
+    settings: Settings | None = None
 
     def __post_init__(self) -> None:
         if self.precision not in self.runtime.precisions:
@@ -132,11 +134,12 @@ def run(export: Export, *, force: bool = False) -> dict[str, Any]:
     if not force and manifest_path.is_file():
         manifest = json.loads(manifest_path.read_text())
         if manifest["request"] == request:
+            _write_configs(export, from_json(PipelineSpec, json.dumps(manifest["pipeline"])))
             return manifest
     manifest_path.unlink(missing_ok=True)
     loaded = load(export.checkpoints, export.grounding_dino_edge)
     pipeline = export.runtime.limit(loaded.pipeline)
-    write_repository(export.repository, pipeline, export.runtime, export.precision)
+    _write_configs(export, pipeline)
     records = [_export_network(export, network) for network in loaded.networks]
     place_tokenizers(
         export.repository,
@@ -153,6 +156,14 @@ def run(export: Export, *, force: bool = False) -> dict[str, Any]:
     }
     manifest_path.write_text(json.dumps(manifest, indent=1) + "\n")
     return manifest
+
+
+def _write_configs(export: Export, pipeline: PipelineSpec) -> None:
+    try:
+        pipeline = export.settings.apply(pipeline) if export.settings else pipeline
+    except ValueError as error:
+        raise ExportError(f"the settings do not fit: {error}") from error
+    write_repository(export.repository, pipeline, export.runtime, export.precision)
 
 
 def _export_network(export: Export, network: Network) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def write_repository(
         _write(folder, network.name, config)
     for step, kind in steps(pipeline):
         version = _write(folder, step.name, model_config(step))
-        (version / "model.py").write_text(MODEL_PY.format(step=kind))
+        _write_text(version / "model.py", MODEL_PY.format(step=kind))
     for ensemble in ensembles(pipeline):
         version = _write(folder, ensemble.name, ensemble_config(ensemble))
         (version / ".gitkeep").touch()  # Triton wants the version's folder, git a file in it
@@ -77,8 +77,14 @@ def _write(folder: Path, name: str, config: pb.ModelConfig) -> Path:
     version = folder / name / VERSION
     version.mkdir(parents=True, exist_ok=True)
     text = HEADER + text_format.MessageToString(config)
-    (folder / name / "config.pbtxt").write_text(text)
+    _write_text(folder / name / "config.pbtxt", text)
     return version
+
+
+def _write_text(path: Path, text: str) -> None:
+    """Only where it differs: a server may be reading what is there."""
+    if not path.is_file() or path.read_text() != text:
+        path.write_text(text)
 
 
 def model_config(spec: ModelSpec) -> pb.ModelConfig:

@@ -66,10 +66,14 @@ def text_encoder(spec: ClipSpec, *, max_batch_size: int, queue: Queue) -> ModelS
     )
 
 
+def resized_hw(size_hw: tuple[int, int], spec: ClipSpec) -> tuple[int, int]:
+    """The size (h, w) that a picture of `size_hw` is resized to."""
+    return images.shortest_edge_size(size_hw, spec.image_size)
+
+
 def preprocess(picture: Picture, spec: ClipSpec) -> NDArray[np.uint8]:
     """uint8 [3, S, S]: shortest edge to S (bicubic), centre crop."""
-    size_hw = images.shortest_edge_size(picture.hw, spec.image_size)
-    resized = picture.resize(size_hw, images.BICUBIC)
+    resized = picture.resize(resized_hw(picture.hw, spec), images.BICUBIC)
     return images.to_chw(images.center_crop(resized, spec.image_size))
 
 

@@ -104,12 +104,16 @@ def network(spec: GroundingDinoSpec, *, max_batch_size: int, queue: Queue) -> Mo
     )
 
 
+def resized_hw(size_hw: tuple[int, int], spec: GroundingDinoSpec) -> tuple[int, int]:
+    """The size (h, w) that a picture of `size_hw` is resized to."""
+    return images.aspect_size(size_hw, spec.shortest_edge, spec.longest_edge)
+
+
 def preprocess(
     picture: Picture, spec: GroundingDinoSpec
 ) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
     """pixel_values uint8 [3, H, W], picture at top left, and valid_hw int32 [2]."""
-    size_hw = images.aspect_size(picture.hw, spec.shortest_edge, spec.longest_edge)
-    resized = picture.resize(size_hw, images.BILINEAR)
+    resized = picture.resize(resized_hw(picture.hw, spec), images.BILINEAR)
     pixels = images.pad_to_canvas(resized, spec.canvas_hw)
     return pixels, np.array((resized.height, resized.width), np.int32)
 

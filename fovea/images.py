@@ -7,11 +7,13 @@ filters, which equal those of the checkpoints' own image processors; OpenCV's do
 from __future__ import annotations
 
 import io
+import math
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from fovea.errors import ImageTooLarge, InvalidImage
 from fovea.limits import Limits
@@ -19,6 +21,11 @@ from fovea.limits import Limits
 FORMATS = ("JPEG", "PNG", "WEBP")
 BILINEAR = Image.Resampling.BILINEAR
 BICUBIC = Image.Resampling.BICUBIC
+
+LeastScale = Callable[[tuple[int, int]], float]
+
+# EXIF orientations that swap width and height.
+QUARTER_TURNS = (5, 6, 7, 8)
 
 # The limit on pixels is ours, checked from the header; Pillow's own would only warn.
 Image.MAX_IMAGE_PIXELS = None
@@ -29,6 +36,13 @@ def decode_image(data: bytes, limits: Limits) -> Image.Image:
 
     Raises ImageTooLarge (checked before decoding) and InvalidImage.
     """
+    return _decode(data, limits, None)[0]
+
+
+def _decode(
+    data: bytes, limits: Limits, least_scale: LeastScale | None
+) -> tuple[Image.Image, tuple[int, int]]:
+    """The picture, maybe at a fraction of its size, and its whole size."""
     if len(data) > limits.image_bytes:
         raise ImageTooLarge(f"expected at most {limits.image_bytes} bytes, got {len(data)}")
     try:
@@ -36,8 +50,11 @@ def decode_image(data: bytes, limits: Limits) -> Image.Image:
             warnings.simplefilter("ignore")
             image = Image.open(io.BytesIO(data), formats=FORMATS)
             _check_size(image.size, limits)
+            size_hw = _upright_hw(image)
+            if least_scale is not None:
+                _shrink(image, least_scale(size_hw))
             image.load()
-            return _to_rgb(ImageOps.exif_transpose(image))
+            return _to_rgb(ImageOps.exif_transpose(image)), size_hw
     except (ImageTooLarge, InvalidImage):
         raise
     except Exception as error:  # Pillow's decoders raise many kinds for broken data
@@ -56,6 +73,17 @@ def _check_size(size: tuple[int, int], limits: Limits) -> None:
             f"expected at most {limits.image_pixels} pixels, got {width}x{height} "
             f"= {width * height}"
         )
+
+
+def _upright_hw(image: Image.Image) -> tuple[int, int]:
+    turned = image.getexif().get(ExifTags.Base.Orientation) in QUARTER_TURNS
+    return (image.width, image.height) if turned else (image.height, image.width)
+
+
+def _shrink(image: Image.Image, scale: float) -> None:
+    """Have a JPEG decoded at the smallest of 1/2, 1/4 and 1/8 that is at least `scale`."""
+    if scale < 1:
+        image.draft(None, (math.ceil(image.width * scale), math.ceil(image.height * scale)))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -104,13 +132,19 @@ class Picture:
     """A decoded picture that is resized only once to a size that several networks share.
 
     Attributes:
-        hw: height and width in pixels.
+        hw: height and width in pixels of the picture that was sent; what was decoded of it may
+            be smaller.
     """
 
-    def __init__(self, image: Image.Image) -> None:
+    def __init__(self, image: Image.Image, hw: tuple[int, int] | None = None) -> None:
         self._image = image
         self._resized: dict[tuple[int, int, Image.Resampling], Image.Image] = {}
-        self.hw = (image.height, image.width)
+        self.hw = hw or (image.height, image.width)
+
+    @property
+    def decoded_hw(self) -> tuple[int, int]:
+        """Height and width in pixels of what was decoded."""
+        return self._image.height, self._image.width
 
     def resize(self, size_hw: tuple[int, int], resample: Image.Resampling) -> Image.Image:
         """The picture in size (h, w), at least one pixel each way; not to be written to."""
@@ -119,6 +153,15 @@ class Picture:
         if key not in self._resized:
             self._resized[key] = self._image.resize((width, height), resample)
         return self._resized[key]
+
+
+def decode_picture(data: bytes, limits: Limits, least_scale: LeastScale | None = None) -> Picture:
+    """As `decode_image`, and a JPEG perhaps at 1/2, 1/4 or 1/8 of its size, which saves time.
+
+    least_scale: from the size (h, w) to the share of its edges that is needed: the smallest
+    fraction is taken that is enough.
+    """
+    return Picture(*_decode(data, limits, least_scale))
 
 
 def center_crop(image: Image.Image, edge: int) -> Image.Image:

@@ -8,6 +8,7 @@ from fovea import clip, grounding_dino, sam
 from fovea.clip import ClipSpec
 from fovea.grounding_dino import GroundingDinoSpec
 from fovea.limits import Limits
+from fovea.placement import Placement, placed
 from fovea.sam import SamSpec
 from fovea.specs import ModelSpec, Queue, TensorSpec, to_json
 
@@ -49,7 +50,11 @@ class Queues:
 
 @dataclass(frozen=True)
 class PipelineSpec:
-    """Everything that the three checkpoints and the deployment fix."""
+    """Everything that the three checkpoints and the deployment fix.
+
+    decode_margin: a JPEG may be decoded at 1/2, 1/4 or 1/8 as long as it stays this many times as
+    large as every network needs it; 0 decodes all in full, and pixels are the checkpoint's own.
+    """
 
     clip: ClipSpec
     grounding_dino: GroundingDinoSpec
@@ -57,6 +62,31 @@ class PipelineSpec:
     limits: Limits = field(default_factory=Limits)
     batch_sizes: BatchSizes = field(default_factory=BatchSizes)
     queues: Queues = field(default_factory=Queues)
+    placements: tuple[Placement, ...] = ()
+    decode_margin: float = 0.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What may differ from machine to machine; `python -m benchmarks.tune` writes it as JSON."""
+
+    batch_sizes: BatchSizes = field(default_factory=BatchSizes)
+    placements: tuple[Placement, ...] = ()
+    decode_margin: float = 0.0
+
+    def apply(self, pipeline: PipelineSpec) -> PipelineSpec:
+        """The pipeline for this machine. Raises ValueError for a model that is not in it."""
+        known = {spec.name for spec in networks(pipeline)}
+        known |= {spec.name for spec, _ in steps(pipeline)}
+        unknown = {placement.model for placement in self.placements} - known
+        if unknown:
+            raise ValueError(f"no model {sorted(unknown)}, the pipeline has {sorted(known)}")
+        return replace(
+            pipeline,
+            batch_sizes=self.batch_sizes,
+            placements=self.placements,
+            decode_margin=self.decode_margin,
+        )
 
 
 IMAGE = TensorSpec("IMAGE", "STRING", (1,))
@@ -73,7 +103,7 @@ ORIGINAL_SIZE = TensorSpec("original_size_hw", "INT32", (2,))
 def networks(pipeline: PipelineSpec) -> tuple[ModelSpec, ...]:
     """The five networks."""
     sizes, queue = pipeline.batch_sizes, pipeline.queues.inner
-    return (
+    specs = (
         clip.image_encoder(pipeline.clip, max_batch_size=sizes.clip_image_encoder, queue=queue),
         clip.text_encoder(pipeline.clip, max_batch_size=sizes.clip_text_encoder, queue=queue),
         grounding_dino.network(
@@ -82,6 +112,7 @@ def networks(pipeline: PipelineSpec) -> tuple[ModelSpec, ...]:
         sam.image_encoder(pipeline.sam, max_batch_size=sizes.sam_image_encoder, queue=queue),
         sam.mask_decoder(pipeline.sam, max_batch_size=sizes.sam_mask_decoder, queue=queue),
     )
+    return tuple(placed(spec, pipeline.placements) for spec in specs)
 
 
 def steps(pipeline: PipelineSpec) -> tuple[tuple[ModelSpec, str], ...]:
@@ -130,7 +161,7 @@ def steps(pipeline: PipelineSpec) -> tuple[tuple[ModelSpec, str], ...]:
             instances=instances,
             parameters=tuple(settings.items()),
         )
-        return spec, kind
+        return placed(spec, pipeline.placements), kind
 
     return (
         step(

@@ -86,10 +86,14 @@ def embedding_tensor(spec: SamSpec) -> TensorSpec:
     return TensorSpec("image_embeddings", "FP32", shape)
 
 
+def resized_hw(size_hw: tuple[int, int], spec: SamSpec) -> tuple[int, int]:
+    """The size (h, w) that a picture of `size_hw` is resized to."""
+    return images.longest_edge_size(size_hw, spec.image_size)
+
+
 def preprocess(picture: Picture, spec: SamSpec) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
     """pixel_values uint8 [3, S, S], picture at top left, and valid_hw int32 [2]."""
-    valid_hw = images.longest_edge_size(picture.hw, spec.image_size)
-    resized = picture.resize(valid_hw, images.BILINEAR)
+    resized = picture.resize(resized_hw(picture.hw, spec), images.BILINEAR)
     pixels = images.pad_to_canvas(resized, (spec.image_size, spec.image_size))
     return pixels, np.array((resized.height, resized.width), np.int32)
 

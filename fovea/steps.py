@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -116,7 +117,8 @@ class PreprocessImage(Step):
         networks = [name for made in wanted for name in ASKED_FOR.get(made, ())]
         if not self.context.room_for(networks):
             raise Overloaded(f"too many requests wait for one of {', '.join(sorted(networks))}")
-        picture = Picture(images.decode_image(inputs["IMAGE"][0], self.limits))
+        scale = partial(self._least_scale, wanted) if self.pipeline.decode_margin else None
+        picture = images.decode_picture(inputs["IMAGE"][0], self.limits, scale)
         for name in ("BOX_THRESHOLD", "TEXT_THRESHOLD"):
             _threshold(inputs, name, 0.0)
         out: Arrays = {"original_size_hw": np.array(picture.hw, np.int32)}
@@ -127,6 +129,19 @@ class PreprocessImage(Step):
         if "text" in wanted:
             out["text"] = self._labels(self._phrases(inputs))
         return out | self._pixels(picture, wanted)
+
+    def _least_scale(self, wanted: frozenset[str], size_hw: tuple[int, int]) -> float:
+        """The share of the picture's edges that the networks need, margin included.
+
+        It is one for GroundingDINO and SAM together, whichever is wanted: the same picture then
+        gives SAM the same pixels in every ensemble, and its embedding is found in the cache.
+        """
+        spec = self.pipeline
+        targets = [clip.resized_hw(size_hw, spec.clip)]
+        if wanted & {"grounding_dino_pixel_values", "sam_pixel_values"}:
+            targets.append(grounding_dino.resized_hw(size_hw, spec.grounding_dino))
+            targets.append(sam.resized_hw(size_hw, spec.sam))
+        return spec.decode_margin * max(max(hw) for hw in targets) / max(size_hw)
 
     def _phrases(self, inputs: Arrays) -> list[str]:
         return text.split_phrases(self._read_text(inputs), self.limits)

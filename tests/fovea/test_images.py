@@ -55,6 +55,53 @@ def test_each_mode_becomes_rgb(mode):
         assert np.asarray(decoded)[..., 0].max() > 100
 
 
+@given(
+    size_hw=st.tuples(st.integers(1, 300), st.integers(1, 300)),
+    scale=st.floats(0.01, 1.5),
+    orientation=st.sampled_from([None, 1, 3, 6, 8]),
+)
+@settings(deadline=None, max_examples=60)
+def test_a_jpeg_is_decoded_at_the_smallest_fraction_that_is_enough(size_hw, scale, orientation):
+    exif = Image.Exif()
+    if orientation is not None:
+        exif[0x0112] = orientation
+    data = encoded(gradient(*size_hw), "JPEG", exif=exif)
+    asked = []
+    picture = images.decode_picture(data, LIMITS, lambda hw: asked.append(hw) or scale)
+    whole = images.decode_image(data, LIMITS)
+    assert asked == [picture.hw] == [(whole.height, whole.width)]
+    sent, got = np.array(picture.hw), np.array(picture.decoded_hw)
+    fraction = next(f for f in (8, 4, 2, 1) if (got == -(-sent // f)).all())
+    assert fraction == 1 or (got >= scale * sent).all()
+    assert fraction == 8 or (-(-sent // (2 * fraction)) < scale * sent + 1).any()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_other_formats_are_decoded_whole(kind):
+    picture = images.decode_picture(encoded(gradient(40, 60), kind), LIMITS, lambda hw: 0.1)
+    assert picture.decoded_hw == (40, 60)
+    assert picture.hw == (40, 60)
+
+
+def test_what_is_decoded_smaller_is_nearly_the_same_after_the_resize():
+    photograph = np.asarray(gradient(600, 800)).astype(int)
+    noise = np.random.default_rng(0).normal(0, 6, photograph.shape)
+    data = encoded(Image.fromarray(np.clip(photograph + noise, 0, 255).astype(np.uint8)), "JPEG")
+    pictures = [images.decode_picture(data, LIMITS, scale) for scale in (lambda hw: 0.5, None)]
+    assert [picture.decoded_hw for picture in pictures] == [(300, 400), (600, 800)]
+    resized = [
+        np.asarray(picture.resize((150, 200), images.BILINEAR)).astype(int) for picture in pictures
+    ]
+    assert np.abs(resized[0] - resized[1]).max() <= 4
+    assert np.abs(resized[0] - resized[1]).mean() < 0.5
+
+
+def test_a_size_above_the_limit_is_refused_before_it_is_shrunk():
+    data = encoded(gradient(40, 60), "JPEG")
+    with pytest.raises(ImageTooLarge, match="60x40"):
+        images.decode_picture(data, Limits(image_pixels=2399), lambda hw: 0.1)
+
+
 def test_a_picture_is_turned_upright():
     exif = Image.Exif()
     exif[0x0112] = 6

@@ -55,20 +55,32 @@ class Surroundings:
         return not self.full_models & set(models)
 
 
+def write_tokenizers(folder) -> None:
+    clip_special = {"<unk>": 0, "<pad>": 1, "<s>": 2, "</s>": 3}
+    write_tokenizer(folder / "clip_tokenizer.json", clip_special, "<s>", "</s>")
+    bert_special = {"[PAD]": 0, "[UNK]": 100, "[CLS]": 101, "[SEP]": 102, ".": 1012, "?": 1029}
+    write_tokenizer(folder / "grounding_dino_tokenizer.json", bert_special, "[CLS]", "[SEP]")
+
+
+PIXELS = {"clip_pixel_values", "grounding_dino_pixel_values", "sam_pixel_values"}
+
+
+def prepared(folder, pipeline, wanted=frozenset(PIXELS)):
+    """What the first step makes of a JPEG of 512 x 384 pixels."""
+    rows, columns = np.mgrid[:384, :512]
+    pixels = np.stack([rows // 2, columns // 2, (rows // 40 + columns // 40) % 2 * 200], axis=2)
+    out = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint8)).save(out, "JPEG", quality=90)
+    folder.mkdir()
+    write_tokenizers(folder)
+    step = steps.PreprocessImage(Surroundings(folder, pipeline))
+    image = np.array([out.getvalue()], np.object_)
+    return step.run({"IMAGE": image}, frozenset({"original_size_hw", *wanted}))
+
+
 @pytest.fixture
 def surroundings(tmp_path):
-    write_tokenizer(
-        tmp_path / "clip_tokenizer.json",
-        {"<unk>": 0, "<pad>": 1, "<s>": 2, "</s>": 3},
-        "<s>",
-        "</s>",
-    )
-    write_tokenizer(
-        tmp_path / "grounding_dino_tokenizer.json",
-        {"[PAD]": 0, "[UNK]": 100, "[CLS]": 101, "[SEP]": 102, ".": 1012, "?": 1029},
-        "[CLS]",
-        "[SEP]",
-    )
+    write_tokenizers(tmp_path)
     return Surroundings(tmp_path)
 
 
@@ -95,6 +107,28 @@ def test_preprocessing_makes_only_what_is_wanted(surroundings):
 def ask(surroundings, *wanted, **inputs):
     given = {"IMAGE": jpeg(), **inputs}
     return steps.PreprocessImage(surroundings).run(given, frozenset(wanted))
+
+
+def test_a_margin_lets_the_first_step_decode_at_a_fraction_in_the_original_frame(tmp_path):
+    """TINY's networks need 64 pixels: a 512 x 384 picture is decoded at 1/4, never smaller."""
+    full = prepared(tmp_path / "full", TINY)
+    shrunk = prepared(tmp_path / "shrunk", replace(TINY, decode_margin=2.0))
+    assert shrunk["original_size_hw"].tolist() == [384, 512]
+    assert full.keys() == shrunk.keys()
+    for name, expected in full.items():
+        if name.endswith("pixel_values"):
+            difference = np.abs(shrunk[name].astype(int) - expected)
+            assert 0 < difference.max() <= 8
+            assert difference.mean() < 1
+        else:
+            np.testing.assert_array_equal(shrunk[name], expected)
+
+
+def test_sam_gets_the_same_pixels_in_every_ensemble(tmp_path):
+    pipeline = replace(TINY, decode_margin=1.0)
+    alone = prepared(tmp_path / "alone", pipeline, {"sam_pixel_values"})
+    among = prepared(tmp_path / "among", pipeline)
+    np.testing.assert_array_equal(alone["sam_pixel_values"], among["sam_pixel_values"])
 
 
 def test_the_first_step_checks_all_that_the_caller_sent(surroundings):

@@ -105,6 +105,9 @@ bench-tools: $(READY) ## perf_analyzer, for the benchmark's cross-check
 .PHONY: capacity-check
 capacity-check: $(READY) ## the capacity simulation against the real server under load (8 minutes)
 	$(BIN)/python -m benchmarks.capacity.check --json build/capacity-check.json
+.PHONY: tune
+tune: $(READY) ## instances, threads and batches for this machine, in build/settings.json
+	$(BIN)/python -m benchmarks.tune --set $(SET)
 
 .PHONY: faults
 faults: $(READY) ## fuzzing, kills, stops, overload, new versions under load (long)

@@ -1,0 +1,276 @@
+"""`python -m benchmarks.tune`: how many instances, threads and pictures a batch suit this machine.
+
+Walks from knob to knob and tries each value against the best so far: both are served at once and
+take turns under the same closed loop of main_object. A value is kept only where it won every
+turn and by more than NOISE, and its p99 grew by no more than LATENCY_GROWTH. What remains is
+measured once more against the defaults, and written as settings that the export reads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from fovea_client import Client
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.exports import CHECKPOINT_SETS, Source, export
+from benchmarks.loads import Samples, closed_loop
+from benchmarks.machine import machine
+from benchmarks.questions import questions
+from benchmarks.spread import Spread, percentiles
+from benchmarks.turns import in_turn
+from demo.served import demo_server
+from export.errors import ExportError
+from export.pipeline import Export
+from export.precision import PRECISIONS
+from export.repository import write_repository
+from export.runtimes import RUNTIMES
+from fovea import clip, grounding_dino, sam
+from fovea.pipeline import PipelineSpec, Settings, networks, steps
+from fovea.placement import Placement
+from fovea.specs import to_json
+
+# A value counts as faster from this ratio on, where it also won every turn.
+NOISE = 1.03
+LATENCY_GROWTH = 1.10
+FIRST_SEED, PICTURES = 920_000, 32
+TIMEOUT_S = 600.0
+EXIT_TIMEOUT_S = 5
+BIG = (grounding_dino.NETWORK, sam.IMAGE_ENCODER)
+ALL = (clip.IMAGE_ENCODER, *BIG, sam.MASK_DECODER)
+PREPROCESS = "preprocess_image"
+
+console = Console(stderr=True)
+
+
+class BenchError(Exception):
+    """The server did not answer, so nothing can be chosen."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """A closed loop: callers, seconds of a turn, turns of each side."""
+
+    concurrency: int
+    seconds: float
+    rounds: int
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A value against the best before it: ratios of throughput (above 1 is faster) and of p99."""
+
+    knob: str
+    value: str
+    throughput: Spread
+    p99: Spread
+    kept: bool
+
+
+@dataclass(frozen=True)
+class Knob:
+    """One thing to choose. `turn` gives the settings with a value, from those before."""
+
+    name: str
+    values: tuple[int, ...]
+    turn: Callable[[Settings, int], Settings]
+
+
+def knobs(pipeline: PipelineSpec) -> tuple[Knob, ...]:
+    """What is chosen, in this order."""
+
+    def place(models: tuple[str, ...], field: str) -> Callable[[Settings, int], Settings]:
+        return lambda settings, value: _place(pipeline, settings, models, **{field: value})
+
+    def batch(settings: Settings, value: int) -> Settings:
+        sizes = replace(settings.batch_sizes, **dict.fromkeys(BIG, value))
+        return replace(settings, batch_sizes=sizes)
+
+    every_core = os.cpu_count() or 1
+    return (
+        Knob("largest batch of GroundingDINO and SAM's encoder", (1, 2, 4), batch),
+        Knob("threads of each network", (1, every_core), place(ALL, "threads")),
+        Knob("instances of each network", (2,), place(ALL, "instances")),
+        Knob(f"instances of {PREPROCESS}", (1, 3), place((PREPROCESS,), "instances")),
+        Knob("microseconds to wait for a batch", (2_000, 10_000), place(ALL, "delay_us")),
+    )
+
+
+def _place(
+    pipeline: PipelineSpec, settings: Settings, models: tuple[str, ...], **changes: Any
+) -> Settings:
+    """The settings with other placements of some models."""
+    specs = {spec.name: spec for spec in networks(pipeline)}
+    specs |= {spec.name: spec for spec, _ in steps(pipeline)}
+    placements = {placement.model: placement for placement in settings.placements}
+    for model in models:
+        before = placements.get(model) or Placement(model, instances=specs[model].instances)
+        placements[model] = replace(before, **changes)
+    return replace(settings, placements=tuple(placements.values()))
+
+
+class Bench:
+    """Serves settings of one export, and puts the same load on two of them in turns."""
+
+    def __init__(self, made: Export, pipeline: PipelineSpec, work: Path, load: Load) -> None:
+        self._export, self._pipeline, self._work, self._load = made, pipeline, work, load
+        self._asked = questions(range(FIRST_SEED, FIRST_SEED + PICTURES))
+
+    def compare(self, ours: Settings, theirs: Settings) -> tuple[Spread, Spread]:
+        """Ratios of throughput and p99, `ours` over `theirs`, one for each round."""
+        rates: list[float] = []
+        tails: list[float] = []
+        with self._served("ours", ours) as our, self._served("theirs", theirs) as their:
+            clients = {"ours": our, "theirs": their}
+            for index in range(self._load.rounds):
+                found = {side: self._turn(clients[side]) for side in in_turn([*clients], index)}
+                rates.append(found["ours"][0] / found["theirs"][0])
+                tails.append(found["ours"][1] / found["theirs"][1])
+        return Spread.of(rates), Spread.of(tails)
+
+    @contextmanager
+    def _served(self, side: str, settings: Settings) -> Iterator[Client]:
+        """A client of a warm server with the settings, which answers nothing from a cache."""
+        repository = self._work / side
+        shutil.rmtree(repository, ignore_errors=True)
+        shutil.copytree(self._export.repository, repository, copy_function=_link)
+        placed = settings.apply(self._pipeline)
+        write_repository(repository, placed, self._export.runtime, self._export.precision)
+        with (
+            demo_server(repository, cache_size_bytes=0, exit_timeout_s=EXIT_TIMEOUT_S) as server,
+            Client(server.grpc_url, timeout_s=TIMEOUT_S) as client,
+        ):
+            self._ask(client, seconds=0, at_least=2 * self._load.concurrency)
+            yield client
+
+    def _turn(self, client: Client) -> tuple[float, float]:
+        """Pictures a second, and p99 in milliseconds."""
+        samples = self._ask(client, seconds=self._load.seconds)
+        return samples.throughput, percentiles(samples.latencies_s)["p99_ms"]
+
+    def _ask(self, client: Client, *, seconds: float, at_least: int = 0) -> Samples:
+        def ask(number: int) -> object:
+            question = self._asked[number % len(self._asked)]
+            return client.main_object(question.jpeg, question.labels)
+
+        samples = closed_loop(ask, self._load.concurrency, seconds=seconds, at_least=at_least)
+        if samples.failures:
+            raise BenchError(f"the server failed requests: {dict(samples.failures)}")
+        return samples
+
+
+def _link(source: str, target: str) -> None:
+    """Weights stay where they are; what is written anew is copied."""
+    path = Path(source).resolve()
+    if path.suffix == ".onnx":
+        Path(target).symlink_to(path)
+    else:
+        shutil.copyfile(path, target)
+
+
+def search(
+    bench: Bench, choices: Sequence[Knob], report: Callable[[Trial], None]
+) -> tuple[Settings, list[Trial]]:
+    """The best settings found, and every trial on the way."""
+    best, trials = Settings(), []
+    for knob in choices:
+        start = best
+        for value in knob.values:
+            settings = knob.turn(start, value)
+            if settings == best:
+                continue
+            throughput, p99 = bench.compare(settings, best)
+            kept = better(throughput, p99)
+            best = settings if kept else best
+            trials.append(Trial(knob.name, str(value), throughput, p99, kept))
+            report(trials[-1])
+    return best, trials
+
+
+def better(throughput: Spread, p99: Spread) -> bool:
+    """Did it win every turn, by more than the noise, without a longer tail?"""
+    return throughput.least > 1 and throughput.median >= NOISE and p99.median <= LATENCY_GROWTH
+
+
+def table_of(trials: Sequence[Trial]) -> Table:
+    """The trials for people."""
+    table = Table("knob", "value", title="Each value against the best before it")
+    for column in ("pictures/s", "p99", ""):
+        table.add_column(column, justify="right")
+    for trial in trials:
+        outcome = "kept" if trial.kept else ""
+        table.add_row(trial.knob, trial.value, trial.throughput.text(2), trial.p99.text(2), outcome)
+    return table
+
+
+def main(
+    checkpoint_set: Annotated[
+        str, typer.Option("--set", help=f"One of {', '.join(CHECKPOINT_SETS)}.")
+    ] = "demo",
+    grounding_dino_edge: Annotated[int | None, typer.Option(help="As of the export.")] = None,
+    precision: Annotated[str, typer.Option(help=f"One of {', '.join(PRECISIONS)}.")] = "fp32",
+    runtime: Annotated[str, typer.Option(help=f"One of {', '.join(RUNTIMES)}.")] = "onnxruntime",
+    concurrency: Annotated[int, typer.Option(help="Callers of the closed loop.")] = 8,
+    seconds: Annotated[float, typer.Option(help="Of a turn.")] = 5.0,
+    rounds: Annotated[int, typer.Option(help="Turns of each side.")] = 3,
+    work: Annotated[Path, typer.Option(help="For repositories.")] = Path("build/tune"),
+    out: Annotated[Path, typer.Option(help="The settings.")] = Path("build/settings.json"),
+) -> None:
+    """Choose, print what each choice gained, and write the settings."""
+    source = Source(checkpoint_set, grounding_dino_edge, precision, RUNTIMES[runtime])
+    try:
+        with console.status("exporting") as status:
+            made = export(source, lambda name, what: status.update(f"{name}: {what}"))
+        pipeline = made.loaded.pipeline
+        bench = Bench(made.export, pipeline, work, Load(concurrency, seconds, rounds))
+        tuned(bench, knobs(pipeline), out)
+    except (ExportError, BenchError) as error:
+        console.print(f"[red]{type(error).__name__}[/]: {error}", highlight=False)
+        sys.exit(1)
+
+
+def tuned(bench: Bench, choices: Sequence[Knob], out: Path) -> Settings:
+    """The search, a last comparison with the defaults, and what it wrote."""
+    with console.status("trying"):
+        best, trials = search(bench, choices, lambda trial: console.print(_line(trial)))
+        final = bench.compare(best, Settings()) if best != Settings() else None
+    kept = best if final and better(*final) else Settings()
+    Console().print(table_of(trials))
+    Console().print(_verdict(final, kept))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(to_json(kept) + "\n")
+    record = {"trials": [asdict(trial) for trial in trials], "settings": asdict(kept)}
+    record |= {"final": [asdict(ratio) for ratio in final] if final else None}
+    record |= {"machine": machine()}
+    out.with_suffix(".report.json").write_text(json.dumps(record, indent=1) + "\n")
+    Console().print(f"settings in {out}: python -m export --settings {out}")
+    return kept
+
+
+def _line(trial: Trial) -> str:
+    verdict = "kept" if trial.kept else "not kept"
+    return f"{trial.knob} = {trial.value}: {trial.throughput.text(2)} times as fast, {verdict}"
+
+
+def _verdict(final: tuple[Spread, Spread] | None, kept: Settings) -> str:
+    if final is None:
+        return "Nothing beat the defaults: they stay."
+    throughput, p99 = final
+    figures = f"{throughput.text(2)} times the defaults' pictures/s, {p99.text(2)} times their p99"
+    if kept == Settings():
+        return f"In the end the choices gave {figures}: no gain, the defaults stay."
+    return f"Together they give {figures}."
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -154,7 +154,7 @@ POLICIES = {
             quantized_reason="its transformer broke; the backbones are most of it",
             fp16=Tolerance(difference=1e-2, rows=0.9),
             int8=Tolerance(difference=5e-2, rows=0.8),
-            bf16=Tolerance(difference=5e-2, rows=0.8),
+            bf16_reason="one row in twenty moves by more than 0.05, and rows are ranked",
         ),
         Policy(
             sam.IMAGE_ENCODER,

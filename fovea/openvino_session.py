@@ -75,8 +75,10 @@ class OpenVinoSession:
         }
         if threads > 0:
             settings["INFERENCE_NUM_THREADS"] = threads
-        compiled = core.compile_model(core.read_model(str(path)), "CPU", settings)
-        self._inputs = [_describe(port.any_name, port) for port in compiled.inputs]
+        model = core.read_model(str(path))
+        _broadcast_instead_of_tile(model)
+        compiled = core.compile_model(model, "CPU", settings)
+        self._inputs = [_describe(port.node.friendly_name, port) for port in compiled.inputs]
         # An output that passes through an Identity goes by two names.
         self._ports = {name: port for port in compiled.outputs for name in port.names}
         self._request = compiled.create_infer_request()
@@ -98,6 +100,39 @@ class OpenVinoSession:
 
     def get_providers(self) -> list[str]:
         return ["OpenVINO"]
+
+
+def _broadcast_instead_of_tile(model: Any) -> None:
+    """Have Broadcast do what Tile would, where only axes of length 1 are repeated.
+
+    OpenVINO 2026.4's Tile mixes up the axes when it repeats two of four, as for the text mask of
+    GroundingDINO's decoder: answers are wrong without an error.
+    """
+    from openvino import opset13
+
+    for node in model.get_ordered_ops():
+        if node.get_type_name() != "Tile":
+            continue
+        repeats = _constant(node.input_value(1).get_node())
+        edges = list(node.get_input_partial_shape(0))
+        if repeats is None or len(edges) != len(repeats):
+            continue
+        single = [edge.is_static and edge.get_length() == 1 for edge in edges]
+        if all(one or count == 1 for one, count in zip(single, repeats, strict=True)):
+            target = opset13.constant(repeats)
+            wide = opset13.broadcast(node.input_value(0), target, broadcast_spec="BIDIRECTIONAL")
+            for user in node.output(0).get_target_inputs():
+                user.replace_source_output(wide.output(0))
+    model.validate_nodes_and_infer_types()
+
+
+def _constant(node: Any) -> NDArray[np.int64] | None:
+    """The value of a constant, maybe behind a Convert."""
+    while node.get_type_name() == "Convert":
+        node = node.input_value(0).get_node()
+    if node.get_type_name() != "Constant":
+        return None
+    return np.asarray(node.get_data(), np.int64)
 
 
 def _describe(name: str, port: Any) -> GraphTensor:

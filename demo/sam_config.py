@@ -14,10 +14,10 @@ from transformers import (
 from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 
 EDGE = 192
-PATCH = 8
+PATCH = 12
 LOW_RES_EDGE = 4 * EDGE // PATCH
-ENCODER_WIDTH = 96
-DECODER_WIDTH = 64
+ENCODER_WIDTH = 320
+DECODER_WIDTH = 128
 
 
 def processor() -> SamProcessor:
@@ -32,18 +32,23 @@ def processor() -> SamProcessor:
 
 
 def model_config() -> SamConfig:
-    """A SAM of about half a million parameters; its masks have half the picture's resolution."""
+    """A SAM of about six million parameters; its masks have a third of the picture's resolution.
+
+    All of its attention is global and without relative positions: on 256 cells windows save
+    nothing, and the tables cost the training a third of its speed.
+    """
     vision = SamVisionConfig(
         hidden_size=ENCODER_WIDTH,
         output_channels=DECODER_WIDTH,
-        num_hidden_layers=4,
-        num_attention_heads=2,
+        num_hidden_layers=6,
+        num_attention_heads=5,
         image_size=EDGE,
         patch_size=PATCH,
         initializer_range=0.02,
         mlp_dim=2 * ENCODER_WIDTH,
-        window_size=8,
-        global_attn_indexes=[2],
+        window_size=0,
+        global_attn_indexes=list(range(6)),
+        use_rel_pos=False,
         num_pos_feats=DECODER_WIDTH // 2,
     )
     prompt = SamPromptEncoderConfig(hidden_size=DECODER_WIDTH, image_size=EDGE, patch_size=PATCH)

@@ -12,15 +12,19 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import SamModel
 
-from demo.pixels import class_maps, padded_batch
-from demo.sam_config import DECODER_WIDTH, EDGE, LOW_RES_EDGE, PATCH, new_model, processor
+from demo.pixels import padded_batch
+from demo.sam_config import DECODER_WIDTH, EDGE, LOW_RES_EDGE, new_model, processor
+from demo.sam_hints import Hints, Truth, truth_of
 from demo.scenes import Scene, SceneObject, make_scene, scene_rng
-from demo.things import LABELS
 from demo.training import CHECKPOINTS_FOLDER, Losses, Plan, Training, arguments, save_checkpoint
 
 FOLDER = CHECKPOINTS_FOLDER / "sam"
-STEPS = 5000
-BATCH = 12
+STEPS = 7500
+BATCH = 16
+RATE = 7e-4
+# Afterwards the embedding serves the masks alone: no hints, a second, shorter cycle.
+REFINE_STEPS = 900
+REFINE_RATE = 2.5e-4
 PROMPTS = 2
 LARGEST_BOX_JITTER = 0.08
 # In this world a point is never ambiguous, so all three masks should be right.
@@ -63,9 +67,9 @@ class SamBatches:
         points = np.array([[point_inside(rng, item.mask)] for item in picks[PROMPTS:]])
         return boxes, points, np.stack([_target(item) for item in picks])
 
-    def __call__(self, step: int) -> tuple[torch.Tensor, ...]:
+    def __call__(self, step: int) -> tuple[torch.Tensor | Truth, ...]:
         """Pixels (N, 3, EDGE, EDGE), boxes (N, P, 4), points (N, P, 1, 2), masks (N, 2P, l, l),
-        the map of things int64 (N, EDGE, EDGE)."""
+        what the heads should say."""
         first = (self.seed + 200) * 10_000_000 + step * self.batch
         scenes = [make_scene(first + i, size=EDGE) for i in range(self.batch)]
         rng = scene_rng(first, "train prompts")
@@ -73,7 +77,7 @@ class SamBatches:
         pixels, _ = padded_batch(scenes, EDGE)
         stacked = (np.stack(boxes), np.stack(points), np.stack(masks))
         prompts = (torch.from_numpy(a.astype(np.float32)) for a in stacked)
-        return pixels, *prompts, class_maps(scenes, EDGE)
+        return pixels, *prompts, truth_of(scenes)
 
 
 def mask_losses(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -97,27 +101,12 @@ def true_iou(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 
 class Trainee(nn.Module):
-    """SAM together with two linear heads on its image embedding, which only training uses.
-
-    They say of every cell which thing it shows and which of its low-resolution pixels belong to
-    any thing: the encoder learns that much sooner when it is told directly.
-    """
+    """SAM together with the heads on its image embedding that only training uses."""
 
     def __init__(self, sam: SamModel) -> None:
         super().__init__()
         self.sam = sam
-        self.things = nn.Conv2d(DECODER_WIDTH, len(LABELS) + 1, 1)
-        self.pixels = nn.Conv2d(DECODER_WIDTH, (LOW_RES_EDGE * PATCH // EDGE) ** 2, 1)
-
-    def hint_loss(self, embeddings: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
-        """Loss of both heads; embeddings (N, C, h, w), classes int64 (N, EDGE, EDGE)."""
-        middles = classes[:, PATCH // 2 :: PATCH, PATCH // 2 :: PATCH]
-        stride = EDGE // LOW_RES_EDGE
-        shown = (classes[:, ::stride, ::stride] < len(LABELS)).float()
-        drawn = F.pixel_shuffle(self.pixels(embeddings), PATCH // stride)[:, 0]
-        return F.cross_entropy(self.things(embeddings), middles) + (
-            F.binary_cross_entropy_with_logits(drawn, shown)
-        )
+        self.hints = Hints(DECODER_WIDTH)
 
 
 def sam_losses(
@@ -126,15 +115,19 @@ def sam_losses(
     boxes: torch.Tensor,
     points: torch.Tensor,
     masks: torch.Tensor,
-    classes: torch.Tensor,
+    truth: Truth,
+    *,
+    hinted: bool,
 ) -> Losses:
     """Mask 0 from boxes; the best of masks 1..3 from points; the IoU head on all of them.
 
     The model itself adds the padding point that SAM wants beside a lone point.
     """
     model = trainee.sam
-    embeddings = model.vision_encoder(pixels).last_hidden_state
-    hint = trainee.hint_loss(embeddings, classes)
+    with torch.autocast("cpu", torch.bfloat16):
+        embeddings = model.vision_encoder(pixels).last_hidden_state
+    embeddings = embeddings.float()
+    hints = trainee.hints(embeddings, truth)
     labels = torch.ones(points.shape[:3], dtype=torch.int)
     from_box = model(image_embeddings=embeddings, input_boxes=boxes, multimask_output=False)
     from_point = model(image_embeddings=embeddings, input_points=points, input_labels=labels)
@@ -150,8 +143,8 @@ def sam_losses(
     iou_loss = iou_loss + F.mse_loss(from_point.iou_scores, point_iou)
     chosen = from_point.iou_scores.argmax(-1, keepdim=True)
     return {
-        "loss": box_loss + point_loss + IOU_WEIGHT * iou_loss + hint,
-        "hint": hint,
+        "loss": box_loss + point_loss + IOU_WEIGHT * iou_loss + hinted * sum(hints.values()),
+        **hints,
         "iou_box": box_iou.mean(),
         "iou_point": point_iou.gather(-1, chosen).mean(),
         "iou_error": iou_loss,
@@ -166,13 +159,20 @@ def export(model: SamModel) -> None:
 def main() -> None:
     """Train and save the checkpoint."""
     args = arguments(__doc__, STEPS)
-    plan = Plan("sam", args.steps, BATCH, 8e-4)
+    resume = args.resume or args.export_only
     trainee = Trainee(new_model())
-    training = Training(trainee, plan, resume=args.resume or args.export_only)
     batches = SamBatches(BATCH, args.seed)
+    training = Training(trainee, Plan("sam", args.steps, BATCH, RATE), resume=resume)
     if not args.export_only:
-        training.run(lambda step: sam_losses(trainee, *batches(step)))
-    export(training.average.sam)
+        training.run(lambda step: sam_losses(trainee, *batches(step), hinted=True))
+    trainee.load_state_dict(training.average.state_dict())
+    refining = Training(
+        trainee, Plan("sam_refined", REFINE_STEPS, BATCH, REFINE_RATE), resume=resume
+    )
+    if not args.export_only:
+        first = args.steps
+        refining.run(lambda step: sam_losses(trainee, *batches(first + step), hinted=False))
+    export(refining.average.sam)
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ class DirectNetworks:
     def _add(self, network: Network, budget: Budget) -> None:
         name = network.spec.name
         self.torch[name] = TorchRunner(network, self._device)
-        self.onnx[name] = OnnxRunner(self._export.onnx_path(name), self._export.runtime.accelerator)
+        self.onnx[name] = OnnxRunner(network.spec, self._export)
         eager = self._batches(network, EAGER, self.torch[name], budget)
         self._batches(network, ONNX, self.onnx[name], budget)
         if self._compile and eager:

@@ -1,11 +1,10 @@
-"""The five networks called directly: by ONNX Runtime, and by PyTorch eager or compiled."""
+"""The five networks called directly: the exported graphs, and PyTorch eager or compiled."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,9 +14,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from export.network import Network
+from export.parity import Session
+from export.pipeline import Export
+from export.precision import POLICIES
+from fovea.specs import ModelSpec
 
 Arrays = dict[str, NDArray[Any]]
-# By the accelerator of export.runtimes; what a provider cannot run, the next one does.
+# ONNX Runtime's, by the accelerator of export.runtimes; what one cannot run, the next one does.
 PROVIDERS = {
     "": ["CPUExecutionProvider"],
     "cuda": ["CUDAExecutionProvider", "CPUExecutionProvider"],
@@ -34,18 +37,25 @@ class Runner(Protocol):
 
 
 class OnnxRunner:
-    """An ONNX Runtime session with as many threads as there are cores."""
+    """The exported graph as the server runs it, with as many threads as there are cores."""
 
-    def __init__(self, path: Path, accelerator: str = "") -> None:
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = os.cpu_count() or 1
-        providers = PROVIDERS.get(accelerator, PROVIDERS[""])
-        self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
-        self._outputs = [output.name for output in self._session.get_outputs()]
+    def __init__(self, spec: ModelSpec, export: Export) -> None:
+        self._session = _session(spec.name, export)
+        self._outputs = [tensor.name for tensor in spec.outputs]
 
     def __call__(self, feeds: Mapping[str, NDArray[Any]]) -> Arrays:
-        return dict(zip(self._outputs, self._session.run(None, dict(feeds)), strict=True))
+        return dict(zip(self._outputs, self._session.run(self._outputs, dict(feeds)), strict=True))
+
+
+def _session(network: str, export: Export) -> Session:
+    path, runtime = export.onnx_path(network), export.runtime
+    if runtime.accelerator not in PROVIDERS:
+        return runtime.open_session(path, POLICIES[network].takes(export.precision))
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = os.cpu_count() or 1
+    providers = PROVIDERS[runtime.accelerator]
+    return onnxruntime.InferenceSession(str(path), options, providers=providers)
 
 
 class TorchRunner:

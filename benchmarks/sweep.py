@@ -151,12 +151,6 @@ class Sweep:
             run = load.measure(self.server, asking)
             per_answer_s = 1 / run.throughput if run.throughput else budget.left_s
 
-    def _closed_loop(
-        self, target: Target, concurrency: int, at_least: int
-    ) -> Callable[[], Samples]:
-        seconds = self.settings.point_s
-        return lambda: closed_loop(target.call, concurrency, seconds=seconds, at_least=at_least)
-
     def open_loops(self, budget: Budget) -> None:
         """Rates up to the first behind the knee, in each round the same ones."""
         for index in range(self.settings.rounds):

@@ -185,7 +185,7 @@ def _progress() -> Progress:
     return Progress(*columns, TimeRemainingColumn())
 
 
-def arguments(description: str | None, steps: int) -> argparse.Namespace:
+def argument_parser(description: str | None, steps: int) -> argparse.ArgumentParser:
     """The command line that the training scripts share."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--steps", type=int, default=steps)
@@ -193,6 +193,11 @@ def arguments(description: str | None, steps: int) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--resume", action="store_true", help="go on from the state on disk")
     parser.add_argument("--export-only", action="store_true", help="write the checkpoint, no step")
+    return parser
+
+
+def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """The arguments, with their threads and seed set."""
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)

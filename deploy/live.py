@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fovea_client import Client
-from fovea_server import EmbeddedServer, ServerOptions
 
 from demo.samples import FOLDER as SAMPLES
-from demo.served import export_demo
+from demo.served import demo_server
 from deploy import dashboard
 from deploy.otlp import Collector
 from deploy.prometheus import Prometheus
@@ -45,7 +44,10 @@ class Seen:
 
 def watch(*, within_s: float = 90.0) -> Seen:
     """Serves the demo under load until every dashboard query has data, or the time is up."""
-    with Collector() as collector, _server(collector) as server:
+    with (
+        Collector() as collector,
+        demo_server(exit_timeout_s=5, trace_url=collector.url, trace_rate=1) as server,
+    ):
         target = server.metrics_url.removeprefix("http://").removesuffix("/metrics")
         with Prometheus(target) as prometheus, _load(server.grpc_url) as done:
             began = time.monotonic()
@@ -62,21 +64,6 @@ def watch(*, within_s: float = 90.0) -> Seen:
             alerts = prometheus.query('ALERTS{alertstate="firing"}')
     firing = sorted({series["metric"]["alertname"] for series in alerts})
     return Seen(answers, firing, traced, next(done), seconds)
-
-
-@contextmanager
-def _server(collector: Collector) -> Iterator[EmbeddedServer]:
-    options = ServerOptions(
-        model_repository=export_demo(),
-        grpc_port=0,
-        http_port=0,
-        metrics_port=0,
-        exit_timeout_s=5,
-        trace_url=collector.url,
-        trace_rate=1,
-    )
-    with EmbeddedServer(options) as server:
-        yield server
 
 
 @contextmanager

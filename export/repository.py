@@ -44,7 +44,12 @@ def write_repository(
     runtime: Runtime = ONNXRUNTIME,
     precision: Precision = "fp32",
 ) -> None:
-    """Write every config.pbtxt and model.py below `folder`, but no weights and no tokenizers."""
+    """Write every config.pbtxt and model.py below `folder`, but no weights and no tokenizers.
+
+    What an earlier version generated and there is no more is removed, weights included; models of
+    others stay.
+    """
+    _remove_former(folder, pipeline)
     for network in networks(pipeline):
         config = configure(model_config(network), network, pipeline, runtime, precision)
         _write(folder, network.name, config)
@@ -54,6 +59,14 @@ def write_repository(
     for ensemble in ensembles(pipeline):
         version = _write(folder, ensemble.name, ensemble_config(ensemble))
         (version / ".gitkeep").touch()  # Triton wants the version's folder, git a file in it
+
+
+def _remove_former(folder: Path, pipeline: PipelineSpec) -> None:
+    models = (*networks(pipeline), *(step for step, _ in steps(pipeline)), *ensembles(pipeline))
+    names = {model.name for model in models}
+    for config in folder.glob("*/config.pbtxt"):
+        if config.parent.name not in names and config.read_text().startswith(HEADER):
+            shutil.rmtree(config.parent)
 
 
 def place_tokenizers(folder: Path, pipeline: PipelineSpec, sources: dict[str, Path]) -> None:

@@ -6,7 +6,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from export.production import production_pipeline
-from export.repository import write_repository
+from export.repository import HEADER, write_repository
 from fovea.ensembles import ensembles
 from fovea.pipeline import networks, steps
 
@@ -24,6 +24,15 @@ def tree(folder: Path) -> dict[str, str]:
 def test_generated_configs_equal_the_committed_ones(tmp_path):
     write_repository(tmp_path, production_pipeline())
     assert tree(tmp_path) == tree(COMMITTED)
+
+
+def test_a_model_that_is_generated_no_more_is_removed_and_those_of_others_stay(tmp_path):
+    for name, text in (("former", HEADER), ("foreign", 'name: "foreign"\n')):
+        (tmp_path / name / "1").mkdir(parents=True)
+        (tmp_path / name / "config.pbtxt").write_text(text)
+    write_repository(tmp_path, production_pipeline())
+    assert not (tmp_path / "former").exists()
+    assert (tmp_path / "foreign" / "1").is_dir()
 
 
 def test_every_config_parses_and_names_its_folder():

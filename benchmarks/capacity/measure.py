@@ -11,13 +11,13 @@ import argparse
 import os
 import platform
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from fovea_server import EmbeddedServer, ServerOptions
+from fovea_server import EmbeddedServer
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -30,7 +30,7 @@ from benchmarks.loads import closed_loop
 from benchmarks.machine import gpu_name, machine
 from benchmarks.questions import VERBS, Question, Verb, questions
 from benchmarks.targets import Pool, Target, Wire, ensemble_target
-from demo.served import EXPORT_FOLDER, export_demo
+from demo.served import EXPORT_FOLDER, demo_server, export_demo
 
 # Long enough for a full batch to arrive at the batcher, short enough not to fill the minutes.
 DELAY_US = 50_000
@@ -60,18 +60,9 @@ class Effort:
         return Pool(questions(range(FIRST_SEED, FIRST_SEED + self.pictures)))
 
 
-@contextmanager
-def server_of(repository: Path) -> Iterator[EmbeddedServer]:
+def server_of(repository: Path) -> AbstractContextManager[EmbeddedServer]:
     """A real Triton on free loopback ports whose response cache is too small to help."""
-    options = ServerOptions(
-        model_repository=repository,
-        grpc_port=0,
-        http_port=0,
-        metrics_port=0,
-        cache_size_bytes=CACHE_BYTES,
-    )
-    with EmbeddedServer(options) as server:
-        yield server
+    return demo_server(repository, cache_size_bytes=CACHE_BYTES)
 
 
 def measure_steps(

@@ -23,9 +23,10 @@ TIMEOUT_S = 300.0
 
 
 def kill_stub(server: EmbeddedServer, model: str = VICTIM) -> None:
-    """`kill -9` of the first process of a model."""
+    """`kill -9` of the first process of a model; returns when it is gone."""
     found = [stub for stub in stubs_of(server.pid) if stub.instance.startswith(f"{model}_0")]
     found[0].process.kill()
+    psutil.wait_procs([found[0].process], timeout=1)
 
 
 def run_backend(

@@ -5,16 +5,15 @@ from __future__ import annotations
 import time
 import urllib.request
 
-import psutil
 from fovea_client import Client, RetryPolicy
-from fovea_server import EmbeddedServer, ServerOptions
+from fovea_server import EmbeddedServer
 from fovea_server.probe import Probe, ProbeFailure
-from fovea_server.stubs import stubs_of
 
+from benchmarks.faults.killed import kill_stub
 from benchmarks.faults.ledger import Ledger
 from benchmarks.faults.load import Questions, quiet_load
 from benchmarks.faults.report import Report, broken
-from demo.served import export_demo
+from demo.served import demo_server
 
 VICTIM = "select_masks"
 REQUESTS = 20
@@ -24,24 +23,14 @@ LEVELS = ("live", "ready")
 
 def run(*, requests: int = REQUESTS) -> Report:
     """What Kubernetes' probes see of a server whose launcher does not watch."""
-    options = ServerOptions(
-        model_repository=export_demo(),
-        grpc_port=0,
-        http_port=0,
-        metrics_port=0,
-        exit_timeout_s=2,
-        restart_dead_backends=False,
-    )
     once = RetryPolicy(attempts=1)
     with (
-        EmbeddedServer(options) as server,
+        demo_server(exit_timeout_s=2, restart_dead_backends=False) as server,
         Client(server.grpc_url, timeout_s=TIMEOUT_S, retry=once) as client,
     ):
         ask = Questions(client).asker(client)
         before, healthy = quiet_load(ask, requests, callers=1), _probe(server)
-        [victim] = [s for s in stubs_of(server.pid) if s.instance.startswith(f"{VICTIM}_0")]
-        victim.process.kill()
-        psutil.wait_procs([victim.process], timeout=1)
+        kill_stub(server, VICTIM)
         began = time.perf_counter()
         sick = _probe(server)
         ledger = Ledger()

@@ -6,9 +6,9 @@ import psutil
 import pytest
 from fovea_client import Client
 from fovea_client.statistics import read_statistics
-from fovea_server import EmbeddedServer, ServerOptions
+from fovea_server import EmbeddedServer
 
-from demo.served import export_demo
+from demo.served import demo_server, export_demo
 
 pytestmark = pytest.mark.server
 
@@ -22,15 +22,8 @@ TEXT = "a cat"
 def pair(tmp_path):
     for model in MODELS:
         shutil.copytree(export_demo() / model, tmp_path / model)
-    options = ServerOptions(
-        model_repository=tmp_path,
-        grpc_port=0,
-        http_port=0,
-        metrics_port=0,
-        exit_timeout_s=2,
-        restart_dead_backends=False,
-    )
-    with EmbeddedServer(options) as first, EmbeddedServer(options) as second:
+    alone = {"exit_timeout_s": 2, "restart_dead_backends": False}
+    with demo_server(tmp_path, **alone) as first, demo_server(tmp_path, **alone) as second:
         yield first, second
 
 

@@ -2,14 +2,12 @@
 
 import urllib.request
 
-import psutil
 import pytest
 from fovea_client.statistics import difference, read_statistics
-from fovea_server import EmbeddedServer, ServerOptions
 from fovea_server.probe import Probe, ProbeFailure, main
-from fovea_server.stubs import stubs_of
 
-from demo.served import export_demo
+from benchmarks.faults.killed import kill_stub
+from demo.served import demo_server
 
 pytestmark = pytest.mark.server
 
@@ -29,20 +27,10 @@ def test_one_probe_runs_every_network_and_every_step(server, url):
 
 
 def test_a_dead_process_fails_both_levels_while_triton_says_that_it_is_ready():
-    options = ServerOptions(
-        model_repository=export_demo(),
-        grpc_port=0,
-        http_port=0,
-        metrics_port=0,
-        exit_timeout_s=2,
-        restart_dead_backends=False,
-    )
-    with EmbeddedServer(options) as server:
+    with demo_server(exit_timeout_s=2, restart_dead_backends=False) as server:
         for level in ("live", "ready"):
             probe(server).check(level)
-        stubs = [s for s in stubs_of(server.pid) if s.instance.startswith("select_masks_0")]
-        stubs[0].process.kill()
-        psutil.wait_procs([stubs[0].process], timeout=1)
+        kill_stub(server, "select_masks")
         ready = urllib.request.urlopen(f"http://{server.http_url}/v2/health/ready")
         assert ready.status == 200
         for level in ("live", "ready"):

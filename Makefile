@@ -72,7 +72,7 @@ engines: $(READY) ## TensorRT engines of SET in PRECISION, on the GPU that will 
 .PHONY: engines-rtx
 engines-rtx: $(READY) ## all engines at full size with TensorRT for RTX, no GPU needed (long)
 	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet $(PIP_ARGS) -c constraints.txt -e ".[engines]"
-	$(BIN)/python -m export.engines_rtx --set stand-in --grounding-dino-edge 800 --max-batch 2 --json build/engines-rtx.json
+	$(BIN)/python -m export.engines_rtx --set stand-in --grounding-dino-edge 800 --json build/engines-rtx.json
 
 .PHONY: test-real-size
 test-real-size: $(READY) ## the tests marked real_size (long)

@@ -43,7 +43,9 @@ def main(
     ] = None,
     rounds: Annotated[int | None, typer.Option(help="Repetitions; default: the scale's.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("build/bench"),
-    keep: Annotated[Path | None, typer.Option(help="Also copy the report to this folder.")] = None,
+    keep: Annotated[
+        bool, typer.Option(help=f"Also keep the report below {KEPT}, by machine and set.")
+    ] = False,
 ) -> None:
     """Measure the server, and what it is compared with."""
     try:

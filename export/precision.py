@@ -4,7 +4,7 @@ fp16 is written into the ONNX graph (`export.lower_precision`) and engines are s
 an engine runs each layer in exactly the precision that its graph states. int8 is dynamic: weights
 of matrix products are int8 per channel, activations are quantized as they come; it is for CPUs,
 engines are fp32 or fp16. bf16 leaves the graph as it is: OpenVINO computes in it, as a whole
-network, on processors that have it (AMX).
+network, on processors that have it (AMX, AVX-512 BF16).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""ONNX graphs on the OpenVINO runtime, which computes in bf16 where the processor has it (AMX).
+"""ONNX graphs on the OpenVINO runtime, in bf16 where the processor has it (AMX, AVX-512 BF16).
 
 The package `openvino` is optional (`pip install 'fovea[openvino]'`), hence the late import.
 """

@@ -164,15 +164,18 @@ def _output(tensor: TensorSpec) -> pb.ModelOutput:
 
 
 def _dynamic_batching(queue: Queue) -> pb.ModelDynamicBatching:
+    """Without a queue policy where there is no limit: an empty one might be taken for one."""
+    batching = pb.ModelDynamicBatching(max_queue_delay_microseconds=queue.delay_us)
+    if not (queue.max_size or queue.timeout_us):
+        return batching
     policy = pb.ModelQueuePolicy(
         timeout_action=pb.ModelQueuePolicy.TimeoutAction.REJECT,
         default_timeout_microseconds=queue.timeout_us,
         allow_timeout_override=queue.timeout_us > 0,
         max_queue_size=queue.max_size,
     )
-    return pb.ModelDynamicBatching(
-        max_queue_delay_microseconds=queue.delay_us, default_queue_policy=policy
-    )
+    batching.default_queue_policy.CopyFrom(policy)
+    return batching
 
 
 def _warmup(spec: ModelSpec) -> pb.ModelWarmup:

@@ -43,11 +43,16 @@ def test_every_config_parses_and_names_its_folder():
         assert config.name == path.parent.name
 
 
-def test_every_network_batches_queues_with_limits_and_warms_up():
+def test_every_network_batches_and_warms_up():
     for network in networks(production_pipeline()):
         assert network.max_batch_size > 1
         assert network.warmup
-        assert network.queue.max_size > 0
+
+
+def test_only_first_steps_have_a_queue_policy():
+    limited = {path.parent.name for path in COMMITTED.glob("*/config.pbtxt")
+               if "default_queue_policy" in path.read_text()}  # fmt: skip
+    assert limited == {"preprocess_image", "tokenize_text"}
 
 
 def test_only_first_steps_refuse_by_time():

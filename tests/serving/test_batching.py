@@ -148,3 +148,16 @@ def test_a_batched_request_of_fixed_shapes_is_answered(triton_client, samples):
     for item, row in zip(data, together, strict=True):
         single = triton_client.infer("embed_image", [requests.image(item)])
         assert np.allclose(single.as_numpy("IMAGE_EMBEDS")[0], row, atol=1e-5)
+
+
+def test_no_request_of_a_single_caller_is_overlooked_in_a_queue(url, triton_client):
+    """With any queue policy, Triton 2.51 let some of them wait for its batcher's 500 ms."""
+    pixels = np.zeros((1, 3, 96, 96), np.uint8)
+    tensor = triton.InferInput("pixel_values", pixels.shape, "UINT8")
+    before = read_statistics(url)
+    for number in range(300):
+        pixels[0, 0, 0, 0] = number % 256
+        tensor.set_data_from_numpy(pixels)
+        triton_client.infer(clip.IMAGE_ENCODER, [tensor])
+    spent = difference(read_statistics(url), before)[clip.IMAGE_ENCODER]
+    assert spent.queue_s < 0.45

@@ -83,7 +83,7 @@ bench-quick: $(READY) ## main_object through Triton against plain transformers
 	$(BIN)/python -m benchmarks.quick --json build/bench-quick.json
 
 .PHONY: bench
-bench: $(READY) ## latency, throughput, batches and truth, against baselines (about 10 minutes)
+bench: $(READY) ## latency, throughput, batches and truth, against baselines (about 20 minutes)
 	$(BIN)/python -m benchmarks --out build/bench
 
 .PHONY: bench-real-size

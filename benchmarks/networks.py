@@ -16,7 +16,7 @@ from export.pipeline import Export
 EAGER, COMPILED, ONNX = "pytorch", "pytorch compiled", "onnxruntime"
 # What torch.compile may take before it pays, in calls of the eager network, and at least in s.
 COMPILE_CALLS = 10
-COMPILE_S = 20.0
+COMPILE_S = 60.0
 
 
 @dataclass
@@ -79,8 +79,10 @@ class DirectNetworks:
 
     def measure(self, rounds: int, budget: Budget) -> list[NetworkResult]:
         """One call of each to get to know it, then the rounds."""
-        for network in self._networks:
-            self._add(network, budget)
+        eager = [self._add(network, budget) for network in self._networks]
+        if self._compile:
+            for entries in filter(None, eager):
+                self._add_compiled(max(entries, key=lambda e: e.batch / e.first_s), rounds, budget)
         for index in range(rounds):
             for name in in_turn([entry.name for entry in self._entries], index):
                 entry = next(entry for entry in self._entries if entry.name == name)
@@ -92,14 +94,14 @@ class DirectNetworks:
         self._choose()
         return [entry.result() for entry in self._entries if entry.seconds]
 
-    def _add(self, network: Network, budget: Budget) -> None:
+    def _add(self, network: Network, budget: Budget) -> list[_Entry]:
+        """Both runners of a network; the entries of the eager one."""
         name = network.spec.name
         self.torch[name] = TorchRunner(network, self._device)
         self.onnx[name] = OnnxRunner(network.spec, self._export)
         eager = self._batches(network, EAGER, self.torch[name], budget)
         self._batches(network, ONNX, self.onnx[name], budget)
-        if self._compile and eager:
-            self._add_compiled(max(eager, key=lambda e: e.batch / e.first_s), budget)
+        return eager
 
     def _batches(self, network: Network, side: str, runner: Runner, budget: Budget) -> list[_Entry]:
         """Entries for ascending batch sizes, each called once to warm up and once by the clock."""
@@ -115,9 +117,12 @@ class DirectNetworks:
         self._entries += added
         return added
 
-    def _add_compiled(self, eager: _Entry, budget: Budget) -> None:
+    def _add_compiled(self, eager: _Entry, rounds: int, budget: Budget) -> None:
+        """Compiled only where the rounds of all that is there still fit afterwards."""
         entry = _Entry(eager.network, COMPILED, eager.batch, eager.runner)
-        if not budget.allows(COMPILE_S + COMPILE_CALLS * eager.first_s, entry.name):
+        rounds_s = rounds * sum(max(TURN_S, known.expected_s) for known in self._entries)
+        compile_s = COMPILE_S + COMPILE_CALLS * eager.first_s
+        if not budget.allows(rounds_s + compile_s, entry.name):
             return
         self._say(f"{entry.name}: compiling")
         entry.runner = TorchRunner(eager.network, self._device, compiled)

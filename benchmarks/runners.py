@@ -54,6 +54,8 @@ def _session(network: str, export: Export) -> Session:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = os.cpu_count() or 1
+    # As in the server: a spinning thread takes a core from the next network.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     providers = PROVIDERS[runtime.accelerator]
     return onnxruntime.InferenceSession(str(path), options, providers=providers)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 # Sections of a run in their order, and their weights: each gets its part of the time that is left.
 WEIGHTS: Mapping[str, float] = {
-    "networks": 2.0,
+    "networks": 4.0,
     "pipelines": 2.0,
     "accuracy": 0.5,
     "closed": 5.0,
@@ -48,7 +48,7 @@ class Scale:
 
 SCALES = {
     "full": Scale(
-        minutes=10, pictures=256, rounds=3, point_s=0.7, arrivals=30, largest=64,
+        minutes=20, pictures=256, rounds=3, point_s=0.7, arrivals=30, largest=64,
         callers=8, contest=40, largest_batch=16, scenes=100, folder=1000,
     ),
     "full-size": Scale(

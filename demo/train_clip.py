@@ -16,15 +16,7 @@ from demo.clip_config import EDGE, model_config, processor
 from demo.pixels import centre_crops
 from demo.scenes import make_scene, scene_rng
 from demo.things import INDEX_OF_NAME, THINGS
-from demo.training import (
-    CHECKPOINTS_FOLDER,
-    Losses,
-    Plan,
-    Training,
-    argument_parser,
-    parsed,
-    save_checkpoint,
-)
+from demo.training import CHECKPOINTS_FOLDER, Losses, Plan, Training, arguments, save_checkpoint
 from demo.vocabulary import clip_tokenizer
 from demo.words import OTHER_NOUNS
 
@@ -83,7 +75,7 @@ def export(model: CLIPModel) -> None:
 
 def main() -> None:
     """Train and save the checkpoint."""
-    args = parsed(argument_parser(__doc__, STEPS))
+    args = arguments(__doc__, STEPS)
     plan = Plan("clip", args.steps, BATCH, 1e-3)
     training = Training(CLIPModel(model_config()), plan, resume=args.resume or args.export_only)
     batches = ClipBatches(BATCH, args.seed)

@@ -24,15 +24,7 @@ from demo.grounding_dino_config import EDGE, backbone_config, model_config, proc
 from demo.pixels import class_maps, padded_batch
 from demo.scenes import Scene, make_scene, scene_rng
 from demo.things import INDEX_OF_NAME, LABELS
-from demo.training import (
-    CHECKPOINTS_FOLDER,
-    Losses,
-    Plan,
-    Training,
-    argument_parser,
-    parsed,
-    save_checkpoint,
-)
+from demo.training import CHECKPOINTS_FOLDER, Losses, Plan, Training, arguments, save_checkpoint
 from demo.vocabulary import bert_tokenizer
 
 FOLDER = CHECKPOINTS_FOLDER / "grounding_dino"
@@ -192,7 +184,7 @@ def export(model: GroundingDinoForObjectDetection) -> None:
 
 def main() -> None:
     """Pre-train the backbone, train detection, save the checkpoint."""
-    args = parsed(argument_parser(__doc__, DETECTION_STEPS))
+    args = arguments(__doc__, DETECTION_STEPS)
     dense = Training(DenseClassifier(), BACKBONE_PLAN, resume=True)
     dense.run(lambda step: backbone_losses(dense.model, step, args.seed))
 

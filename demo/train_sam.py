@@ -19,15 +19,7 @@ from demo.pixels import padded_batch
 from demo.sam_config import DECODER_WIDTH, EDGE, LOW_RES_EDGE, new_model, processor
 from demo.sam_hints import Hints, Truth, truth_of
 from demo.scenes import Scene, SceneObject, make_scene, scene_rng
-from demo.training import (
-    CHECKPOINTS_FOLDER,
-    Losses,
-    Plan,
-    Training,
-    argument_parser,
-    parsed,
-    save_checkpoint,
-)
+from demo.training import CHECKPOINTS_FOLDER, Losses, Plan, Training, arguments, save_checkpoint
 
 FOLDER = CHECKPOINTS_FOLDER / "sam"
 STEPS = 7500
@@ -210,9 +202,7 @@ def refine(trainee: Trainee, args: argparse.Namespace) -> SamModel:
 
 def main() -> None:
     """Train and save the checkpoint."""
-    parser = argument_parser(__doc__, STEPS)
-    parser.add_argument("--refine", action="store_true", help="the second cycle alone")
-    args = parsed(parser)
+    args = arguments(__doc__, STEPS, refine="the second cycle alone")
     trainee = Trainee(new_model())
     if args.refine:
         trainee.sam.load_state_dict(SamModel.from_pretrained(FOLDER).state_dict())

@@ -185,19 +185,16 @@ def _progress() -> Progress:
     return Progress(*columns, TimeRemainingColumn())
 
 
-def argument_parser(description: str | None, steps: int) -> argparse.ArgumentParser:
-    """The command line that the training scripts share."""
+def arguments(description: str | None, steps: int, **flags: str) -> argparse.Namespace:
+    """The command line that the training scripts share; flags: more of them, with their help."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--steps", type=int, default=steps)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--resume", action="store_true", help="go on from the state on disk")
     parser.add_argument("--export-only", action="store_true", help="write the checkpoint, no step")
-    return parser
-
-
-def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """The arguments, with their threads and seed set."""
+    for name, text in flags.items():
+        parser.add_argument(f"--{name}", action="store_true", help=text)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)

@@ -14,6 +14,7 @@ from transformers.models.grounding_dino.image_processing_pil_grounding_dino impo
     GroundingDinoImageProcessorPil,
 )
 
+from export.grounding_dino_layers import reordered
 from export.network import Arrays, Network, sample_pixels
 from export.pixels import Normalize, valid_mask
 from fovea import grounding_dino
@@ -113,7 +114,7 @@ def networks(model: GroundingDinoForObjectDetection, pipeline: PipelineSpec) -> 
     def sample(batch: int, variant: int) -> Arrays:
         return _sample(spec, batch, variant)
 
-    return [Network(network, Detector(model, spec), sample, variants=3)]
+    return [Network(network, Detector(model, spec), sample, variants=3, tracing=reordered)]
 
 
 def _sample(spec: GroundingDinoSpec, batch: int, variant: int) -> Arrays:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,13 +21,15 @@ class Network:
     """`module` takes the inputs of `spec` in its order, batch axis first, and gives its outputs.
 
     sample(batch, variant): inputs, deterministic; variants differ in picture sizes, text lengths
-    or prompt counts. variants: how many there are.
+    or prompt counts. variants: how many there are. tracing: a context in which the module computes
+    the same in an order that is cheaper for a graph.
     """
 
     spec: ModelSpec
     module: nn.Module
     sample: Callable[[int, int], Arrays]
     variants: int
+    tracing: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 def sample_pixels(

@@ -34,7 +34,12 @@ def to_onnx(network: Network, path: Path, *, grid_sample: GridSample = "native")
     sample = {name: torch.from_numpy(array) for name, array in network.sample(2, 1).items()}
     axes = {tensor.name: _dynamic_axes(tensor) for tensor in (*spec.inputs, *spec.outputs)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    with warnings.catch_warnings(), torch.no_grad(), sampling(grid_sample):
+    with (
+        warnings.catch_warnings(),
+        torch.no_grad(),
+        network.tracing(),
+        sampling(grid_sample),
+    ):
         warnings.simplefilter("ignore")
         torch.onnx.export(
             network.module.eval(),

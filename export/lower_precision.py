@@ -1,4 +1,4 @@
-"""A fp32 ONNX network to fp16 or int8, as `export.precision` says."""
+"""A fp32 ONNX network to fp16 or int8, as a whole or in its weights, as `export.precision` says."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
@@ -21,6 +21,7 @@ from export.network import Arrays
 from export.precision import POLICIES, Policy, Precision
 
 HALF_MAX = float(np.finfo(np.float16).max)
+INT8_MAX = 127
 # Masks of attention are the lowest float: the conversion clamps them, and so may half.
 MASK = 1e30
 
@@ -36,6 +37,8 @@ def lower(network: str, path: Path, precision: Precision) -> Precision:
         _to_fp16(policy, path)
     elif taken == "int8":
         _to_int8(policy, path)
+    elif taken == "bf16-int8":
+        _weights_to_int8(policy, path)
     return taken
 
 
@@ -53,6 +56,34 @@ def _to_int8(policy: Policy, path: Path) -> None:
             weight_type=QuantType.QInt8,
         )
         path.write_bytes(quantized.read_bytes())
+
+
+def _weights_to_int8(policy: Policy, path: Path) -> None:
+    """Weights of matrix products as int8 with a scale per column, symmetric; all else as it is."""
+    model = onnx.load(str(path))
+    graph = model.graph
+    _constants_to_initializers(graph)
+    weights = {i.name: i for i in graph.initializer if len(i.dims) == 2}
+    chosen = [
+        node
+        for node in graph.node
+        if node.op_type == "MatMul"
+        and node.input[1] in weights
+        and policy.quantizes(node.name, "bf16-int8")
+    ]
+    for name in dict.fromkeys(node.input[1] for node in chosen):
+        weight = numpy_helper.to_array(weights[name])
+        scale = np.maximum(np.abs(weight).max(axis=0) / INT8_MAX, np.finfo(np.float32).tiny)
+        parts = {f"{name}_int8": np.rint(weight / scale).astype(np.int8), f"{name}_scale": scale}
+        graph.initializer.extend(numpy_helper.from_array(a, n) for n, a in parts.items())
+        graph.node.insert(
+            0, helper.make_node("DequantizeLinear", [*parts], [f"{name}_restored"], axis=1)
+        )
+    for node in chosen:
+        node.input[1] = f"{node.input[1]}_restored"
+    _drop_unused(graph)
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
 
 
 @contextmanager

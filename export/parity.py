@@ -104,9 +104,10 @@ def run_torch(network: Network, sample: Arrays) -> Arrays:
 def match_rows(spec: ModelSpec, expected: Arrays, got: Arrays) -> tuple[Arrays, Arrays]:
     """Reorder the rows of `got`, per picture, so that each is beside its nearest expected row."""
     matched = {name: array.copy() for name, array in got.items()}
+    scale = _scale(expected["logits"])
     for picture in range(len(next(iter(expected.values())))):
-        left = _row_features(expected, picture)
-        right = _row_features(got, picture)
+        left = _row_features(expected, picture, scale)
+        right = _row_features(got, picture, scale)
         distance = np.abs(left[:, None] - right[None]).max(axis=2)
         order = np.arange(len(left))
         moved = distance[order, order] > spec.tolerance.difference
@@ -116,10 +117,16 @@ def match_rows(spec: ModelSpec, expected: Arrays, got: Arrays) -> tuple[Arrays, 
     return expected, matched
 
 
-def _row_features(outputs: Arrays, picture: int) -> Floats:
-    """Box and best probability of each row, comparable in one unit."""
-    best = 1 / (1 + np.exp(-outputs["logits"][picture].max(axis=1, keepdims=True)))
-    return np.concatenate([outputs["pred_boxes"][picture], best], axis=1)
+def _row_features(outputs: Arrays, picture: int, scale: float) -> Floats:
+    """Box and logits of each row, in the units that they are compared in."""
+    logits = outputs["logits"][picture]
+    logits = np.where(logits == MASKED_LOGIT, 0, logits) / scale
+    return np.concatenate([outputs["pred_boxes"][picture], logits], axis=1)
+
+
+def _scale(expected: Floats) -> float:
+    """What differences are divided by: the largest magnitude, or 1 if that is greater."""
+    return max(1.0, float(np.abs(expected[expected != MASKED_LOGIT]).max(initial=0)))
 
 
 def _compare(
@@ -130,9 +137,7 @@ def _compare(
             f"{spec.name}: {name} should be {expected.dtype}{list(expected.shape)}, "
             f"got {got.dtype}{list(got.shape)}"
         )
-    magnitudes = np.abs(expected[expected != MASKED_LOGIT])
-    scale = max(1.0, float(magnitudes.max(initial=0)))
-    difference = np.abs(expected - got) / scale
+    difference = np.abs(expected - got) / _scale(expected)
     by_row = difference.reshape(batch, expected.shape[1], -1).max(axis=2).ravel()
     share = float((by_row <= spec.tolerance.difference).mean())
     allowed = max(1, int(np.ceil(spec.tolerance.rows * len(by_row))))

@@ -76,7 +76,7 @@ RUNTIMES = {
             "onnxruntime-openvino",
             instance_kind="KIND_CPU",
             accelerator="openvino",
-            precisions=("fp32", "bf16"),
+            precisions=("fp32", "bf16", "bf16-int8"),
         ),
         Runtime("onnxruntime-cuda", instance_kind="KIND_GPU", accelerator="cuda"),
         Runtime(

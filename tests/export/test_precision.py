@@ -130,6 +130,24 @@ def test_int8_is_within_its_tolerance_and_the_decoder_stays(loaded, graphs, tmp_
     assert parity.check_network(checked, path, max_batch=2)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_bf16_int8_has_int8_weights_where_the_policy_says(loaded, graphs, tmp_path, name):
+    item, path = network(loaded, name), tmp_path / "model.onnx"
+    path.write_bytes((graphs / f"{name}-native.onnx").read_bytes())
+    precision = lower(name, path, "bf16-int8")
+    nodes = onnx.load(str(path)).graph.node
+    restored = {n.output[0] for n in nodes if n.op_type == "DequantizeLinear"}
+    chosen = [n.name for n in nodes if n.op_type == "MatMul" and n.input[1] in restored]
+    assert bool(chosen) == (precision == "bf16-int8") == bool(POLICIES[name].grouped)
+    assert all(POLICIES[name].quantizes(node, precision) for node in chosen)
+    # ONNX Runtime computes with the weights as they were rounded, so only rounding is seen.
+    sample, outputs = item.sample(1, 0), [tensor.name for tensor in item.spec.outputs]
+    got = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    expected = parity.run_torch(item, sample)
+    for output, value in zip(outputs, got.run(outputs, sample), strict=True):
+        assert np.corrcoef(value.ravel(), expected[output].ravel())[0, 1] > 0.99
+
+
 def test_int8_of_grounding_dino_takes_the_backbones_only(graphs, tmp_path):
     path = tmp_path / "model.onnx"
     path.write_bytes((graphs / "grounding_dino-native.onnx").read_bytes())

@@ -6,6 +6,7 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
+from export.checkpoints import SETS, find
 from export.pipeline import Export, run
 from export.precision import POLICIES, PRECISIONS
 from export.production import production_pipeline
@@ -78,8 +79,10 @@ def test_openvino_runs_each_network_in_what_its_policy_says(tmp_path):
 
 
 @pytest.mark.parametrize("precision", RUNTIMES["onnxruntime-openvino"].precisions)
-def test_an_export_for_openvino_is_checked_on_openvino(checkpoints, tmp_path, precision):
+def test_an_export_for_openvino_is_checked_on_openvino(tmp_path, precision):
     runtime = RUNTIMES["onnxruntime-openvino"]
+    # Trained ones: how random weights rank their queries is chance, and rounding decides it.
+    checkpoints = {family: find(family, source) for family, source in SETS["demo"].items()}
     manifest = run(Export(checkpoints, tmp_path, precision=precision, runtime=runtime, max_batch=2))
     records = {record["name"]: record for record in manifest["networks"]}
     assert {name: r["precision"] for name, r in records.items()} == {
@@ -89,12 +92,12 @@ def test_an_export_for_openvino_is_checked_on_openvino(checkpoints, tmp_path, pr
     for name, record in records.items():
         assert worst[name] <= record["tolerance"]["difference"]
         # What bf16 changes shows: the answers are really OpenVINO's.
-        assert (worst[name] > 1e-4) == (record["precision"] == "bf16"), (name, worst[name])
+        assert (worst[name] > 1e-4) == (record["precision"] != "fp32"), (name, worst[name])
 
 
 def test_the_cpu_runs_every_precision_on_some_runtime():
     chosen = {precision: cpu_runtime(precision).name for precision in PRECISIONS}
-    assert chosen.pop("bf16") == "onnxruntime-openvino"
+    assert {chosen.pop("bf16"), chosen.pop("bf16-int8")} == {"onnxruntime-openvino"}
     assert set(chosen.values()) == {"onnxruntime"}
 
 

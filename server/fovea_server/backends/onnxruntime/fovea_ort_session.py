@@ -82,7 +82,7 @@ def _openvino_accelerator(config: Config) -> Config | None:
 def _open_openvino(
     config: Config, path: str, accelerator: Config, warn: Callable[[str], None]
 ) -> OpenVinoSession:
-    """Its parameter `precision` is fp32 (the default) or bf16; the official backend has none."""
+    """Its parameter `precision` is fp32 (the default), bf16 or bf16-int8; only ours has it."""
     model = config["name"]
     precision = (accelerator.get("parameters") or {}).get("precision", "fp32")
     threads = _integer(config, "intra_op_thread_count", 0)

@@ -141,11 +141,13 @@ def test_bf16_int8_has_int8_weights_where_the_policy_says(loaded, graphs, tmp_pa
     assert bool(chosen) == (precision == "bf16-int8") == bool(POLICIES[name].grouped)
     assert all(POLICIES[name].quantizes(node, precision) for node in chosen)
     # ONNX Runtime computes with the weights as they were rounded, so only rounding is seen.
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    if item.spec.tolerance.rows < 1:
+        return  # Random weights rank their rows by chance: see test_runtimes for trained ones.
     sample, outputs = item.sample(1, 0), [tensor.name for tensor in item.spec.outputs]
-    got = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     expected = parity.run_torch(item, sample)
-    for output, value in zip(outputs, got.run(outputs, sample), strict=True):
-        assert np.corrcoef(value.ravel(), expected[output].ravel())[0, 1] > 0.99
+    for output, got in zip(outputs, session.run(outputs, sample), strict=True):
+        assert np.corrcoef(got.ravel(), expected[output].ravel())[0, 1] > 0.99
 
 
 def test_int8_of_grounding_dino_takes_the_backbones_only(graphs, tmp_path):

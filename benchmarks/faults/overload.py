@@ -56,9 +56,10 @@ def run(
         taken_s = time.perf_counter() - began
         after = quiet_load(questions.asker(client), CALLERS, callers=1).account()
     account, bound = ledger.account(), most_in_server(Queues())
-    bound_s = bound / before.per_s
+    # Waiting is bounded in number; in time it is so by the throughput that is promised.
+    bound_s = bound / (THROUGHPUT_KEPT * before.per_s)
     speed = {
-        f"the p99 stays within {bound} requests at capacity": account.p99_ms <= 1e3 * bound_s,
+        f"the p99 stays within {bound} requests at {THROUGHPUT_KEPT} of capacity": account.p99_ms <= 1e3 * bound_s,
         f"throughput stays at {THROUGHPUT_KEPT} of capacity": account.per_s
         >= THROUGHPUT_KEPT * before.per_s,
     }

@@ -12,6 +12,7 @@ from export.precision import Precision
 from export.report import STAND_IN
 from export.runtimes import ONNXRUNTIME, Runtime
 from export.stand_ins import write_stand_ins
+from fovea.pipeline import Settings
 
 CHECKPOINT_SETS = (*SETS, STAND_IN)
 STAND_IN_CHECKPOINTS = Path("build/parity/checkpoints")
@@ -21,12 +22,17 @@ STAND_IN_MAX_BATCH = 1
 
 @dataclass(frozen=True)
 class Source:
-    """What is exported. edge: GroundingDINO's square canvas, or None for the checkpoint's own."""
+    """What is exported.
+
+    edge: GroundingDINO's square canvas, or None for the checkpoint's own. serving: settings of the
+    machine that will serve it.
+    """
 
     checkpoint_set: str = "demo"
     edge: int | None = None
     precision: Precision = "fp32"
     runtime: Runtime = ONNXRUNTIME
+    serving: Settings | None = None
 
     @property
     def has_truth(self) -> bool:
@@ -75,6 +81,7 @@ def export(source: Source, report: Callable[[str, str], None]) -> Exported:
         source.precision,
         source.runtime,
         max_batch=STAND_IN_MAX_BATCH if full_size else None,
+        settings=source.serving,
     )
     run(made)
     return Exported(source, made, load(checkpoints, source.edge))

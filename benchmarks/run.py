@@ -71,7 +71,11 @@ class Settings:
     def source(self) -> Source:
         """What is exported."""
         return Source(
-            self.checkpoint_set, self.grounding_dino_edge, self.precision, RUNTIMES[self.runtime]
+            self.checkpoint_set,
+            self.grounding_dino_edge,
+            self.precision,
+            RUNTIMES[self.runtime],
+            SCALES[self.scale].serving,
         )
 
     @property

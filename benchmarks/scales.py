@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from fovea.pipeline import BatchSizes, Settings
+
 # Sections of a run in their order, and their weights: each gets its part of the time that is left.
 WEIGHTS: Mapping[str, float] = {
     "networks": 4.0,
@@ -19,6 +21,9 @@ WEIGHTS: Mapping[str, float] = {
 }
 FULL_SIZE_WEIGHTS = {**WEIGHTS, "networks": 5.0, "pipelines": 6.0, "closed": 3.0, "folder": 0.5}
 
+# Pictures of full size fill a processor one by one, and eight of them take gigabytes.
+ONE_BY_ONE = Settings(BatchSizes(grounding_dino=1, sam_image_encoder=1))
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -28,7 +33,7 @@ class Scale:
     rounds: repetitions. point_s: seconds of one load, at least. arrivals: of one open loop, on
     average and at least. largest: concurrency. callers: of the served side of the pipelines.
     contest: pictures of one of its rounds. largest_batch: of networks called directly. scenes:
-    judged against the truth. folder: pictures of the batch verb.
+    judged against the truth. folder: pictures of the batch verb. serving: settings of the server.
     """
 
     minutes: float
@@ -44,6 +49,7 @@ class Scale:
     folder: int
     compile: bool = True
     weights: Mapping[str, float] = field(default_factory=lambda: WEIGHTS)
+    serving: Settings | None = None
 
 
 SCALES = {
@@ -54,6 +60,7 @@ SCALES = {
     "full-size": Scale(
         minutes=25, pictures=16, rounds=3, point_s=2, arrivals=10, largest=64,
         callers=2, contest=2, largest_batch=4, scenes=0, folder=10, weights=FULL_SIZE_WEIGHTS,
+        serving=ONE_BY_ONE,
     ),
     "gpu": Scale(
         minutes=10, pictures=512, rounds=3, point_s=1.0, arrivals=100, largest=64,

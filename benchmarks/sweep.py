@@ -160,6 +160,8 @@ class Sweep:
 
     def _open_round(self, target: Target, index: int, budget: Budget) -> None:
         peak = max(load.throughput for load in self._closed[target.key].values())
+        if not peak:
+            return  # none was answered, and the report shows the failures
         loads = self._open[target.key]
         rates = [*loads] if index else [part * peak for part in RATES]
         for rate in rates:

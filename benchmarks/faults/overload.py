@@ -59,7 +59,8 @@ def run(
     # Waiting is bounded in number; in time it is so by the throughput that is promised.
     bound_s = bound / (THROUGHPUT_KEPT * before.per_s)
     speed = {
-        f"the p99 stays within {bound} requests at {THROUGHPUT_KEPT} of capacity": account.p99_ms <= 1e3 * bound_s,
+        f"the p99 stays within {bound} requests at {THROUGHPUT_KEPT} of capacity": account.p99_ms
+        <= 1e3 * bound_s,
         f"throughput stays at {THROUGHPUT_KEPT} of capacity": account.per_s
         >= THROUGHPUT_KEPT * before.per_s,
     }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from benchmarks.plots import draw
 from benchmarks.results import Point, Results, TargetResult, read_results
 
 FILE = "report.md"
+_ROUND = re.compile(r", round \d+|: round \d+")
 TITLES = {
     "ensemble": "Ensembles, over gRPC",
     "network": "Networks, over gRPC",
@@ -164,7 +167,14 @@ def _load(point: Point) -> str:
 def _left_out(left_out: list[str]) -> str:
     if not left_out:
         return ""
-    return "## Left out for want of time\n\n" + "\n".join(f"- {what}" for what in left_out)
+    # Of what was left out in several rounds, one line.
+    rounds = Counter(_ROUND.sub("", what) for what in left_out)
+    lines = [f"- {what}{_times(count)}" for what, count in rounds.items()]
+    return "## Left out for want of time\n\n" + "\n".join(lines)
+
+
+def _times(count: int) -> str:
+    return f", {count} rounds" if count > 1 else ""
 
 
 def main() -> None:

@@ -59,7 +59,11 @@ def results() -> Results:
         networks=[network(EAGER, 1, 50.0), network(ONNX, 1, 20.0), network(ONNX, 2, 25.0)],
         pipelines=[side],
         accuracy={"detect": {"found": 0.9}},
-        left_out=["verb detect: 64 callers (about 9 s)"],
+        left_out=[
+            "verb detect: 64 callers, round 1 (about 9 s)",
+            "verb detect: 64 callers, round 2 (about 9 s)",
+            "a folder of 10 pictures (about 8 s)",
+        ],
     )
 
 
@@ -79,7 +83,8 @@ def test_the_report_names_each_figure_with_its_spread(results, tmp_path):
     assert "| detect | 33.3 | 40.0 | 43.3 | 30.0 | 50.0 (45.0 to 55.0) | 2 | 40.0 | 25% |" in text
     assert "found 0.900" in text and "label 0.990" in text
     assert "| grounding_dino | 20.0 (1) | – | 80.0 (2) | 4.00 | 50.0 | 0.62 |" in text
-    assert "verb detect: 64 callers (about 9 s)" in text
+    assert "- verb detect: 64 callers (about 9 s), 2 rounds\n" in text
+    assert text.endswith("- a folder of 10 pictures (about 8 s)\n")
     assert "Verbs of the client" not in text
     assert {path.name for path in tmp_path.glob("*.png")} >= {"sides.png", "batch-curves.png"}
 

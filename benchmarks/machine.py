@@ -7,13 +7,14 @@ import platform
 import re
 import shutil
 import subprocess
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-PACKAGES = ("fovea", "torch", "transformers", "onnxruntime", "numpy", "tritonclient")
+PACKAGES = ("fovea", "torch", "transformers", "onnxruntime", "numpy", "tritonclient", "openvino")
 
 
 def gpu_name() -> str | None:
@@ -36,8 +37,17 @@ def machine() -> dict[str, Any]:
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "gpu": gpu_name(),
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": _versions(),
     }
+
+
+def _versions() -> dict[str, str]:
+    """Of those PACKAGES that are installed."""
+    found = {}
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def machine_name() -> str:

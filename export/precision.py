@@ -41,7 +41,7 @@ class Policy:
     """Of one network, beyond what is kept EVERYWHERE.
 
     quantized: patterns of the matrix products that int8 takes; () leaves the network fp32.
-    grouped: of those that are int8 in bf16-int8; () leaves it bf16. fp16, int8, bf16: how far the
+    grouped: those that are int8 in bf16-int8; () leaves it bf16. fp16, int8, bf16: how far the
     answers may be from the checkpoint's, with bf16 for bf16-int8 too; without bf16 the network
     stays fp32, for the reason in `bf16_reason`.
     """

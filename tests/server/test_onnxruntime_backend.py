@@ -1,4 +1,5 @@
 import functools
+import os
 import urllib.request
 
 import numpy as np
@@ -175,6 +176,14 @@ def test_thread_parameters_are_honoured(server):
     }
     # ONNX Runtime counts the calling thread: 4 and 3 are 3 intra-op and 3 inter-op threads more.
     assert threads["six_threads_0_0"] - threads["one_thread_0_0"] >= 5
+
+
+def test_no_thread_is_tied_to_a_core(server):
+    (process,) = (
+        child for child in psutil.Process(server.pid).children() if "linear_0_0" in child.cmdline()
+    )
+    tied = [os.sched_getaffinity(thread.id) for thread in process.threads()]
+    assert tied == [os.sched_getaffinity(server.pid)] * len(tied)
 
 
 def test_the_response_cache_serves_a_step_of_an_ensemble(server):

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import onnxruntime
@@ -22,6 +23,8 @@ _EXECUTION_MODES = {
     1: onnxruntime.ExecutionMode.ORT_PARALLEL,
 }
 _ARENA_SHRINKAGE = "memory.enable_memory_arena_shrinkage"
+# Names the hardware threads of one core: the same text for each of them.
+_CORE_OF = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
 _DEFAULT_FILE = "model.onnx"
 _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
@@ -117,10 +120,9 @@ def _session_options(config: Config) -> onnxruntime.SessionOptions:
     options.graph_optimization_level = _GRAPH_LEVELS.get(
         level, onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     )
-    intra = _integer(config, "intra_op_thread_count", 0)
+    # Left to itself, onnxruntime ties each thread to a core, every process to the same ones.
+    options.intra_op_num_threads = _integer(config, "intra_op_thread_count", 0) or cores()
     inter = _integer(config, "inter_op_thread_count", 0)
-    if intra > 0:
-        options.intra_op_num_threads = intra
     if inter > 0:
         options.inter_op_num_threads = inter
     if "execution_mode" in parameters:
@@ -207,6 +209,16 @@ def _parameters(config: Config) -> dict[str, str]:
         name: entry.get("string_value", "")
         for name, entry in (config.get("parameters") or {}).items()
     }
+
+
+def cores() -> int:
+    """Physical cores that this process may use; its hardware threads where that is not known."""
+    usable = os.sched_getaffinity(0)
+    siblings = (_CORE_OF.format(thread) for thread in usable)
+    try:
+        return len({Path(path).read_text() for path in siblings})
+    except OSError:
+        return len(usable)
 
 
 def _integer(config: Config, name: str, default: int) -> int:

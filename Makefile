@@ -96,6 +96,10 @@ bench-real-size: $(READY) ## the same at full size with random weights (MINUTES,
 bench-gpu: $(READY) ## the same on a CUDA machine in fp16; without one it says so and exits with 3
 	$(BIN)/python -m benchmarks.gpu --out build/bench-gpu
 
+.PHONY: bench-decoding
+bench-decoding: $(READY) ## what large JPEGs cost to decode, in full and scaled
+	$(BIN)/python -m benchmarks.decoding --json build/decoding.json
+
 .PHONY: bench-compare
 bench-compare: $(READY) ## what changed from report A to report B beyond the noise
 	$(BIN)/python -m benchmarks.compare $(A) $(B)
@@ -105,7 +109,7 @@ bench-tools: $(READY) ## perf_analyzer, for the benchmark's cross-check
 	$(BIN)/python -m benchmarks.perf_analyzer
 
 .PHONY: capacity-check
-capacity-check: $(READY) ## the capacity simulation against the real server under load (8 minutes)
+capacity-check: $(READY) ## the capacity simulation against the real server under load (12 minutes)
 	$(BIN)/python -m benchmarks.capacity.check --json build/capacity-check.json
 
 .PHONY: tune

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from fovea_server import EmbeddedServer
+
+from demo.served import demo_server
 from export.checkpoints import SETS, Checkpoint, find
 from export.pipeline import Export, Loaded, load, run
 from export.precision import Precision
 from export.report import STAND_IN
+from export.repository import write_repository
 from export.runtimes import ONNXRUNTIME, Runtime
 from export.stand_ins import write_stand_ins
-from fovea.pipeline import Settings
+from fovea.pipeline import PipelineSpec, Settings
 
 CHECKPOINT_SETS = (*SETS, STAND_IN)
 STAND_IN_CHECKPOINTS = Path("build/parity/checkpoints")
@@ -85,3 +92,24 @@ def export(source: Source, report: Callable[[str, str], None]) -> Exported:
     )
     run(made)
     return Exported(source, made, load(checkpoints, source.edge))
+
+
+@contextmanager
+def served_with(
+    settings: Settings, made: Export, pipeline: PipelineSpec, folder: Path, **options: Any
+) -> Iterator[EmbeddedServer]:
+    """The export under other settings, in `folder`; options: more of ServerOptions."""
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(made.repository, folder, copy_function=_link)
+    write_repository(folder, settings.apply(pipeline), made.runtime, made.precision)
+    with demo_server(folder, **options) as server:
+        yield server
+
+
+def _link(source: str, target: str) -> None:
+    """Weights stay where they are; what is written anew is copied."""
+    path = Path(source).resolve()
+    if path.suffix == ".onnx":
+        Path(target).symlink_to(path)
+    else:
+        shutil.copyfile(path, target)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,17 +22,15 @@ from fovea_client import Client
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.exports import CHECKPOINT_SETS, Source, export
+from benchmarks.exports import CHECKPOINT_SETS, Source, export, served_with
 from benchmarks.loads import Samples, closed_loop
 from benchmarks.machine import machine
 from benchmarks.questions import questions
 from benchmarks.spread import Spread, percentiles
 from benchmarks.turns import in_turn
-from demo.served import demo_server
 from export.errors import ExportError
 from export.pipeline import Export
 from export.precision import PRECISIONS
-from export.repository import write_repository
 from export.runtimes import RUNTIMES
 from fovea import clip, grounding_dino, sam
 from fovea.pipeline import PipelineSpec, Settings, networks, steps
@@ -141,13 +138,10 @@ class Bench:
     @contextmanager
     def _served(self, side: str, settings: Settings) -> Iterator[Client]:
         """A client of a warm server with the settings, which answers nothing from a cache."""
-        repository = self._work / side
-        shutil.rmtree(repository, ignore_errors=True)
-        shutil.copytree(self._export.repository, repository, copy_function=_link)
-        placed = settings.apply(self._pipeline)
-        write_repository(repository, placed, self._export.runtime, self._export.precision)
+        options = {"cache_size_bytes": 0, "exit_timeout_s": EXIT_TIMEOUT_S}
+        made, pipeline = self._export, self._pipeline
         with (
-            demo_server(repository, cache_size_bytes=0, exit_timeout_s=EXIT_TIMEOUT_S) as server,
+            served_with(settings, made, pipeline, self._work / side, **options) as server,
             Client(server.grpc_url, timeout_s=TIMEOUT_S) as client,
         ):
             self._ask(client, seconds=0, at_least=2 * self._load.concurrency)
@@ -167,15 +161,6 @@ class Bench:
         if samples.failures:
             raise BenchError(f"the server failed requests: {dict(samples.failures)}")
         return samples
-
-
-def _link(source: str, target: str) -> None:
-    """Weights stay where they are; what is written anew is copied."""
-    path = Path(source).resolve()
-    if path.suffix == ".onnx":
-        Path(target).symlink_to(path)
-    else:
-        shutil.copyfile(path, target)
 
 
 def search(

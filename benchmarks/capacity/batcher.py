@@ -89,8 +89,9 @@ class Batcher:
         requests = [request for _, request in batch]
         self._on_start(self.step, requests)
         factor = sum(request.factor for request in requests) / len(requests)
-        seconds = factor * self.step.curve.at(len(requests))
-        self._processor.run(seconds, self.step.threads, partial(self._finish, requests))
+        curve = self.step.curve
+        seconds, threads = factor * curve.at(len(requests)), curve.threads_at(len(requests))
+        self._processor.run(seconds, threads, partial(self._finish, requests))
 
     def _finish(self, requests: list[Request]) -> None:
         self._idle += 1

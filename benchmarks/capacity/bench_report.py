@@ -91,9 +91,9 @@ def _measured(path: Path, results: Results, alone: Point, step: Step) -> Step:
         return dataclasses.replace(step, curve=BatchCurve((1,), (served_s,)))
     added_s = max(0.0, served_s - direct[1])
     batches = tuple(sorted(direct))
-    curve = BatchCurve(batches, tuple(direct[b] + b * added_s for b in batches))
-    threads = step.threads if step.place != CPU else float(results.machine["cores"])
-    return dataclasses.replace(step, curve=curve, threads=threads)
+    seconds = tuple(direct[b] + b * added_s for b in batches)
+    threads = (float(results.machine["cores"]),) * len(batches) if step.place == CPU else ()
+    return dataclasses.replace(step, curve=BatchCurve(batches, seconds, threads))
 
 
 def _spread(alone: Point) -> tuple[float, ...]:

@@ -3,6 +3,11 @@
 Measures service times, loads the real server of this machine with Poisson arrivals at several
 utilisations, simulates the very same arrivals, and compares p50 and p99. Exits with 1 when one is
 further off than the tolerance. The load's own latencies are not used to fit anything.
+
+A machine whose neighbours come and go is now faster, now slower; near its capacity a tenth less
+speed doubles what requests wait. So its throughput is measured before and after each load as well:
+a load is a share of what the machine gave just before, and is simulated on one that gives what it
+gave around it.
 """
 
 from __future__ import annotations
@@ -10,8 +15,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -25,15 +30,16 @@ from rich.table import Table
 from benchmarks.capacity import plots, simulation
 from benchmarks.capacity.measure import (
     Effort,
-    Extremes,
+    Measured,
+    answered,
     assemble,
-    measure_extremes,
-    measure_steps,
+    busy_rate,
+    measure_machine,
     server_of,
     table_of,
 )
 from benchmarks.capacity.neighbours import Neighbours
-from benchmarks.capacity.service_times import ServiceTimes, Step, write
+from benchmarks.capacity.service_times import ServiceTimes, write
 from benchmarks.loads import open_loop, poisson_arrivals
 from benchmarks.questions import VERBS
 from benchmarks.spread import Spread
@@ -45,7 +51,9 @@ VERB = "main_object"
 UTILISATIONS = (0.3, 0.5, 0.7, 0.85)
 TOLERANCE = 0.15
 REQUESTS = 350
-REPETITIONS = 3
+REPETITIONS = 4
+# Seconds of the throughput between two loads.
+BUSY_S = 8.0
 # Simulations of the same arrivals, which differ in how requests differ.
 SIMULATIONS = 10
 PERCENTILES = (50, 99)
@@ -54,31 +62,53 @@ QUIET = 0.1
 
 
 @dataclass(frozen=True)
+class Loads:
+    """What the real server is loaded with. busy_s: of the throughput between two loads."""
+
+    utilisations: Sequence[float] = UTILISATIONS
+    repetitions: int = REPETITIONS
+    requests: int = REQUESTS
+    busy_s: float = BUSY_S
+
+    def turns(self) -> list[tuple[float, int]]:
+        """Utilisation and seed of each load."""
+        repetitions = range(self.repetitions)
+        return [(u, int(1000 * u) + r) for r in repetitions for u in self.utilisations]
+
+
+@dataclass(frozen=True)
 class Run:
     """The real server under one load.
 
-    queue_s: waiting in all queues, mean of a request. foreign_cores: that others used meanwhile.
+    busy_rates: answers per second that the machine gave just before and just after. queue_s:
+    waiting in all queues, mean of a request. foreign_cores: that others used meanwhile.
     """
 
     utilisation: float
     rate: float
     arrivals_s: tuple[float, ...]
     latencies_s: tuple[float, ...]
+    busy_rates: tuple[float, float]
     queue_s: float
     foreign_cores: float = 0.0
+    mean_batch: Mapping[str, float] = field(default_factory=dict)
+    execution_s: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Record:
     """All that was measured, so that it can be compared again: `--record`."""
 
-    steps: tuple[Step, ...]
-    extremes: tuple[Extremes, ...]
+    measured: Measured
     runs: tuple[Run, ...]
 
     @property
     def times(self) -> ServiceTimes:
-        return assemble(self.steps, VERB, "demo checkpoints", self.extremes)
+        return assemble(self.measured, VERB, "demo checkpoints")
+
+    def slowdown(self, run: Run) -> float:
+        """How much slower the machine was around a load than while its times were measured."""
+        return self.measured.busy_rate / float(np.mean(run.busy_rates))
 
 
 @dataclass(frozen=True)
@@ -117,23 +147,36 @@ class Verdict:
 def measure_run(
     server: EmbeddedServer,
     target: Target,
-    steps: Iterable[Step],
     utilisation: float,
-    rate: float,
-    requests: int,
+    before: float,
+    loads: Loads,
     seed: int,
 ) -> Run:
-    """One Poisson load; RuntimeError when a request was not answered."""
-    arrivals = poisson_arrivals(rate, requests / rate, seed)
-    before, neighbours = read_statistics(server.grpc_url), Neighbours(server.pid)
-    samples = open_loop(target.call, arrivals)
+    """One Poisson load; RuntimeError when a request was not answered.
+
+    before: answers per second that the machine gave just before.
+    """
+    rate = utilisation * before
+    arrivals = poisson_arrivals(rate, loads.requests / rate, seed)
+    counted, neighbours = read_statistics(server.grpc_url), Neighbours(server.pid)
+    samples = answered(open_loop(target.call, arrivals))
     foreign_cores = neighbours.cores()
-    spent = difference(read_statistics(server.grpc_url), before)
-    if samples.failures:
-        raise RuntimeError(f"requests failed under load: {dict(samples.failures)}")
-    queue_s = sum(spent[step.model].queue_s for step in steps) / len(arrivals)
-    latencies = tuple(samples.latencies_s.tolist())
-    return Run(utilisation, rate, tuple(arrivals.tolist()), latencies, queue_s, foreign_cores)
+    spent = difference(read_statistics(server.grpc_url), counted)
+    return Run(
+        utilisation=utilisation,
+        rate=rate,
+        arrivals_s=tuple(arrivals.tolist()),
+        latencies_s=tuple(samples.latencies_s.tolist()),
+        busy_rates=(before, busy_rate(target, loads.busy_s)),
+        queue_s=spent[VERB].queue_s / len(arrivals),
+        foreign_cores=foreign_cores,
+        mean_batch={name: model.mean_batch for name, model in spent.items() if model.executions},
+        execution_s={
+            name: sum(b.total_s for b in model.batches.values()) / model.executions
+            for name, model in spent.items()
+            if model.executions
+        },
+    )
 
 
 def simulate(times: ServiceTimes, run: Run) -> list[simulation.Load]:
@@ -151,7 +194,7 @@ def compare(record: Record, times: ServiceTimes, tolerance: float) -> Verdict:
     queues: dict[float, tuple[float, float]] = {}
     for utilisation in sorted({run.utilisation for run in runs}):
         same = [run for run in runs if run.utilisation == utilisation]
-        loads = [load for run in same for load in simulate(times, run)]
+        loads = [load for run in same for load in simulate(times.scaled(record.slowdown(run)), run)]
         simulated = np.concatenate([load.latencies_s for load in loads])
         comparisons += [_compare(same, simulated, percentile) for percentile in PERCENTILES]
         queues[utilisation] = (
@@ -159,7 +202,7 @@ def compare(record: Record, times: ServiceTimes, tolerance: float) -> Verdict:
             1000 * float(np.mean([load.queue_s for load in loads])),
         )
     passed = all(abs(comparison.error) <= tolerance for comparison in comparisons)
-    capacity = float(np.mean([extremes.busy_rate for extremes in record.extremes]))
+    capacity = record.measured.busy_rate
     foreign_cores = max(run.foreign_cores for run in runs)
     return Verdict(tolerance, passed, capacity, foreign_cores, tuple(comparisons), queues)
 
@@ -211,24 +254,20 @@ def table_of_verdict(verdict: Verdict) -> Table:
     return table
 
 
-def measure(
-    utilisations: Sequence[float], repetitions: int, requests: int, effort: Effort
-) -> Record:
-    """Steps, extremes before and after, and between them every load, repetitions in turns."""
+def measure(loads: Loads, effort: Effort) -> Record:
+    """The machine's times, then every load, repetitions in turns."""
     verb = next(verb for verb in VERBS if verb.name == VERB)
     repository = export_demo()
     pool = effort.pool()
-    steps = measure_steps(repository, verb, pool.questions, effort.repetitions)
     with server_of(repository) as server, Wire(server.grpc_url) as wire:
         target = ensemble_target(wire, verb, pool)
-        before = measure_extremes(target, effort)
-        loads = [(u, r) for r in range(repetitions) for u in utilisations]
-        runs = []
+        measured = measure_machine(repository, verb, target, pool.questions, effort)
+        before, runs = busy_rate(target, loads.busy_s), []
         with Progress(console=Console(stderr=True)) as progress:
-            for utilisation, repetition in progress.track(loads, description="loads"):
-                rate, seed = utilisation * before.busy_rate, int(1000 * utilisation) + repetition
-                runs.append(measure_run(server, target, steps, utilisation, rate, requests, seed))
-        return Record(steps, (before, measure_extremes(target, effort)), tuple(runs))
+            for utilisation, seed in progress.track(loads.turns(), description="loads"):
+                runs.append(measure_run(server, target, utilisation, before, loads, seed))
+                before = runs[-1].busy_rates[1]
+    return Record(measured, tuple(runs))
 
 
 def main() -> None:
@@ -244,7 +283,8 @@ def main() -> None:
     if args.record:
         record = from_json(Record, args.record.read_text())
     else:
-        record = measure(args.utilisations, args.repetitions, args.requests, Effort())
+        loads = Loads(args.utilisations, args.repetitions, args.requests)
+        record = measure(loads, Effort())
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.with_suffix(".record.json").write_text(to_json(record))
     times = record.times

@@ -2,8 +2,8 @@
 
 The server is one whose batchers wait. A verb's steps are called one after the other, as the
 ensemble would; then each step gets b requests at once, which become one batch of b. Times are
-Triton's, per batch size, from the start of an execution to its end; processor time is the
-operating system's, of the processes of the model's instances.
+Triton's, from the start of an execution to its end; processor time is the operating system's, of
+the processes of the model's instances.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import dataclasses
 import queue
 import re
 import statistics
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,6 @@ import tritonclient.grpc as triton
 from fovea_client.requests import Request
 from fovea_client.statistics import BatchStatistics, ModelStatistics, read_statistics
 from numpy.typing import NDArray
-from rich.progress import Progress
 from tritonclient.utils import (
     deserialize_bytes_tensor,
     np_to_triton_dtype,
@@ -35,6 +36,10 @@ Arrays = dict[str, NDArray[Any]]
 Batches = Mapping[int, BatchStatistics]
 # Bursts below which a batch size is left out.
 _FEW = 3
+# How long a batch size must have run for threads of its own.
+_LONG_S = 0.3
+# How long Triton may take to count what it has answered.
+_COUNTED_S = 1.0
 
 
 class StepCaller:
@@ -79,54 +84,81 @@ class StepCaller:
         self._client.close()
 
 
-def measure_step(
-    caller: StepCaller,
-    step: Step,
-    given: Sequence[Arrays],
-    *,
-    server_pid: int,
-    repetitions: int,
-    progress: Progress | None = None,
-) -> Step:
-    """The step with its batch curve, and the threads that it keeps busy.
+@dataclass(frozen=True)
+class Burst:
+    """Requests that became one batch: their number, seconds, and processor seconds meanwhile."""
 
-    given: inputs of single requests; batches take them in turn.
+    size: int
+    seconds: float
+    cpu_s: float
+
+
+class StepMeter:
+    """Measures one step, a burst of each batch size at a time."""
+
+    def __init__(
+        self, caller: StepCaller, step: Step, given: Sequence[Arrays], *, server_pid: int
+    ) -> None:
+        """`given`: inputs of single requests; batches take them in turn."""
+        self._caller, self._step, self._given = caller, step, given
+        self._processes = instances(server_pid, step.model)
+        self._taken = 0
+        self._bursts: list[Burst] = []
+
+    def round(self) -> None:
+        """One burst of each size; those that did not become one batch are not counted."""
+        for size in batch_sizes(self._step.max_batch):
+            numbers = range(self._taken, self._taken + size)
+            self._taken += size
+            requests = [self._given[number % len(self._given)] for number in numbers]
+            spent, cpu_s = self._spent(requests)
+            if set(spent) == {size} and spent[size].executions == 1:
+                batch = spent[size]
+                copying_s = batch.total_s - batch.compute_s  # by Triton, for the instance
+                self._bursts.append(Burst(size, batch.total_s, copying_s + cpu_s))
+
+    def _spent(self, requests: Sequence[Arrays]) -> tuple[Batches, float]:
+        model = self._step.model
+        before, cpu_before = self._caller.statistics(model), processor_s(self._processes)
+        self._caller.at_once(model, requests)
+        cpu_s = processor_s(self._processes) - cpu_before
+        deadline = time.monotonic() + _COUNTED_S
+        spent = self._caller.statistics(model).since(before)
+        while spent.inferences < len(requests) and time.monotonic() < deadline:
+            time.sleep(_COUNTED_S / 100)  # Triton answers first and counts then
+            spent = self._caller.statistics(model).since(before)
+        return {size: batch for size, batch in spent.batches.items() if batch.executions}, cpu_s
+
+    def measured(self) -> Step:
+        """The step with what was measured so far."""
+        curve = to_curve(self._bursts)
+        if self._step.place != CPU:
+            curve = dataclasses.replace(curve, threads=())
+        return dataclasses.replace(self._step, curve=curve)
+
+
+def to_curve(bursts: Sequence[Burst]) -> BatchCurve:
+    """Median seconds and threads by batch size, of those sizes that ran often enough.
+
+    Threads are processor seconds by seconds. The system counts the former in hundredths: sizes
+    that ran for less than _LONG_S take the threads of all sizes together.
     """
-    processes = instances(server_pid, step.model)
-    cpu_before = processor_s(processes)
-    seen = caller.statistics(step.model)
-    bursts: list[Batches] = []
-    sizes = batch_sizes(step.max_batch)
-    rounds = [size for _ in range(repetitions) for size in sizes]
-    shown = progress.track(rounds, description=step.model) if progress else rounds
-    for number, size in enumerate(shown):
-        caller.at_once(step.model, [given[(number + i) % len(given)] for i in range(size)])
-        now = caller.statistics(step.model)
-        bursts.append(now.since(seen).batches)
-        seen = now
-    curve = to_curve(bursts)
-    if step.place != CPU:
-        return dataclasses.replace(step, curve=curve)
-    cpu_s = processor_s(processes) - cpu_before
-    return dataclasses.replace(step, curve=curve, threads=threads(bursts, cpu_s))
+    sizes = {burst.size: [b for b in bursts if b.size == burst.size] for burst in bursts}
+    often = {size: found for size, found in sorted(sizes.items()) if len(found) >= _FEW}
+    together = _threads(bursts)
+    return BatchCurve(
+        tuple(often),
+        tuple(statistics.median(burst.seconds for burst in found) for found in often.values()),
+        tuple(
+            _threads(found) if sum(burst.seconds for burst in found) >= _LONG_S else together
+            for found in often.values()
+        ),
+    )
 
 
-def to_curve(bursts: Sequence[Batches]) -> BatchCurve:
-    """The median over the bursts, by batch size, of those sizes that ran often enough."""
-    taken: dict[int, list[float]] = {}
-    for burst in bursts:
-        for size, spent in burst.items():
-            if spent.executions:
-                taken.setdefault(size, []).append(spent.total_s / spent.executions)
-    often = {size: values for size, values in sorted(taken.items()) if len(values) >= _FEW}
-    return BatchCurve(tuple(often), tuple(map(statistics.median, often.values())))
-
-
-def threads(bursts: Sequence[Batches], cpu_s: float) -> float:
-    """Processors kept busy while the step runs: one that copies, and the model's own."""
-    total_s = sum(spent.total_s for burst in bursts for spent in burst.values())
-    copying_s = total_s - sum(spent.compute_s for burst in bursts for spent in burst.values())
-    return float(np.clip((copying_s + cpu_s) / total_s, 0.1, psutil.cpu_count() or 1))
+def _threads(bursts: Sequence[Burst]) -> float:
+    busy_s, seconds = sum(b.cpu_s for b in bursts), sum(b.seconds for b in bursts)
+    return float(np.clip(busy_s / seconds, 0.1, psutil.cpu_count() or 1))
 
 
 def batch_sizes(largest: int) -> list[int]:

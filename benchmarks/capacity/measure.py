@@ -8,11 +8,9 @@ how much requests differ, and how much work slows down when it shares the proces
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import tempfile
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,10 +21,10 @@ from rich.progress import Progress
 from rich.table import Table
 
 from benchmarks.capacity import fit
-from benchmarks.capacity.curves import StepCaller, batch_sizes, measure_step
+from benchmarks.capacity.curves import StepCaller, StepMeter
 from benchmarks.capacity.repository import copy_with_delay, read_steps
 from benchmarks.capacity.service_times import ServiceTimes, Step, write
-from benchmarks.loads import closed_loop
+from benchmarks.loads import Samples, closed_loop
 from benchmarks.machine import gpu_name, machine
 from benchmarks.questions import VERBS, Question, Verb, questions
 from benchmarks.targets import Pool, Target, Wire, ensemble_target
@@ -46,14 +44,15 @@ MEASURABLE = ("main_object", "detect", "detect_and_segment", "embed_image")
 class Effort:
     """How much is measured.
 
-    repetitions: of each batch size of each step. pictures: different ones. alone_requests: of a
-    single caller. busy_s: seconds of BUSY_CALLERS.
+    rounds: of everything, all after all, so that a slow minute of the machine falls on all alike.
+    pictures: different ones. alone_requests: of a single caller, each round. busy_s: seconds of
+    BUSY_CALLERS, each round.
     """
 
-    repetitions: int = 12
+    rounds: int = 10
     pictures: int = 256
-    alone_requests: int = 150
-    busy_s: float = 12.0
+    alone_requests: int = 20
+    busy_s: float = 5.0
 
     def pool(self) -> Pool:
         """The pictures that are asked for."""
@@ -65,75 +64,97 @@ def server_of(repository: Path) -> AbstractContextManager[EmbeddedServer]:
     return demo_server(repository, cache_size_bytes=CACHE_BYTES)
 
 
-def measure_steps(
-    repository: Path, verb: Verb, asked: Sequence[Question], repetitions: int
-) -> tuple[Step, ...]:
-    """Every step of the verb with its batch curve."""
+@dataclass(frozen=True)
+class Measured:
+    """What one machine was seen to do: its steps with their curves, and in each round the
+    latencies of a single caller and the answers per second of BUSY_CALLERS."""
+
+    steps: tuple[Step, ...]
+    alone_s: tuple[float, ...]
+    busy_rates: tuple[float, ...]
+
+    @property
+    def busy_rate(self) -> float:
+        """Answers per second of BUSY_CALLERS, over all rounds."""
+        return float(np.mean(self.busy_rates))
+
+
+def measure_machine(
+    repository: Path, verb: Verb, target: Target, asked: Sequence[Question], effort: Effort
+) -> Measured:
+    """Every step at every batch size, one caller and many, in turns.
+
+    target: the verb on the server that is measured; asked: what it is asked for. The steps run on
+    a second server of the same models, whose batchers wait until a batch is full.
+    """
+    closed_loop(target.call, 4, seconds=0, at_least=effort.pictures // 4)  # labels are cached then
+    alone_s: list[float] = []
+    busy_rates: list[float] = []
+    with _meters(repository, verb, asked) as meters:
+        progress = Progress(console=Console(stderr=True))
+        with progress:
+            for _ in progress.track(range(effort.rounds), description="service times"):
+                for meter in meters:
+                    meter.round()
+                alone = closed_loop(target.call, 1, seconds=0, at_least=effort.alone_requests)
+                alone_s += answered(alone).latencies_s.tolist()
+                busy_rates.append(busy_rate(target, effort.busy_s))
+        steps = tuple(meter.measured() for meter in meters)
+    return Measured(steps, tuple(alone_s), tuple(busy_rates))
+
+
+@contextmanager
+def _meters(
+    repository: Path, verb: Verb, asked: Sequence[Question]
+) -> Iterator[tuple[StepMeter, ...]]:
+    """A meter for each step, on a server of their own."""
     steps = read_steps(repository, verb.name, gpu=gpu_name() is not None)
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        waiting = copy_with_delay(repository, folder / "models", DELAY_US)
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        waiting = copy_with_delay(repository, Path(folder) / "models", DELAY_US)
         server = stack.enter_context(server_of(waiting))
         caller = StepCaller(server.grpc_url)
         stack.callback(caller.close)
-        largest = max(batch_sizes(step.max_batch)[-1] for step in steps)
+        largest = max(step.max_batch for step in steps)
         walks = [
             caller.walk(waiting, verb.name, next(verb.steps(question)))
             for question in asked[: 2 * largest]
         ]
-        progress = stack.enter_context(Progress(console=Console(stderr=True)))
-        return tuple(
-            measure_step(
-                caller,
-                step,
-                [walk[step.model] for walk in walks],
-                server_pid=server.pid,
-                repetitions=repetitions,
-                progress=progress,
-            )
+        yield tuple(
+            StepMeter(caller, step, [walk[step.model] for walk in walks], server_pid=server.pid)
             for step in steps
         )
 
 
-@dataclass(frozen=True)
-class Extremes:
-    """The latencies of a single caller, and the answers per second of BUSY_CALLERS."""
-
-    alone_s: tuple[float, ...]
-    busy_rate: float
+def busy_rate(target: Target, seconds: float) -> float:
+    """Answers per second of BUSY_CALLERS: as many as the machine gives just now."""
+    return answered(closed_loop(target.call, BUSY_CALLERS, seconds=seconds)).throughput
 
 
-def measure_extremes(target: Target, effort: Effort) -> Extremes:
-    """One caller at a time, then so many that there is always work; labels are cached before."""
-    closed_loop(target.call, 4, seconds=0, at_least=effort.pictures // 4)
-    alone = closed_loop(target.call, 1, seconds=0, at_least=effort.alone_requests)
-    busy = closed_loop(target.call, BUSY_CALLERS, seconds=effort.busy_s)
-    if alone.failures or busy.failures:
-        raise RuntimeError(f"requests failed: {dict(alone.failures + busy.failures)}")
-    return Extremes(tuple(alone.latencies_s.tolist()), busy.throughput)
+def answered(samples: Samples) -> Samples:
+    """The same; RuntimeError when a request was not answered."""
+    if samples.failures:
+        raise RuntimeError(f"requests failed: {dict(samples.failures)}")
+    return samples
 
 
-def assemble(
-    steps: tuple[Step, ...], verb: str, models: str, measured: Sequence[Extremes]
-) -> ServiceTimes:
-    """Service times of this machine from what was measured on it, once or several times."""
-    cores = os.cpu_count() or 1
-    kind = gpu_name() or f"{cores} cores of {platform.machine()}"
-    latencies = np.concatenate([extremes.alone_s for extremes in measured])
+def assemble(measured: Measured, verb: str, models: str) -> ServiceTimes:
+    """Service times of this machine from what was measured on it."""
+    known = machine()
+    latencies = np.array(measured.alone_s)
     draft = ServiceTimes(
         verb=verb,
-        kind=kind,
+        kind=known["gpu"] or "{cores} cores of {processor}".format(**known),
         models=models,
-        cores=cores,
-        steps=steps,
+        cores=known["cores"],
+        steps=measured.steps,
         spread=fit.spread(latencies),
         origin="measured by benchmarks.capacity.measure",
-        machine=machine(),
+        machine=known,
     )
     return fit.fit(
         draft,
         alone_s=float(np.mean(latencies)),
-        busy_rate=float(np.mean([extremes.busy_rate for extremes in measured])),
+        busy_rate=measured.busy_rate,
         busy_callers=BUSY_CALLERS,
     )
 
@@ -142,12 +163,19 @@ def table_of(times: ServiceTimes) -> Table:
     """The curves for people."""
     sizes = sorted({batch for step in times.steps for batch in step.curve.batches})
     title = f"{times.verb}, {times.models}, {times.kind}: ms by batch size"
-    table = Table("step", "place", "threads", *map(str, sizes), title=title)
+    table = Table("step", "place", *map(str, sizes), title=title)
     for step in times.steps:
         measured = dict(zip(step.curve.batches, step.curve.seconds, strict=True))
-        cells = [f"{1000 * measured[b]:.2f}" if b in measured else "" for b in sizes]
-        table.add_row(step.model, step.place, f"{step.threads:.2f}", *cells)
-    table.caption = f"contention {times.contention:.2f}, alone {1000 * times.alone_s():.1f} ms"
+        cells = [
+            f"{1000 * measured[size]:.2f} ({step.curve.threads_at(size):.1f})"
+            if size in measured else ""
+            for size in sizes
+        ]  # fmt: skip
+        table.add_row(step.model, step.place, *cells)
+    table.caption = (
+        f"in brackets: threads; contention {times.contention:.2f}, "
+        f"alone {1000 * times.alone_s():.1f} ms"
+    )
     return table
 
 
@@ -157,18 +185,18 @@ def main() -> None:
     parser.add_argument("--verb", choices=MEASURABLE, default="main_object")
     parser.add_argument("--repository", type=Path, help="an exported one; by default the demo's")
     parser.add_argument("--models", help="what it holds, for people")
-    parser.add_argument("--repetitions", type=int, default=Effort.repetitions)
+    parser.add_argument("--rounds", type=int, default=Effort.rounds)
     parser.add_argument("--json", type=Path, default=Path("build/service-times.json"))
     args = parser.parse_args()
     verb = next(verb for verb in VERBS if verb.name == args.verb)
     repository = args.repository or export_demo(EXPORT_FOLDER)
-    effort = Effort(repetitions=args.repetitions)
+    effort = Effort(rounds=args.rounds)
     pool = effort.pool()
-    steps = measure_steps(repository, verb, pool.questions, effort.repetitions)
     with server_of(repository) as server, Wire(server.grpc_url) as wire:
-        extremes = measure_extremes(ensemble_target(wire, verb, pool), effort)
+        target = ensemble_target(wire, verb, pool)
+        measured = measure_machine(repository, verb, target, pool.questions, effort)
     models = args.models or ("demo checkpoints" if args.repository is None else str(repository))
-    times = assemble(steps, verb.name, models, [extremes])
+    times = assemble(measured, verb.name, models)
     write(times, args.json)
     Console().print(table_of(times))
 

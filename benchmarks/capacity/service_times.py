@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks.capacity.errors import InvalidReport
 from fovea.specs import from_json
 
@@ -18,21 +20,25 @@ CPU, GPU = "cpu", "gpu"
 
 @dataclass(frozen=True)
 class BatchCurve:
-    """Seconds of one execution for each measured batch size, ascending.
+    """Seconds of one execution for each measured batch size, ascending, and its threads.
 
-    Between two sizes it is a straight line, beyond the last one the last line goes on.
+    Between two sizes it is a straight line, beyond the last one the last line goes on. threads:
+    processors that it keeps busy meanwhile, by size; beyond the last one they stay. () is one.
     """
 
     batches: tuple[int, ...]
     seconds: tuple[float, ...]
+    threads: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        """ValueError unless sizes ascend from 1 and every time is above 0."""
+        """ValueError unless sizes ascend from 1, and every time and threads are above 0."""
         ascending = all(a < b for a, b in zip(self.batches, self.batches[1:], strict=False))
         if not ascending or self.batches[:1] != (1,) or len(self.batches) != len(self.seconds):
             raise ValueError(f"expected a time for each batch size from 1 up, got {self.batches}")
-        if min(self.seconds) <= 0:
-            raise ValueError(f"expected times above 0, got {self.seconds}")
+        if len(self.threads) not in (0, len(self.batches)):
+            raise ValueError(f"expected threads of {len(self.batches)} sizes, got {self.threads}")
+        if min(self.seconds + self.threads) <= 0:
+            raise ValueError(f"expected above 0, got times {self.seconds}, threads {self.threads}")
 
     def at(self, batch: int) -> float:
         """Seconds of one execution of `batch` requests."""
@@ -46,25 +52,27 @@ class BatchCurve:
         # Noise can make a larger batch look faster; it never takes less than a smaller one.
         return t0 + max(t1 - t0, 0.0) / (b1 - b0) * (batch - b0)
 
+    def threads_at(self, batch: int) -> float:
+        """Processors that an execution of `batch` requests keeps busy."""
+        return float(np.interp(batch, self.batches, self.threads)) if self.threads else 1.0
+
     def scaled(self, factor: float) -> BatchCurve:
         """The same curve with every time multiplied."""
-        return BatchCurve(self.batches, tuple(factor * s for s in self.seconds))
+        return dataclasses.replace(self, seconds=tuple(factor * s for s in self.seconds))
 
 
 @dataclass(frozen=True)
 class Step:
     """One model of a verb: its batcher, its instances, and how long it takes when alone.
 
-    after: the steps whose answers it needs. place: `cpu` or `gpu`. threads: processors that it
-    keeps busy while it runs. delay_s: how long the batcher waits for company. instances and
-    max_queue, the requests that may wait: 0 is no limit.
+    after: the steps whose answers it needs. place: `cpu` or `gpu`. delay_s: how long the batcher
+    waits for company. instances and max_queue, the requests that may wait: 0 is no limit.
     """
 
     model: str
     after: tuple[str, ...]
     curve: BatchCurve
     place: str = CPU
-    threads: float = 1.0
     instances: int = 1
     max_batch: int = 1
     delay_s: float = 0.0
@@ -100,6 +108,11 @@ class ServiceTimes:
             start = max((ends[name] for name in step.after), default=0.0)
             ends[step.model] = start + step.curve.at(1)
         return max(ends.values())
+
+    def scaled(self, factor: float) -> ServiceTimes:
+        """The same on a machine on which all takes `factor` times as long."""
+        steps = (dataclasses.replace(s, curve=s.curve.scaled(factor)) for s in self.steps)
+        return dataclasses.replace(self, steps=tuple(steps))
 
     def with_delay(self, delay_s: float, place: str | None = None) -> ServiceTimes:
         """The same with another batching delay in every batching step (of one place)."""

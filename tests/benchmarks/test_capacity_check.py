@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.capacity import check, fit
-from benchmarks.capacity.measure import Extremes
+from benchmarks.capacity.measure import Measured
 from benchmarks.capacity.service_times import BatchCurve, ServiceTimes, Step
 from benchmarks.capacity.simulation import closed_loop, open_loop
 from benchmarks.loads import poisson_arrivals
@@ -16,9 +16,16 @@ MS = 1e-3
 BUSY_CALLERS = 16
 
 
-def step(model: str, after: tuple[str, ...], one: float, eight: float, **more: object) -> Step:
-    curve = BatchCurve((1, 8), (one * MS, eight * MS))
-    return Step(model, after, curve, max_batch=8, **more)
+def step(
+    model: str,
+    after: tuple[str, ...],
+    one: float,
+    eight: float,
+    threads: float = 1.0,
+    instances: int = 1,
+) -> Step:
+    curve = BatchCurve((1, 8), (one * MS, eight * MS), (threads, threads))
+    return Step(model, after, curve, max_batch=8, instances=instances)
 
 
 STEPS = (
@@ -39,28 +46,35 @@ def known() -> ServiceTimes:
 
 @pytest.fixture(scope="module")
 def record(known: ServiceTimes) -> check.Record:
-    """What a server that behaves exactly like these times would have given."""
+    """What a server that behaves exactly like these times would have given, the second load while
+    the machine was a tenth slower."""
     alone = closed_loop(known, concurrency=1, count=40).latencies_s
     busy = closed_loop(known, concurrency=BUSY_CALLERS, count=2000).rate
     runs = []
-    for utilisation in (0.4, 0.8):
-        rate = utilisation * busy
+    for utilisation, slowdown in ((0.4, 1.0), (0.8, 1.1)):
+        given = busy / slowdown
+        rate = utilisation * given
         arrivals = poisson_arrivals(rate, 600 / rate, seed=7)
-        load = open_loop(known, arrivals)
-        latencies = tuple(load.latencies_s.tolist())
-        run = check.Run(utilisation, rate, tuple(arrivals.tolist()), latencies, load.queue_s)
+        load = open_loop(known.scaled(slowdown), arrivals)
+        run = check.Run(
+            utilisation,
+            rate,
+            tuple(arrivals.tolist()),
+            tuple(load.latencies_s.tolist()),
+            (given, given),
+            load.queue_s,
+        )
         runs.append(run)
-    extremes = Extremes(tuple(alone.tolist()), busy)
-    return check.Record(STEPS, (extremes,), tuple(runs))
+    return check.Record(Measured(STEPS, tuple(alone.tolist()), (busy,)), tuple(runs))
 
 
 def test_front_and_contention_are_found_again(known, record):
     draft = dataclasses.replace(known, steps=STEPS, contention=0.0)
-    (extremes,) = record.extremes
+    measured = record.measured
     found = fit.fit(
         draft,
-        alone_s=float(np.mean(extremes.alone_s)),
-        busy_rate=extremes.busy_rate,
+        alone_s=float(np.mean(measured.alone_s)),
+        busy_rate=measured.busy_rate,
         busy_callers=BUSY_CALLERS,
     )
     assert found.contention == pytest.approx(0.2, abs=0.04)

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from benchmarks.capacity import check
-from benchmarks.capacity.curves import StepCaller, instances, measure_step
+from benchmarks.capacity.curves import StepCaller, StepMeter, instances
 from benchmarks.capacity.measure import Effort, server_of
 from benchmarks.capacity.repository import copy_with_delay, read_steps
 from benchmarks.questions import VERBS, questions
@@ -75,17 +75,20 @@ def test_each_instance_is_a_process(server):
 def test_a_step_is_measured_at_every_size(server, caller, given, repository):
     steps = {s.model: s for s in read_steps(repository, MAIN_OBJECT.name, gpu=False)}
     step = steps["rank_labels"]
-    measured = measure_step(caller, step, [given[step.model]], server_pid=server.pid, repetitions=3)
-    assert measured.curve.batches == (1, 2, 4, 8, 16)
-    assert measured.threads > 0
+    meter = StepMeter(caller, step, [given[step.model]], server_pid=server.pid)
+    for _ in range(3):
+        meter.round()
+    curve = meter.measured().curve
+    assert curve.batches == (1, 2, 4, 8, 16)
+    assert len(curve.threads) == len(curve.batches)
 
 
 def test_loads_are_recorded_with_all_that_explains_them():
-    effort = Effort(repetitions=3, pictures=24, alone_requests=4, busy_s=1.0)
-    record = check.measure([0.3], repetitions=1, requests=6, effort=effort)
+    effort = Effort(rounds=3, pictures=24, alone_requests=4, busy_s=1.0)
+    record = check.measure(check.Loads([0.3], repetitions=1, requests=6, busy_s=1.0), effort)
     (run,) = record.runs
     assert len(run.latencies_s) == len(run.arrivals_s) > 0
-    assert run.rate == pytest.approx(0.3 * record.extremes[0].busy_rate)
+    assert run.rate == pytest.approx(0.3 * run.busy_rates[0])
     verdict = check.compare(record, record.times, tolerance=0.15)
     assert [row.percentile for row in verdict.comparisons] == [50, 99]
     assert all(row.measured_ms > 0 < row.simulated_ms for row in verdict.comparisons)

@@ -1,9 +1,8 @@
 """Batch curves."""
 
 import pytest
-from fovea_client.statistics import BatchStatistics
 
-from benchmarks.capacity.curves import batch_sizes, threads, to_curve
+from benchmarks.capacity.curves import Burst, batch_sizes, to_curve
 from benchmarks.capacity.service_times import BatchCurve
 from tests.benchmarks.capacity_examples import diamond
 
@@ -39,11 +38,21 @@ def test_measured_sizes_end_with_the_largest():
 
 
 def test_a_curve_is_the_median_of_sizes_that_ran_often_enough():
-    bursts = [{1: BatchStatistics(1, seconds, seconds)} for seconds in (1.0, 2.0, 9.0)]
-    bursts.append({2: BatchStatistics(1, 3.0, 3.0), 1: BatchStatistics()})
-    assert to_curve(bursts) == BatchCurve((1,), (2.0,))
+    bursts = [Burst(1, seconds, seconds) for seconds in (1.0, 2.0, 9.0)]
+    assert to_curve([*bursts, Burst(2, 3.0, 3.0)]) == BatchCurve((1,), (2.0,), (1.0,))
 
 
 def test_threads_are_processor_time_by_time():
-    bursts = [{1: BatchStatistics(2, compute_s=0.8, total_s=1.0)}]
-    assert threads(bursts, cpu_s=1.2) == pytest.approx(1.4)
+    bursts = [Burst(1, 1.0, 1.2)] * 3 + [Burst(2, 1.0, 1.6)] * 3
+    assert to_curve(bursts).threads == pytest.approx((1.2, 1.6))
+
+
+def test_what_ran_for_too_short_a_time_takes_the_threads_of_all():
+    bursts = [Burst(1, 0.001, 0.01)] * 3 + [Burst(2, 10.0, 15.0)] * 3
+    assert to_curve(bursts).threads == pytest.approx((1.5, 1.5), abs=0.01)
+
+
+def test_threads_stay_beyond_the_largest_size():
+    curve = BatchCurve((1, 2), (1.0, 1.5), (1.2, 1.6))
+    assert [curve.threads_at(batch) for batch in (1, 2, 8)] == [1.2, 1.6, 1.6]
+    assert BatchCurve((1,), (1.0,)).threads_at(4) == 1.0

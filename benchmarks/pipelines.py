@@ -161,13 +161,17 @@ def _to_host(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.float().cpu() if tensor.is_floating_point() else tensor.cpu()
 
 
+# Questions of one turn; those of the next round begin after so many.
+_MOST = 10_000
+
+
 @dataclass(frozen=True)
 class Contest:
-    """Rounds in which every side answers `pictures` questions that none had before."""
+    """Rounds in which every side answers for about `seconds` questions that none had before."""
 
     sides: Sequence[Side]
     rounds: int
-    pictures: int
+    seconds: float
     say: Callable[[str], None] = lambda what: None
 
     def run(
@@ -183,20 +187,22 @@ class Contest:
             self.say(f"main_object by {side.name}: warm-up")
             known[side.name] = _rate(side, ask(0, side.batch))
         for index in range(self.rounds):
-            expected_s = sum(self._count(side) / known[side.name] for side in self.sides)
+            counts = {side.name: self._count(side, known[side.name]) for side in self.sides}
+            expected_s = sum(count / known[name] for name, count in counts.items())
             if index and not budget.allows(expected_s, f"main_object: round {index + 1} of all"):
                 break
             for name in in_turn([side.name for side in self.sides], index):
                 side = next(side for side in self.sides if side.name == name)
                 self.say(f"main_object by {name}: round {index + 1}")
-                first = 1000 * (index + 1)
-                known[name] = _rate(side, ask(first, self._count(side)))
+                first = _MOST * (index + 1)
+                known[name] = _rate(side, ask(first, counts[name]))
                 rates[name].append(known[name])
         return rates
 
-    def _count(self, side: Side) -> int:
-        """Whole batches, at least one."""
-        return max(1, round(self.pictures / side.batch)) * side.batch
+    def _count(self, side: Side, rate: float) -> int:
+        """Whole batches, at least one, of fewer than _MOST."""
+        batches = min(round(self.seconds * rate / side.batch), _MOST // side.batch)
+        return max(1, batches) * side.batch
 
 
 def _rate(side: Side, questions: Sequence[Question]) -> float:

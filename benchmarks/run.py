@@ -189,7 +189,7 @@ class _Run:
 
     def _pipelines(self, direct: DirectNetworks, client: Client) -> None:
         sides = self._sides(direct, client)
-        contest = pipelines.Contest(sides, self.scale.rounds, self.scale.contest, self.say)
+        contest = pipelines.Contest(sides, self.scale.rounds, self.scale.contest_s, self.say)
 
         def ask(first: int, count: int) -> list[Question]:
             return questions(range(CONTEST_SEED + first, CONTEST_SEED + first + count))

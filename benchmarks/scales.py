@@ -32,7 +32,7 @@ class Scale:
     minutes: for all measurements, unless told otherwise. pictures: different ones to ask about.
     rounds: repetitions. point_s: seconds of one load, at least. arrivals: of one open loop, on
     average and at least. largest: concurrency. callers: of the served side of the pipelines.
-    contest: pictures of one of its rounds. largest_batch: of networks called directly. scenes:
+    contest_s: seconds of a turn of each side. largest_batch: of networks called directly. scenes:
     judged against the truth. folder: pictures of the batch verb. serving: settings of the server.
     """
 
@@ -43,7 +43,7 @@ class Scale:
     arrivals: int
     largest: int
     callers: int
-    contest: int
+    contest_s: float
     largest_batch: int
     scenes: int
     folder: int
@@ -55,19 +55,19 @@ class Scale:
 SCALES = {
     "full": Scale(
         minutes=20, pictures=256, rounds=3, point_s=0.7, arrivals=30, largest=64,
-        callers=8, contest=40, largest_batch=16, scenes=100, folder=1000,
+        callers=16, contest_s=6, largest_batch=16, scenes=100, folder=1000,
     ),
     "full-size": Scale(
         minutes=25, pictures=16, rounds=3, point_s=2, arrivals=10, largest=64,
-        callers=2, contest=2, largest_batch=4, scenes=0, folder=10, weights=FULL_SIZE_WEIGHTS,
+        callers=2, contest_s=8, largest_batch=4, scenes=0, folder=10, weights=FULL_SIZE_WEIGHTS,
         serving=ONE_BY_ONE,
     ),
     "gpu": Scale(
         minutes=10, pictures=512, rounds=3, point_s=1.0, arrivals=100, largest=64,
-        callers=64, contest=256, largest_batch=16, scenes=0, folder=1000,
+        callers=64, contest_s=5, largest_batch=16, scenes=0, folder=1000,
     ),
     "quick": Scale(
         minutes=3, pictures=16, rounds=2, point_s=0.05, arrivals=3, largest=2,
-        callers=2, contest=2, largest_batch=2, scenes=2, folder=10, compile=False,
+        callers=2, contest_s=0.1, largest_batch=2, scenes=2, folder=10, compile=False,
     ),
 }  # fmt: skip

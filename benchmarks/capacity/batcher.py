@@ -44,6 +44,7 @@ class Batcher:
         self.step = step
         self.requests = 0
         self.executions = 0
+        self.executing_s = 0.0
         self._env = env
         self._processor = processor
         self._on_done = on_done
@@ -91,10 +92,11 @@ class Batcher:
         factor = sum(request.factor for request in requests) / len(requests)
         curve = self.step.curve
         seconds, threads = factor * curve.at(len(requests)), curve.threads_at(len(requests))
-        self._processor.run(seconds, threads, partial(self._finish, requests))
+        self._processor.run(seconds, threads, partial(self._finish, requests, self._env.now))
 
-    def _finish(self, requests: list[Request]) -> None:
+    def _finish(self, requests: list[Request], started_s: float) -> None:
         self._idle += 1
+        self.executing_s += self._env.now - started_s
         self._start()
         for request in requests:
             self._on_done(self.step, request)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.capacity.errors import InvalidReport
-from benchmarks.capacity.fit import fit
+from benchmarks.capacity.fit import to_two_loads
 from benchmarks.capacity.repository import read_steps
 from benchmarks.capacity.service_times import CPU, BatchCurve, ServiceTimes, Step, read
 from benchmarks.results import FILE, Point, Results, TargetResult, read_results
@@ -73,7 +73,7 @@ def _assemble(path: Path, results: Results, target: TargetResult) -> ServiceTime
         origin=f"measured: {path}, begun {results.started}",
         machine=machine,
     )
-    return fit(
+    return to_two_loads(
         draft,
         alone_s=1 / alone.throughput.median,
         busy_rate=peak.throughput.median,

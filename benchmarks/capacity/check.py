@@ -4,10 +4,10 @@ Measures service times, loads the real server of this machine with Poisson arriv
 utilisations, simulates the very same arrivals, and compares p50 and p99. Exits with 1 when one is
 further off than the tolerance. The load's own latencies are not used to fit anything.
 
-A machine whose neighbours come and go is now faster, now slower; near its capacity a tenth less
-speed doubles what requests wait. So its throughput is measured before and after each load as well:
-a load is a share of what the machine gave just before, and is simulated on one that gives what it
-gave around it.
+A machine whose neighbours come and go is now faster, now slower, and near its capacity a little
+less speed makes requests wait much longer. So each load is simulated on a machine as fast as this
+one was meanwhile: by the processor time that the load took, over what its executions, of the sizes
+that they had, took when their times were measured. Factors near 1 say that nothing was amiss.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,18 +28,19 @@ from rich.progress import Progress
 from rich.table import Table
 
 from benchmarks.capacity import plots, simulation
+from benchmarks.capacity.fit import AROUND
 from benchmarks.capacity.measure import (
+    BUSY_CALLERS,
     Effort,
     Measured,
     answered,
     assemble,
-    busy_rate,
     measure_machine,
     server_of,
     table_of,
 )
-from benchmarks.capacity.neighbours import Neighbours
-from benchmarks.capacity.service_times import ServiceTimes, write
+from benchmarks.capacity.neighbours import ProcessorUse
+from benchmarks.capacity.service_times import CPU, ServiceTimes, write
 from benchmarks.loads import open_loop, poisson_arrivals
 from benchmarks.questions import VERBS
 from benchmarks.spread import Spread
@@ -51,9 +52,7 @@ VERB = "main_object"
 UTILISATIONS = (0.3, 0.5, 0.7, 0.85)
 TOLERANCE = 0.15
 REQUESTS = 350
-REPETITIONS = 4
-# Seconds of the throughput between two loads.
-BUSY_S = 8.0
+REPETITIONS = 5
 # Simulations of the same arrivals, which differ in how requests differ.
 SIMULATIONS = 10
 PERCENTILES = (50, 99)
@@ -63,12 +62,11 @@ QUIET = 0.1
 
 @dataclass(frozen=True)
 class Loads:
-    """What the real server is loaded with. busy_s: of the throughput between two loads."""
+    """What the real server is loaded with; utilisations are shares of the simulated capacity."""
 
     utilisations: Sequence[float] = UTILISATIONS
     repetitions: int = REPETITIONS
     requests: int = REQUESTS
-    busy_s: float = BUSY_S
 
     def turns(self) -> list[tuple[float, int]]:
         """Utilisation and seed of each load."""
@@ -80,19 +78,30 @@ class Loads:
 class Run:
     """The real server under one load.
 
-    busy_rates: answers per second that the machine gave just before and just after. queue_s:
-    waiting in all queues, mean of a request. foreign_cores: that others used meanwhile.
+    queue_s: waiting in all queues, mean of a request. cpu_s: processor seconds of the server and
+    the caller. executions: sizes of batches and how many had them, by step. foreign_cores: that
+    others used meanwhile.
     """
 
     utilisation: float
     rate: float
     arrivals_s: tuple[float, ...]
     latencies_s: tuple[float, ...]
-    busy_rates: tuple[float, float]
     queue_s: float
+    cpu_s: float
+    executions: Mapping[str, Sequence[tuple[int, int]]]
     foreign_cores: float = 0.0
-    mean_batch: Mapping[str, float] = field(default_factory=dict)
-    execution_s: Mapping[str, float] = field(default_factory=dict)
+
+    def slowdown(self, times: ServiceTimes) -> float:
+        """How much slower the machine was than while its times were measured."""
+        own = [s.work_s(1) * len(self.arrivals_s) for s in times.steps if s.model == AROUND]
+        expected_s = sum(own) + sum(
+            count * step.work_s(size)
+            for step in times.steps
+            if step.place == CPU
+            for size, count in self.executions.get(step.model, ())
+        )
+        return self.cpu_s / expected_s
 
 
 @dataclass(frozen=True)
@@ -106,16 +115,13 @@ class Record:
     def times(self) -> ServiceTimes:
         return assemble(self.measured, VERB, "demo checkpoints")
 
-    def slowdown(self, run: Run) -> float:
-        """How much slower the machine was around a load than while its times were measured."""
-        return self.measured.busy_rate / float(np.mean(run.busy_rates))
-
 
 @dataclass(frozen=True)
 class Comparison:
     """One percentile at one utilisation, all repetitions together, in milliseconds.
 
     measured_spread_ms: of the repetitions by themselves. error: simulated / measured - 1.
+    slowdown: of the machine, least and greatest of the repetitions.
     """
 
     utilisation: float
@@ -126,19 +132,22 @@ class Comparison:
     measured_spread_ms: tuple[float, float]
     simulated_ms: float
     error: float
+    slowdown: tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Verdict:
     """All comparisons.
 
-    foreign_cores: the most that others used during a load: above QUIET the figures mean little.
-    queue_ms: per utilisation, measured and simulated waiting per request.
+    capacity_per_s: simulated, of many callers; measured_per_s: of BUSY_CALLERS. foreign_cores: the
+    most that others used during a load: above QUIET the figures mean little. queue_ms: per
+    utilisation, measured and simulated waiting per request.
     """
 
     tolerance: float
     passed: bool
     capacity_per_s: float
+    measured_per_s: float
     foreign_cores: float
     comparisons: tuple[Comparison, ...]
     queue_ms: dict[float, tuple[float, float]]
@@ -148,34 +157,31 @@ def measure_run(
     server: EmbeddedServer,
     target: Target,
     utilisation: float,
-    before: float,
-    loads: Loads,
+    rate: float,
+    requests: int,
     seed: int,
 ) -> Run:
-    """One Poisson load; RuntimeError when a request was not answered.
-
-    before: answers per second that the machine gave just before.
-    """
-    rate = utilisation * before
-    arrivals = poisson_arrivals(rate, loads.requests / rate, seed)
-    counted, neighbours = read_statistics(server.grpc_url), Neighbours(server.pid)
+    """One Poisson load; RuntimeError when a request was not answered."""
+    arrivals = poisson_arrivals(rate, requests / rate, seed)
+    before, use = read_statistics(server.grpc_url), ProcessorUse(server.pid)
     samples = answered(open_loop(target.call, arrivals))
-    foreign_cores = neighbours.cores()
-    spent = difference(read_statistics(server.grpc_url), counted)
+    cpu_s, foreign_cores = use.ours_s(), use.foreign_cores()
+    spent = difference(read_statistics(server.grpc_url), before)
     return Run(
         utilisation=utilisation,
         rate=rate,
         arrivals_s=tuple(arrivals.tolist()),
         latencies_s=tuple(samples.latencies_s.tolist()),
-        busy_rates=(before, busy_rate(target, loads.busy_s)),
-        queue_s=spent[VERB].queue_s / len(arrivals),
-        foreign_cores=foreign_cores,
-        mean_batch={name: model.mean_batch for name, model in spent.items() if model.executions},
-        execution_s={
-            name: sum(b.total_s for b in model.batches.values()) / model.executions
-            for name, model in spent.items()
-            if model.executions
+        queue_s=sum(s.queue_s for name, s in spent.items() if name != VERB) / len(arrivals),
+        cpu_s=cpu_s,
+        executions={
+            name: [
+                (size, batch.executions) for size, batch in s.batches.items() if batch.executions
+            ]
+            for name, s in spent.items()
+            if name != VERB and s.executions
         },
+        foreign_cores=foreign_cores,
     )
 
 
@@ -194,20 +200,32 @@ def compare(record: Record, times: ServiceTimes, tolerance: float) -> Verdict:
     queues: dict[float, tuple[float, float]] = {}
     for utilisation in sorted({run.utilisation for run in runs}):
         same = [run for run in runs if run.utilisation == utilisation]
-        loads = [load for run in same for load in simulate(times.scaled(record.slowdown(run)), run)]
+        loads = [load for run in same for load in simulate(times.scaled(run.slowdown(times)), run)]
         simulated = np.concatenate([load.latencies_s for load in loads])
-        comparisons += [_compare(same, simulated, percentile) for percentile in PERCENTILES]
+        slowdowns = [run.slowdown(times) for run in same]
+        comparisons += [_compare(same, simulated, slowdowns, p) for p in PERCENTILES]
         queues[utilisation] = (
             1000 * float(np.mean([run.queue_s for run in same])),
             1000 * float(np.mean([load.queue_s for load in loads])),
         )
     passed = all(abs(comparison.error) <= tolerance for comparison in comparisons)
-    capacity = record.measured.busy_rate
-    foreign_cores = max(run.foreign_cores for run in runs)
-    return Verdict(tolerance, passed, capacity, foreign_cores, tuple(comparisons), queues)
+    return Verdict(
+        tolerance=tolerance,
+        passed=passed,
+        capacity_per_s=simulation.capacity(times),
+        measured_per_s=float(np.mean(record.measured.busy_rates)),
+        foreign_cores=max(run.foreign_cores for run in runs),
+        comparisons=tuple(comparisons),
+        queue_ms=queues,
+    )
 
 
-def _compare(runs: Sequence[Run], simulated_s: NDArray[np.float64], percentile: int) -> Comparison:
+def _compare(
+    runs: Sequence[Run],
+    simulated_s: NDArray[np.float64],
+    slowdowns: Sequence[float],
+    percentile: int,
+) -> Comparison:
     measured_s = np.concatenate([run.latencies_s for run in runs])
     spread = Spread.of(1000 * np.percentile(run.latencies_s, percentile) for run in runs)
     measured = 1000 * float(np.percentile(measured_s, percentile))
@@ -221,15 +239,18 @@ def _compare(runs: Sequence[Run], simulated_s: NDArray[np.float64], percentile: 
         measured_spread_ms=(spread.least, spread.greatest),
         simulated_ms=expected,
         error=expected / measured - 1,
+        slowdown=(min(slowdowns), max(slowdowns)),
     )
 
 
 def table_of_verdict(verdict: Verdict) -> Table:
     """The comparison for people."""
-    title = f"Simulated against measured; capacity {verdict.capacity_per_s:.1f} a second"
+    title = (
+        f"Simulated against measured; capacity {verdict.capacity_per_s:.1f} a second, "
+        f"{BUSY_CALLERS} callers got {verdict.measured_per_s:.1f}"
+    )
     table = Table(
-        "utilisation", "rate", "percentile", "measured ms", "runs", "simulated ms", "error",
-        title=title,
+        "load", "rate", "", "measured ms", "runs", "simulated ms", "error", "slowdown", title=title,
     )  # fmt: skip
     for row in verdict.comparisons:
         colour = "green" if abs(row.error) <= verdict.tolerance else "red"
@@ -241,9 +262,10 @@ def table_of_verdict(verdict: Verdict) -> Table:
             "{:.1f} to {:.1f}".format(*row.measured_spread_ms),
             f"{row.simulated_ms:.1f}",
             f"[{colour}]{row.error:+.1%}[/]",
+            "{:.2f} to {:.2f}".format(*row.slowdown),
         )
     for utilisation, (measured, simulated) in verdict.queue_ms.items():
-        cells = (f"{utilisation:.0%}", "", "waiting", f"{measured:.1f}", "", f"{simulated:.1f}")
+        cells = (f"{utilisation:.0%}", "", "waits", f"{measured:.1f}", "", f"{simulated:.1f}")
         table.add_row(*cells, style="dim")
     limit = f"within {verdict.tolerance:.0%}"
     table.caption = f"all {limit}" if verdict.passed else f"not all {limit}"
@@ -261,12 +283,13 @@ def measure(loads: Loads, effort: Effort) -> Record:
     pool = effort.pool()
     with server_of(repository) as server, Wire(server.grpc_url) as wire:
         target = ensemble_target(wire, verb, pool)
-        measured = measure_machine(repository, verb, target, pool.questions, effort)
-        before, runs = busy_rate(target, loads.busy_s), []
+        measured = measure_machine(repository, verb, pool.questions, target, server, effort)
+        most = simulation.capacity(Record(measured, ()).times)
+        runs = []
         with Progress(console=Console(stderr=True)) as progress:
             for utilisation, seed in progress.track(loads.turns(), description="loads"):
-                runs.append(measure_run(server, target, utilisation, before, loads, seed))
-                before = runs[-1].busy_rates[1]
+                rate = utilisation * most
+                runs.append(measure_run(server, target, utilisation, rate, loads.requests, seed))
     return Record(measured, tuple(runs))
 
 

@@ -34,10 +34,8 @@ from benchmarks.capacity.service_times import CPU, BatchCurve, Step
 
 Arrays = dict[str, NDArray[Any]]
 Batches = Mapping[int, BatchStatistics]
-# Bursts below which a batch size is left out.
-_FEW = 3
-# How long a batch size must have run for threads of its own.
-_LONG_S = 0.3
+# Bursts of a batch size in a round, and rounds below which a size is left out.
+_BURSTS, _FEW = 3, 3
 # How long Triton may take to count what it has answered.
 _COUNTED_S = 1.0
 
@@ -94,7 +92,7 @@ class Burst:
 
 
 class StepMeter:
-    """Measures one step, a burst of each batch size at a time."""
+    """Measures one step, some bursts of each batch size at a time."""
 
     def __init__(
         self, caller: StepCaller, step: Step, given: Sequence[Arrays], *, server_pid: int
@@ -106,28 +104,31 @@ class StepMeter:
         self._bursts: list[Burst] = []
 
     def round(self) -> None:
-        """One burst of each size; those that did not become one batch are not counted."""
+        """_BURSTS of each size; those of which one did not become one batch are not counted."""
         for size in batch_sizes(self._step.max_batch):
-            numbers = range(self._taken, self._taken + size)
-            self._taken += size
-            requests = [self._given[number % len(self._given)] for number in numbers]
-            spent, cpu_s = self._spent(requests)
-            if set(spent) == {size} and spent[size].executions == 1:
-                batch = spent[size]
-                copying_s = batch.total_s - batch.compute_s  # by Triton, for the instance
-                self._bursts.append(Burst(size, batch.total_s, copying_s + cpu_s))
+            cpu_before = processor_s(self._processes)
+            ran = [self._burst(size) for _ in range(_BURSTS)]
+            # The system counts processor time in hundredths: of one burst it would say little.
+            cpu_s = (processor_s(self._processes) - cpu_before) / _BURSTS
+            if all(set(batches) == {size} and batches[size].executions == 1 for batches in ran):
+                seconds = statistics.mean(batches[size].total_s for batches in ran)
+                computing = statistics.mean(batches[size].compute_s for batches in ran)
+                copying_s = seconds - computing  # by Triton, for the instance
+                self._bursts.append(Burst(size, seconds, copying_s + cpu_s))
 
-    def _spent(self, requests: Sequence[Arrays]) -> tuple[Batches, float]:
+    def _burst(self, size: int) -> Batches:
+        """What Triton counted of so many requests at once."""
         model = self._step.model
-        before, cpu_before = self._caller.statistics(model), processor_s(self._processes)
-        self._caller.at_once(model, requests)
-        cpu_s = processor_s(self._processes) - cpu_before
+        numbers = range(self._taken, self._taken + size)
+        self._taken += size
+        before = self._caller.statistics(model)
+        self._caller.at_once(model, [self._given[number % len(self._given)] for number in numbers])
         deadline = time.monotonic() + _COUNTED_S
         spent = self._caller.statistics(model).since(before)
-        while spent.inferences < len(requests) and time.monotonic() < deadline:
+        while spent.inferences < size and time.monotonic() < deadline:
             time.sleep(_COUNTED_S / 100)  # Triton answers first and counts then
             spent = self._caller.statistics(model).since(before)
-        return {size: batch for size, batch in spent.batches.items() if batch.executions}, cpu_s
+        return {rows: batch for rows, batch in spent.batches.items() if batch.executions}
 
     def measured(self) -> Step:
         """The step with what was measured so far."""
@@ -138,21 +139,16 @@ class StepMeter:
 
 
 def to_curve(bursts: Sequence[Burst]) -> BatchCurve:
-    """Median seconds and threads by batch size, of those sizes that ran often enough.
+    """Median seconds and mean threads by batch size, of those sizes that ran often enough.
 
-    Threads are processor seconds by seconds. The system counts the former in hundredths: sizes
-    that ran for less than _LONG_S take the threads of all sizes together.
+    Threads are processor seconds by seconds.
     """
     sizes = {burst.size: [b for b in bursts if b.size == burst.size] for burst in bursts}
     often = {size: found for size, found in sorted(sizes.items()) if len(found) >= _FEW}
-    together = _threads(bursts)
     return BatchCurve(
         tuple(often),
         tuple(statistics.median(burst.seconds for burst in found) for found in often.values()),
-        tuple(
-            _threads(found) if sum(burst.seconds for burst in found) >= _LONG_S else together
-            for found in often.values()
-        ),
+        tuple(_threads(found) for found in often.values()),
     )
 
 

@@ -1,28 +1,49 @@
-"""What batch curves leave open, from two loads of the real server: one caller, and a full house.
+"""What batch curves leave open, from a load that nothing is predicted for.
 
-One caller: the time outside the executions (the wire, gRPC, the way between the steps, the
-caller itself) becomes a step of its own in front, and the differences between requests become the
-spread. A full house: how much slower work is in company than its share of the processor explains.
+A single caller shows it: the processor time of the server's own process and of the caller becomes
+a step beside the others; how much longer the steps of one request take in each other's company
+than their shares of the processor explain is the contention; the time that is left (the wire, gRPC,
+the way between the steps) becomes a step in front; and the differences between requests become the
+spread. A report of the benchmark has no such times of the steps: there the throughput of many
+callers gives the contention.
+
 No latency under an open load goes in: those are what the simulation is judged by.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.capacity.service_times import BatchCurve, ServiceTimes, Step
-from benchmarks.capacity.simulation import closed_loop
+from benchmarks.capacity.service_times import CPU, BatchCurve, ServiceTimes, Step
+from benchmarks.capacity.simulation import Load, closed_loop
 
-FRONT = "front"
+FRONT, AROUND = "front", "around"
+OWN = (FRONT, AROUND)
 _QUANTILES = 101
-_LEAST_FRONT_S = 1e-5
+_LEAST_S = 1e-5
+_LEAST_THREADS = 0.01
 _CONTENTIONS = (-0.4, 2.0)
 _HALVINGS = 10
 _BUSY_REQUESTS = 1500
 _ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class OneCaller:
+    """Means of a single caller's requests.
+
+    execution_s: of each step, by its model. cpu_s: processor seconds of the server with all its
+    processes and of the caller.
+    """
+
+    latency_s: float
+    execution_s: Mapping[str, float]
+    cpu_s: float
 
 
 def spread(latencies_s: NDArray[np.float64]) -> tuple[float, ...]:
@@ -31,10 +52,23 @@ def spread(latencies_s: NDArray[np.float64]) -> tuple[float, ...]:
     return tuple((quantiles / quantiles.mean()).tolist())
 
 
-def fit(
+def to_one_caller(times: ServiceTimes, seen: OneCaller) -> ServiceTimes:
+    """The same with all that a single caller shows: what is around the steps, contention, front.
+
+    Company never makes work cheaper here, though with many callers it is, by some hundredths:
+    answers and requests that come in bursts are handled together.
+    """
+    times = with_around(times, seen.cpu_s)
+    for _ in range(_ROUNDS):  # each depends a little on the other
+        times = with_front(times, seen.latency_s)
+        times = _with_company(times, seen.execution_s)
+    return with_front(times, seen.latency_s)
+
+
+def to_two_loads(
     times: ServiceTimes, *, alone_s: float, busy_rate: float, busy_callers: int
 ) -> ServiceTimes:
-    """The same with the front and the contention that explain both loads.
+    """The same with the front and the contention that explain a single caller and many.
 
     alone_s: mean latency of one caller. busy_rate: answers per second of `busy_callers`.
     """
@@ -44,18 +78,42 @@ def fit(
     return with_front(times, alone_s)
 
 
+def with_around(times: ServiceTimes, cpu_s: float) -> ServiceTimes:
+    """The same with a step beside the others for what they leave of a request's `cpu_s`."""
+    steps = tuple(step for step in times.steps if step.model != AROUND)
+    left_s = cpu_s - sum(step.work_s(1) for step in steps if step.place == CPU)
+    if left_s < _LEAST_S:
+        return dataclasses.replace(times, steps=steps)
+    around = Step(AROUND, (), BatchCurve((1,), (left_s,)), instances=0)
+    return dataclasses.replace(times, steps=(around, *steps))
+
+
 def with_front(times: ServiceTimes, alone_s: float) -> ServiceTimes:
-    """The same with a step in front that makes a single caller's mean latency `alone_s`."""
-    steps = [step for step in times.steps if step.model != FRONT]
+    """The same with a step in front that makes a single caller's mean latency `alone_s`.
+
+    Where something is around the steps, that has the processor time, and the front only waits.
+    """
+    own = [step for step in times.steps if step.model == AROUND]
+    steps = [step for step in times.steps if step.model not in OWN]
     first = {step.model for step in steps if step.after in ((), (FRONT,))}
     bare = [dataclasses.replace(s, after=()) if s.model in first else s for s in steps]
-    simulated = closed_loop(
-        dataclasses.replace(times, steps=tuple(bare), spread=(1.0,)), concurrency=1, count=4
-    )
-    front_s = max(alone_s - float(simulated.latencies_s.mean()), _LEAST_FRONT_S)
-    front = Step(FRONT, (), BatchCurve((1,), (front_s,)), instances=0)
+    simulated = _alone(dataclasses.replace(times, steps=(*own, *bare)))
+    front_s = max(alone_s - float(simulated.latencies_s.mean()), _LEAST_S)
+    curve = BatchCurve((1,), (front_s,), (_LEAST_THREADS,) if own else ())
+    front = Step(FRONT, (), curve, instances=0)
     behind = [dataclasses.replace(s, after=(FRONT,)) if s.model in first else s for s in bare]
-    return dataclasses.replace(times, steps=(front, *behind))
+    return dataclasses.replace(times, steps=(*own, front, *behind))
+
+
+def _with_company(times: ServiceTimes, execution_s: Mapping[str, float]) -> ServiceTimes:
+    """The same with the contention at which a single caller's steps take as long, together."""
+    low, high = 0.0, _CONTENTIONS[1]
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        simulated = _alone(dataclasses.replace(times, contention=middle)).execution_s
+        shorter = sum(simulated[name] for name in execution_s) < sum(execution_s.values())
+        low, high = (middle, high) if shorter else (low, middle)
+    return dataclasses.replace(times, contention=low)
 
 
 def with_contention(times: ServiceTimes, busy_rate: float, busy_callers: int) -> ServiceTimes:
@@ -67,3 +125,8 @@ def with_contention(times: ServiceTimes, busy_rate: float, busy_callers: int) ->
         load = closed_loop(candidate, concurrency=busy_callers, count=_BUSY_REQUESTS)
         low, high = (middle, high) if load.rate > busy_rate else (low, middle)
     return dataclasses.replace(times, contention=(low + high) / 2)
+
+
+def _alone(times: ServiceTimes) -> Load:
+    """A single caller whose requests are all alike."""
+    return closed_loop(dataclasses.replace(times, spread=(1.0,)), concurrency=1, count=4)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from fovea_client.statistics import ModelStatistics, difference, read_statistics
 from fovea_server import EmbeddedServer
 from rich.console import Console
 from rich.progress import Progress
@@ -22,6 +23,8 @@ from rich.table import Table
 
 from benchmarks.capacity import fit
 from benchmarks.capacity.curves import StepCaller, StepMeter
+from benchmarks.capacity.fit import OneCaller
+from benchmarks.capacity.neighbours import ProcessorUse
 from benchmarks.capacity.repository import copy_with_delay, read_steps
 from benchmarks.capacity.service_times import ServiceTimes, Step, write
 from benchmarks.loads import Samples, closed_loop
@@ -51,8 +54,8 @@ class Effort:
 
     rounds: int = 10
     pictures: int = 256
-    alone_requests: int = 20
-    busy_s: float = 5.0
+    alone_requests: int = 25
+    busy_s: float = 4.0
 
     def pool(self) -> Pool:
         """The pictures that are asked for."""
@@ -66,21 +69,56 @@ def server_of(repository: Path) -> AbstractContextManager[EmbeddedServer]:
 
 @dataclass(frozen=True)
 class Measured:
-    """What one machine was seen to do: its steps with their curves, and in each round the
-    latencies of a single caller and the answers per second of BUSY_CALLERS."""
+    """What one machine was seen to do: its steps with their curves, a single caller, and in each
+    round the answers per second of BUSY_CALLERS.
+
+    alone_s: latencies of the single caller. alone: its means.
+    """
 
     steps: tuple[Step, ...]
     alone_s: tuple[float, ...]
+    alone: OneCaller
     busy_rates: tuple[float, ...]
 
-    @property
-    def busy_rate(self) -> float:
-        """Answers per second of BUSY_CALLERS, over all rounds."""
-        return float(np.mean(self.busy_rates))
+
+class CallerMeter:
+    """Measures a single caller, some requests at a time."""
+
+    def __init__(self, target: Target, server: EmbeddedServer) -> None:
+        self._target, self._server = target, server
+        self._cpu_s = 0.0
+        self._spent: dict[str, ModelStatistics] = {}
+        self.latencies_s: list[float] = []
+
+    def round(self, requests: int) -> None:
+        """So many, one after the other."""
+        url, use = self._server.grpc_url, ProcessorUse(self._server.pid)
+        before = read_statistics(url)
+        samples = answered(closed_loop(self._target.call, 1, seconds=0, at_least=requests))
+        self._cpu_s += use.ours_s()
+        for name, counters in difference(read_statistics(url), before).items():
+            self._spent[name] = counters.plus(self._spent.get(name, ModelStatistics()))
+        self.latencies_s += samples.latencies_s.tolist()
+
+    def measured(self, steps: Sequence[Step]) -> OneCaller:
+        """Means of all rounds."""
+        spent = {step.model: self._spent[step.model] for step in steps}
+        return OneCaller(
+            latency_s=float(np.mean(self.latencies_s)),
+            execution_s={
+                name: counters.busy_s / counters.executions for name, counters in spent.items()
+            },
+            cpu_s=self._cpu_s / len(self.latencies_s),
+        )
 
 
 def measure_machine(
-    repository: Path, verb: Verb, target: Target, asked: Sequence[Question], effort: Effort
+    repository: Path,
+    verb: Verb,
+    asked: Sequence[Question],
+    target: Target,
+    server: EmbeddedServer,
+    effort: Effort,
 ) -> Measured:
     """Every step at every batch size, one caller and many, in turns.
 
@@ -88,19 +126,20 @@ def measure_machine(
     a second server of the same models, whose batchers wait until a batch is full.
     """
     closed_loop(target.call, 4, seconds=0, at_least=effort.pictures // 4)  # labels are cached then
-    alone_s: list[float] = []
-    busy_rates: list[float] = []
-    with _meters(repository, verb, asked) as meters:
-        progress = Progress(console=Console(stderr=True))
-        with progress:
-            for _ in progress.track(range(effort.rounds), description="service times"):
-                for meter in meters:
-                    meter.round()
-                alone = closed_loop(target.call, 1, seconds=0, at_least=effort.alone_requests)
-                alone_s += answered(alone).latencies_s.tolist()
-                busy_rates.append(busy_rate(target, effort.busy_s))
+    caller, busy_rates = CallerMeter(target, server), []
+    with (
+        _meters(repository, verb, asked) as meters,
+        Progress(console=Console(stderr=True)) as progress,
+    ):
+        for _ in progress.track(range(effort.rounds), description="service times"):
+            for meter in meters:
+                meter.round()
+            caller.round(effort.alone_requests)
+            busy = closed_loop(target.call, BUSY_CALLERS, seconds=effort.busy_s)
+            busy_rates.append(answered(busy).throughput)
         steps = tuple(meter.measured() for meter in meters)
-    return Measured(steps, tuple(alone_s), tuple(busy_rates))
+    alone = caller.measured(steps)
+    return Measured(steps, tuple(caller.latencies_s), alone, tuple(busy_rates))
 
 
 @contextmanager
@@ -125,11 +164,6 @@ def _meters(
         )
 
 
-def busy_rate(target: Target, seconds: float) -> float:
-    """Answers per second of BUSY_CALLERS: as many as the machine gives just now."""
-    return answered(closed_loop(target.call, BUSY_CALLERS, seconds=seconds)).throughput
-
-
 def answered(samples: Samples) -> Samples:
     """The same; RuntimeError when a request was not answered."""
     if samples.failures:
@@ -151,12 +185,7 @@ def assemble(measured: Measured, verb: str, models: str) -> ServiceTimes:
         origin="measured by benchmarks.capacity.measure",
         machine=known,
     )
-    return fit.fit(
-        draft,
-        alone_s=float(np.mean(latencies)),
-        busy_rate=measured.busy_rate,
-        busy_callers=BUSY_CALLERS,
-    )
+    return fit.to_one_caller(draft, measured.alone)
 
 
 def table_of(times: ServiceTimes) -> Table:
@@ -194,7 +223,7 @@ def main() -> None:
     pool = effort.pool()
     with server_of(repository) as server, Wire(server.grpc_url) as wire:
         target = ensemble_target(wire, verb, pool)
-        measured = measure_machine(repository, verb, target, pool.questions, effort)
+        measured = measure_machine(repository, verb, pool.questions, target, server, effort)
     models = args.models or ("demo checkpoints" if args.repository is None else str(repository))
     times = assemble(measured, verb.name, models)
     write(times, args.json)

@@ -1,4 +1,4 @@
-"""Who else used the processor while something was measured."""
+"""Who used the processor while something was measured: we, and others."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ import psutil
 from benchmarks.capacity.curves import processor_s
 
 
-class Neighbours:
-    """Cores that others used, other machines on the same host included, since it was made.
-
-    Ours are this process and the server with its children.
-    """
+class ProcessorUse:
+    """Since it was made. Ours are this process and the server with its children; others may be
+    other machines on the same host."""
 
     def __init__(self, server_pid: int) -> None:
         server = psutil.Process(server_pid)
         self._ours = [psutil.Process(), server, *server.children(recursive=True)]
         self._begun = (time.monotonic(), _busy_s(), processor_s(self._ours))
 
-    def cores(self) -> float:
-        """On average; 0 is a quiet machine."""
-        begun, busy, ours = self._begun
-        others_s = (_busy_s() - busy) - (processor_s(self._ours) - ours)
-        return max(0.0, others_s) / (time.monotonic() - begun)
+    def ours_s(self) -> float:
+        """Processor seconds."""
+        return processor_s(self._ours) - self._begun[2]
+
+    def foreign_cores(self) -> float:
+        """That others used, on average; 0 is a quiet machine."""
+        others_s = (_busy_s() - self._begun[1]) - self.ours_s()
+        return max(0.0, others_s) / (time.monotonic() - self._begun[0])
 
 
 def _busy_s() -> float:

@@ -78,6 +78,10 @@ class Step:
     delay_s: float = 0.0
     max_queue: int = 0
 
+    def work_s(self, batch: int) -> float:
+        """Processor seconds of one execution of `batch` requests."""
+        return self.curve.at(batch) * self.curve.threads_at(batch)
+
 
 @dataclass(frozen=True)
 class ServiceTimes:

@@ -23,8 +23,8 @@ class Load:
 
     latencies_s: of each answered request, in the order of arrival. queue_s: waiting in all
     queues, mean of a request, as `fovea:queue_seconds_per_request` counts it. utilisation: of
-    the busier of processor and GPU. rate: answers per second while the load was on. refused:
-    requests that found a queue full.
+    the busier of processor and GPU. mean_batch, execution_s: of an execution, by step. rate:
+    answers per second while the load was on. refused: requests that found a queue full.
     """
 
     latencies_s: Floats
@@ -32,6 +32,7 @@ class Load:
     utilisation: float
     utilisations: dict[str, float]
     mean_batch: dict[str, float]
+    execution_s: dict[str, float]
     rate: float
     refused: int = 0
 
@@ -154,15 +155,15 @@ class _Machine:
         )
         duration = self.env.now
         capacity_s = {CPU: self.times.cores * duration, GPU: duration}
+        ran = {name: batcher for name, batcher in self.batchers.items() if batcher.executions}
         used = {p: self.processors[p].busy_core_s() / capacity_s[p] for p in self.processors}
         return Load(
             latencies_s=np.array([latency for _, latency in kept]),
             queue_s=float(np.mean([r.queued_s for r, _ in kept])) if kept else 0.0,
             utilisation=max(used.values()),
             utilisations=used,
-            mean_batch={
-                name: b.requests / b.executions for name, b in self.batchers.items() if b.executions
-            },
+            mean_batch={name: b.requests / b.executions for name, b in ran.items()},
+            execution_s={name: b.executing_s / b.executions for name, b in ran.items()},
             rate=self._rate(warm_up, cool_down),
             refused=self.refused,
         )

@@ -56,6 +56,11 @@ class ModelStatistics:
         """Rows per execution."""
         return self.inferences / self.executions if self.executions else 0.0
 
+    @property
+    def busy_s(self) -> float:
+        """Seconds of all executions, from the start of each to its end."""
+        return sum(batch.total_s for batch in self.batches.values())
+
     def since(self, earlier: ModelStatistics) -> ModelStatistics:
         """What came between an earlier reading and this one."""
         return self._combined(earlier, -1)

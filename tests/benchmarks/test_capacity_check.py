@@ -1,6 +1,8 @@
 """The check can fail, and what it fits is found again where it is known."""
 
 import dataclasses
+from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -38,47 +40,81 @@ STEPS = (
 
 @pytest.fixture(scope="module")
 def known() -> ServiceTimes:
-    """Times whose front takes 4 ms and whose contention is 0.2."""
-    front = Step(fit.FRONT, (), BatchCurve((1,), (4 * MS,)), instances=0)
+    """Times whose front waits for 4 ms, with 5 ms of work around the steps and contention 0.2."""
+    around = Step(fit.AROUND, (), BatchCurve((1,), (5 * MS,)), instances=0)
+    front = Step(fit.FRONT, (), BatchCurve((1,), (4 * MS,), (0.01,)), instances=0)
     behind = (dataclasses.replace(STEPS[0], after=(fit.FRONT,)), *STEPS[1:])
-    return ServiceTimes("verb", "kind", "models", 2, (front, *behind), contention=0.2)
+    return ServiceTimes("verb", "kind", "models", 2, (around, front, *behind), contention=0.2)
 
 
 @pytest.fixture(scope="module")
-def record(known: ServiceTimes) -> check.Record:
-    """What a server that behaves exactly like these times would have given, the second load while
-    the machine was a tenth slower."""
-    alone = closed_loop(known, concurrency=1, count=40).latencies_s
+def alone(known: ServiceTimes) -> fit.OneCaller:
+    """What a single caller of a server that behaves exactly like these times sees."""
+    load = closed_loop(known, concurrency=1, count=40)
+    work_s = 5 * MS + sum(step.work_s(1) for step in STEPS)
+    execution_s = {step.model: load.execution_s[step.model] for step in STEPS}
+    return fit.OneCaller(float(np.mean(load.latencies_s)), execution_s, work_s)
+
+
+@pytest.fixture(scope="module")
+def record(known: ServiceTimes, alone: fit.OneCaller) -> check.Record:
+    """What that server would have given, the second load while the machine was a tenth slower."""
     busy = closed_loop(known, concurrency=BUSY_CALLERS, count=2000).rate
     runs = []
     for utilisation, slowdown in ((0.4, 1.0), (0.8, 1.1)):
-        given = busy / slowdown
-        rate = utilisation * given
+        rate = utilisation * busy / slowdown
         arrivals = poisson_arrivals(rate, 600 / rate, seed=7)
-        load = open_loop(known.scaled(slowdown), arrivals)
+        executions: dict[str, Counter[int]] = {step.model: Counter() for step in STEPS}
+
+        def count(step: Step, batch: Sequence[object], executions=executions) -> None:
+            if step.model in executions:
+                executions[step.model][len(batch)] += 1
+
+        load = open_loop(known.scaled(slowdown), arrivals, on_start=count)
+        sizes = {name: [*found.items()] for name, found in executions.items()}
+        work_s = 5 * MS * len(arrivals) + sum(
+            number * step.work_s(size) for step in STEPS for size, number in sizes[step.model]
+        )
         run = check.Run(
-            utilisation,
-            rate,
-            tuple(arrivals.tolist()),
-            tuple(load.latencies_s.tolist()),
-            (given, given),
-            load.queue_s,
+            utilisation=utilisation,
+            rate=rate,
+            arrivals_s=tuple(arrivals.tolist()),
+            latencies_s=tuple(load.latencies_s.tolist()),
+            queue_s=load.queue_s,
+            cpu_s=slowdown * work_s,
+            executions=sizes,
         )
         runs.append(run)
-    return check.Record(Measured(STEPS, tuple(alone.tolist()), (busy,)), tuple(runs))
+    return check.Record(Measured(STEPS, (alone.latency_s,), alone, (busy,)), tuple(runs))
 
 
-def test_front_and_contention_are_found_again(known, record):
+def test_what_a_single_caller_shows_is_found_again(known, alone):
     draft = dataclasses.replace(known, steps=STEPS, contention=0.0)
-    measured = record.measured
-    found = fit.fit(
-        draft,
-        alone_s=float(np.mean(measured.alone_s)),
-        busy_rate=measured.busy_rate,
+    found = fit.to_one_caller(draft, alone)
+    around, front = found.steps[:2]
+    assert (around.model, front.model) == fit.OWN[::-1]
+    assert found.contention == pytest.approx(0.2, abs=0.01)
+    assert around.work_s(1) == pytest.approx(5 * MS)
+    assert front.curve.at(1) == pytest.approx(4 * MS, abs=0.1 * MS)
+
+
+def test_front_and_contention_are_found_again_from_two_loads(known):
+    front = Step(fit.FRONT, (), BatchCurve((1,), (4 * MS,)), instances=0)
+    bare = dataclasses.replace(known, steps=(front, *known.steps[2:]))
+    alone_s = float(np.mean(closed_loop(bare, concurrency=1, count=40).latencies_s))
+    busy = closed_loop(bare, concurrency=BUSY_CALLERS, count=2000).rate
+    found = fit.to_two_loads(
+        dataclasses.replace(bare, steps=STEPS, contention=0.0),
+        alone_s=alone_s,
+        busy_rate=busy,
         busy_callers=BUSY_CALLERS,
     )
     assert found.contention == pytest.approx(0.2, abs=0.04)
     assert found.steps[0].curve.at(1) == pytest.approx(4 * MS, abs=0.5 * MS)
+
+
+def test_a_load_says_how_fast_the_machine_was(known, record):
+    assert [run.slowdown(known) for run in record.runs] == pytest.approx([1.0, 1.1])
 
 
 def test_the_spread_has_mean_one():
@@ -95,10 +131,7 @@ def test_a_right_simulation_passes(known, record):
 
 
 def test_a_wrong_simulation_fails(known, record):
-    wrong = tuple(
-        dataclasses.replace(s, curve=s.curve.scaled(1.3)) if s.model == "left" else s
-        for s in known.steps
-    )
+    wrong = tuple(dataclasses.replace(step, max_batch=1) for step in known.steps)
     verdict = check.compare(record, dataclasses.replace(known, steps=wrong), tolerance=0.15)
     assert not verdict.passed
     assert max(row.error for row in verdict.comparisons) > 0.15

@@ -47,11 +47,6 @@ def test_threads_are_processor_time_by_time():
     assert to_curve(bursts).threads == pytest.approx((1.2, 1.6))
 
 
-def test_what_ran_for_too_short_a_time_takes_the_threads_of_all():
-    bursts = [Burst(1, 0.001, 0.01)] * 3 + [Burst(2, 10.0, 15.0)] * 3
-    assert to_curve(bursts).threads == pytest.approx((1.5, 1.5), abs=0.01)
-
-
 def test_threads_stay_beyond_the_largest_size():
     curve = BatchCurve((1, 2), (1.0, 1.5), (1.2, 1.6))
     assert [curve.threads_at(batch) for batch in (1, 2, 8)] == [1.2, 1.6, 1.6]

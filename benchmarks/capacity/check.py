@@ -92,16 +92,15 @@ class Run:
     executions: Mapping[str, Sequence[tuple[int, int]]]
     foreign_cores: float = 0.0
 
-    def slowdown(self, times: ServiceTimes) -> float:
-        """How much slower the machine was than while its times were measured."""
-        own = [s.work_s(1) * len(self.arrivals_s) for s in times.steps if s.model == AROUND]
-        expected_s = sum(own) + sum(
+    def expected_cpu_s(self, times: ServiceTimes) -> float:
+        """Processor seconds of such executions when the times were measured."""
+        around = [s.work_s(1) for s in times.steps if s.model == AROUND]
+        return len(self.arrivals_s) * sum(around) + sum(
             count * step.work_s(size)
             for step in times.steps
             if step.place == CPU
             for size, count in self.executions.get(step.model, ())
         )
-        return self.cpu_s / expected_s
 
 
 @dataclass(frozen=True)
@@ -114,6 +113,12 @@ class Record:
     @property
     def times(self) -> ServiceTimes:
         return assemble(self.measured, VERB, "demo checkpoints")
+
+    def slowdown(self, run: Run, times: ServiceTimes) -> float:
+        """How much slower the machine was under a load than while its times were measured."""
+        alone_s = sum(step.work_s(1) for step in times.steps if step.place == CPU)
+        share = self.measured.alone.cpu_s / alone_s  # what a single caller's is of the expected
+        return run.cpu_s / run.expected_cpu_s(times) / share
 
 
 @dataclass(frozen=True)
@@ -200,9 +205,13 @@ def compare(record: Record, times: ServiceTimes, tolerance: float) -> Verdict:
     queues: dict[float, tuple[float, float]] = {}
     for utilisation in sorted({run.utilisation for run in runs}):
         same = [run for run in runs if run.utilisation == utilisation]
-        loads = [load for run in same for load in simulate(times.scaled(run.slowdown(times)), run)]
+        loads = [
+            load
+            for run in same
+            for load in simulate(times.scaled(record.slowdown(run, times)), run)
+        ]
         simulated = np.concatenate([load.latencies_s for load in loads])
-        slowdowns = [run.slowdown(times) for run in same]
+        slowdowns = [record.slowdown(run, times) for run in same]
         comparisons += [_compare(same, simulated, slowdowns, p) for p in PERCENTILES]
         queues[utilisation] = (
             1000 * float(np.mean([run.queue_s for run in same])),

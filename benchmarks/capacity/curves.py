@@ -84,7 +84,7 @@ class StepCaller:
 
 @dataclass(frozen=True)
 class Burst:
-    """Requests that became one batch: their number, seconds, and processor seconds meanwhile."""
+    """Requests that became one batch: their number, seconds, and those of the step's processors."""
 
     size: int
     seconds: float
@@ -112,9 +112,7 @@ class StepMeter:
             cpu_s = (processor_s(self._processes) - cpu_before) / _BURSTS
             if all(set(batches) == {size} and batches[size].executions == 1 for batches in ran):
                 seconds = statistics.mean(batches[size].total_s for batches in ran)
-                computing = statistics.mean(batches[size].compute_s for batches in ran)
-                copying_s = seconds - computing  # by Triton, for the instance
-                self._bursts.append(Burst(size, seconds, copying_s + cpu_s))
+                self._bursts.append(Burst(size, seconds, cpu_s))
 
     def _burst(self, size: int) -> Batches:
         """What Triton counted of so many requests at once."""
@@ -165,11 +163,18 @@ def batch_sizes(largest: int) -> list[int]:
 
 def instances(server_pid: int, model: str) -> list[psutil.Process]:
     """The processes of a model's instances; the server's where the backend runs within it."""
+    return _own_processes(server_pid, model) or [psutil.Process(server_pid)]
+
+
+def runs_apart(server_pid: int, model: str) -> bool:
+    """Whether the model's instances are processes of their own."""
+    return bool(_own_processes(server_pid, model))
+
+
+def _own_processes(server_pid: int, model: str) -> list[psutil.Process]:
     name = re.compile(rf"{re.escape(model)}_\d+_\d+")
-    server = psutil.Process(server_pid)
-    children = server.children(recursive=True)
-    own = [child for child in children if any(name.fullmatch(arg) for arg in child.cmdline())]
-    return own or [server]
+    children = psutil.Process(server_pid).children(recursive=True)
+    return [child for child in children if any(name.fullmatch(arg) for arg in child.cmdline())]
 
 
 def processor_s(processes: Sequence[psutil.Process]) -> float:

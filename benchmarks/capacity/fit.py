@@ -1,11 +1,11 @@
-"""What batch curves leave open, from a load that nothing is predicted for.
+"""What batch curves leave open, from two loads for which nothing is predicted.
 
-A single caller shows it: the processor time of the server's own process and of the caller becomes
-a step beside the others; how much longer the steps of one request take in each other's company
-than their shares of the processor explain is the contention; the time that is left (the wire, gRPC,
-the way between the steps) becomes a step in front; and the differences between requests become the
-spread. A report of the benchmark has no such times of the steps: there the throughput of many
-callers gives the contention.
+A single caller: its steps run in each other's company, warmed up and disturbed by each other, so
+each curve is scaled until the simulated executions take as long as the measured ones. Processor
+time of the server's own process and of the caller becomes a step beside the others; the time that
+is left (the wire, gRPC, the way between the steps) one in front; and the differences between
+requests become the spread. A full house: how much slower work is in company than its share of the
+processor explains.
 
 No latency under an open load goes in: those are what the simulation is judged by.
 """
@@ -19,16 +19,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.capacity.service_times import CPU, BatchCurve, ServiceTimes, Step
+from benchmarks.capacity.service_times import BatchCurve, ServiceTimes, Step
 from benchmarks.capacity.simulation import Load, closed_loop
 
 FRONT, AROUND = "front", "around"
 OWN = (FRONT, AROUND)
 _QUANTILES = 101
 _LEAST_S = 1e-5
-_LEAST_THREADS = 0.01
+_WAITING = 0.01
 _CONTENTIONS = (-0.4, 2.0)
 _HALVINGS = 10
+_TURNS = 6
 _BUSY_REQUESTS = 1500
 _ROUNDS = 3
 
@@ -37,13 +38,14 @@ _ROUNDS = 3
 class OneCaller:
     """Means of a single caller's requests.
 
-    execution_s: of each step, by its model. cpu_s: processor seconds of the server with all its
-    processes and of the caller.
+    execution_s: of each step, by its model. around_s: processor seconds of the server's own process
+    and of the caller. cpu_s: of these and the steps' processes. 0 where that was not measured.
     """
 
     latency_s: float
     execution_s: Mapping[str, float]
-    cpu_s: float
+    around_s: float = 0.0
+    cpu_s: float = 0.0
 
 
 def spread(latencies_s: NDArray[np.float64]) -> tuple[float, ...]:
@@ -52,39 +54,38 @@ def spread(latencies_s: NDArray[np.float64]) -> tuple[float, ...]:
     return tuple((quantiles / quantiles.mean()).tolist())
 
 
-def to_one_caller(times: ServiceTimes, seen: OneCaller) -> ServiceTimes:
-    """The same with all that a single caller shows: what is around the steps, contention, front.
-
-    Company never makes work cheaper here, though with many callers it is, by some hundredths:
-    answers and requests that come in bursts are handled together.
-    """
-    times = with_around(times, seen.cpu_s)
-    for _ in range(_ROUNDS):  # each depends a little on the other
-        times = with_front(times, seen.latency_s)
-        times = _with_company(times, seen.execution_s)
-    return with_front(times, seen.latency_s)
-
-
-def to_two_loads(
-    times: ServiceTimes, *, alone_s: float, busy_rate: float, busy_callers: int
+def fit(
+    times: ServiceTimes, alone: OneCaller, *, busy_rate: float, busy_callers: int
 ) -> ServiceTimes:
-    """The same with the front and the contention that explain a single caller and many.
-
-    alone_s: mean latency of one caller. busy_rate: answers per second of `busy_callers`.
-    """
+    """The same with all that explains both loads; busy_rate: answers a second of `busy_callers`."""
     for _ in range(_ROUNDS):  # each depends a little on the other
-        times = with_front(times, alone_s)
+        times = to_one_caller(times, alone)
         times = with_contention(times, busy_rate, busy_callers)
-    return with_front(times, alone_s)
+    return to_one_caller(times, alone)
 
 
-def with_around(times: ServiceTimes, cpu_s: float) -> ServiceTimes:
-    """The same with a step beside the others for what they leave of a request's `cpu_s`."""
+def to_one_caller(times: ServiceTimes, alone: OneCaller) -> ServiceTimes:
+    """The same with steps as long as a single caller's, and what is around and in front of them."""
+    times = with_around(times, alone.around_s)
+    for _ in range(_TURNS):  # a step that changes disturbs the others
+        times = with_front(times, alone.latency_s)
+        simulated = _alone(times).execution_s
+        steps = (
+            step.scaled(alone.execution_s[step.model] / simulated[step.model])
+            if step.model in alone.execution_s
+            else step
+            for step in times.steps
+        )
+        times = dataclasses.replace(times, steps=tuple(steps))
+    return with_front(times, alone.latency_s)
+
+
+def with_around(times: ServiceTimes, around_s: float) -> ServiceTimes:
+    """The same with a step of one thread beside the others."""
     steps = tuple(step for step in times.steps if step.model != AROUND)
-    left_s = cpu_s - sum(step.work_s(1) for step in steps if step.place == CPU)
-    if left_s < _LEAST_S:
+    if around_s < _LEAST_S:
         return dataclasses.replace(times, steps=steps)
-    around = Step(AROUND, (), BatchCurve((1,), (left_s,)), instances=0)
+    around = Step(AROUND, (), BatchCurve((1,), (around_s,)), instances=0)
     return dataclasses.replace(times, steps=(around, *steps))
 
 
@@ -99,21 +100,10 @@ def with_front(times: ServiceTimes, alone_s: float) -> ServiceTimes:
     bare = [dataclasses.replace(s, after=()) if s.model in first else s for s in steps]
     simulated = _alone(dataclasses.replace(times, steps=(*own, *bare)))
     front_s = max(alone_s - float(simulated.latencies_s.mean()), _LEAST_S)
-    curve = BatchCurve((1,), (front_s,), (_LEAST_THREADS,) if own else ())
+    curve = BatchCurve((1,), (front_s,), (_WAITING,) if own else ())
     front = Step(FRONT, (), curve, instances=0)
     behind = [dataclasses.replace(s, after=(FRONT,)) if s.model in first else s for s in bare]
     return dataclasses.replace(times, steps=(*own, front, *behind))
-
-
-def _with_company(times: ServiceTimes, execution_s: Mapping[str, float]) -> ServiceTimes:
-    """The same with the contention at which a single caller's steps take as long, together."""
-    low, high = 0.0, _CONTENTIONS[1]
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        simulated = _alone(dataclasses.replace(times, contention=middle)).execution_s
-        shorter = sum(simulated[name] for name in execution_s) < sum(execution_s.values())
-        low, high = (middle, high) if shorter else (low, middle)
-    return dataclasses.replace(times, contention=low)
 
 
 def with_contention(times: ServiceTimes, busy_rate: float, busy_callers: int) -> ServiceTimes:

@@ -68,10 +68,7 @@ def scaled(times: ServiceTimes, target: Hardware) -> ServiceTimes:
         source.tensor_tflops / target.tensor_tflops,
         source.memory_gb_per_s / target.memory_gb_per_s,
     )
-    steps = tuple(
-        dataclasses.replace(step, curve=step.curve.scaled(slower)) if step.place == GPU else step
-        for step in times.steps
-    )
+    steps = tuple(step.scaled(slower) if step.place == GPU else step for step in times.steps)
     origin = (
         f"scaled from {source.kind}: GPU times x {slower:.2f}, by the larger ratio of fp16 "
         "arithmetic and memory bandwidth; not measured"

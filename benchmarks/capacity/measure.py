@@ -22,11 +22,11 @@ from rich.progress import Progress
 from rich.table import Table
 
 from benchmarks.capacity import fit
-from benchmarks.capacity.curves import StepCaller, StepMeter
+from benchmarks.capacity.curves import StepCaller, StepMeter, runs_apart
 from benchmarks.capacity.fit import OneCaller
 from benchmarks.capacity.neighbours import ProcessorUse
 from benchmarks.capacity.repository import copy_with_delay, read_steps
-from benchmarks.capacity.service_times import ServiceTimes, Step, write
+from benchmarks.capacity.service_times import CPU, ServiceTimes, Step, write
 from benchmarks.loads import Samples, closed_loop
 from benchmarks.machine import gpu_name, machine
 from benchmarks.questions import VERBS, Question, Verb, questions
@@ -86,7 +86,7 @@ class CallerMeter:
 
     def __init__(self, target: Target, server: EmbeddedServer) -> None:
         self._target, self._server = target, server
-        self._cpu_s = 0.0
+        self._cpu_s = self._around_s = 0.0
         self._spent: dict[str, ModelStatistics] = {}
         self.latencies_s: list[float] = []
 
@@ -96,6 +96,7 @@ class CallerMeter:
         before = read_statistics(url)
         samples = answered(closed_loop(self._target.call, 1, seconds=0, at_least=requests))
         self._cpu_s += use.ours_s()
+        self._around_s += use.around_s()
         for name, counters in difference(read_statistics(url), before).items():
             self._spent[name] = counters.plus(self._spent.get(name, ModelStatistics()))
         self.latencies_s += samples.latencies_s.tolist()
@@ -103,12 +104,14 @@ class CallerMeter:
     def measured(self, steps: Sequence[Step]) -> OneCaller:
         """Means of all rounds."""
         spent = {step.model: self._spent[step.model] for step in steps}
+        requests = len(self.latencies_s)
+        # Where a step runs within the server, its processor time cannot be told from the rest.
+        apart = all(runs_apart(self._server.pid, s.model) for s in steps if s.place == CPU)
         return OneCaller(
             latency_s=float(np.mean(self.latencies_s)),
-            execution_s={
-                name: counters.busy_s / counters.executions for name, counters in spent.items()
-            },
-            cpu_s=self._cpu_s / len(self.latencies_s),
+            execution_s={name: s.busy_s / s.executions for name, s in spent.items()},
+            around_s=self._around_s / requests if apart else 0.0,
+            cpu_s=self._cpu_s / requests,
         )
 
 
@@ -185,7 +188,12 @@ def assemble(measured: Measured, verb: str, models: str) -> ServiceTimes:
         origin="measured by benchmarks.capacity.measure",
         machine=known,
     )
-    return fit.to_one_caller(draft, measured.alone)
+    return fit.fit(
+        draft,
+        measured.alone,
+        busy_rate=float(np.mean(measured.busy_rates)),
+        busy_callers=BUSY_CALLERS,
+    )
 
 
 def table_of(times: ServiceTimes) -> Table:

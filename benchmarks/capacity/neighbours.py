@@ -15,12 +15,18 @@ class ProcessorUse:
 
     def __init__(self, server_pid: int) -> None:
         server = psutil.Process(server_pid)
-        self._ours = [psutil.Process(), server, *server.children(recursive=True)]
+        self._around = [psutil.Process(), server]
+        self._ours = [*self._around, *server.children(recursive=True)]
         self._begun = (time.monotonic(), _busy_s(), processor_s(self._ours))
+        self._around_begun = processor_s(self._around)
 
     def ours_s(self) -> float:
         """Processor seconds."""
         return processor_s(self._ours) - self._begun[2]
+
+    def around_s(self) -> float:
+        """Processor seconds of ours without the server's children."""
+        return processor_s(self._around) - self._around_begun
 
     def foreign_cores(self) -> float:
         """That others used, on average; 0 is a quiet machine."""

@@ -32,7 +32,7 @@ def draw_check(verdict: Verdict, path: Path) -> None:
             x, middle, spread, fmt="o", color=colour, capsize=3, label=f"p{percentile} measured"
         )
         axis.plot(x, [r.simulated_ms for r in rows], color=colour, label=f"p{percentile} simulated")
-    axis.set(xlabel="utilisation, % of the measured capacity", ylabel="latency, ms", yscale="log")
+    axis.set(xlabel="load, % of the simulated capacity", ylabel="latency, ms", yscale="log")
     _save(figure, axis, path)
 
 

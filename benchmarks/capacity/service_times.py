@@ -82,6 +82,10 @@ class Step:
         """Processor seconds of one execution of `batch` requests."""
         return self.curve.at(batch) * self.curve.threads_at(batch)
 
+    def scaled(self, factor: float) -> Step:
+        """The same step, taking `factor` times as long."""
+        return dataclasses.replace(self, curve=self.curve.scaled(factor))
+
 
 @dataclass(frozen=True)
 class ServiceTimes:
@@ -115,8 +119,7 @@ class ServiceTimes:
 
     def scaled(self, factor: float) -> ServiceTimes:
         """The same on a machine on which all takes `factor` times as long."""
-        steps = (dataclasses.replace(s, curve=s.curve.scaled(factor)) for s in self.steps)
-        return dataclasses.replace(self, steps=tuple(steps))
+        return dataclasses.replace(self, steps=tuple(step.scaled(factor) for step in self.steps))
 
     def with_delay(self, delay_s: float, place: str | None = None) -> ServiceTimes:
         """The same with another batching delay in every batching step (of one place)."""

@@ -88,7 +88,7 @@ def test_loads_are_recorded_with_all_that_explains_them():
     record = check.measure(check.Loads([0.3], repetitions=1, requests=6), effort)
     (run,) = record.runs
     assert len(run.latencies_s) == len(run.arrivals_s) > 0
-    assert 0.5 < run.slowdown(record.times) < 2
+    assert 0.5 < record.slowdown(run, record.times) < 2
     verdict = check.compare(record, record.times, tolerance=0.15)
     assert [row.percentile for row in verdict.comparisons] == [50, 99]
     assert all(row.measured_ms > 0 < row.simulated_ms for row in verdict.comparisons)

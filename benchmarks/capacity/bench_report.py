@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.capacity.errors import InvalidReport
-from benchmarks.capacity.fit import OneCaller, fit
+from benchmarks.capacity.fit import to_two_loads
 from benchmarks.capacity.repository import read_steps
 from benchmarks.capacity.service_times import CPU, BatchCurve, ServiceTimes, Step, read
 from benchmarks.results import FILE, Point, Results, TargetResult, read_results
@@ -73,10 +73,9 @@ def _assemble(path: Path, results: Results, target: TargetResult) -> ServiceTime
         origin=f"measured: {path}, begun {results.started}",
         machine=machine,
     )
-    execution_s = {step.model: MS * alone.steps_ms[step.model] for step in steps}
-    return fit(
+    return to_two_loads(
         draft,
-        OneCaller(1 / alone.throughput.median, execution_s),
+        alone_s=1 / alone.throughput.median,
         busy_rate=peak.throughput.median,
         busy_callers=int(peak.concurrency or 1),
     )

@@ -1,11 +1,10 @@
-"""What batch curves leave open, from two loads for which nothing is predicted.
+"""What batch curves leave open, from a load for which nothing is predicted: a single caller.
 
-A single caller: its steps run in each other's company, warmed up and disturbed by each other, so
-each curve is scaled until the simulated executions take as long as the measured ones. Processor
-time of the server's own process and of the caller becomes a step beside the others; the time that
-is left (the wire, gRPC, the way between the steps) one in front; and the differences between
-requests become the spread. A full house: how much slower work is in company than its share of the
-processor explains.
+Processor time of the server's own process and of the caller becomes a step beside the others. How
+much longer the steps of one request take in each other's company than their shares of the processor
+explain is the contention. What time is left (the wire, gRPC, the way between the steps) becomes a
+step in front, and the differences between requests become the spread. A report of the benchmark
+knows less of a single caller: there the throughput of many gives the contention.
 
 No latency under an open load goes in: those are what the simulation is judged by.
 """
@@ -29,7 +28,6 @@ _LEAST_S = 1e-5
 _WAITING = 0.01
 _CONTENTIONS = (-0.4, 2.0)
 _HALVINGS = 10
-_TURNS = 6
 _BUSY_REQUESTS = 1500
 _ROUNDS = 3
 
@@ -54,30 +52,38 @@ def spread(latencies_s: NDArray[np.float64]) -> tuple[float, ...]:
     return tuple((quantiles / quantiles.mean()).tolist())
 
 
-def fit(
-    times: ServiceTimes, alone: OneCaller, *, busy_rate: float, busy_callers: int
-) -> ServiceTimes:
-    """The same with all that explains both loads; busy_rate: answers a second of `busy_callers`."""
-    for _ in range(_ROUNDS):  # each depends a little on the other
-        times = to_one_caller(times, alone)
-        times = with_contention(times, busy_rate, busy_callers)
-    return to_one_caller(times, alone)
-
-
 def to_one_caller(times: ServiceTimes, alone: OneCaller) -> ServiceTimes:
-    """The same with steps as long as a single caller's, and what is around and in front of them."""
+    """The same with what is around the steps, contention and front, as a single caller shows them.
+
+    The simulation slows all that runs together by one factor. On a real processor a network with a
+    thread for each core loses less, for it has shared the cores with itself before, and a step of
+    one thread more. So no contention suits the longest way through the steps, the latency, and all
+    steps together; the one is taken at which both err equally, in opposite directions.
+    """
     times = with_around(times, alone.around_s)
-    for _ in range(_TURNS):  # a step that changes disturbs the others
-        times = with_front(times, alone.latency_s)
-        simulated = _alone(times).execution_s
-        steps = (
-            step.scaled(alone.execution_s[step.model] / simulated[step.model])
-            if step.model in alone.execution_s
-            else step
-            for step in times.steps
-        )
-        times = dataclasses.replace(times, steps=tuple(steps))
-    return with_front(times, alone.latency_s)
+    low, high = 0.0, _CONTENTIONS[1]
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        candidate = with_front(dataclasses.replace(times, contention=middle), alone.latency_s)
+        simulated = _alone(candidate)
+        latency = float(simulated.latencies_s.mean()) / alone.latency_s
+        steps_s = sum(simulated.execution_s[name] for name in alone.execution_s)
+        steps = steps_s / sum(alone.execution_s.values())
+        low, high = (middle, high) if latency + steps < 2 else (low, middle)
+    return with_front(dataclasses.replace(times, contention=low), alone.latency_s)
+
+
+def to_two_loads(
+    times: ServiceTimes, *, alone_s: float, busy_rate: float, busy_callers: int
+) -> ServiceTimes:
+    """The same with the front and the contention that explain a single caller and many.
+
+    alone_s: mean latency of one caller. busy_rate: answers per second of `busy_callers`.
+    """
+    for _ in range(_ROUNDS):  # each depends a little on the other
+        times = with_front(times, alone_s)
+        times = with_contention(times, busy_rate, busy_callers)
+    return with_front(times, alone_s)
 
 
 def with_around(times: ServiceTimes, around_s: float) -> ServiceTimes:

@@ -24,7 +24,7 @@ from rich.table import Table
 from benchmarks.capacity import fit
 from benchmarks.capacity.curves import StepCaller, StepMeter, runs_apart
 from benchmarks.capacity.fit import OneCaller
-from benchmarks.capacity.neighbours import ProcessorUse
+from benchmarks.capacity.processor_use import ProcessorUse
 from benchmarks.capacity.repository import copy_with_delay, read_steps
 from benchmarks.capacity.service_times import CPU, ServiceTimes, Step, write
 from benchmarks.loads import Samples, closed_loop
@@ -188,12 +188,7 @@ def assemble(measured: Measured, verb: str, models: str) -> ServiceTimes:
         origin="measured by benchmarks.capacity.measure",
         machine=known,
     )
-    return fit.fit(
-        draft,
-        measured.alone,
-        busy_rate=float(np.mean(measured.busy_rates)),
-        busy_callers=BUSY_CALLERS,
-    )
+    return fit.to_one_caller(draft, measured.alone)
 
 
 def table_of(times: ServiceTimes) -> Table:

@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.capacity import check, fit
 from benchmarks.capacity.measure import Measured
+from benchmarks.capacity.record import Record, Run
 from benchmarks.capacity.service_times import BatchCurve, ServiceTimes, Step
 from benchmarks.capacity.simulation import closed_loop, open_loop
 from benchmarks.loads import poisson_arrivals
@@ -57,7 +58,7 @@ def alone(known: ServiceTimes) -> fit.OneCaller:
 
 
 @pytest.fixture(scope="module")
-def record(known: ServiceTimes, alone: fit.OneCaller) -> check.Record:
+def record(known: ServiceTimes, alone: fit.OneCaller) -> Record:
     """What that server would have given, the second load while the machine was a tenth slower."""
     busy = closed_loop(known, concurrency=BUSY_CALLERS, count=2000).rate
     runs = []
@@ -75,7 +76,7 @@ def record(known: ServiceTimes, alone: fit.OneCaller) -> check.Record:
         work_s = 5 * MS * len(arrivals) + sum(
             number * step.work_s(size) for step in STEPS for size, number in sizes[step.model]
         )
-        run = check.Run(
+        run = Run(
             utilisation=utilisation,
             rate=rate,
             arrivals_s=tuple(arrivals.tolist()),
@@ -85,34 +86,30 @@ def record(known: ServiceTimes, alone: fit.OneCaller) -> check.Record:
             executions=sizes,
         )
         runs.append(run)
-    return check.Record(Measured(STEPS, (alone.latency_s,), alone, (busy,)), tuple(runs))
+    return Record(Measured(STEPS, (alone.latency_s,), alone, (busy,)), tuple(runs))
 
 
-def test_what_two_loads_show_is_found_again(known, record):
-    longer = tuple(step.scaled(1.2) for step in STEPS)
-    (busy_rate,) = record.measured.busy_rates
-    found = fit.fit(
-        dataclasses.replace(known, steps=longer, contention=0.0),
-        record.measured.alone,
-        busy_rate=busy_rate,
-        busy_callers=BUSY_CALLERS,
-    )
+def test_what_a_single_caller_shows_is_found_again(known, alone):
+    found = fit.to_one_caller(dataclasses.replace(known, steps=STEPS, contention=0.0), alone)
     around, front, *steps = found.steps
     assert (around.model, front.model) == (fit.AROUND, fit.FRONT)
     assert around.work_s(1) == pytest.approx(5 * MS)
+    assert found.contention == pytest.approx(0.2, abs=0.01)
+    assert front.curve.at(1) == pytest.approx(4 * MS, abs=0.2 * MS)
+    assert [step.curve for step in steps] == [step.curve for step in STEPS]
+
+
+def test_front_and_contention_are_found_again_from_two_loads(known):
+    front = Step(fit.FRONT, (), BatchCurve((1,), (4 * MS,)), instances=0)
+    bare = dataclasses.replace(known, steps=(front, *known.steps[2:]))
+    found = fit.to_two_loads(
+        dataclasses.replace(bare, steps=STEPS, contention=0.0),
+        alone_s=float(np.mean(closed_loop(bare, concurrency=1, count=40).latencies_s)),
+        busy_rate=closed_loop(bare, concurrency=BUSY_CALLERS, count=2000).rate,
+        busy_callers=BUSY_CALLERS,
+    )
     assert found.contention == pytest.approx(0.2, abs=0.04)
-    assert front.curve.at(1) == pytest.approx(4 * MS, abs=0.5 * MS)
-    for step, expected in zip(steps, STEPS, strict=True):
-        assert step.curve.at(1) == pytest.approx(expected.curve.at(1), rel=0.05)
-
-
-def test_a_report_without_processor_time_has_nothing_around_its_steps(known, alone):
-    seen = dataclasses.replace(alone, around_s=0.0, cpu_s=0.0)
-    found = fit.to_one_caller(dataclasses.replace(known, steps=STEPS), seen)
-    assert [step.model for step in found.steps][:2] == [fit.FRONT, "decode"]
-    again = closed_loop(found, concurrency=1, count=4)
-    assert again.execution_s["left"] == pytest.approx(alone.execution_s["left"], rel=0.01)
-    assert np.mean(again.latencies_s) == pytest.approx(alone.latency_s, rel=0.01)
+    assert found.steps[0].curve.at(1) == pytest.approx(4 * MS, abs=0.5 * MS)
 
 
 def test_a_load_says_how_fast_the_machine_was(known, record):

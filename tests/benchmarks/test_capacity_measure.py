@@ -7,6 +7,7 @@ import pytest
 from benchmarks.capacity import check
 from benchmarks.capacity.curves import StepCaller, StepMeter, instances
 from benchmarks.capacity.measure import Effort, server_of
+from benchmarks.capacity.record import Loads, measure
 from benchmarks.capacity.repository import copy_with_delay, read_steps
 from benchmarks.questions import VERBS, questions
 from demo.served import export_demo
@@ -85,7 +86,7 @@ def test_a_step_is_measured_at_every_size(server, caller, given, repository):
 
 def test_loads_are_recorded_with_all_that_explains_them():
     effort = Effort(rounds=3, pictures=24, alone_requests=4, busy_s=1.0)
-    record = check.measure(check.Loads([0.3], repetitions=1, requests=6), effort)
+    record = measure(Loads([0.3], repetitions=1, requests=6), effort)
     (run,) = record.runs
     assert len(run.latencies_s) == len(run.arrivals_s) > 0
     assert 0.5 < record.slowdown(run, record.times) < 2

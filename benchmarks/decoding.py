@@ -27,7 +27,7 @@ from benchmarks.exports import CHECKPOINT_SETS, Exported, Source, export, served
 from benchmarks.loads import closed_loop
 from benchmarks.machine import machine
 from benchmarks.pipelines import ServedSide
-from benchmarks.questions import Question, to_question
+from benchmarks.questions import Question, to_jpeg
 from benchmarks.scales import SCALES
 from benchmarks.spread import Spread
 from demo.evaluate import Trial, judge, make_trial, mean
@@ -42,7 +42,7 @@ LONGEST_EDGES = (640, 1632, 4032, 6000)
 MARGINS = (0.0, 1.0, 2.0)
 FIRST_SEED = 5_000_000
 # Levels of noise, as of a camera: smooth pictures are small files and decode faster.
-GRAIN = 6.0
+GRAIN, TILE = 6.0, 512
 TIMEOUT_S = 600.0
 EXIT_TIMEOUT_S = 5
 
@@ -66,79 +66,83 @@ class Row:
     accuracy: dict[str, float]
 
 
-def photo(trial: Trial, longest_edge: int) -> Trial:
-    """The scene as a camera with more pixels would have taken it, its truth at that size."""
+@dataclass(frozen=True)
+class Photo:
+    """A scene as a camera with more pixels would have taken it.
+
+    trial: its truth at that size, without the pixels.
+    """
+
+    question: Question
+    trial: Trial
+    megapixels: float
+
+
+def photo(trial: Trial, longest_edge: int) -> Photo:
+    """The scene at that size, with grain."""
     height, width = trial.scene.image.shape[:2]
     scale = longest_edge / max(height, width)
     size = (round(width * scale), round(height * scale))
     smooth = np.asarray(Image.fromarray(trial.scene.image).resize(size, Image.Resampling.BICUBIC))
-    grain = np.random.default_rng(longest_edge).normal(0, GRAIN, smooth.shape)
+    noise = np.random.default_rng(longest_edge).normal(0, GRAIN, (TILE, TILE, 3)).astype(np.int16)
+    repeats = (-(-size[1] // TILE), -(-size[0] // TILE), 1)
+    grain = np.tile(noise, repeats)[: size[1], : size[0]]
+    pixels = np.clip(smooth + grain, 0, 255).astype(np.uint8)
     main = trial.scene.main
     mask = Image.fromarray(main.mask).resize(size, Image.Resampling.NEAREST)
     x1, y1, x2, y2 = (edge * scale for edge in main.box_xyxy)
     larger = replace(main, box_xyxy=(x1, y1, x2, y2), mask=np.asarray(mask))
-    pixels = np.clip(smooth + grain, 0, 255).astype(np.uint8)
-    scene = replace(trial.scene, image=pixels, objects=(larger,), main_index=0)
-    return replace(trial, scene=scene, named=larger)
-
-
-def photos(longest_edge: int, count: int) -> tuple[list[Trial], list[Question]]:
-    """So many, and how they are asked for."""
-    trials = [photo(make_trial(FIRST_SEED + i), longest_edge) for i in range(count)]
-    return trials, [to_question(trial) for trial in trials]
+    scene = replace(trial.scene, image=pixels[:0], objects=(larger,), main_index=0)
+    question = Question(to_jpeg(Image.fromarray(pixels)), trial.candidates, larger.box_xyxy)
+    return Photo(question, replace(trial, scene=scene, named=larger), size[0] * size[1] / 1e6)
 
 
 def measure(exported: Exported, margins: Sequence[float], count: int, work: Path) -> Iterator[Row]:
     """Every size under every margin, one server after the other."""
     settings = exported.source.serving or Settings()
+    made, pipeline = exported.export, exported.loaded.pipeline
     options = {"cache_size_bytes": 0, "exit_timeout_s": EXIT_TIMEOUT_S}
+    scenes = [make_trial(FIRST_SEED + index) for index in range(count)]
     with Progress(console=console) as progress:
-        bar = progress.add_task("photos", total=len(margins) * len(LONGEST_EDGES))
+        sizes = [
+            [photo(scene, edge) for scene in progress.track(scenes, description=f"{edge} pixels")]
+            for edge in LONGEST_EDGES
+        ]
+        bar = progress.add_task("asking", total=len(margins) * len(sizes))
         for margin in margins:
+            chosen = replace(settings, decode_margin=margin)
             with (
-                served_with(
-                    replace(settings, decode_margin=margin),
-                    exported.export,
-                    exported.loaded.pipeline,
-                    work,
-                    **options,
-                ) as server,
+                served_with(chosen, made, pipeline, work, **options) as server,
                 Client(server.grpc_url, timeout_s=TIMEOUT_S) as client,
             ):
-                for edge in LONGEST_EDGES:
-                    trials, asked = photos(edge, count)
-                    yield _row(client, margin, trials, asked, exported.source.has_truth)
+                for photos in sizes:
+                    yield _row(client, margin, photos, exported.source.has_truth)
                     progress.advance(bar)
 
 
-def _row(
-    client: Client, margin: float, trials: Sequence[Trial], asked: Sequence[Question], truth: bool
-) -> Row:
+def _row(client: Client, margin: float, photos: Sequence[Photo], truth: bool) -> Row:
     side = ServedSide(client, callers=1)
-    side.ask(asked[:1])  # the first request is slow
+    side.ask([photos[0].question])  # the first request is slow
     answers: list[MainObject] = []
     before = read_statistics(client.url)
     samples = closed_loop(
-        lambda number: answers.extend(side.ask([asked[number]])),
+        lambda number: answers.extend(side.ask([photos[number].question])),
         1,
         seconds=0,
-        at_least=len(asked),
+        at_least=len(photos),
     )
     if samples.failures:
         raise RuntimeError(f"requests failed: {dict(samples.failures)}")
     step = difference(read_statistics(client.url), before)[FIRST_STEP]
-    first_step_s = (step.input_s + step.compute_s + step.output_s) / len(asked)
-    judged = [judge(answer, trial) for answer, trial in zip(answers, trials, strict=True)]
+    judged = [judge(answer, photo.trial) for answer, photo in zip(answers, photos, strict=True)]
     figures = {name: mean(vars(one)[name] for one in judged) for name in vars(judged[0])}
     return Row(
         margin=margin,
-        megapixels=mean(
-            trial.scene.image.shape[0] * trial.scene.image.shape[1] / 1e6 for trial in trials
-        ),
-        jpeg_mb=mean(len(question.jpeg) / 1e6 for question in asked),
+        megapixels=mean(photo.megapixels for photo in photos),
+        jpeg_mb=mean(len(photo.question.jpeg) / 1e6 for photo in photos),
         request_ms=Spread.of(1000 * samples.latencies_s),
-        first_step_ms=1000 * first_step_s,
-        share=first_step_s / float(np.mean(samples.latencies_s)),
+        first_step_ms=1000 * step.busy_s / len(photos),
+        share=step.busy_s / float(samples.latencies_s.sum()),
         accuracy=figures if truth else {},
     )
 
@@ -173,7 +177,7 @@ def main(
     scale: Annotated[
         str, typer.Option(help="Whose serving settings: full-size for that.")
     ] = "full",
-    pictures: Annotated[int, typer.Option(min=1, help="Of each size.")] = 40,
+    pictures: Annotated[int, typer.Option(min=1, help="Of each size.")] = 25,
     margin: Annotated[list[float] | None, typer.Option(help="Only these; repeat.")] = None,
     work: Annotated[Path, typer.Option(help="For a repository.")] = Path("build/decoding"),
     out: Annotated[Path, typer.Option("--json")] = Path("build/decoding.json"),

@@ -58,8 +58,7 @@ def draw_delays(points: Sequence[DelayPoint], path: Path) -> None:
         label="capacity (right)",
     )
     right.set(ylabel="requests a second", ylim=(0, None))
-    right.legend(loc="lower right", frameon=False)
-    _save(figure, axis, path)
+    _save(figure, axis, path, right)
 
 
 def draw_loads(points: Sequence[LoadPoint], path: Path) -> None:
@@ -80,8 +79,9 @@ def _figure() -> tuple[Figure, Any]:
     return figure, figure.subplots()
 
 
-def _save(figure: Figure, axis: Any, path: Path) -> None:
+def _save(figure: Figure, axis: Any, path: Path, *others: Any) -> None:
     axis.grid(alpha=0.3, which="both")
-    axis.legend(frameon=False)
+    handles = [handle for a in (axis, *others) for handle in a.get_legend_handles_labels()[0]]
+    axis.legend(handles=handles, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)

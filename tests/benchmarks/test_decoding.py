@@ -11,11 +11,13 @@ def test_a_photo_has_the_scenes_truth_at_its_own_size():
     trial = make_trial(decoding.FIRST_SEED)
     large = decoding.photo(trial, 4 * max(trial.scene.image.shape))
     height, width = trial.scene.image.shape[:2]
-    assert large.scene.image.shape == (4 * height, 4 * width, 3)
-    assert large.scene.main.mask.shape == (4 * height, 4 * width)
-    assert large.scene.main.mask.sum() == 16 * trial.scene.main.mask.sum()
-    assert large.scene.main.box_xyxy == tuple(4 * edge for edge in trial.scene.main.box_xyxy)
-    assert large.scene.main.label == trial.scene.main.label
+    assert large.question.image.size == (4 * width, 4 * height)
+    assert large.megapixels == pytest.approx(16 * height * width / 1e6)
+    truth = large.trial.scene.main
+    assert truth.mask.shape == (4 * height, 4 * width)
+    assert truth.mask.sum() == 16 * trial.scene.main.mask.sum()
+    assert truth.box_xyxy == tuple(4 * edge for edge in trial.scene.main.box_xyxy)
+    assert truth.label == trial.scene.main.label
 
 
 @pytest.mark.server

@@ -31,7 +31,7 @@ def test_settings_reach_the_configurations(tmp_path):
             Placement("sam_image_encoder", instances=2, threads=1, delay_us=500),
             Placement("preprocess_image", instances=3),
         ),
-        decode_margin=2.0,
+        decode_margin=3.0,
     )
     assert from_json(Settings, to_json(settings)) == settings
     write_repository(tmp_path, settings.apply(TINY))
@@ -42,7 +42,7 @@ def test_settings_reach_the_configurations(tmp_path):
     step = config(tmp_path, "preprocess_image")
     assert step.instance_group[0].count == 3
     assert "intra_op_thread_count" not in step.parameters
-    assert json.loads(step.parameters["pipeline"].string_value)["decode_margin"] == 2.0
+    assert json.loads(step.parameters["pipeline"].string_value)["decode_margin"] == 3.0
     assert config(tmp_path, "grounding_dino").max_batch_size == 2
     plain = config(tmp_path, "sam_mask_decoder")
     assert plain.instance_group[0].count == 1

@@ -96,22 +96,24 @@ def verb_target(client: Client, verb: Verb, pool: Pool, same: Target) -> Target:
 
 
 def network_target(wire: Wire, network: Network) -> Target:
-    """A network alone, on a sample of its own; the first pixels are the request's number."""
+    """A network alone, on a sample of its own; the first pixels count the requests of all loads."""
     sample = network.sample(1, 0)
     return _measured("network", network.spec.name, wire, _marked(network.spec.name, sample))
 
 
 def _marked(model: str, sample: Mapping[str, NDArray[Any]]) -> Callable[[int], Any]:
     contents = {name: np.ascontiguousarray(array).tobytes() for name, array in sample.items()}
+    marks = itertools.count()  # each load begins with request 0 again
 
-    def message(number: int) -> Any:
+    def message(_: int) -> Any:
+        mark = next(marks).to_bytes(MARK_BYTES, "little")
         request = service_pb2.ModelInferRequest(model_name=model)
         for name, array in sample.items():
             kind = np_to_triton_dtype(array.dtype)
             request.inputs.add(name=name, datatype=kind, shape=array.shape)
             content = contents[name]
             if array.dtype == np.uint8:
-                content = number.to_bytes(MARK_BYTES, "little") + content[MARK_BYTES:]
+                content = mark + content[MARK_BYTES:]
             request.raw_input_contents.append(content)
         return request
 

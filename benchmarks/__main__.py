@@ -15,8 +15,8 @@ import typer
 from rich.console import Console
 
 from benchmarks import report, run
-from benchmarks.exports import CHECKPOINT_SETS
 from benchmarks.machine import machine_name
+from benchmarks.options import CheckpointSet
 from benchmarks.plots import draw
 from benchmarks.results import Results
 from benchmarks.scales import SCALES
@@ -27,9 +27,7 @@ console = Console(stderr=True)
 
 
 def main(
-    checkpoint_set: Annotated[
-        str, typer.Option("--set", help=f"One of {', '.join(CHECKPOINT_SETS)}.")
-    ] = "demo",
+    checkpoint_set: CheckpointSet = "demo",
     scale: Annotated[str, typer.Option(help=f"One of {', '.join(SCALES)}.")] = "full",
     minutes: Annotated[float | None, typer.Option(help="Time for all measurements.")] = None,
     grounding_dino_edge: Annotated[

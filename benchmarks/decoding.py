@@ -23,9 +23,10 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from benchmarks.exports import CHECKPOINT_SETS, Exported, Source, export, served_with
+from benchmarks.exports import Exported, Source, export, served_with
 from benchmarks.loads import closed_loop
 from benchmarks.machine import machine
+from benchmarks.options import CheckpointSet, Edge, PrecisionName, RuntimeName
 from benchmarks.pipelines import ServedSide
 from benchmarks.questions import Question, to_jpeg
 from benchmarks.scales import SCALES
@@ -33,7 +34,6 @@ from benchmarks.spread import Spread
 from demo.evaluate import Trial, judge, make_trial, mean
 from demo.reference import MainObject
 from export.errors import ExportError
-from export.precision import PRECISIONS
 from export.runtimes import RUNTIMES
 from fovea.pipeline import Settings
 
@@ -168,12 +168,10 @@ def table_of(rows: Sequence[Row]) -> Table:
 
 
 def main(
-    checkpoint_set: Annotated[
-        str, typer.Option("--set", help=f"One of {', '.join(CHECKPOINT_SETS)}.")
-    ] = "demo",
-    grounding_dino_edge: Annotated[int | None, typer.Option(help="As of the export.")] = None,
-    precision: Annotated[str, typer.Option(help=f"One of {', '.join(PRECISIONS)}.")] = "fp32",
-    runtime: Annotated[str, typer.Option(help=f"One of {', '.join(RUNTIMES)}.")] = "onnxruntime",
+    checkpoint_set: CheckpointSet = "demo",
+    grounding_dino_edge: Edge = None,
+    precision: PrecisionName = "fp32",
+    runtime: RuntimeName = "onnxruntime",
     scale: Annotated[
         str, typer.Option(help="Whose serving settings: full-size for that.")
     ] = "full",

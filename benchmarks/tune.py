@@ -22,15 +22,15 @@ from fovea_client import Client
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.exports import CHECKPOINT_SETS, Source, export, served_with
+from benchmarks.exports import Source, export, served_with
 from benchmarks.loads import Samples, closed_loop
 from benchmarks.machine import machine
+from benchmarks.options import CheckpointSet, Edge, PrecisionName, RuntimeName
 from benchmarks.questions import questions
 from benchmarks.spread import Spread, percentiles
 from benchmarks.turns import in_turn
 from export.errors import ExportError
 from export.pipeline import Export
-from export.precision import PRECISIONS
 from export.runtimes import RUNTIMES
 from fovea import clip, grounding_dino, sam
 from fovea.pipeline import PipelineSpec, Settings, networks, steps
@@ -199,12 +199,10 @@ def table_of(trials: Sequence[Trial]) -> Table:
 
 
 def main(
-    checkpoint_set: Annotated[
-        str, typer.Option("--set", help=f"One of {', '.join(CHECKPOINT_SETS)}.")
-    ] = "demo",
-    grounding_dino_edge: Annotated[int | None, typer.Option(help="As of the export.")] = None,
-    precision: Annotated[str, typer.Option(help=f"One of {', '.join(PRECISIONS)}.")] = "fp32",
-    runtime: Annotated[str, typer.Option(help=f"One of {', '.join(RUNTIMES)}.")] = "onnxruntime",
+    checkpoint_set: CheckpointSet = "demo",
+    grounding_dino_edge: Edge = None,
+    precision: PrecisionName = "fp32",
+    runtime: RuntimeName = "onnxruntime",
     concurrency: Annotated[int, typer.Option(help="Callers of the closed loop.")] = 8,
     seconds: Annotated[float, typer.Option(help="Of a turn.")] = 5.0,
     rounds: Annotated[int, typer.Option(help="Turns of each side.")] = 3,

@@ -99,13 +99,13 @@ def compare(record: Record, times: ServiceTimes, tolerance: float) -> Verdict:
     queues: dict[float, tuple[float, float]] = {}
     for utilisation in sorted({run.utilisation for run in runs}):
         same = [run for run in runs if run.utilisation == utilisation]
+        slowdowns = [record.slowdown(run, times) for run in same]
         loads = [
             load
-            for run in same
-            for load in simulate(times.scaled(record.slowdown(run, times)), run)
+            for run, slowdown in zip(same, slowdowns, strict=True)
+            for load in simulate(times.scaled(slowdown), run)
         ]
         simulated = np.concatenate([load.latencies_s for load in loads])
-        slowdowns = [record.slowdown(run, times) for run in same]
         comparisons += [_compare(same, simulated, slowdowns, p) for p in PERCENTILES]
         queues[utilisation] = (
             1000 * float(np.mean([run.queue_s for run in same])),

@@ -84,7 +84,7 @@ class StepCaller:
 
 @dataclass(frozen=True)
 class Burst:
-    """Requests that became one batch: their number, seconds, and those of the step's processors."""
+    """A batch of so many requests, its seconds and those of the step's processes: means of some."""
 
     size: int
     seconds: float

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-import grpc
 import numpy as np
 from fovea_client import Client, channel
 from numpy.typing import NDArray
@@ -50,7 +49,7 @@ class Wire:
     """Triton's gRPC endpoint without a client library around it."""
 
     def __init__(self, url: str) -> None:
-        self._channel = channel.open_channel(grpc, url, None)
+        self._channel = channel.open_channel(url, None)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
 
     def infer(self, message: Any) -> Any:

@@ -7,7 +7,8 @@
     │   ├── InvalidText         empty, too long, too many phrases
     │   ├── InvalidPrompt       a box or point outside the picture, NaN, wrong labels
     │   ├── InvalidThreshold    not a number within [0, 1]
-    │   └── InvalidTensor       wrong dtype or shape
+    │   ├── InvalidTensor       wrong dtype or shape
+    │   └── UnknownVerb         the server is ready and has no such verb
     ├── Overloaded              the queue is full: try again later
     ├── DeadlineExceeded        no answer within the caller's time
     ├── Unavailable             the server cannot be reached, or is starting or stopping
@@ -75,6 +76,13 @@ class InvalidTensor(InvalidInput):
     code = "invalid_tensor"
 
 
+class UnknownVerb(InvalidInput):
+    """The server is ready and does not have what was asked: other models were exported for it."""
+
+    code = "unknown_verb"
+
+
+# Those that a step of the server raises; UnknownVerb is the client's own.
 _CODED_ERRORS: tuple[type[InvalidInput], ...] = (
     InvalidInput,
     InvalidImage,

@@ -23,6 +23,7 @@ from fovea_client.errors import (
     Overloaded,
     ServerError,
     Unavailable,
+    UnknownVerb,
 )
 from fovea_client.masks import Mask
 from fovea_client.results import Detections, MainObject, Segmentation, SegmentedDetections
@@ -51,5 +52,6 @@ __all__ = [
     "ServerError",
     "Tls",
     "Unavailable",
+    "UnknownVerb",
     "pictures_in",
 ]

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import closing
 from types import TracebackType
 from typing import TypeVar
 
-import grpc
-import grpc.aio
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fovea_client import batches, prompts, verbs
-from fovea_client.answers import Answer
 from fovea_client.batches import DEFAULT_CONCURRENCY, Outcome, Pictures, Progress
-from fovea_client.connection import READY_REQUEST, READY_TIMEOUT_S, Connection
-from fovea_client.errors import Unavailable
+from fovea_client.calls import Waits
+from fovea_client.connection import READY_TIMEOUT_S, Connection
+from fovea_client.errors import FoveaError
 from fovea_client.images import Picture
-from fovea_client.requests import Request
 from fovea_client.results import Detections, MainObject, Segmentation, SegmentedDetections
-from fovea_client.retry import Attempts, Deadline
 from fovea_client.verbs import Steps
 
 T = TypeVar("T")
@@ -29,11 +26,10 @@ T = TypeVar("T")
 class AsyncClient(Connection):
     """`Client` with awaits: the same verbs, options, results and errors.
 
-    The options are those of `Connection`. Cancelling a call cancels it at the server. Files are
-    read and pixels encoded in a thread. A client belongs to the event loop of its first call.
+    The options are those of `Connection`. A task that is cancelled leaves its call, as a passed
+    deadline does: it goes on at the server until it is answered. Files are read and pixels
+    encoded in a thread. Any event loop may use a client, and several may at once.
     """
-
-    _grpc = grpc.aio
 
     async def main_object(
         self,
@@ -138,7 +134,7 @@ class AsyncClient(Connection):
         ordered: bool = True,
         progress: Progress | None = None,
     ) -> AsyncGenerator[Outcome[T], None]:
-        """See `Client.map`; leaving the iterator cancels the calls in flight.
+        """See `Client.map`; leaving the iterator cancels the tasks of the calls in flight.
 
         >>> async for outcome in client.map(client.embed_image, "photos/"): ...
         """
@@ -146,19 +142,21 @@ class AsyncClient(Connection):
             call, pictures, concurrency=concurrency, ordered=ordered, progress=progress
         )
 
+    async def check_ready(self, *, timeout_s: float = READY_TIMEOUT_S) -> None:
+        """See `Client.check_ready`."""
+        await self._wait(self._check_ready(timeout_s))
+
     async def is_ready(self, *, timeout_s: float = READY_TIMEOUT_S) -> bool:
         """See `Client.is_ready`."""
         try:
-            answer = await self._stub.ServerReady(READY_REQUEST, **self._options(timeout_s))
-        except (grpc.RpcError, Unavailable):
+            await self.check_ready(timeout_s=timeout_s)
+        except FoveaError:
             return False
-        return bool(answer.ready)
+        return True
 
     async def close(self) -> None:
-        """Closes the channel; calls in flight in other tasks are cancelled."""
-        opened = self._close()
-        if opened is not None:
-            await opened.close()
+        """Ends the calls of other tasks with Unavailable; see `Client.close`."""
+        self._close()
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -177,23 +175,13 @@ class AsyncClient(Connection):
         return await asyncio.to_thread(self._encode, image)
 
     async def _run(self, steps: Steps[T], timeout_s: float | None) -> T:
-        deadline = self._deadline(timeout_s)
-        try:
-            request = next(steps)
-            while True:
-                request = steps.send(await self._infer(request, deadline))
-        except StopIteration as end:
-            result: T = end.value
-            return result
+        return await self._wait(self._ask(steps, timeout_s))
 
-    async def _infer(self, request: Request, deadline: Deadline) -> Answer:
-        attempts = Attempts(self.retry, deadline)
-        while True:
-            left_s = attempts.timeout_s()
+    async def _wait(self, waits: Waits[T]) -> T:
+        with closing(waits):
             try:
-                return Answer(
-                    await self._stub.ModelInfer(request.message(left_s), **self._options(left_s))
-                )
-            except grpc.RpcError as error:
-                delay_s = attempts.delay_after(self._translate(error))
-            await asyncio.sleep(delay_s)
+                while True:
+                    await next(waits).suspend()
+            except StopIteration as end:
+                result: T = end.value
+                return result

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import grpc
 
@@ -50,11 +49,11 @@ class Tls:
         )
 
 
-def open_channel(package: Any, url: str, tls: Tls | None) -> Any:
-    """A channel of `package`, which is `grpc` or `grpc.aio`; it connects with the first call."""
+def open_channel(url: str, tls: Tls | None) -> grpc.Channel:
+    """A channel that connects with the first call."""
     if tls is None:
-        return package.insecure_channel(url, options=CHANNEL_OPTIONS)
-    return package.secure_channel(url, tls.credentials(), options=CHANNEL_OPTIONS)
+        return grpc.insecure_channel(url, options=CHANNEL_OPTIONS)
+    return grpc.secure_channel(url, tls.credentials(), options=CHANNEL_OPTIONS)
 
 
 def check_url(url: str) -> str:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
 from types import TracebackType
 from typing import TypeVar
 
-import grpc
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fovea_client import batches, prompts, verbs
-from fovea_client.answers import Answer
 from fovea_client.batches import DEFAULT_CONCURRENCY, Outcome, Pictures, Progress
-from fovea_client.connection import READY_REQUEST, READY_TIMEOUT_S, Connection
-from fovea_client.errors import Unavailable
+from fovea_client.calls import Waits
+from fovea_client.connection import READY_TIMEOUT_S, Connection
+from fovea_client.errors import FoveaError
 from fovea_client.images import Picture
-from fovea_client.requests import Request
 from fovea_client.results import Detections, MainObject, Segmentation, SegmentedDetections
-from fovea_client.retry import Attempts, Deadline
 from fovea_client.verbs import Steps
 
 T = TypeVar("T")
@@ -28,14 +25,13 @@ T = TypeVar("T")
 class Client(Connection):
     """Calls the verbs of a fovea server over gRPC; safe to share between threads.
 
-    The options are those of `Connection`.
+    The options are those of `Connection`. A call that its caller leaves, at the deadline or by
+    Ctrl-C, goes on at the server until it is answered: see `fovea_client.calls`.
 
     Images are paths, encoded bytes (JPEG, PNG, WebP), uint8 [H, W, 3] RGB or [H, W], or PIL
     images. Each verb raises what `fovea_client.errors` draws: InvalidInput and its kinds,
     Overloaded, DeadlineExceeded, Unavailable, ServerError.
     """
-
-    _grpc = grpc
 
     def main_object(
         self,
@@ -160,19 +156,24 @@ class Client(Connection):
             call, pictures, concurrency=concurrency, ordered=ordered, progress=progress
         )
 
+    def check_ready(self, *, timeout_s: float = READY_TIMEOUT_S) -> None:
+        """Raises the reason, mostly Unavailable, unless the server is ready with all its models."""
+        self._wait(self._check_ready(timeout_s))
+
     def is_ready(self, *, timeout_s: float = READY_TIMEOUT_S) -> bool:
         """Whether the server answers and has all its models loaded; never raises for a no."""
         try:
-            answer = self._stub.ServerReady(READY_REQUEST, **self._options(timeout_s))
-        except (grpc.RpcError, Unavailable):
+            self.check_ready(timeout_s=timeout_s)
+        except FoveaError:
             return False
-        return bool(answer.ready)
+        return True
 
     def close(self) -> None:
-        """Closes the channel; calls in flight in other threads end with Unavailable."""
-        opened = self._close()
-        if opened is not None:
-            opened.close()
+        """Ends the calls of other threads with Unavailable, and does not wait.
+
+        The channel closes when the server has answered what it was asked.
+        """
+        self._close()
 
     def __enter__(self) -> Client:
         return self
@@ -186,23 +187,13 @@ class Client(Connection):
         self.close()
 
     def _run(self, steps: Steps[T], timeout_s: float | None) -> T:
-        deadline = self._deadline(timeout_s)
-        try:
-            request = next(steps)
-            while True:
-                request = steps.send(self._infer(request, deadline))
-        except StopIteration as end:
-            result: T = end.value
-            return result
+        return self._wait(self._ask(steps, timeout_s))
 
-    def _infer(self, request: Request, deadline: Deadline) -> Answer:
-        attempts = Attempts(self.retry, deadline)
-        while True:
-            left_s = attempts.timeout_s()
+    def _wait(self, waits: Waits[T]) -> T:
+        with closing(waits):
             try:
-                return Answer(
-                    self._stub.ModelInfer(request.message(left_s), **self._options(left_s))
-                )
-            except grpc.RpcError as error:
-                delay_s = attempts.delay_after(self._translate(error))
-            time.sleep(delay_s)
+                while True:
+                    next(waits).block()
+            except StopIteration as end:
+                result: T = end.value
+                return result

@@ -1,19 +1,33 @@
-"""What both clients are made of: their options, and how these meet gRPC."""
+"""What both clients are made of: their options, and all that they do but waiting."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, TypeVar
 
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from fovea_client import channel, images
+from fovea_client.answers import Answer
+from fovea_client.calls import LINGER_S, Calls, Wait, Waits
 from fovea_client.channel import Tls
-from fovea_client.errors import Failure, Unavailable, translate
+from fovea_client.errors import (
+    DeadlineExceeded,
+    Failure,
+    Overloaded,
+    Unavailable,
+    UnknownVerb,
+    names_unknown_model,
+    translate,
+)
 from fovea_client.images import Picture
-from fovea_client.retry import Deadline, RetryPolicy
+from fovea_client.requests import Request
+from fovea_client.retry import Attempts, Deadline, RetryPolicy
+from fovea_client.verbs import Steps
+
+T = TypeVar("T")
 
 DEFAULT_URL = "localhost:8001"
 DEFAULT_TIMEOUT_S = 30.0
@@ -34,8 +48,6 @@ class Connection:
     jpeg_quality: pixels are sent as JPEG of this quality (1 to 95), not as PNG.
     """
 
-    _grpc: ClassVar[Any]
-
     def __init__(
         self,
         url: str = DEFAULT_URL,
@@ -53,36 +65,98 @@ class Connection:
         self._metadata = channel.to_metadata(headers)
         self._jpeg_quality = jpeg_quality
         self._lock = threading.Lock()
-        self._channel: Any = None
-        self._opened_stub: Any = None
+        self._calls: Calls | None = None
+        self._stub: Any = None
         self._closed = False
 
     @property
-    def _stub(self) -> Any:
+    def abandoned(self) -> int:
+        """How many requests the server still works on whose callers have left."""
+        return 0 if self._calls is None else self._calls.abandoned
+
+    def _open(self) -> Calls:
         with self._lock:
             if self._closed:
                 raise Unavailable("this client is closed")
-            if self._opened_stub is None:
-                self._channel = channel.open_channel(self._grpc, self.url, self._tls)
-                self._opened_stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
-            return self._opened_stub
+            if self._calls is None:
+                opened = channel.open_channel(self.url, self._tls)
+                self._stub = service_pb2_grpc.GRPCInferenceServiceStub(opened)
+                self._calls = Calls(opened)
+            return self._calls
 
-    def _close(self) -> Any:
-        """The channel to close, None if none was opened."""
+    def _close(self) -> None:
         with self._lock:
             self._closed = True
-            return self._channel
+        if self._calls is not None:
+            self._calls.close(Unavailable("this client was closed during the call"))
 
-    def _deadline(self, timeout_s: float | None) -> Deadline:
-        return Deadline(self.timeout_s if timeout_s is None else timeout_s)
+    def _ask(self, steps: Steps[T], timeout_s: float | None) -> Waits[T]:
+        """The result of a verb."""
+        deadline = Deadline(self.timeout_s if timeout_s is None else timeout_s)
+        try:
+            request = next(steps)
+            while True:
+                request = steps.send((yield from self._infer(request, deadline)))
+        except StopIteration as end:
+            result: T = end.value
+            return result
 
-    def _options(self, timeout_s: float | None) -> dict[str, Any]:
-        return {"timeout": timeout_s, "metadata": self._metadata}
+    def _infer(self, request: Request, deadline: Deadline) -> Waits[Answer]:
+        """The answer to one request, however often it has to be sent."""
+        attempts = Attempts(self.retry, deadline)
+        while True:
+            left_s = attempts.timeout_s()
+            try:
+                return Answer((yield from self._attempt(request, left_s, deadline.timeout_s)))
+            except grpc.RpcError as error:
+                if names_unknown_model(error, request.model):
+                    yield from self._check_model(request.model, error)
+                failure = translate(error, self.url)
+            except (Overloaded, DeadlineExceeded) as error:
+                failure = Failure(error, isinstance(error, Overloaded))
+            yield Wait(None, attempts.delay_after(failure))
+
+    def _attempt(self, request: Request, left_s: float | None, timeout_s: float) -> Waits[Any]:
+        """The response; the call goes on without its caller when that one leaves."""
+        calls, message = self._open(), request.message(left_s)
+        linger_s = None if left_s is None else left_s + LINGER_S
+        infer = self._stub.ModelInfer
+        call = calls.start(lambda: infer.future(message, linger_s, self._metadata))
+        try:
+            yield Wait(call, left_s)
+        finally:
+            if not call.outcome.done():
+                calls.abandon(call)
+        if not call.outcome.done():
+            raise DeadlineExceeded(f"{self.url}: no answer within {timeout_s:g} s")
+        return call.outcome.result()
+
+    def _check_model(self, model: str, error: grpc.RpcError) -> Waits[None]:
+        """UnknownVerb unless a server here is still starting, or one has the model after all."""
+        try:
+            server = yield from self._health("ServerReady", READY_REQUEST, READY_TIMEOUT_S)
+            request = service_pb2.ModelReadyRequest(name=model)
+            there = yield from self._health("ModelReady", request, READY_TIMEOUT_S)
+        except grpc.RpcError:
+            return
+        if server.ready and not there.ready:
+            raise UnknownVerb(f"the server at {self.url} has no {model!r}") from error
+
+    def _check_ready(self, timeout_s: float) -> Waits[None]:
+        try:
+            answer = yield from self._health("ServerReady", READY_REQUEST, timeout_s)
+        except grpc.RpcError as error:
+            raise translate(error, self.url).error from error
+        if not answer.ready:
+            raise Unavailable(f"{self.url}: the server is starting, or one of its models is")
+
+    def _health(self, method: str, message: Any, timeout_s: float) -> Waits[Any]:
+        """An answer about the server's state, whose handlers stand gRPC's own deadline."""
+        calls = self._open()
+        ask = getattr(self._stub, method).future
+        call = calls.start(lambda: ask(message, timeout_s, self._metadata))
+        yield Wait(call, None)
+        return call.outcome.result()
 
     def _encode(self, image: Picture) -> bytes:
         return images.encode(image, jpeg_quality=self._jpeg_quality)
-
-    def _translate(self, error: grpc.RpcError) -> Failure:
-        if self._closed:
-            return Failure(Unavailable("this client was closed during the call"), False, error)
-        return translate(error, self.url)

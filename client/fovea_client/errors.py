@@ -20,7 +20,9 @@ from fovea.errors import (
     Overloaded,
     ServerError,
     Unavailable,
+    UnknownVerb,
 )
+from fovea_client.proxy import describe_proxy
 
 __all__ = [
     "DeadlineExceeded",
@@ -36,6 +38,8 @@ __all__ = [
     "Overloaded",
     "ServerError",
     "Unavailable",
+    "UnknownVerb",
+    "names_unknown_model",
     "translate",
 ]
 
@@ -58,6 +62,9 @@ _PASSING = re.compile(
 _NEIGHBOURS_FAULT = re.compile(
     r"string (length indicator|data|elements \d+) for inference input", re.IGNORECASE
 )
+
+# gRPC's own words for an address that it cannot reach.
+_UNREACHED = re.compile(r"connect|resol|proxy", re.IGNORECASE)
 
 # CANCELLED and ABORTED, when the caller did not cancel, come from a server that stopped at work.
 _PASSING_STATUSES = (Status.UNAVAILABLE, Status.CANCELLED, Status.ABORTED, Status.NOT_FOUND)
@@ -82,6 +89,15 @@ def translate(error: grpc.RpcError, url: str) -> Failure:
     return Failure(meaning, retryable, error)
 
 
+def names_unknown_model(error: grpc.RpcError, model: str) -> bool:
+    """Whether the server says that `model` is in no repository of its.
+
+    A model that is known, but is not loaded now, "has no available versions".
+    """
+    words = f"Request for unknown model: '{model}' is not found"
+    return error.code() is Status.NOT_FOUND and (error.details() or "").startswith(words)
+
+
 def _classify(status: grpc.StatusCode, message: str, url: str) -> tuple[FoveaError, bool]:
     if _NEIGHBOURS_FAULT.search(message):
         return Unavailable(f"{url}: {message}"), True
@@ -95,6 +111,9 @@ def _classify(status: grpc.StatusCode, message: str, url: str) -> tuple[FoveaErr
         return Overloaded(f"{url}: {message}"), True
     if status in _REFUSED_STATUSES:
         return Unavailable(f"{url}: {status.name}: {message}"), False
+    if status is Status.UNAVAILABLE and _UNREACHED.search(message):
+        proxy = describe_proxy(url)
+        return Unavailable(f"{url}: {message}{f'; {proxy}' if proxy else ''}"), True
     if status in _PASSING_STATUSES or _PASSING.search(message):
         return Unavailable(f"{url}: {message}"), True
     return ServerError(f"{url}: {status.name}: {message}"), False

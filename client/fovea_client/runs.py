@@ -12,7 +12,7 @@ import typer
 from fovea_client import batches, console
 from fovea_client.batches import Outcome
 from fovea_client.client import Client
-from fovea_client.errors import InvalidImage, InvalidInput, Unavailable
+from fovea_client.errors import FoveaError, InvalidImage, InvalidInput, Unavailable
 from fovea_client.images import Picture
 
 Call = Callable[[Client, Picture], Any]
@@ -104,9 +104,13 @@ class _Source:
 def open_client(url: str, timeout_s: float) -> Client:
     """A client whose server is there: a command should not wait for one that is not."""
     client = Client(url, timeout_s=timeout_s)
-    if not client.is_ready(timeout_s=timeout_s):
+    try:
+        client.check_ready(timeout_s=timeout_s)
+    except FoveaError as error:
         client.close()
-        raise Unavailable(f"no server is ready at {url}: start one with `fovea serve`")
+        raise Unavailable(
+            f"no server is ready at {url} (start one with `fovea serve`): {error}"
+        ) from error
     return client
 
 

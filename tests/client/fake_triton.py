@@ -19,6 +19,7 @@ from fovea.masks import encode_rle
 SIZE_HW = (6, 8)
 SQUARE = np.zeros(SIZE_HW, np.bool_)
 SQUARE[1:4, 2:5] = True
+MODELS = ("main_object", "detect", "detect_and_segment", "segment", "embed_image", "embed_text")
 SQUARE_BOX = [2.0, 1.0, 5.0, 4.0]
 
 
@@ -104,7 +105,10 @@ def plausible(call: Call) -> Tensors:
 
 @dataclass
 class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
-    """Answers with `behave`, after the refusals in `first`; counts what happens."""
+    """Answers with `behave`, after the refusals in `first`; counts what happens.
+
+    cut_off: calls that gRPC had cancelled by the time of their answer; they end tritonserver 2.51.
+    """
 
     behave: Behaviour = plausible
     first: list[Refusal] = field(default_factory=list)
@@ -113,6 +117,8 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
     arrivals: list[float] = field(default_factory=list)
     in_flight: int = 0
     most_in_flight: int = 0
+    cut_off: int = 0
+    models: tuple[str, ...] = MODELS
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -145,6 +151,9 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
     def ServerReady(self, request: Any, context: Any) -> Any:  # noqa: N802
         return service_pb2.ServerReadyResponse(ready=self.ready)
 
+    def ModelReady(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return service_pb2.ModelReadyResponse(ready=request.name in self.models)
+
     def ModelInfer(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         call = _read(request, context)
         with self._lock:
@@ -158,6 +167,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         finally:
             with self._lock:
                 self.in_flight -= 1
+                self.cut_off += not context.is_active()
         if isinstance(answer, Refusal):
             context.abort(answer.status, answer.message)
         return _write(call.model, answer)

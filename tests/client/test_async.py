@@ -1,11 +1,11 @@
-"""AsyncClient: the same answers and errors, and cancellation that reaches the server."""
+"""AsyncClient: the same answers and errors, in any event loop."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
@@ -52,30 +52,6 @@ def test_both_clients_have_the_same_verbs_and_options() -> None:
     assert set(verbs) == {name for name in vars(AsyncClient) if not name.startswith("_")}
 
 
-def test_a_cancelled_call_is_cancelled_at_the_server(triton: FakeTriton, png: bytes) -> None:
-    started, ended = threading.Event(), threading.Event()
-
-    def behave(call):
-        call.context.add_callback(ended.set)
-        started.set()
-        ended.wait(5)
-        return plausible(call)
-
-    triton.behave = behave
-
-    async def scenario() -> None:
-        async with AsyncClient(triton.url) as client:
-            task = asyncio.create_task(client.detect(png, "cat"))
-            await asyncio.to_thread(started.wait, 5)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            assert await asyncio.to_thread(ended.wait, 1)
-
-    asyncio.run(scenario())
-    assert len(triton.calls) == 1
-
-
 def test_retries_and_deadlines_are_those_of_the_blocking_client(
     triton: FakeTriton, png: bytes
 ) -> None:
@@ -120,26 +96,23 @@ def test_many_pictures_come_in_order_and_bounded(triton: FakeTriton, png: bytes)
     assert triton.most_in_flight == 4
 
 
-def test_leaving_the_iterator_cancels_what_is_in_flight(triton: FakeTriton, png: bytes) -> None:
-    started, ended = threading.Event(), threading.Event()
+def test_a_client_outlives_its_event_loop(triton: FakeTriton) -> None:
+    client = AsyncClient(triton.url)
 
-    def behave(call):
-        if call.inputs["IMAGE"][0, 0] != b"first":
-            call.context.add_callback(ended.set)
-            started.set()
-            ended.wait(5)
-        return plausible(call)
+    async def once() -> int:
+        return len(await client.embed_text("cat"))
 
-    triton.behave = behave
+    assert [asyncio.run(once()) for _ in range(3)] == [3, 3, 3]
+    asyncio.run(client.close())
 
-    async def scenario() -> None:
-        async with AsyncClient(triton.url) as client:
-            outcomes = client.map(lambda image: client.detect(image, "cat"), [b"first", png])
-            async for outcome in outcomes:
-                assert outcome.index == 0
-                break
-            await asyncio.to_thread(started.wait, 5)
-            await outcomes.aclose()
-            assert await asyncio.to_thread(ended.wait, 1)
 
-    asyncio.run(scenario())
+def test_several_event_loops_share_a_client(triton: FakeTriton) -> None:
+    client = AsyncClient(triton.url)
+
+    async def many() -> int:
+        return len(await asyncio.gather(*[client.embed_text("cat") for _ in range(20)]))
+
+    with ThreadPoolExecutor(4) as pool:
+        answered = [pool.submit(asyncio.run, many()) for _ in range(4)]
+        assert [one.result() for one in answered] == [20] * 4
+    asyncio.run(client.close())

@@ -39,6 +39,7 @@ def test_the_public_names() -> None:
         "ServerError",
         "Tls",
         "Unavailable",
+        "UnknownVerb",
         "pictures_in",
     ]
     assert all(hasattr(fovea_client, name) for name in fovea_client.__all__)

@@ -20,6 +20,7 @@ from fovea_client import (
     RetryPolicy,
     ServerError,
     Unavailable,
+    UnknownVerb,
 )
 from fovea_client.errors import Failure
 from fovea_client.retry import Attempts, Deadline
@@ -51,7 +52,16 @@ PASSING = [
     (Status.INTERNAL, "Stub process 'sam_0' is not healthy.", Unavailable),
     (Status.UNAVAILABLE, "Socket closed", Unavailable),
     (Status.UNAVAILABLE, "'sam' version 1 is not at ready state", Unavailable),
-    (Status.NOT_FOUND, "Request for unknown model: 'detect' is not found", Unavailable),
+    (
+        Status.NOT_FOUND,
+        "Request for unknown model: 'detect' has no available versions",
+        Unavailable,
+    ),
+    (
+        Status.NOT_FOUND,
+        "in ensemble 'detect', Request for unknown model: 'sam' is not found",
+        Unavailable,
+    ),
     (
         Status.INVALID_ARGUMENT,
         "in ensemble 'detect', incomplete string data for inference input 'TEXT', "
@@ -214,10 +224,64 @@ def test_a_server_that_dies_at_work_is_asked_again_when_it_is_back(
     replacing.join()
 
 
+UNKNOWN = Refusal(Status.NOT_FOUND, "Request for unknown model: 'detect' is not found")
+
+
+def test_a_verb_that_the_server_does_not_have_is_told_at_once(
+    triton: FakeTriton, client: Client, png: bytes
+) -> None:
+    triton.models = ("embed_text",)
+    triton.behave = lambda call: UNKNOWN
+    with pytest.raises(UnknownVerb, match=f"server at {triton.url} has no 'detect'"):
+        client.detect(png, "cat")
+    assert len(triton.calls) == 1
+
+
+@pytest.mark.parametrize("ready", [True, False])
+def test_a_verb_that_is_there_or_may_come_is_asked_again(
+    triton: FakeTriton, client: Client, png: bytes, ready: bool
+) -> None:
+    triton.ready, triton.models = ready, ("detect",) if ready else ()
+    triton.first = [UNKNOWN] * 2
+    assert len(client.detect(png, "cat")) == 1
+    assert len(triton.calls) == 3
+
+
 def test_ready_is_what_the_server_says(triton: FakeTriton, client: Client) -> None:
     assert client.is_ready()
+    client.check_ready()
     triton.ready = False
     assert not client.is_ready()
+    with pytest.raises(Unavailable, match=f"{triton.url}: the server is starting"):
+        client.check_ready()
+
+
+def test_who_is_not_ready_says_why(triton: FakeTriton, client: Client) -> None:
+    triton.stop()
+    with pytest.raises(Unavailable, match="Connection refused"):
+        client.check_ready()
+    with (
+        Client("no-such-host.invalid:8001") as lost,
+        pytest.raises(Unavailable, match=r"resol|DNS"),
+    ):
+        lost.check_ready()
+
+
+def test_a_proxy_in_the_way_is_named(triton: FakeTriton, monkeypatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    for name in ("grpc_proxy", "https_proxy", "no_grpc_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with Client(triton.url) as client:
+        assert not client.is_ready()
+        with pytest.raises(Unavailable, match=r"proxy http://127.0.0.1:9 .*no_proxy=127.0.0.1"):
+            client.check_ready()
+    monkeypatch.setenv("no_proxy", "example.org, 127.0.0.1")
+    with Client(triton.url) as client:
+        client.check_ready()
+        triton.stop()
+        with pytest.raises(Unavailable) as caught:
+            client.check_ready()
+    assert "proxy" not in str(caught.value)
 
 
 def test_a_closed_client_says_so(triton: FakeTriton, png: bytes) -> None:

@@ -1,0 +1,22 @@
+"""The proxy that gRPC connects through, whether or not anybody thought of it."""
+
+from __future__ import annotations
+
+import os
+
+# In the order in which gRPC looks: its doc/environment_variables.md.
+_PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")
+_EXCEPTIONS = ("no_grpc_proxy", "no_proxy")
+
+
+def describe_proxy(url: str) -> str | None:
+    """What the environment says about a proxy for `url`, and how to go without; None if nothing."""
+    found = next(((name, os.environ[name]) for name in _PROXIES if os.environ.get(name)), None)
+    if found is None or url.startswith(("unix:", "unix-abstract:")):
+        return None
+    host = url.rpartition("/")[2].rpartition(":")[0].strip("[]")
+    no_proxy = next((os.environ[name] for name in _EXCEPTIONS if os.environ.get(name)), "")
+    if any(entry and host.endswith(entry) for entry in no_proxy.replace(" ", "").split(",")):
+        return None
+    name, proxy = found
+    return f"gRPC goes through the proxy {proxy} ({name}); no_proxy={host} would bypass it"

@@ -75,7 +75,8 @@ class Wait:
         if self.call is None:
             time.sleep(self.timeout_s or 0.0)
             return
-        futures.wait([self.call.outcome], self.timeout_s)
+        with suppress(futures.TimeoutError):
+            self.call.outcome.exception(self.timeout_s)
 
     async def suspend(self) -> None:
         """Waits in the running event loop, whichever that is."""

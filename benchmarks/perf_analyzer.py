@@ -108,7 +108,11 @@ def measure(
 
 def _data(ensemble: str, question: Question) -> dict[str, Any]:
     image = {"IMAGE": {"b64": base64.b64encode(question.jpeg).decode()}}
-    return image if ensemble == "embed_image" else image | {"TEXT": [". ".join(question.labels)]}
+    if ensemble == "embed_image":
+        return image
+    # perf_analyzer asks for the shape of a tensor whose length may vary.
+    text = {"content": question.labels, "shape": [len(question.labels)]}
+    return image | {"TEXT": [". ".join(question.labels)] if ensemble == "embed_text" else text}
 
 
 def _check(

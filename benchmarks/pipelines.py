@@ -92,10 +92,10 @@ class ServedSide:
 
 
 def _to_row(question: Question) -> Row:
-    text = ". ".join(question.labels).encode()
+    labels = [label.encode() for label in question.labels]
     return {
         "IMAGE": np.array([question.jpeg], np.object_),
-        "TEXT": np.array([text], np.object_),
+        "TEXT": np.array(labels, np.object_),
     }
 
 

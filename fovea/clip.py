@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fovea import images
+from fovea import images, text
 from fovea.errors import InvalidText
 from fovea.images import Picture
 from fovea.specs import ModelSpec, Queue, TensorSpec
-from fovea.text import PaddedTokenizer
+from fovea.tokenizer import PaddedTokenizer
 
 IMAGE_ENCODER = "clip_image_encoder"
 TEXT_ENCODER = "clip_text_encoder"
@@ -93,11 +94,19 @@ class TextTokens:
         self._tokenizer = PaddedTokenizer(path, spec.pad_token_id)
         self._length = spec.text_length
 
-    def encode(self, text: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def encode(self, value: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """input_ids and attention_mask, int64 [T] each; raises InvalidText."""
-        if not text.strip():
+        if not value.strip():
             raise InvalidText("expected text, got none")
-        ids = self._tokenizer.encode(text)
+        ids = self._tokenizer.encode(value)
         if len(ids) > self._length:
             raise InvalidText(f"expected at most {self._length} tokens, got {len(ids)}")
         return self._tokenizer.pad(ids, self._length)
+
+    def check(self, labels: Sequence[str]) -> None:
+        """Raise InvalidText unless each label fits, as `text.same_words` has it."""
+        lengths = self._tokenizer.lengths([text.same_words(label) for label in labels])
+        for index, (label, length) in enumerate(zip(labels, lengths, strict=True)):
+            if length > self._length:
+                named = text.name_label(index, label)
+                raise InvalidText(f"{named}: expected at most {self._length} tokens, got {length}")

@@ -2,13 +2,15 @@
 
 | ensemble | inputs | outputs |
 | --- | --- | --- |
-| main_object | as detect | LABEL, LABELS [l], LABEL_SCORES [l]; detect_and_segment's, n <= 1 |
-| detect | IMAGE, TEXT, optional thresholds | BOXES [n,4], SCORES [n], PHRASES [n], IMAGE_SIZE |
-| segment | IMAGE, POINT_COORDS, POINT_LABELS | MASKS [p], MASK_SCORES [p], IMAGE_SIZE |
+| main_object | as detect | LABEL, LABEL_INDEX, LABELS, LABEL_SCORES; detect_and_segment's, n <= 1 |
+| detect | IMAGE, TEXT, thresholds | BOXES, SCORES, PHRASES, LABEL_INDICES, WORDS, IMAGE_SIZE |
+| segment | IMAGE, POINT_COORDS, POINT_LABELS | MASKS, MASK_SCORES, IMAGE_SIZE |
 | detect_and_segment | as detect | those of detect and segment |
-| embed_image, embed_text | IMAGE or TEXT | IMAGE_EMBEDS or TEXT_EMBEDS [d] |
+| embed_image, embed_text | IMAGE or TEXT | IMAGE_EMBEDS or TEXT_EMBEDS |
 
-IMAGE: encoded bytes. TEXT: phrases separated by '.'; for embed_text one text. Boxes are xyxy in
+IMAGE: encoded bytes. TEXT: a label an element; for embed_text one text. PHRASES, LABEL and LABELS
+are elements of TEXT as they came, LABEL_INDICES and LABEL_INDEX their places in it, WORDS those
+words of the phrase that the box answers (of a sentence as a label: the thing). Boxes are xyxy in
 pixels of the original picture, masks COCO RLE counts of its size, IMAGE_SIZE its (height, width).
 Triton runs a step as soon as its inputs are there, so SAM's encoder runs beside CLIP and
 GroundingDINO. The first step takes all that a caller sends and checks it, so that what is wrong is
@@ -21,6 +23,7 @@ from fovea import clip, grounding_dino, sam
 from fovea.pipeline import (
     BOX_THRESHOLD,
     IMAGE,
+    ONE_TEXT,
     POINT_COORDS,
     POINT_LABELS,
     TEXT,
@@ -31,21 +34,25 @@ from fovea.specs import EnsembleSpec, EnsembleStep, TensorSpec
 
 IMAGE_SIZE = TensorSpec("IMAGE_SIZE", "INT32", (2,))
 LABEL = TensorSpec("LABEL", "STRING", (1,))
+LABEL_INDEX = TensorSpec("LABEL_INDEX", "INT32", (1,))
 LABELS = TensorSpec("LABELS", "STRING", (-1,))
 LABEL_SCORES = TensorSpec("LABEL_SCORES", "FP32", (-1,))
 BOXES = TensorSpec("BOXES", "FP32", (-1, 4))
 SCORES = TensorSpec("SCORES", "FP32", (-1,))
 PHRASES = TensorSpec("PHRASES", "STRING", (-1,))
+LABEL_INDICES = TensorSpec("LABEL_INDICES", "INT32", (-1,))
+WORDS = TensorSpec("WORDS", "STRING", (-1,))
 MASKS = TensorSpec("MASKS", "STRING", (-1,))
 MASK_SCORES = TensorSpec("MASK_SCORES", "FP32", (-1,))
 
 DETECT_INPUTS = (IMAGE, TEXT, BOX_THRESHOLD, TEXT_THRESHOLD)
-DETECT_OUTPUTS = (BOXES, SCORES, PHRASES)
+DETECT_OUTPUTS = (BOXES, SCORES, PHRASES, LABEL_INDICES, WORDS)
 MASK_OUTPUTS = (MASKS, MASK_SCORES)
-LABEL_OUTPUTS = (LABEL, LABELS, LABEL_SCORES)
+LABEL_OUTPUTS = (LABEL, LABEL_INDEX, LABELS, LABEL_SCORES)
 
 # Tensors between the steps: GroundingDINO's caption and SAM's prompts.
 CAPTION = ("input_ids", "attention_mask", "position_ids", "text_self_attention_masks")
+CAPTION_OF_LABELS = (*CAPTION, "token_spans")
 PROMPTS = ("point_coords", "point_labels")
 
 
@@ -115,7 +122,7 @@ def ensembles(pipeline: PipelineSpec) -> tuple[EnsembleSpec, ...]:
         ),
         EnsembleSpec(
             "embed_text",
-            (TEXT,),
+            (ONE_TEXT,),
             (text_embeds,),
             (
                 _same("tokenize_text", ("TEXT",), ("input_ids", "attention_mask")),
@@ -143,8 +150,8 @@ def _preprocess(
 ) -> EnsembleStep:
     outputs = [f"{family}_pixel_values" for family in families]
     outputs += [f"{family}_valid_hw" for family in families if family != "clip"]
-    if TEXT in checked:
-        outputs += ["text"] if "clip" in families else CAPTION
+    if TEXT in checked and "clip" not in families:
+        outputs += CAPTION_OF_LABELS
     if POINT_COORDS in checked:
         outputs += PROMPTS
     sizes = (("original_size_hw", "IMAGE_SIZE"),) if size else ()
@@ -162,9 +169,8 @@ def _clip_image(image_embeds: str) -> EnsembleStep:
 
 def _rank_labels() -> EnsembleStep:
     outputs = tuple((tensor.name.lower(), tensor.name) for tensor in LABEL_OUTPUTS)
-    outputs += _pairs(*CAPTION)
-    inputs = (("TEXT", "text"), ("image_embeds", "image_embeds"))
-    return EnsembleStep("rank_labels", inputs, outputs)
+    outputs += _pairs(*CAPTION_OF_LABELS)
+    return EnsembleStep("rank_labels", _pairs("TEXT", "image_embeds"), outputs)
 
 
 def _grounding_dino() -> EnsembleStep:
@@ -177,7 +183,9 @@ def _grounding_dino() -> EnsembleStep:
 
 
 def _select_boxes(model: str, *, prompts: bool = True) -> EnsembleStep:
-    inputs = _pairs("logits", "pred_boxes", "input_ids", "BOX_THRESHOLD", "TEXT_THRESHOLD")
+    inputs = _pairs(
+        "logits", "pred_boxes", "token_spans", "TEXT", "BOX_THRESHOLD", "TEXT_THRESHOLD"
+    )
     outputs = tuple((tensor.name.lower(), tensor.name) for tensor in DETECT_OUTPUTS)
     prompt_outputs = _pairs(*PROMPTS) if prompts else ()
     return EnsembleStep(

@@ -8,15 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fovea import boxes, images
-from fovea.errors import InvalidText
 from fovea.images import Picture
 from fovea.specs import ModelSpec, Queue, TensorSpec, Tolerance
-from fovea.text import PaddedTokenizer
 
 NETWORK = "grounding_dino"
 
 # Fixed in transformers' GroundingDinoModel, whatever the vocabulary: [CLS], [SEP], '.', '?'.
 DELIMITER_IDS = (101, 102, 1012, 1029)
+
+# In place of a label's index, for a token that is of no label.
+NO_LABEL = -1
 
 # Finite on the wire where transformers has -inf; its sigmoid is 0 all the same.
 MASKED_LOGIT = -50.0
@@ -29,7 +30,7 @@ class GroundingDinoSpec:
     canvas_hw: the one size that pictures are zero-padded to: the exported graph fixes it, since
     Swin's windows are laid out when it is traced, and so all pictures batch.
     text_buckets: token counts that captions are padded to, ascending.
-    box_threshold, text_threshold: defaults of the scores for a box and for its tokens.
+    box_threshold, text_threshold: defaults of the scores for a box and for the words it answers.
     nms_iou: boxes that overlap a better one by more are dropped.
     """
 
@@ -51,21 +52,28 @@ class Caption:
     """A tokenized caption of T tokens, as the network takes it.
 
     input_ids, attention_mask, position_ids: int64 [T]; text_self_attention_masks: bool [T, T].
+    token_spans, for naming boxes: int32 [T, 3], the index of each token's label (-1: of none), and
+    the characters [start, end) of its word in that label.
     """
 
     input_ids: NDArray[np.int64]
     attention_mask: NDArray[np.int64]
     position_ids: NDArray[np.int64]
     text_self_attention_masks: NDArray[np.bool_]
+    token_spans: NDArray[np.int32]
 
 
 @dataclass(frozen=True)
 class Detections:
-    """Boxes of one picture, best first: boxes_xyxy [N, 4] in original pixels, scores [N]."""
+    """Boxes of one picture, best first: boxes_xyxy [N, 4] in original pixels, scores [N].
+
+    label_indices: int32 [N], among those asked. probabilities: [N, T], of each token.
+    """
 
     boxes_xyxy: NDArray[np.float32]
     scores: NDArray[np.float32]
-    phrases: list[str]
+    label_indices: NDArray[np.int32]
+    probabilities: NDArray[np.float32]
 
 
 def network(spec: GroundingDinoSpec, *, max_batch_size: int, queue: Queue) -> ModelSpec:
@@ -118,25 +126,6 @@ def preprocess(
     return pixels, np.array((resized.height, resized.width), np.int32)
 
 
-def tokenize(text: str, tokenizer: PaddedTokenizer, spec: GroundingDinoSpec) -> Caption:
-    """A caption that ends with '.', padded to the smallest bucket that holds it.
-
-    Raises InvalidText when no bucket does.
-    """
-    ids = tokenizer.encode(text)
-    input_ids, attention_mask = tokenizer.pad(ids, text_bucket(len(ids), spec))
-    masks, position_ids = text_self_attention(input_ids)
-    return Caption(input_ids, attention_mask, position_ids, masks)
-
-
-def text_bucket(tokens: int, spec: GroundingDinoSpec) -> int:
-    """The smallest text length that holds so many tokens; raises InvalidText when none does."""
-    for bucket in spec.text_buckets:
-        if bucket >= tokens:
-            return bucket
-    raise InvalidText(f"expected at most {spec.text_buckets[-1]} tokens, got {tokens}")
-
-
 def text_self_attention(
     input_ids: NDArray[np.int64],
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
@@ -161,36 +150,44 @@ def text_self_attention(
 def select_boxes(
     logits: NDArray[np.float32],
     pred_boxes: NDArray[np.float32],
-    input_ids: NDArray[np.int64],
+    token_labels: NDArray[np.int32],
     original_size_hw: tuple[int, int],
-    tokenizer: PaddedTokenizer,
     *,
     box_threshold: float,
-    text_threshold: float,
     nms_iou: float,
     max_boxes: int,
 ) -> Detections:
-    """The boxes above `box_threshold`, each with the phrase of its tokens above `text_threshold`.
+    """The boxes above `box_threshold`, each named by its most probable label.
 
-    logits [Q, T], pred_boxes [Q, 4] cxcywh, input_ids [T]. Scores are the largest token
-    probability, as in transformers' `post_process_grounded_object_detection`; boxes are
-    clipped to the picture.
+    logits [Q, T], pred_boxes [Q, 4] cxcywh, token_labels [T]: the index of each token's label, or
+    NO_LABEL. A box's score is the largest of its token probabilities, as in transformers'
+    `post_process_grounded_object_detection`, a label's the largest over the label's own tokens.
+    So each box has a label that was asked, where transformers joins the tokens above its text
+    threshold, of several labels or of none. Boxes are clipped to the picture.
     """
-    probabilities = 1 / (1 + np.exp(-logits[:, : len(input_ids)]))
+    probabilities = 1 / (1 + np.exp(-logits))
     scores = probabilities.max(axis=1)
     kept = np.flatnonzero(scores > box_threshold)
     kept_boxes = boxes.clip(boxes.to_xyxy(pred_boxes[kept], original_size_hw), original_size_hw)
     best = boxes.non_maximum_suppression(kept_boxes, scores[kept], nms_iou)[:max_boxes]
-    named = (probabilities > text_threshold) & _phrase_tokens(input_ids)
     return Detections(
         boxes_xyxy=kept_boxes[best],
         scores=scores[kept][best],
-        phrases=[tokenizer.decode(input_ids[named[query]].tolist()) for query in kept[best]],
+        label_indices=best_labels(probabilities[kept][best], token_labels),
+        probabilities=probabilities[kept][best],
     )
 
 
-def _phrase_tokens(input_ids: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """True [T] where a token is of a phrase: neither delimiter nor padding."""
-    delimiters = np.isin(input_ids, DELIMITER_IDS)
-    within: NDArray[np.bool_] = np.arange(len(input_ids)) < np.flatnonzero(delimiters)[-1]
-    return ~delimiters & within
+def best_labels(
+    probabilities: NDArray[np.float32], token_labels: NDArray[np.int32]
+) -> NDArray[np.int32]:
+    """The label that has each box's most probable token of a label: [N, T], [T] -> int32 [N].
+
+    Of labels with equal scores, the first.
+    """
+    indices = np.unique(token_labels[token_labels != NO_LABEL])
+    scores = np.stack(
+        [probabilities[:, token_labels == index].max(axis=1) for index in indices], axis=1
+    )
+    best: NDArray[np.int32] = indices[scores.argmax(axis=1)]
+    return best

@@ -9,8 +9,8 @@ class Limits:
 
     image_bytes: length of the encoded picture.
     image_pixels: height times width, read from the header before anything is decoded.
-    text_chars: length of TEXT in characters.
-    phrases: phrases in one TEXT.
+    text_chars: characters of one label, description or text.
+    labels, labels_bytes: labels of one request, and bytes of all of them; LVIS has 1,203.
     prompts: boxes or point sets for one picture.
     points: points in one prompt.
     """
@@ -18,6 +18,7 @@ class Limits:
     image_bytes: int = 32 * 1024 * 1024
     image_pixels: int = 64_000_000
     text_chars: int = 2000
-    phrases: int = 64
+    labels: int = 2048
+    labels_bytes: int = 65_536
     prompts: int = 128
     points: int = 16

@@ -98,13 +98,14 @@ class Settings:
 
 
 IMAGE = TensorSpec("IMAGE", "STRING", (1,))
-TEXT = TensorSpec("TEXT", "STRING", (1,))
+TEXT = TensorSpec("TEXT", "STRING", (-1,))
+ONE_TEXT = replace(TEXT, shape=(1,))
 BOX_THRESHOLD = TensorSpec("BOX_THRESHOLD", "FP32", (1,), optional=True)
 TEXT_THRESHOLD = TensorSpec("TEXT_THRESHOLD", "FP32", (1,), optional=True)
-CHECKED_TEXT = TensorSpec("text", "STRING", (1,))
 POINT_COORDS = TensorSpec("POINT_COORDS", "FP32", (-1, -1, 2))
 POINT_LABELS = TensorSpec("POINT_LABELS", "INT32", (-1, -1))
 CHECKED_INPUTS = (TEXT, BOX_THRESHOLD, TEXT_THRESHOLD, POINT_COORDS, POINT_LABELS)
+TOKEN_SPANS = TensorSpec("token_spans", "INT32", (-1, 3))
 ORIGINAL_SIZE = TensorSpec("original_size_hw", "INT32", (2,))
 
 
@@ -137,7 +138,8 @@ def steps(pipeline: PipelineSpec) -> tuple[tuple[ModelSpec, str], ...]:
     decoder = sam.mask_decoder(pipeline.sam, max_batch_size=1, queue=inner)
     select_boxes_inputs = (
         *detector.outputs,
-        caption[0],
+        TOKEN_SPANS,
+        TEXT,
         ORIGINAL_SIZE,
         BOX_THRESHOLD,
         TEXT_THRESHOLD,
@@ -146,6 +148,8 @@ def steps(pipeline: PipelineSpec) -> tuple[tuple[ModelSpec, str], ...]:
         TensorSpec("boxes", "FP32", (-1, 4)),
         TensorSpec("scores", "FP32", (-1,)),
         TensorSpec("phrases", "STRING", (-1,)),
+        TensorSpec("label_indices", "INT32", (-1,)),
+        TensorSpec("words", "STRING", (-1,)),
         *prompts,
     )
 
@@ -176,18 +180,19 @@ def steps(pipeline: PipelineSpec) -> tuple[tuple[ModelSpec, str], ...]:
             "preprocess_image",
             "PreprocessImage",
             (IMAGE, *(replace(tensor, optional=True) for tensor in CHECKED_INPUTS)),
-            (*_pixels(pipeline), CHECKED_TEXT, *caption, *prompts),
+            (*_pixels(pipeline), *caption, *prompts),
             entry,
             instances=2,
         ),
         # A second one, or Triton overlooks a request now and then (see Queues).
-        step("tokenize_text", "TokenizeText", (TEXT,), clip_tokens, entry, instances=2),
+        step("tokenize_text", "TokenizeText", (ONE_TEXT,), clip_tokens, entry, instances=2),
         step(
             "rank_labels",
             "RankLabels",
             (TEXT, *image_embeds),
             (
                 TensorSpec("label", "STRING", (1,)),
+                TensorSpec("label_index", "INT32", (1,)),
                 TensorSpec("labels", "STRING", (-1,)),
                 TensorSpec("label_scores", "FP32", (-1,)),
                 *caption,
@@ -219,7 +224,7 @@ def _caption_tensors(pipeline: PipelineSpec) -> tuple[TensorSpec, ...]:
     )
     names = ("input_ids", "attention_mask", "position_ids", "text_self_attention_masks")
     by_name = {tensor.name: tensor for tensor in detector.inputs}
-    return tuple(by_name[name] for name in names)
+    return (*(by_name[name] for name in names), TOKEN_SPANS)
 
 
 def _pixels(pipeline: PipelineSpec) -> tuple[TensorSpec, ...]:

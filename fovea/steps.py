@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 
 from fovea import clip, grounding_dino, images, prompts, sam, text
 from fovea import masks as rle_masks
+from fovea.captions import CaptionWriter, words_of
 from fovea.errors import InvalidThreshold, Overloaded
 from fovea.images import Picture
 from fovea.pipeline import PipelineSpec
+from fovea.tokenizer import PaddedTokenizer
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -28,6 +30,8 @@ CLIP_TOKENIZER = "clip_tokenizer.json"
 CAPTION_TOKENIZER = "grounding_dino_tokenizer.json"
 
 LABEL_CACHE_SIZE = 4096
+# Lists of labels that are not checked again.
+CHECKED_LISTS = 32
 
 # What PreprocessImage makes -> the networks that are then asked.
 ASKED_FOR = {
@@ -67,36 +71,18 @@ class Step:
     def run(self, inputs: Arrays, wanted: frozenset[str]) -> Arrays:
         raise NotImplementedError
 
-    def _read_text(self, inputs: Arrays) -> str:
-        return text.decode_text(inputs["TEXT"][0], self.limits)
+    def _read_labels(self, inputs: Arrays) -> list[str]:
+        return text.decode_labels(inputs["TEXT"].tolist(), self.limits)
 
 
 def _clip_tokens(context: Context) -> clip.TextTokens:
     return clip.TextTokens(context.folder / CLIP_TOKENIZER, context.pipeline.clip)
 
 
-def _caption_tokenizer(context: Context) -> text.PaddedTokenizer:
+def _caption_writer(context: Context) -> CaptionWriter:
     spec = context.pipeline.grounding_dino
-    return text.PaddedTokenizer(context.folder / CAPTION_TOKENIZER, spec.pad_token_id)
-
-
-class _Captions:
-    """Phrases as GroundingDINO's caption."""
-
-    def __init__(self, context: Context) -> None:
-        self._tokenizer = _caption_tokenizer(context)
-        self._spec = context.pipeline.grounding_dino
-
-    def tokens(self, phrases: list[str]) -> Arrays:
-        """input_ids, attention_mask, position_ids and text_self_attention_masks, padded."""
-        return dict(
-            vars(grounding_dino.tokenize(text.caption(phrases), self._tokenizer, self._spec))
-        )
-
-    def check(self, phrases: list[str]) -> None:
-        """Raise InvalidText where GroundingDINO has no room for the tokens."""
-        ids = self._tokenizer.encode(text.caption(phrases))
-        grounding_dino.text_bucket(len(ids), self._spec)
+    tokenizer = PaddedTokenizer(context.folder / CAPTION_TOKENIZER, spec.pad_token_id)
+    return CaptionWriter(tokenizer, spec)
 
 
 class PreprocessImage(Step):
@@ -104,14 +90,16 @@ class PreprocessImage(Step):
 
     As the first step it takes what else the caller sent as well, checks it all and makes of it
     what the networks want, so that no later step finds anything to refuse: of the points SAM's
-    prompts, of TEXT the tokens of a caption (where they are wanted) or `text`, its phrases, each
-    once, to be ranked. Overloaded when too many requests wait for a network that this one needs.
+    prompts, of the labels in TEXT the tokens of a caption, where they are wanted; labels that are
+    to be ranked first are only checked. Overloaded when too many requests wait for a network that
+    this one needs.
     """
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._clip_tokens = _clip_tokens(context)
-        self._captions = _Captions(context)
+        self._captions = _caption_writer(context)
+        self._check_once = lru_cache(CHECKED_LISTS)(self._check_labels)
 
     def run(self, inputs: Arrays, wanted: frozenset[str]) -> Arrays:
         networks = [name for made in wanted for name in ASKED_FOR.get(made, ())]
@@ -125,9 +113,9 @@ class PreprocessImage(Step):
         if "POINT_COORDS" in inputs:
             out |= self._prompts(inputs, picture.hw)
         if "input_ids" in wanted:
-            out |= self._captions.tokens(self._phrases(inputs))
-        if "text" in wanted:
-            out["text"] = self._labels(self._phrases(inputs))
+            out |= vars(self._captions.write(dict(enumerate(self._read_labels(inputs)))))
+        elif "TEXT" in inputs:
+            self._check_once(tuple(inputs["TEXT"].tolist()))
         return out | self._pixels(picture, wanted)
 
     def _least_scale(self, wanted: frozenset[str], size_hw: tuple[int, int]) -> float:
@@ -143,15 +131,14 @@ class PreprocessImage(Step):
             targets.append(sam.resized_hw(size_hw, spec.sam))
         return spec.decode_margin * max(max(hw) for hw in targets) / max(size_hw)
 
-    def _phrases(self, inputs: Arrays) -> list[str]:
-        return text.split_phrases(self._read_text(inputs), self.limits)
+    def _check_labels(self, encoded: tuple[bytes, ...]) -> None:
+        """Labels that CLIP and, each as a caption of its own, GroundingDINO have room for.
 
-    def _labels(self, phrases: list[str]) -> NDArray[Any]:
-        """Phrases that CLIP and, as a caption of its own, GroundingDINO have room for."""
-        for phrase in phrases:
-            self._captions.check([phrase])
-            self._clip_tokens.encode(phrase)
-        return np.array([text.caption(phrases).encode()], np.object_)
+        A list is asked of many pictures, hence the cache around this.
+        """
+        labels = text.decode_labels(encoded, self.limits)
+        self._captions.check(labels)
+        self._clip_tokens.check(labels)
 
     def _prompts(self, inputs: Arrays, original_size_hw: tuple[int, int]) -> Arrays:
         """The caller's points, in original pixels -> in SAM's frame, padded to batch."""
@@ -182,15 +169,19 @@ class TokenizeText(Step):
         self._tokens = _clip_tokens(context)
 
     def run(self, inputs: Arrays, wanted: frozenset[str]) -> Arrays:
-        input_ids, attention_mask = self._tokens.encode(self._read_text(inputs))
+        input_ids, attention_mask = self._tokens.encode(
+            text.decode_text(inputs["TEXT"][0], self.limits)
+        )
         return {"input_ids": input_ids, "attention_mask": attention_mask}
 
 
 class RankLabels(Step):
-    """The phrases of TEXT against an image embedding -> label, labels, label_scores.
+    """The labels of TEXT against an image embedding -> label, label_index, labels, label_scores.
 
-    The best label comes as the tokens of GroundingDINO's caption, too. A label's embedding is
-    computed once and kept; `fovea_label_cache_*` count it.
+    labels and label_scores are in the order of TEXT. Labels that differ in case or spaces alone
+    are one: they have one probability, at each of their places, and the first's index. The best
+    label comes as the tokens of GroundingDINO's caption, too. A label's embedding is computed once
+    and kept; `fovea_label_cache_*` count it.
     """
 
     METRICS: ClassVar[Mapping[str, str]] = {
@@ -201,20 +192,23 @@ class RankLabels(Step):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._tokens = _clip_tokens(context)
-        self._captions = _Captions(context)
+        self._captions = _caption_writer(context)
         self._cache: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
 
     def run(self, inputs: Arrays, wanted: frozenset[str]) -> Arrays:
-        labels = text.split_phrases(self._read_text(inputs), self.limits)
-        embeds = self._embed(labels)
-        scores = clip.label_scores(inputs["image_embeds"], embeds, self.pipeline.clip.logit_scale)
-        encoded = np.array([label.encode() for label in labels], np.object_)
+        labels = self._read_labels(inputs)
+        words = [text.same_words(label) for label in labels]
+        places = {word: place for place, word in enumerate(dict.fromkeys(words))}
+        embeds = self._embed(list(places))
+        distinct = clip.label_scores(inputs["image_embeds"], embeds, self.pipeline.clip.logit_scale)
+        scores = distinct[[places[word] for word in words]]
         best = int(scores.argmax())
         return {
-            "label": encoded[[best]],
-            "labels": encoded,
+            "label": inputs["TEXT"][[best]],
+            "label_index": np.array([best], np.int32),
+            "labels": inputs["TEXT"],
             "label_scores": scores,
-            **self._captions.tokens([labels[best]]),
+            **vars(self._captions.write({best: labels[best]})),
         }
 
     def _embed(self, labels: list[str]) -> NDArray[np.float32]:
@@ -247,32 +241,42 @@ class RankLabels(Step):
 
 
 class SelectBoxes(Step):
-    """GroundingDINO's answer -> boxes, scores, phrases, and the boxes as SAM's prompts."""
+    """GroundingDINO's answer and TEXT -> boxes, what names them, and the boxes as SAM's prompts.
+
+    phrases are labels of TEXT, label_indices their places in it, and words those of the label that
+    the box answers.
+    """
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._tokenizer = _caption_tokenizer(context)
         self._max_boxes = int(context.parameters.get("max_boxes", self.limits.prompts))
 
     def run(self, inputs: Arrays, wanted: frozenset[str]) -> Arrays:
         spec = self.pipeline.grounding_dino
         height, width = inputs["original_size_hw"].tolist()
+        text_threshold = _threshold(inputs, "TEXT_THRESHOLD", spec.text_threshold)
+        spans = inputs["token_spans"]
         found = grounding_dino.select_boxes(
             inputs["logits"],
             inputs["pred_boxes"],
-            inputs["input_ids"],
+            spans[:, 0],
             (height, width),
-            self._tokenizer,
             box_threshold=_threshold(inputs, "BOX_THRESHOLD", spec.box_threshold),
-            text_threshold=_threshold(inputs, "TEXT_THRESHOLD", spec.text_threshold),
             nms_iou=spec.nms_iou,
             max_boxes=self._max_boxes,
         )
+        phrases = inputs["TEXT"][found.label_indices]
+        words = []
+        for index, probabilities in zip(found.label_indices, found.probabilities, strict=True):
+            label, own = inputs["TEXT"][index].decode(), spans[:, 0] == index
+            words.append(words_of(label, spans[own, 1:], probabilities[own], text_threshold))
         coords, labels = prompts.pad_prompts(*prompts.box_prompts(found.boxes_xyxy))
         return {
             "boxes": found.boxes_xyxy,
             "scores": found.scores,
-            "phrases": np.array([phrase.encode() for phrase in found.phrases], np.object_),
+            "phrases": phrases,
+            "label_indices": found.label_indices,
+            "words": np.array([word.encode() for word in words], np.object_),
             "point_coords": sam.to_input_frame(coords, (height, width), self.pipeline.sam),
             "point_labels": labels,
         }

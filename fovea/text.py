@@ -1,21 +1,24 @@
-"""Phrases and captions, and the checkpoint's own tokenizer.json."""
+"""Labels and texts as callers send them: decoded, checked, and split where one string holds many.
+
+A label is one element of TEXT, whatever characters it has: "St. Bernard" is one label. Answers
+carry its index and the label itself, byte for byte.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
-from tokenizers import Tokenizer
+import re
+from collections.abc import Iterable
 
 from fovea.errors import InvalidText
 from fovea.limits import Limits
 
-_EDGE_PUNCTUATION = " \t\r\n!?,;:\"'"
+_EDGE_PUNCTUATION = " \t\r\n!?.,;:\"'"
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
+_SHOWN = 40
 
 
 def decode_text(raw: bytes, limits: Limits) -> str:
-    """UTF-8 bytes of a TEXT tensor as str; InvalidText if too long or not UTF-8."""
+    """The UTF-8 bytes of one text; InvalidText if it is too long, not UTF-8, or not for reading."""
     if len(raw) > 4 * limits.text_chars:
         raise InvalidText(f"expected at most {limits.text_chars} characters, got {len(raw)} bytes")
     try:
@@ -26,49 +29,72 @@ def decode_text(raw: bytes, limits: Limits) -> str:
         raise InvalidText(
             f"expected at most {limits.text_chars} characters, got {len(text)} characters"
         )
+    control = _CONTROL.search(text)
+    if control is not None:
+        raise InvalidText(f"expected text without control characters, got {control[0]!r}")
     return text
 
 
-def split_phrases(text: str, limits: Limits) -> list[str]:
-    """Phrases of "a cat. a dog." in lower case, each once, in the order given.
+def decode_labels(raw: Iterable[bytes], limits: Limits) -> list[str]:
+    """The elements of TEXT as str, in the order given; InvalidText says which is wrong."""
+    encoded = list(raw)
+    if not encoded:
+        raise InvalidText("expected at least one label, got none")
+    if len(encoded) > limits.labels:
+        raise InvalidText(f"expected at most {limits.labels} labels, got {len(encoded)}")
+    size = sum(map(len, encoded))
+    if size > limits.labels_bytes:
+        raise InvalidText(f"expected labels of at most {limits.labels_bytes} bytes, got {size}")
+    labels = []
+    for index, element in enumerate(encoded):
+        try:
+            label = decode_text(element, limits)
+        except InvalidText as error:
+            raise InvalidText(f"label {index}: {error}") from error
+        if not bare(label):
+            raise InvalidText(f"{name_label(index, label)}: expected words, got none")
+        labels.append(label)
+    return labels
 
-    Phrases are separated by '.', as in GroundingDINO's captions. Raises InvalidText when there
-    is none, or more than `limits.phrases`.
+
+def split_phrases(text: str, limits: Limits | None = None) -> list[str]:
+    """Phrases of "a cat. a dog.", each once and as it is written, in the order given.
+
+    For people who type one string: phrases are separated by '.', so none has one within. Raises
+    InvalidText when there is none, or more than `limits.labels`.
     """
-    parts = (" ".join(part.lower().split()).strip(_EDGE_PUNCTUATION) for part in text.split("."))
-    phrases = list(dict.fromkeys(part for part in parts if part))
+    phrases = list(dict.fromkeys(part.strip() for part in text.split(".") if part.strip()))
     if not phrases:
         raise InvalidText(f"expected at least one phrase such as 'cat. dog.', got {text[:40]!r}")
-    if len(phrases) > limits.phrases:
-        raise InvalidText(f"expected at most {limits.phrases} phrases, got {len(phrases)}")
+    if limits is not None and len(phrases) > limits.labels:
+        raise InvalidText(f"expected at most {limits.labels} phrases, got {len(phrases)}")
     return phrases
 
 
-def caption(phrases: list[str]) -> str:
-    """GroundingDINO's caption, "cat. dog.": it must end with '.', or padding changes the boxes."""
-    return ". ".join(phrases) + "."
+def name_label(index: int, label: str) -> str:
+    """How messages speak of a label."""
+    shown = label if len(label) <= _SHOWN else label[:_SHOWN] + "…"
+    return f"label {index} {shown!r}"
 
 
-class PaddedTokenizer:
-    """A tokenizer.json whose sequences are padded to fixed lengths."""
+def same_words(label: str) -> str:
+    """What equal labels share: the label in lower case, one space between its words."""
+    return " ".join(label.lower().split())
 
-    def __init__(self, path: Path, pad_token_id: int) -> None:
-        self._tokenizer = Tokenizer.from_file(str(path))
-        self._tokenizer.no_padding()
-        self._tokenizer.no_truncation()
-        self.pad_token_id = pad_token_id
 
-    def encode(self, text: str) -> list[int]:
-        """Token ids with the checkpoint's own special tokens, unpadded."""
-        return list(self._tokenizer.encode(text).ids)
+def bare(label: str) -> str:
+    """The label without spaces and punctuation around it."""
+    return label.strip(_EDGE_PUNCTUATION)
 
-    def decode(self, ids: list[int]) -> str:
-        return str(self._tokenizer.decode(ids)).strip()
 
-    def pad(self, ids: list[int], length: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """input_ids and attention_mask, both int64 [length]."""
-        input_ids = np.full(length, self.pad_token_id, np.int64)
-        attention_mask = np.zeros(length, np.int64)
-        input_ids[: len(ids)] = ids
-        attention_mask[: len(ids)] = 1
-        return input_ids, attention_mask
+def caption_form(label: str) -> str:
+    """A label as it stands in a caption: in lower case, without the two that separate phrases.
+
+    Characters keep their places, so that spans within it are spans within the label.
+    """
+    return re.sub(r"[.?]", " ", "".join(_lower(character) for character in label))
+
+
+def _lower(character: str) -> str:
+    lower = character.lower()
+    return lower if len(lower) == 1 else character

@@ -109,7 +109,12 @@ def _add(message: Message, name: str, datatype: str, shape: list[int], raw: byte
 
 
 def _bytes_tensor(message: Message, name: str, value: bytes) -> None:
-    _add(message, name, "BYTES", [1, 1], struct.pack("<I", len(value)) + value)
+    _texts_tensor(message, name, [value])
+
+
+def _texts_tensor(message: Message, name: str, values: list[bytes]) -> None:
+    content = b"".join(struct.pack("<I", len(value)) + value for value in values)
+    _add(message, name, "BYTES", [1, len(values)], content)
 
 
 def _request(rng: Rng, verb: str, image: bytes) -> Message:
@@ -121,7 +126,7 @@ def _request(rng: Rng, verb: str, image: bytes) -> Message:
         _add(message, "POINT_COORDS", "FP32", [1, 1, 2, 2], coords.tobytes())
         _add(message, "POINT_LABELS", "INT32", [1, 1, 2], np.array([1, 1], np.int32).tobytes())
     elif verb != "embed_image":
-        _bytes_tensor(message, "TEXT", b"cat. dog")
+        _texts_tensor(message, "TEXT", [b"cat", b"dog"])
     return message
 
 
@@ -138,12 +143,13 @@ def _wrong_text(rng: Rng, pictures: list[bytes]) -> Message:
         b"x." * int(rng.integers(60, 70)),
         b"\0cat. \xed\xa0\x80",
     )
-    text = texts[rng.integers(len(texts))]
+    number = int(rng.choice([0, 1, 1, 2, 80, 3000]))
+    labels = [texts[rng.integers(len(texts))] for _ in range(number)]
     verb = str(rng.choice(["embed_text", "embed_text", "detect", "main_object"]))
     message = service_pb2.ModelInferRequest(model_name=verb)
     if verb != "embed_text":
         _bytes_tensor(message, "IMAGE", pictures[0])
-    _bytes_tensor(message, "TEXT", text)
+    _texts_tensor(message, "TEXT", labels)
     return message
 
 

@@ -40,42 +40,43 @@ class Answer:
         return tuple(Mask(bytes(counts), size_hw) for counts in self.array("MASKS"))
 
 
-def read_main_object(answer: Answer) -> MainObject:
-    scores = dict(zip(answer.texts("LABELS"), answer.array("LABEL_SCORES").tolist(), strict=True))
+def read_main_object(answer: Answer, labels: tuple[str, ...]) -> MainObject:
+    scores = dict(zip(labels, answer.array("LABEL_SCORES").tolist(), strict=True))
     boxes, masks = answer.array("BOXES"), answer.masks()
     found = len(boxes) > 0
+    index = int(answer.array("LABEL_INDEX")[0])
     return MainObject(
         found=found,
-        label=answer.texts("LABEL")[0],
+        label=labels[index],
         label_scores=dict(sorted(scores.items(), key=lambda item: -item[1])),
         box=boxes[0] if found else None,
         box_score=float(answer.array("SCORES")[0]) if found else None,
         mask=masks[0] if found else None,
         mask_score=float(answer.array("MASK_SCORES")[0]) if found else None,
         size_hw=answer.size_hw(),
+        label_index=index,
     )
 
 
-def nothing_named(detections: Detections) -> MainObject:
+def nothing_named(answer: Answer) -> MainObject:
     """The answer to a description of which nothing is in the picture."""
-    return MainObject(False, None, {}, None, None, None, None, detections.size_hw)
+    return MainObject(False, None, {}, None, None, None, None, answer.size_hw())
 
 
-def read_detections(answer: Answer) -> Detections:
+def read_detections(answer: Answer, labels: tuple[str, ...]) -> Detections:
+    indices = answer.array("LABEL_INDICES")
     return Detections(
         boxes=answer.array("BOXES"),
         scores=answer.array("SCORES"),
-        phrases=answer.texts("PHRASES"),
+        phrases=tuple(labels[index] for index in indices.tolist()),
         size_hw=answer.size_hw(),
+        label_indices=indices,
     )
 
 
-def read_segmented_detections(answer: Answer) -> SegmentedDetections:
+def read_segmented_detections(answer: Answer, labels: tuple[str, ...]) -> SegmentedDetections:
     return SegmentedDetections(
-        boxes=answer.array("BOXES"),
-        scores=answer.array("SCORES"),
-        phrases=answer.texts("PHRASES"),
-        size_hw=answer.size_hw(),
+        **vars(read_detections(answer, labels)),
         masks=answer.masks(),
         mask_scores=answer.array("MASK_SCORES"),
     )

@@ -111,12 +111,12 @@ class AsyncClient(Connection):
         progress: Progress | None = None,
     ) -> AsyncGenerator[Outcome[MainObject], None]:
         """See `Client.main_object_many`."""
-        text = None if labels is None else prompts.join_phrases(labels)
+        asked = None if labels is None else prompts.to_labels(labels)
 
         async def call(image: Picture) -> MainObject:
             return await self.main_object(
                 image,
-                text,
+                asked,
                 description=description,
                 box_threshold=box_threshold,
                 text_threshold=text_threshold,

@@ -46,7 +46,7 @@ Phrases = Annotated[str, typer.Option(help="What to look for, separated by '.': 
 BoxThreshold = Annotated[float | None, typer.Option(help="Score from which a box counts, 0 to 1.")]
 TextThreshold = Annotated[
     float | None,
-    typer.Option(help="Score from which a word names a box, 0 to 1."),
+    typer.Option(help="Score from which a description's word names a box, 0 to 1."),
 ]
 Out = Annotated[
     Path | None, typer.Option(help="Where to save the drawing; a folder for several pictures.")

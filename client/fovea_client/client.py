@@ -45,9 +45,12 @@ class Client(Connection):
     ) -> MainObject:
         """Which of the labels the picture is about, its box, and its mask.
 
-        labels: words, or one string with '.' between them. Instead, a description: the phrases
-        that GroundingDINO finds of it in the picture become the labels (one request more).
+        labels: each is taken as it is, "St. Bernard" too; one string is split at its '.'. Instead,
+        a description: those of its words that name a box in the picture become the labels (one
+        request more). The answer has one of the labels, and its index.
         box_threshold, text_threshold: GroundingDINO's, within [0, 1]; None is the server's own.
+        The first is the score from which a box counts, the second that from which a word of a
+        description names it.
         Nothing found is an answer with `found=False`, not an error.
         """
         data = self._encode(image)
@@ -63,7 +66,11 @@ class Client(Connection):
         text_threshold: float | None = None,
         timeout_s: float | None = None,
     ) -> Detections:
-        """Boxes of what the phrases name; phrases and thresholds as in `main_object`."""
+        """Boxes of what the phrases name, each with one of them; all as in `main_object`.
+
+        box_threshold alone decides which boxes count. Each has the phrase with its most probable
+        token: always one of those asked.
+        """
         steps = verbs.detect(self._encode(image), phrases, box_threshold, text_threshold)
         return self._run(steps, timeout_s)
 
@@ -121,12 +128,12 @@ class Client(Connection):
         progress: Progress | None = None,
     ) -> Generator[Outcome[MainObject], None, None]:
         """`main_object` for a folder or many pictures; see `map`."""
-        text = None if labels is None else prompts.join_phrases(labels)
+        asked = None if labels is None else prompts.to_labels(labels)
 
         def call(image: Picture) -> MainObject:
             return self.main_object(
                 image,
-                text,
+                asked,
                 description=description,
                 box_threshold=box_threshold,
                 text_threshold=text_threshold,

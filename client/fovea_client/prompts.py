@@ -2,43 +2,57 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fovea import prompts as wire
+from fovea import text
 from fovea_client.errors import InvalidPrompt, InvalidText, InvalidThreshold
+
+_SENTENCE_END = re.compile(r"[.!?]+(?=\s|$)|[;\n]")
 
 Points = tuple[NDArray[np.float32], NDArray[np.int32]]
 
 
-def join_phrases(phrases: str | Iterable[str]) -> str:
-    """Labels or phrases as TEXT, separated by '.': "cat. dog.".
+def to_labels(labels: str | Iterable[str]) -> tuple[str, ...]:
+    """Labels as TEXT, an element each, as they are given; of one string, its parts between '.'.
 
-    A string is taken as it is. Raises InvalidText for none, for an empty one, and for a '.'
-    within a phrase, which the server would take as two.
+    Raises InvalidText for none, and says which is empty, no str, or not encodable.
     """
-    if isinstance(phrases, str):
-        parts = [part for part in phrases.split(".") if part.strip()]
-    else:
-        parts = [_check_phrase(phrase) for phrase in phrases]
-    if not parts:
-        raise InvalidText(f"expected at least one phrase such as 'cat. dog.', got {phrases!r}")
-    return ". ".join(part.strip() for part in parts) + "."
+    if isinstance(labels, str):
+        return tuple(text.split_phrases(check_text(labels)))
+    checked = tuple(_check_label(index, label) for index, label in enumerate(labels))
+    if not checked:
+        raise InvalidText("expected at least one label such as 'cat', got none")
+    return checked
 
 
-def distinct(phrases: Iterable[str]) -> list[str]:
-    """The non-empty phrases, each once, in the order given."""
-    parts = (part.strip() for phrase in phrases for part in phrase.split("."))
-    return list(dict.fromkeys(part for part in parts if part))
+def to_sentences(description: str) -> tuple[str, ...]:
+    """A description as labels that are its sentences; InvalidText when there is nothing in it."""
+    parts = _SENTENCE_END.split(check_text(description))
+    return tuple(part.strip() for part in parts if part.strip())
 
 
-def check_text(text: str) -> str:
-    """`text` for embed_text; InvalidText when there is nothing in it."""
-    if not isinstance(text, str) or not text.strip():
-        raise InvalidText(f"expected a text, got {text!r}")
-    return text
+def distinct(words: Iterable[str]) -> tuple[str, ...]:
+    """Each once, in the order given; case makes no difference."""
+    first: dict[str, str] = {}
+    for word in words:
+        first.setdefault(word.lower(), word)
+    return tuple(word for word in first.values() if word.strip())
+
+
+def check_text(value: str) -> str:
+    """`value` for embed_text; InvalidText when there is nothing in it, or no UTF-8 for it."""
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidText(f"expected a text, got {value!r}")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InvalidText(f"expected a text that UTF-8 can encode, got {value!r:.80}") from error
+    return value
 
 
 def check_threshold(name: str, value: float) -> float:
@@ -74,13 +88,11 @@ def to_points(
     return coords, labels
 
 
-def _check_phrase(phrase: str) -> str:
-    if not isinstance(phrase, str):
-        raise InvalidText(f"expected phrases as str, got {type(phrase).__name__}")
-    bare = phrase.strip().rstrip(".").strip()
-    if not bare or "." in bare:
-        raise InvalidText(f"expected phrases without '.' and not empty, got {phrase!r}")
-    return bare
+def _check_label(index: int, label: str) -> str:
+    try:
+        return check_text(label)
+    except InvalidText as error:
+        raise InvalidText(f"label {index}: {error}") from error
 
 
 def _from_boxes(boxes: ArrayLike) -> Points:

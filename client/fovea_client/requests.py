@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2
 
-TensorValue: TypeAlias = bytes | str | float | NDArray[Any]
+TensorValue: TypeAlias = bytes | str | tuple[str, ...] | float | NDArray[Any]
 
 _DATATYPES = {np.dtype(np.float32): "FP32", np.dtype(np.int32): "INT32"}
 _MICROSECONDS = 1_000_000
@@ -19,8 +19,8 @@ _MICROSECONDS = 1_000_000
 class Request:
     """The message for one inference of `model`; retries send the very same one.
 
-    Values get the batch axis of 1 in front: bytes and str become BYTES [1, 1], a float FP32
-    [1, 1], an array of shape S [1, *S].
+    Values get the batch axis of 1 in front: bytes and str become BYTES [1, 1], a tuple of n str
+    BYTES [1, n], a float FP32 [1, 1], an array of shape S [1, *S].
     """
 
     def __init__(self, model: str, inputs: Mapping[str, TensorValue]) -> None:
@@ -43,10 +43,15 @@ class Request:
 
 
 def _serialize(value: TensorValue) -> tuple[str, tuple[int, ...], bytes]:
-    if isinstance(value, str):
-        value = value.encode("utf-8")
-    if isinstance(value, bytes):
-        return "BYTES", (1,), struct.pack("<I", len(value)) + value
+    if isinstance(value, (bytes, str)):
+        return "BYTES", (1,), _pack(value)
+    if isinstance(value, tuple):
+        return "BYTES", (len(value),), b"".join(map(_pack, value))
     if isinstance(value, float):
         value = np.array([value], np.float32)
     return _DATATYPES[value.dtype], value.shape, np.ascontiguousarray(value).tobytes()
+
+
+def _pack(value: bytes | str) -> bytes:
+    content = value.encode("utf-8") if isinstance(value, str) else value
+    return struct.pack("<I", len(content)) + content

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fovea_client.errors import InvalidInput
 from fovea_client.masks import Mask
 
 if TYPE_CHECKING:
@@ -24,7 +26,8 @@ class MainObject:
     """The thing that a picture is about.
 
     found: whether GroundingDINO saw the label's thing; without it, box and mask are None.
-    label: CLIP's choice, in lower case; None when a description named nothing in the picture.
+    label: CLIP's choice, as it was asked; None when a description named nothing in the picture.
+    label_index: its place among the labels, the first of equal ones.
     label_scores: probability of each label, best first.
     box: [4]. box_score: GroundingDINO's. mask_score: SAM's own estimate of the mask's IoU.
     size_hw: (height, width) of the picture.
@@ -38,6 +41,7 @@ class MainObject:
     mask: Mask | None
     mask_score: float | None
     size_hw: tuple[int, int]
+    label_index: int | None = None
 
     @property
     def label_score(self) -> float | None:
@@ -49,6 +53,7 @@ class MainObject:
         return {
             "found": self.found,
             "label": self.label,
+            "label_index": self.label_index,
             "label_scores": {label: _round(p) for label, p in self.label_scores.items()},
             "box": None if self.box is None else _to_json(self.box),
             "box_score": _round(self.box_score),
@@ -67,7 +72,9 @@ class MainObject:
                 self.size_hw,
                 (),
                 np.zeros(0, np.float32),
+                label_indices=np.zeros(0, np.int32),
             )
+        indices = None if self.label_index is None else np.array([self.label_index], np.int32)
         return SegmentedDetections(
             self.box[None],
             np.array([self.box_score], np.float32),
@@ -75,11 +82,14 @@ class MainObject:
             self.size_hw,
             (self.mask,),
             np.array([self.mask_score], np.float32),
+            label_indices=indices,
         )
 
-    def to_coco_json(self, image_id: int = 0) -> list[dict[str, Any]]:
-        """COCO results: none or one."""
-        return self.to_detections().to_coco_json(image_id)
+    def to_coco_json(
+        self, image_id: int = 0, categories: Mapping[str, int] | None = None
+    ) -> list[dict[str, Any]]:
+        """COCO results: none or one; see `Detections.to_coco_json`."""
+        return self.to_detections().to_coco_json(image_id, categories)
 
     def to_supervision(self) -> supervision.Detections:
         """As `supervision.Detections`; ImportError when supervision is not installed."""
@@ -90,7 +100,8 @@ class MainObject:
 class Detections:
     """What the phrases name, best first.
 
-    boxes: [N, 4]. scores: [N]. phrases: the words of the text that each box answers, N.
+    boxes: [N, 4]. scores: [N]. phrases: of those asked, the one that each box answers, N.
+    label_indices: its place among those asked, the first of equal ones, [N]; None if unknown.
     size_hw: (height, width) of the picture.
     """
 
@@ -98,6 +109,18 @@ class Detections:
     scores: Floats
     phrases: tuple[str, ...]
     size_hw: tuple[int, int]
+    label_indices: NDArray[np.int32] | None = field(default=None, kw_only=True)
+
+    @property
+    def class_ids(self) -> NDArray[np.int64]:
+        """A number for each box's phrase: its index among those asked, int64 [N].
+
+        So they are the same for all pictures of which the same phrases are asked. Where the
+        indices are unknown, it is a number made of the phrase alone (CRC-32).
+        """
+        if self.label_indices is not None:
+            return self.label_indices.astype(np.int64)
+        return np.array([zlib.crc32(phrase.encode()) for phrase in self.phrases], np.int64)
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -108,30 +131,50 @@ class Detections:
             "boxes": _to_json(self.boxes),
             "scores": _to_json(self.scores),
             "phrases": list(self.phrases),
+            "label_indices": None if self.label_indices is None else self.label_indices.tolist(),
             "size_hw": list(self.size_hw),
         }
 
-    def to_coco_json(self, image_id: int = 0) -> list[dict[str, Any]]:
-        """COCO results: bbox is [left, top, width, height]; category_name is the phrase."""
+    def to_coco_json(
+        self, image_id: int = 0, categories: Mapping[str, int] | None = None
+    ) -> list[dict[str, Any]]:
+        """COCO results, as `pycocotools.coco.COCO.loadRes` takes them.
+
+        bbox is [left, top, width, height], category_name the phrase. category_id is the phrase's
+        in `categories`, such as the dataset's own, or else of `class_ids`. Raises InvalidInput for
+        a phrase that has none.
+        """
         return [
             {
                 "image_id": image_id,
+                "category_id": category_id,
                 "category_name": phrase,
                 "bbox": _to_xywh(box),
                 "score": _round(float(score)),
             }
-            for box, score, phrase in zip(self.boxes, self.scores, self.phrases, strict=True)
+            for box, score, phrase, category_id in zip(
+                self.boxes, self.scores, self.phrases, self._category_ids(categories), strict=True
+            )
         ]
+
+    def _category_ids(self, categories: Mapping[str, int] | None) -> list[int]:
+        if categories is None:
+            ids: list[int] = self.class_ids.tolist()
+            return ids
+        missing = sorted(set(self.phrases) - set(categories))
+        if missing:
+            raise InvalidInput(f"expected a category for each phrase, got none for {missing}")
+        return [categories[phrase] for phrase in self.phrases]
 
     def to_supervision(self) -> supervision.Detections:
         """As `supervision.Detections`; ImportError when supervision is not installed.
 
-        class_id numbers the distinct phrases in the order of their first box.
+        class_id is `class_ids`, class_name the phrase.
         """
         detections: supervision.Detections = _supervision().Detections(
             xyxy=self.boxes.copy(),
             confidence=self.scores.copy(),
-            class_id=_class_ids(self.phrases),
+            class_id=self.class_ids,
             data={"class_name": np.array(self.phrases, dtype=np.str_)},
         )
         return detections
@@ -149,11 +192,14 @@ class SegmentedDetections(Detections):
         masks = [mask.to_coco() for mask in self.masks]
         return super().to_dict() | {"masks": masks, "mask_scores": _to_json(self.mask_scores)}
 
-    def to_coco_json(self, image_id: int = 0) -> list[dict[str, Any]]:
-        """COCO results with bbox, segmentation and area."""
+    def to_coco_json(
+        self, image_id: int = 0, categories: Mapping[str, int] | None = None
+    ) -> list[dict[str, Any]]:
+        """COCO results with bbox, segmentation and area; see `Detections.to_coco_json`."""
+        found = super().to_coco_json(image_id, categories)
         return [
-            found | {"segmentation": mask.to_coco(), "area": mask.area}
-            for found, mask in zip(super().to_coco_json(image_id), self.masks, strict=True)
+            one | {"segmentation": mask.to_coco(), "area": mask.area}
+            for one, mask in zip(found, self.masks, strict=True)
         ]
 
     def to_supervision(self) -> supervision.Detections:
@@ -183,10 +229,14 @@ class Segmentation:
         }
 
     def to_coco_json(self, image_id: int = 0) -> list[dict[str, Any]]:
-        """COCO results: bbox is the mask's own, [left, top, width, height]."""
+        """COCO results: bbox is the mask's own, [left, top, width, height].
+
+        category_id is 0 for all: a mask has no class.
+        """
         return [
             {
                 "image_id": image_id,
+                "category_id": 0,
                 "bbox": _to_xywh(mask.box()),
                 "segmentation": mask.to_coco(),
                 "area": mask.area,
@@ -222,11 +272,6 @@ def _round(number: Any) -> Any:
 def _to_json(array: Floats) -> list[Any]:
     rounded: list[Any] = array.astype(np.float64).round(JSON_DIGITS).tolist()
     return rounded
-
-
-def _class_ids(phrases: tuple[str, ...]) -> NDArray[np.int64]:
-    distinct = list(dict.fromkeys(phrases))
-    return np.array([distinct.index(phrase) for phrase in phrases], np.int64)
 
 
 def _stack(masks: tuple[Mask, ...], size_hw: tuple[int, int]) -> NDArray[np.bool_]:

@@ -29,16 +29,19 @@ def main_object(
     box_threshold: float | None,
     text_threshold: float | None,
 ) -> Steps[MainObject]:
-    """Two requests for a description: the phrases that it grounds in the picture are the labels."""
+    """Two requests for a description: those of its words that name a box become the labels."""
     if (labels is None) == (description is None):
         raise InvalidInput("expected labels or a description, and not both")
     if description is not None:
-        grounded = yield from detect(image, description, box_threshold, text_threshold)
-        labels = prompts.distinct(grounded.phrases)
+        sentences = prompts.to_sentences(description)
+        inputs = _grounding_inputs(image, sentences, box_threshold, text_threshold)
+        grounded = yield Request("detect", inputs)
+        labels = prompts.distinct(grounded.texts("WORDS"))
         if not labels:
             return answers.nothing_named(grounded)
-    inputs = _grounding_inputs(image, labels or (), box_threshold, text_threshold)
-    return answers.read_main_object((yield Request("main_object", inputs)))
+    asked = prompts.to_labels(labels or ())
+    inputs = _grounding_inputs(image, asked, box_threshold, text_threshold)
+    return answers.read_main_object((yield Request("main_object", inputs)), asked)
 
 
 def detect(
@@ -47,8 +50,9 @@ def detect(
     box_threshold: float | None,
     text_threshold: float | None,
 ) -> Steps[Detections]:
-    inputs = _grounding_inputs(image, phrases, box_threshold, text_threshold)
-    return answers.read_detections((yield Request("detect", inputs)))
+    asked = prompts.to_labels(phrases)
+    inputs = _grounding_inputs(image, asked, box_threshold, text_threshold)
+    return answers.read_detections((yield Request("detect", inputs)), asked)
 
 
 def detect_and_segment(
@@ -57,8 +61,9 @@ def detect_and_segment(
     box_threshold: float | None,
     text_threshold: float | None,
 ) -> Steps[SegmentedDetections]:
-    inputs = _grounding_inputs(image, phrases, box_threshold, text_threshold)
-    return answers.read_segmented_detections((yield Request("detect_and_segment", inputs)))
+    asked = prompts.to_labels(phrases)
+    inputs = _grounding_inputs(image, asked, box_threshold, text_threshold)
+    return answers.read_segmented_detections((yield Request("detect_and_segment", inputs)), asked)
 
 
 def segment(
@@ -83,11 +88,11 @@ def embed_text(text: str) -> Steps[NDArray[np.float32]]:
 
 def _grounding_inputs(
     image: bytes,
-    phrases: str | Iterable[str],
+    labels: tuple[str, ...],
     box_threshold: float | None,
     text_threshold: float | None,
 ) -> dict[str, TensorValue]:
-    inputs: dict[str, TensorValue] = {"IMAGE": image, "TEXT": prompts.join_phrases(phrases)}
+    inputs: dict[str, TensorValue] = {"IMAGE": image, "TEXT": labels}
     thresholds = {"BOX_THRESHOLD": box_threshold, "TEXT_THRESHOLD": text_threshold}
     for name, value in thresholds.items():
         if value is not None:

@@ -34,7 +34,10 @@ class Call:
     context: grpc.ServicerContext
 
     def text(self) -> str:
-        return self.inputs["TEXT"][0, 0].decode()
+        return self.labels()[0]
+
+    def labels(self) -> list[str]:
+        return [label.decode() for label in self.inputs["TEXT"][0]]
 
 
 @dataclass
@@ -62,6 +65,8 @@ def detections(*phrases: str) -> Tensors:
         "BOXES": floats(*[SQUARE_BOX for _ in phrases]).reshape(-1, 4),
         "SCORES": floats(*np.linspace(0.9, 0.5, len(phrases))),
         "PHRASES": texts(*phrases),
+        "LABEL_INDICES": np.array([phrases.index(phrase) for phrase in phrases], np.int32),
+        "WORDS": texts(*phrases),
         "IMAGE_SIZE": np.array(SIZE_HW, np.int32),
     }
 
@@ -80,8 +85,9 @@ def main_object(*labels: str, found: bool = True) -> Tensors:
     here = labels[:1] if found else ()
     return {
         "LABEL": texts(labels[0]),
-        "LABELS": texts(*labels[::-1]),
-        "LABEL_SCORES": floats(*np.linspace(0.1, 0.9, len(labels))),
+        "LABEL_INDEX": np.array([0], np.int32),
+        "LABELS": texts(*labels),
+        "LABEL_SCORES": floats(*np.linspace(0.9, 0.1, len(labels))),
         **detections(*here),
         **masks(len(here)),
     }
@@ -95,7 +101,7 @@ def plausible(call: Call) -> Tensors:
         return {"TEXT_EMBEDS": floats(0, 1, 0)}
     if call.model == "segment":
         return masks(call.inputs["POINT_LABELS"].shape[1])
-    phrases = [part.strip() for part in call.text().lower().split(".") if part.strip()]
+    phrases = call.labels()
     if call.model == "main_object":
         return main_object(*phrases)
     if call.model == "detect_and_segment":

@@ -31,7 +31,7 @@ def test_every_verb_answers(triton: FakeTriton, png: bytes, pixels: np.ndarray) 
             thing = await client.main_object(png, ["cat", "dog"])
             assert thing.label == "cat"
             assert np.array_equal(thing.mask.to_numpy(), SQUARE)
-            assert (await client.main_object(pixels, description="A cat")).label == "a cat"
+            assert (await client.main_object(pixels, description="A cat")).label == "A cat"
             assert len(await client.detect(png, "cat. dog")) == 2
             assert len((await client.detect_and_segment(png, "cat")).masks) == 1
             assert len(await client.segment(png, points=[[1, 1], [2, 2]])) == 2

@@ -66,7 +66,12 @@ def test_the_client_stays_light() -> None:
 
 def test_tensor_names_types_and_shapes_are_those_of_the_ensembles() -> None:
     image = b"x"
-    words = {"IMAGE": image, "TEXT": "cat.", "BOX_THRESHOLD": 0.5, "TEXT_THRESHOLD": 0.5}
+    words = {
+        "IMAGE": image,
+        "TEXT": ("cat", "St. Bernard"),
+        "BOX_THRESHOLD": 0.5,
+        "TEXT_THRESHOLD": 0.5,
+    }
     coords, labels = prompts.to_points([1, 2, 3, 4], None, None)
     sent = {
         "main_object": words,

@@ -3,42 +3,62 @@
 from __future__ import annotations
 
 import numpy as np
-from fovea_client.prompts import distinct, join_phrases, to_points
+import pytest
+from fovea_client.prompts import distinct, to_labels, to_points, to_sentences
+from fovea_client.requests import Request
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from tritonclient.utils import deserialize_bytes_tensor
 
 from fovea import prompts as fovea_prompts
 from fovea import text
 from fovea.errors import InvalidPrompt, InvalidText
 from fovea.limits import Limits
 
-words = st.text("abc éß猫-", min_size=1, max_size=12).filter(str.strip)
+words = st.text("abc éß猫-.?", min_size=1, max_size=12).filter(lambda word: word.strip(" .?"))
 pixels = st.floats(0, 4000, width=32)
 
 
 @given(st.lists(words, min_size=1, max_size=20))
 def test_the_server_reads_the_labels_that_were_given(labels: list[str]) -> None:
-    expected = list(dict.fromkeys(" ".join(label.lower().split()) for label in labels))
-    assert text.split_phrases(join_phrases(labels), Limits()) == expected
-    assert text.split_phrases(join_phrases(join_phrases(labels)), Limits()) == expected
+    message = Request("detect", {"TEXT": to_labels(labels)}).message(None)
+    sent = deserialize_bytes_tensor(message.raw_input_contents[0])
+    assert list(message.inputs[0].shape) == [1, len(labels)]
+    assert text.decode_labels(sent, Limits()) == labels
+
+
+def test_one_string_is_split_at_its_periods_and_a_list_is_not() -> None:
+    assert to_labels(" cat. a red car.") == ("cat", "a red car")
+    assert to_labels(["St. Bernard", "Cat"]) == ("St. Bernard", "Cat")
 
 
 @given(st.one_of(st.text(max_size=30), st.lists(st.text(max_size=8), max_size=4)))
-def test_any_words_join_or_are_refused_with_a_typed_error(phrases: str | list[str]) -> None:
+def test_any_words_are_labels_or_refused_with_a_typed_error(phrases: str | list[str]) -> None:
     try:
-        joined = join_phrases(phrases)
+        labels = to_labels(phrases)
     except InvalidText as error:
         assert "expected" in str(error)
     else:
-        assert joined.endswith(".") and joined.strip(" .")
+        assert labels and all(label.strip() for label in labels)
 
 
-@given(st.lists(st.text("ab. ", max_size=6)))
-def test_distinct_phrases_can_always_be_labels(phrases: list[str]) -> None:
-    labels = distinct(phrases)
-    assert len(set(labels)) == len(labels)
-    assert not labels or join_phrases(labels)
+def test_a_label_that_utf8_cannot_encode_is_named() -> None:
+    with pytest.raises(InvalidText, match=r"label 1: .*UTF-8"):
+        to_labels(["cat", "caf\udce9"])
+
+
+def test_a_description_is_split_into_its_sentences() -> None:
+    text = "A St. Bernard? It's 3.5 years old!\nTwo cats."
+    assert to_sentences(text) == ("A St", "Bernard", "It's 3.5 years old", "Two cats")
+
+
+@given(st.lists(st.text("aAb ", max_size=6)))
+def test_distinct_words_can_always_be_labels(words: list[str]) -> None:
+    labels = distinct(words)
+    assert len({label.lower() for label in labels}) == len(labels)
+    assert set(labels) <= set(words)
+    assert not labels or to_labels(labels)
 
 
 @given(st.integers(1, 8), st.integers(1, 4), st.booleans(), st.data())

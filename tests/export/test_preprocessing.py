@@ -14,9 +14,11 @@ from export.checkpoints import SETS, find
 from export.network import sample_pixels
 from export.pipeline import load
 from export.production import production_pipeline
-from fovea import clip, grounding_dino, sam, text
+from fovea import clip, grounding_dino, sam
+from fovea.captions import CaptionWriter
 from fovea.errors import InvalidText
 from fovea.images import Picture
+from fovea.tokenizer import PaddedTokenizer
 from tests.export.processors import processors
 
 SIZES_HW = [(480, 640), (640, 480), (333, 500), (37, 1000), (1200, 90), (224, 224), (51, 49)]
@@ -106,15 +108,16 @@ def test_clip_tokens_are_those_of_the_checkpoint(phrase):
 @given(st.lists(PHRASES, min_size=1, max_size=4))
 def test_captions_are_those_of_the_checkpoint(phrases):
     spec = load_spec().grounding_dino
-    caption = text.caption(phrases)
-    theirs = tokenizer("grounding_dino")(caption)
-    ours = text.PaddedTokenizer(DEMO["grounding_dino"].tokenizer, spec.pad_token_id)
+    phrases = list(dict.fromkeys(phrases))
+    theirs = tokenizer("grounding_dino")(". ".join(phrases) + ".")
+    ours = PaddedTokenizer(DEMO["grounding_dino"].tokenizer, spec.pad_token_id)
+    writer = CaptionWriter(ours, spec)
     length = len(theirs["input_ids"])
     if length > max(spec.text_buckets):
         with pytest.raises(InvalidText):
-            grounding_dino.tokenize(caption, ours, spec)
+            writer.write(dict(enumerate(phrases)))
         return
-    tokens = grounding_dino.tokenize(caption, ours, spec)
+    tokens = writer.write(dict(enumerate(phrases)))
     assert tokens.input_ids[:length].tolist() == theirs["input_ids"]
     assert tokens.attention_mask.tolist() == [1] * length + [0] * (len(tokens.input_ids) - length)
     masks, positions = modeling_grounding_dino.generate_masks_with_special_tokens_and_transfer_map(

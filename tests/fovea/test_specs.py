@@ -45,4 +45,4 @@ def test_errors_keep_their_class_on_the_wire():
 def test_specs_are_frozen():
     with pytest.raises(AttributeError):
         TINY.sam.image_size = 3
-    assert replace(TINY, limits=replace(TINY.limits, phrases=3)).limits.phrases == 3
+    assert replace(TINY, limits=replace(TINY.limits, labels=3)).limits.labels == 3

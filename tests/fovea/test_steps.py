@@ -84,8 +84,8 @@ def surroundings(tmp_path):
     return Surroundings(tmp_path)
 
 
-def text(value: str) -> np.ndarray:
-    return np.array([value.encode()], np.object_)
+def text(*values: str) -> np.ndarray:
+    return np.array([value.encode() for value in values], np.object_)
 
 
 def jpeg(height: int = 60, width: int = 80) -> np.ndarray:
@@ -132,9 +132,8 @@ def test_sam_gets_the_same_pixels_in_every_ensemble(tmp_path):
 
 
 def test_the_first_step_checks_all_that_the_caller_sent(surroundings):
-    assert ask(surroundings, "text", TEXT=text("Cat. dog. cat"))["text"].tolist() == [b"cat. dog."]
-    with pytest.raises(InvalidText, match="at least one phrase"):
-        ask(surroundings, "text", TEXT=text(" . "))
+    with pytest.raises(InvalidText, match=r"label 1 ' \. ': expected words"):
+        ask(surroundings, TEXT=text("cat", " . "))
     with pytest.raises(InvalidThreshold, match="BOX_THRESHOLD"):
         ask(surroundings, BOX_THRESHOLD=np.array([2], np.float32))
 
@@ -147,12 +146,10 @@ def test_the_first_step_takes_nothing_while_a_network_that_it_feeds_is_full(surr
 
 
 def test_labels_need_room_one_by_one_and_phrases_together(surroundings):
-    many = text(". ".join(f"{word} cat" for word in WORDS * 3) + ". " + "red dog. " * 3)
-    phrases = text(". ".join(" ".join(WORDS[: i + 1]) for i in range(6)))
-    assert ask(surroundings, "text", "clip_pixel_values", TEXT=phrases)
-    assert ask(surroundings, "text", "clip_pixel_values", TEXT=many)
+    many = text(*(f"{word} cat {i}" for i, word in enumerate(WORDS * 200)))
+    assert ask(surroundings, "clip_pixel_values", TEXT=many)
     with pytest.raises(InvalidText, match="at most 12 tokens"):
-        ask(surroundings, "text", "clip_pixel_values", TEXT=text("cat " * 11))
+        ask(surroundings, "clip_pixel_values", TEXT=text("dog", "cat " * 11))
     with pytest.raises(InvalidText, match="at most 32 tokens"):
         ask(surroundings, "input_ids", TEXT=text("cat " * 40))
 
@@ -160,12 +157,18 @@ def test_labels_need_room_one_by_one_and_phrases_together(surroundings):
 def test_labels_are_ranked_and_each_is_embedded_once(surroundings):
     step = steps.RankLabels(surroundings)
     image_embeds = np.zeros(TINY.clip.embed_dim, np.float32)
-    first = step.run({"TEXT": text("cat. dog"), "image_embeds": image_embeds}, frozenset())
-    assert first["labels"].tolist() == [b"cat", b"dog"]
+    first = step.run({"TEXT": text("cat", "Dog"), "image_embeds": image_embeds}, frozenset())
+    assert first["labels"].tolist() == [b"cat", b"Dog"]
     assert first["label_scores"].tolist() == [0.5, 0.5]
     image_embeds[surroundings.embedded[1][1] % TINY.clip.embed_dim] = 1
-    again = step.run({"TEXT": text("Dog. van. cat."), "image_embeds": image_embeds}, frozenset())
-    assert again["label"].tolist() == [b"dog"]
+    labels = text("van", "DOG ", "cat", "dog")
+    again = step.run({"TEXT": labels, "image_embeds": image_embeds}, frozenset())
+    assert again["label"].tolist() == [b"DOG "]
+    assert again["label_index"].tolist() == [1]
+    assert again["label_scores"].shape == (4,)
+    assert again["label_scores"][1] == again["label_scores"][3]
+    assert again["label_scores"][:3].sum() == pytest.approx(1)
+    assert set(again["token_spans"][:, 0].tolist()) == {-1, 1}
     assert (
         again["input_ids"].tolist()
         == ask(surroundings, "input_ids", TEXT=text("dog"))["input_ids"].tolist()
@@ -182,9 +185,9 @@ def test_many_labels_are_embedded_in_batches_and_the_cache_is_bounded(surroundin
     surroundings.pipeline = small
     monkeypatch.setattr(steps, "LABEL_CACHE_SIZE", 5)
     step = steps.RankLabels(surroundings)
-    labels = ". ".join(f"thing {i}" for i in range(11))
+    labels = [f"thing {i}" for i in range(11)]
     embeds = np.ones(TINY.clip.embed_dim, np.float32)
-    out = step.run({"TEXT": text(labels), "image_embeds": embeds}, frozenset())
+    out = step.run({"TEXT": text(*labels), "image_embeds": embeds}, frozenset())
     assert len(out["labels"]) == len(out["label_scores"]) == 11
     step.run({"TEXT": text("thing 10"), "image_embeds": embeds}, frozenset())
     assert len(surroundings.embedded) == 11
@@ -197,7 +200,7 @@ def test_texts_that_clip_cannot_take_are_refused(surroundings, value):
 
 
 def test_captions_are_padded_to_the_smallest_bucket(surroundings):
-    short = ask(surroundings, "input_ids", TEXT=text("the cat. dog"))
+    short = ask(surroundings, "input_ids", TEXT=text("the cat", "dog"))
     assert short["input_ids"].shape == (16,)
     assert short["attention_mask"].sum() == 7
     long = ask(surroundings, "input_ids", TEXT=text("cat dog van red man the " * 3))
@@ -208,7 +211,7 @@ def test_captions_are_padded_to_the_smallest_bucket(surroundings):
 
 def detections(surroundings, rows, **thresholds):
     """Boxes around rows of (box cxcywh, {token: logit})."""
-    caption = ask(surroundings, "input_ids", TEXT=text("red cat. dog"))
+    caption = ask(surroundings, "input_ids", TEXT=text("red cat", "Dog"))
     logits = np.full((5, 16), -50, np.float32)
     boxes = np.full((5, 4), 0.5, np.float32)
     for query, (box, tokens) in enumerate(rows):
@@ -218,7 +221,8 @@ def detections(surroundings, rows, **thresholds):
     inputs = {
         "logits": logits,
         "pred_boxes": boxes,
-        "input_ids": caption["input_ids"],
+        "token_spans": caption["token_spans"],
+        "TEXT": text("red cat", "Dog"),
         "original_size_hw": SIZE,
     }
     inputs |= {name: np.array([value], np.float32) for name, value in thresholds.items()}
@@ -235,7 +239,9 @@ ROWS = [
 
 def test_boxes_are_thresholded_suppressed_named_and_become_prompts(surroundings):
     out = steps.SelectBoxes(surroundings).run(detections(surroundings, ROWS), frozenset())
-    assert out["phrases"].tolist() == [b"dog", b"red cat"]
+    assert out["phrases"].tolist() == [b"Dog", b"red cat"]
+    assert out["label_indices"].tolist() == [1, 0]
+    assert out["words"].tolist() == [b"Dog", b"red cat"]
     assert np.allclose(out["boxes"], [[8, 6, 24, 18], [24, 18, 56, 42]], atol=1e-4)
     assert np.allclose(out["scores"], [0.9526, 0.8808], atol=1e-4)
     assert out["point_labels"].tolist() == [[2, 3], [2, 3]]
@@ -254,10 +260,21 @@ def test_thresholds_of_the_request_win(surroundings):
             step.run(detections(surroundings, ROWS, TEXT_THRESHOLD=value), frozenset())
 
 
+def test_each_box_has_its_most_probable_label_whatever_the_text_threshold(surroundings):
+    period = ((0.5, 0.5, 0.4, 0.4), {2: -1.5, 3: 3.0})
+    out = steps.SelectBoxes(surroundings).run(detections(surroundings, [period]), frozenset())
+    assert out["phrases"].tolist() == [b"red cat"]
+    assert out["words"].tolist() == [b""]
+    strict = detections(surroundings, ROWS, TEXT_THRESHOLD=0.9)
+    out = steps.SelectBoxes(surroundings).run(strict, frozenset())
+    assert out["phrases"].tolist() == [b"Dog", b"red cat"]
+    assert out["words"].tolist() == [b"Dog", b""]
+
+
 def test_the_main_box_is_the_best_one(surroundings):
     surroundings.parameters = {"max_boxes": "1"}
     out = steps.SelectBoxes(surroundings).run(detections(surroundings, ROWS), frozenset())
-    assert out["phrases"].tolist() == [b"dog"]
+    assert out["phrases"].tolist() == [b"Dog"]
 
 
 def test_prompts_are_checked_and_moved(surroundings):

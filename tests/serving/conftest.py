@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import tritonclient.grpc as triton
 from fovea_client import Client
 from fovea_server import EmbeddedServer
 
@@ -28,6 +29,13 @@ def url(server: EmbeddedServer) -> str:
 @pytest.fixture(scope="session")
 def client(url: str):
     with Client(url) as connected:
+        yield connected
+
+
+@pytest.fixture(scope="session")
+def triton_client(url: str):
+    """Triton's own client, for tensors that fovea's would never send."""
+    with triton.InferenceServerClient(url) as connected:
         yield connected
 
 

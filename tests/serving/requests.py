@@ -27,9 +27,9 @@ def image(data: bytes) -> triton.InferInput:
     return tensor("IMAGE", np.array([data], np.object_))
 
 
-def text(value: str | bytes) -> triton.InferInput:
-    data = value.encode() if isinstance(value, str) else value
-    return tensor("TEXT", np.array([data], np.object_))
+def text(*values: str | bytes) -> triton.InferInput:
+    data = [value.encode() if isinstance(value, str) else value for value in values]
+    return tensor("TEXT", np.array(data, np.object_))
 
 
 def floats(name: str, value: Any) -> triton.InferInput:

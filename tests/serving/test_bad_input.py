@@ -4,7 +4,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-import tritonclient.grpc as triton
 from fovea_client import (
     Client,
     ImageTooLarge,
@@ -22,7 +21,7 @@ from tests.serving import requests
 pytestmark = pytest.mark.server
 
 FRAME = [[0.0, 0.0], [100.0, 100.0]]
-MANY = ". ".join(f"thing {i}" for i in range(65))
+MANY = [f"thing {i}" for i in range(2049)]
 
 
 def prompt(coords, labels=((2, 3),)):
@@ -41,7 +40,11 @@ BAD_PROMPTS = {
 BAD_TEXTS = {
     "empty text": ("", InvalidText),
     "only punctuation": (" . ! .", InvalidText),
-    "too many phrases": (MANY, InvalidText),
+    "too many labels": (MANY, InvalidText),
+    "no label": ([], InvalidText),
+    "an empty label among others": (["cat", " "], InvalidText),
+    "a label with NUL": (["cat", "do\0g"], InvalidText),
+    "a megabyte": ("a" * 1_000_000, InvalidText),
     "text that is not UTF-8": (b"\xff\xfe\xfa", InvalidText),
     "text that is too long": ("a" * 3000, InvalidText),
     "a phrase of too many tokens": ("z " * 200, InvalidText),
@@ -78,12 +81,6 @@ def picture(samples) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def triton_client(url):
-    with triton.InferenceServerClient(url) as connected:
-        yield connected
-
-
-@pytest.fixture(scope="module")
 def refuse(triton_client, picture):
     """Sends a bad request amid good ones: the good are answered, the bad one's error returned."""
 
@@ -113,7 +110,8 @@ def test_bad_prompts(name, refuse, picture):
 @pytest.mark.parametrize("name", BAD_TEXTS)
 def test_bad_texts(name, verb, refuse, picture):
     value, error = BAD_TEXTS[name]
-    inputs = [requests.image(picture), requests.text(value)]
+    values = value if isinstance(value, list) else [value]
+    inputs = [requests.image(picture), requests.text(*values)]
     assert type(refuse(verb, inputs)) is error
 
 
@@ -142,6 +140,14 @@ def test_bad_thresholds(name, value, refuse, picture):
 def test_bad_tensors(name, refuse, picture):
     error = refuse("segment", BAD_TENSORS[name](picture))
     assert isinstance(error, InvalidInput)
+
+
+@pytest.mark.parametrize("verb", ["detect", "detect_and_segment"])
+def test_more_labels_than_a_caption_holds_are_refused_with_their_number(verb, refuse, picture):
+    labels = [f"thing {i}" for i in range(300)]
+    error = refuse(verb, [requests.image(picture), requests.text(*labels)])
+    assert type(error) is InvalidText
+    assert "of 300 labels fit" in str(error)
 
 
 def test_the_client_raises_the_same_errors(client: Client, picture):

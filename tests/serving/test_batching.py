@@ -22,18 +22,16 @@ NETWORKS = (
 )
 
 
-@pytest.fixture(scope="module")
-def triton_client(url):
-    with triton.InferenceServerClient(url) as connected:
-        yield connected
-
-
 def verb_inputs(data: bytes) -> dict[str, list]:
     """A request for every verb."""
-    detect = [requests.image(data), requests.text(LABELS), requests.floats("BOX_THRESHOLD", [0.1])]
+    detect = [
+        requests.image(data),
+        requests.text(*LABELS.split(". ")),
+        requests.floats("BOX_THRESHOLD", [0.1]),
+    ]
     points = [[[30.0, 40.0], [0.0, 0.0]], [[5.0, 6.0], [90.0, 80.0]]]
     return {
-        "main_object": [requests.image(data), requests.text(LABELS)],
+        "main_object": [requests.image(data), requests.text(*LABELS.split(". "))],
         "detect": detect,
         "detect_and_segment": detect,
         "segment": [

@@ -1,0 +1,151 @@
+"""GroundingDINO's caption of labels, and back: which label, and which of its words, a box answers.
+
+Every token of a caption knows its label and its word in that label. A box is named by one of the
+labels that were asked, the one with the most probable token, so nothing else can come back.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fovea import text
+from fovea.errors import InvalidText
+from fovea.grounding_dino import (
+    DELIMITER_IDS,
+    NO_LABEL,
+    Caption,
+    GroundingDinoSpec,
+    text_self_attention,
+)
+from fovea.tokenizer import PaddedTokenizer, Piece
+
+_NO_SPAN = (NO_LABEL, 0, 0)
+DELIMITERS = frozenset(DELIMITER_IDS)
+# [CLS], [SEP], and the '.' after a label.
+SPECIAL_TOKENS = 3
+_WORD = re.compile(r"\w+(?:[-'’]\w+)*|[^\w\s]")
+
+# Between the things of an English sentence, and never the name of one.
+_FUNCTION_WORDS = """
+a an the this that these those and or nor but with without of in on at by to for from as into onto
+over under near beside behind between before after above below next front is are was were be been
+being has have had his her its their my your our he she it they we you who which what where there
+here some any each every no not
+"""
+FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
+
+
+class CaptionWriter:
+    """Labels as a caption of a checkpoint's tokenizer."""
+
+    def __init__(self, tokenizer: PaddedTokenizer, spec: GroundingDinoSpec) -> None:
+        self._tokenizer = tokenizer
+        self._spec = spec
+        self._start, self._end = tokenizer.encode("")
+        [self._period] = tokenizer.pieces(["."])[0].ids
+        self._room = spec.text_buckets[-1]
+
+    def write(self, labels: Mapping[int, str]) -> Caption:
+        """The caption of labels by index, "cat. dog.", padded to the smallest bucket that holds it.
+
+        It ends with '.', or padding changes the boxes. Labels that read the same share their
+        tokens, which carry the first one's index. Raises InvalidText for a label without tokens,
+        and when no bucket holds the caption.
+        """
+        ids, spans = [self._start], [_NO_SPAN]
+        written: set[str] = set()
+        fitting = 0
+        pieces = self._pieces(labels)
+        for (index, label), (form, piece) in zip(labels.items(), pieces, strict=True):
+            if (words := text.same_words(form)) not in written:
+                written.add(words)
+                ids += [*piece.ids, self._period]
+                spans += [(index, *word) for word in _words(label, form, piece.offsets)]
+                spans += [_NO_SPAN]
+            fitting += len(ids) < self._room
+        ids, spans = [*ids, self._end], [*spans, _NO_SPAN]
+        if fitting < len(labels):
+            raise InvalidText(
+                f"expected at most {self._room} tokens in the caption of all labels, got "
+                f"{len(ids)}: the first {fitting} of {len(labels)} labels fit"
+            )
+        return self._padded(ids, spans)
+
+    def check(self, labels: Sequence[str]) -> None:
+        """Raise InvalidText unless each label can be a caption of its own."""
+        for index, (_, piece) in enumerate(self._pieces(dict(enumerate(labels)))):
+            tokens = len(piece.ids) + SPECIAL_TOKENS
+            if tokens > self._room:
+                named = text.name_label(index, labels[index])
+                raise InvalidText(f"{named}: expected at most {self._room} tokens, got {tokens}")
+
+    def _pieces(self, labels: Mapping[int, str]) -> list[tuple[str, Piece]]:
+        """How each label stands in a caption, and its tokens."""
+        forms = [text.bare(text.caption_form(label)) for label in labels.values()]
+        pieces = self._tokenizer.pieces(forms)
+        for (index, label), piece in zip(labels.items(), pieces, strict=True):
+            if not piece.ids or not DELIMITERS.isdisjoint(piece.ids):
+                raise InvalidText(f"{text.name_label(index, label)}: expected words, got none")
+        return list(zip(forms, pieces, strict=True))
+
+    def _padded(self, ids: list[int], spans: list[tuple[int, int, int]]) -> Caption:
+        length = next(bucket for bucket in self._spec.text_buckets if bucket >= len(ids))
+        input_ids, attention_mask = self._tokenizer.pad(ids, length)
+        masks, position_ids = text_self_attention(input_ids)
+        token_spans = np.full((length, 3), _NO_SPAN, np.int32)
+        token_spans[: len(spans)] = spans
+        return Caption(input_ids, attention_mask, position_ids, masks, token_spans)
+
+
+def _words(label: str, form: str, offsets: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """For each token of `form`, which stands within the label, the word of the label it is in."""
+    shift = text.caption_form(label).index(form)
+    words = [match.span() for match in _WORD.finditer(label)]
+    found = []
+    for start, end in offsets:
+        place = start + shift
+        inside = (word for word in words if word[0] <= place < word[1])
+        found.append(next(inside, (place, end + shift)))
+    return found
+
+
+def words_of(
+    label: str,
+    words: NDArray[np.int32],
+    probabilities: NDArray[np.float32],
+    threshold: float,
+) -> str:
+    """The words of a label that a box answers, as they are written there.
+
+    They are the most probable word and its neighbours, all above the threshold; function words and
+    punctuation end them. Empty if there are none.
+
+    words: [K, 2], of each of the label's tokens. probabilities: [K].
+    """
+    scores: dict[tuple[int, int], float] = {}
+    for (start, end), score in zip(words.tolist(), probabilities.tolist(), strict=True):
+        scores[start, end] = max(score, scores.get((start, end), 0.0))
+    naming = {span: score for span, score in scores.items() if _can_name(label[slice(*span)])}
+    naming = naming or scores
+    if max(naming.values()) <= threshold:
+        return ""
+    spans = list(naming)
+    first = last = spans.index(max(naming, key=lambda span: naming[span]))
+
+    def joined(left: int, right: int, added: int) -> bool:
+        between = label[spans[left][1] : spans[right][0]]
+        return naming[spans[added]] > threshold and not between.strip()
+
+    while first > 0 and joined(first - 1, first, first - 1):
+        first -= 1
+    while last + 1 < len(spans) and joined(last, last + 1, last + 1):
+        last += 1
+    return label[spans[first][0] : spans[last][1]]
+
+
+def _can_name(word: str) -> bool:
+    return word.lower() not in FUNCTION_WORDS and any(map(str.isalnum, word))

@@ -1,0 +1,50 @@
+"""The checkpoint's own tokenizer.json."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Tokens of a text without special ones: their ids, and their characters [start, end)."""
+
+    ids: list[int]
+    offsets: list[tuple[int, int]]
+
+
+class PaddedTokenizer:
+    """A tokenizer.json whose sequences are padded to fixed lengths."""
+
+    def __init__(self, path: Path, pad_token_id: int) -> None:
+        self._tokenizer = Tokenizer.from_file(str(path))
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        self.pad_token_id = pad_token_id
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids with the checkpoint's own special tokens, unpadded."""
+        return list(self._tokenizer.encode(text).ids)
+
+    def pieces(self, texts: Sequence[str]) -> list[Piece]:
+        """Tokens of each text, without special tokens."""
+        encoded = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        return [Piece(list(one.ids), list(one.offsets)) for one in encoded]
+
+    def lengths(self, texts: Sequence[str]) -> list[int]:
+        """The number of tokens of each text, special tokens included."""
+        return [len(encoding.ids) for encoding in self._tokenizer.encode_batch(list(texts))]
+
+    def pad(self, ids: list[int], length: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """input_ids and attention_mask, both int64 [length]."""
+        input_ids = np.full(length, self.pad_token_id, np.int64)
+        attention_mask = np.zeros(length, np.int64)
+        input_ids[: len(ids)] = ids
+        attention_mask[: len(ids)] = 1
+        return input_ids, attention_mask

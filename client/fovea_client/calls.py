@@ -95,7 +95,12 @@ class Wait:
                 loop.call_soon_threadsafe(wake)
 
         self.call.outcome.add_done_callback(wake_from_outside)
-        await asyncio.wait([ended], timeout=self.timeout_s)
+        timer = None if self.timeout_s is None else loop.call_later(self.timeout_s, wake)
+        try:
+            await ended
+        finally:
+            if timer is not None:
+                timer.cancel()
 
 
 # A client's work without its waiting, which `Client` and `AsyncClient` do each in its own way.

@@ -77,7 +77,9 @@ class CaptionWriter:
 
     def check(self, labels: Sequence[str]) -> None:
         """Raise InvalidText unless each label can be a caption of its own."""
-        for index, (_, piece) in enumerate(self._pieces(dict(enumerate(labels)))):
+        room = self._room - SPECIAL_TOKENS
+        unsure = {i: label for i, label in enumerate(labels) if not text.surely_fits(label, room)}
+        for index, (_, piece) in zip(unsure, self._pieces(unsure), strict=True):
             tokens = len(piece.ids) + SPECIAL_TOKENS
             if tokens > self._room:
                 named = text.name_label(index, labels[index])

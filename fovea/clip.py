@@ -18,6 +18,9 @@ from fovea.tokenizer import PaddedTokenizer
 IMAGE_ENCODER = "clip_image_encoder"
 TEXT_ENCODER = "clip_text_encoder"
 
+# Around the tokens of a text: its start and its end.
+SPECIAL_TOKENS = 2
+
 
 @dataclass(frozen=True)
 class ClipSpec:
@@ -105,8 +108,10 @@ class TextTokens:
 
     def check(self, labels: Sequence[str]) -> None:
         """Raise InvalidText unless each label fits, as `text.same_words` has it."""
-        lengths = self._tokenizer.lengths([text.same_words(label) for label in labels])
-        for index, (label, length) in enumerate(zip(labels, lengths, strict=True)):
+        room = self._length - SPECIAL_TOKENS
+        unsure = {i: label for i, label in enumerate(labels) if not text.surely_fits(label, room)}
+        lengths = self._tokenizer.lengths([text.same_words(label) for label in unsure.values()])
+        for index, length in zip(unsure, lengths, strict=True):
             if length > self._length:
-                named = text.name_label(index, label)
+                named = text.name_label(index, labels[index])
                 raise InvalidText(f"{named}: expected at most {self._length} tokens, got {length}")

@@ -82,6 +82,15 @@ def same_words(label: str) -> str:
     return " ".join(label.lower().split())
 
 
+def surely_fits(label: str, tokens: int) -> bool:
+    """Whether a label has words and at most so many tokens, as is plain without its tokens.
+
+    No tokenizer makes more tokens of ASCII than it has characters. A list of 1,203 labels is so
+    checked at a fraction of the time that its tokens take.
+    """
+    return label.isascii() and len(label) <= tokens and any(map(str.isalnum, label))
+
+
 def bare(label: str) -> str:
     """The label without spaces and punctuation around it."""
     return label.strip(_EDGE_PUNCTUATION)

@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from fovea import grounding_dino
 from fovea.captions import CaptionWriter, words_of
 from fovea.errors import InvalidText
+from fovea.text import bare, caption_form, same_words, surely_fits
 from fovea.tokenizer import PaddedTokenizer
 from tests.pipelines import TINY
 
 TOKENIZER = PaddedTokenizer(Path("demo/checkpoints/grounding_dino/tokenizer.json"), 0)
+CLIP_TOKENIZER = PaddedTokenizer(Path("demo/checkpoints/clip/tokenizer.json"), 0)
 WRITER = CaptionWriter(TOKENIZER, TINY.grounding_dino)
 
 ODD = [
@@ -109,3 +111,11 @@ def test_of_a_sentence_the_box_answers_whole_words(sentence, scores, expected):
     spans = caption.token_spans[caption.token_spans[:, 0] == 0, 1:]
     probabilities = [scores.get(sentence[start:end], 0.1) for start, end in spans.tolist()]
     assert words_of(sentence, spans, np.array(probabilities, np.float32), 0.3) == expected
+
+
+@given(st.text(st.characters(codec="ascii"), max_size=40), st.integers(1, 30))
+def test_a_label_that_surely_fits_has_tokens_and_not_more(label, tokens):
+    if surely_fits(label, tokens):
+        [piece] = TOKENIZER.pieces([bare(caption_form(label))])
+        assert 1 <= len(piece.ids) <= tokens
+        assert len(CLIP_TOKENIZER.pieces([same_words(label)])[0].ids) <= tokens

@@ -31,6 +31,13 @@ def _numbers(text: str, names: str) -> tuple[float, ...]:
     return numbers
 
 
+def _one_of(options: str, *given: Any) -> Any:
+    values = [value for value in given if value]
+    if len(values) != 1:
+        raise typer.BadParameter(f"give {options}, one of them")
+    return values[0]
+
+
 def _parse_box(text: str) -> Any:
     return _numbers(text, "x1,y1,x2,y2")
 
@@ -42,7 +49,13 @@ def _parse_point(text: str) -> Any:
 Pictures = Annotated[
     list[Path], typer.Argument(help="Picture files (JPEG, PNG, WebP), or folders of them.")
 ]
-Phrases = Annotated[str, typer.Option(help="What to look for, separated by '.': 'cat. a red car.'")]
+Phrases = Annotated[
+    str | None, typer.Option(help="What to look for, separated by '.': 'cat. a red car.'")
+]
+Labels = Annotated[
+    list[str] | None,
+    typer.Option("--label", help="A label taken whole, 'St. Bernard'; repeat for more."),
+]
 BoxThreshold = Annotated[float | None, typer.Option(help="Score from which a box counts, 0 to 1.")]
 TextThreshold = Annotated[
     float | None,
@@ -73,6 +86,7 @@ def main_object(
     labels: Annotated[
         str | None, typer.Option(help="Candidate words, separated by '.': 'man. snowboard'")
     ] = None,
+    label: Labels = None,
     description: Annotated[
         str | None, typer.Option(help="A sentence instead of labels: its phrases are tried.")
     ] = None,
@@ -84,12 +98,11 @@ def main_object(
     timeout: Timeout = DEFAULT_TIMEOUT_S,
 ) -> None:
     """Which of the labels is the picture about? Its box and its mask."""
-    if (labels is None) == (description is None):
-        raise typer.BadParameter("give --labels or --description, and not both")
+    asked = _one_of("--labels, --label or --description", labels, label, description)
     Run(pictures, url, timeout, as_json, out).ask(
         lambda client, picture: client.main_object(
             picture,
-            labels,
+            None if description is not None else asked,
             description=description,
             box_threshold=box_threshold,
             text_threshold=text_threshold,
@@ -100,7 +113,8 @@ def main_object(
 @app.command()
 def detect(
     pictures: Pictures,
-    text: Phrases,
+    text: Phrases = None,
+    label: Labels = None,
     box_threshold: BoxThreshold = None,
     text_threshold: TextThreshold = None,
     out: Out = None,
@@ -108,10 +122,11 @@ def detect(
     url: Url = DEFAULT_URL,
     timeout: Timeout = DEFAULT_TIMEOUT_S,
 ) -> None:
-    """Boxes of what the text names."""
+    """Boxes of what the text or the labels name."""
+    asked = _one_of("--text or --label", text, label)
     Run(pictures, url, timeout, as_json, out).ask(
         lambda client, picture: client.detect(
-            picture, text, box_threshold=box_threshold, text_threshold=text_threshold
+            picture, asked, box_threshold=box_threshold, text_threshold=text_threshold
         )
     )
 
@@ -119,7 +134,8 @@ def detect(
 @app.command("detect-and-segment")
 def detect_and_segment(
     pictures: Pictures,
-    text: Phrases,
+    text: Phrases = None,
+    label: Labels = None,
     box_threshold: BoxThreshold = None,
     text_threshold: TextThreshold = None,
     out: Out = None,
@@ -127,10 +143,11 @@ def detect_and_segment(
     url: Url = DEFAULT_URL,
     timeout: Timeout = DEFAULT_TIMEOUT_S,
 ) -> None:
-    """Boxes of what the text names, and the mask in each."""
+    """Boxes of what the text or the labels name, and the mask in each."""
+    asked = _one_of("--text or --label", text, label)
     Run(pictures, url, timeout, as_json, out).ask(
         lambda client, picture: client.detect_and_segment(
-            picture, text, box_threshold=box_threshold, text_threshold=text_threshold
+            picture, asked, box_threshold=box_threshold, text_threshold=text_threshold
         )
     )
 

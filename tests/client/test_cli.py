@@ -87,6 +87,16 @@ def test_detect_sends_thresholds(triton: FakeTriton, photo: Path) -> None:
     assert triton.calls[0].inputs["BOX_THRESHOLD"].tolist() == [[0.5]]
 
 
+@pytest.mark.parametrize("command", ["main-object", "detect", "detect-and-segment"])
+def test_a_label_is_taken_whole_and_may_repeat(
+    triton: FakeTriton, photo: Path, command: str
+) -> None:
+    options = ["--label", "St. Bernard", "--label", "Red Car", "--json"]
+    (record,) = json_lines(fovea_command(triton, command, photo, *options))
+    assert triton.calls[-1].labels() == ["St. Bernard", "Red Car"]
+    assert record.get("label", record.get("phrases")) in ("St. Bernard", ["St. Bernard", "Red Car"])
+
+
 def test_detect_and_segment_has_masks(triton: FakeTriton, photo: Path) -> None:
     result = fovea_command(triton, "detect-and-segment", photo, "--text", "cat", "--json")
     assert len(json_lines(result)[0]["masks"]) == 1
@@ -119,6 +129,9 @@ def test_segment_takes_boxes_and_points(
         ["main-object", "PHOTO"],
         ["main-object", "PHOTO", "--labels", "a", "--description", "b"],
         ["main-object", "--labels", "a"],
+        ["main-object", "PHOTO", "--labels", "a", "--label", "b"],
+        ["detect", "PHOTO"],
+        ["detect", "PHOTO", "--text", "a", "--label", "b"],
         ["main-object", "PHOTO", "--labels", "a", "--out", "out.gif"],
         ["main-object", "PHOTO", "--labels", " . "],
         ["detect", "PHOTO", "--text", "a", "--box-threshold", "2"],

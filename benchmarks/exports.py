@@ -12,6 +12,7 @@ from typing import Any
 from fovea_server import EmbeddedServer
 
 from demo.served import demo_server
+from export.assembly import link_or_copy
 from export.checkpoints import SETS, Checkpoint, find
 from export.pipeline import Export, Loaded, load, run
 from export.precision import Precision
@@ -100,16 +101,7 @@ def served_with(
 ) -> Iterator[EmbeddedServer]:
     """The export under other settings, in `folder`; options: more of ServerOptions."""
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(made.repository, folder, copy_function=_link)
+    shutil.copytree(made.repository, folder, copy_function=link_or_copy)
     write_repository(folder, settings.apply(pipeline), made.runtime, made.precision)
     with demo_server(folder, **options) as server:
         yield server
-
-
-def _link(source: str, target: str) -> None:
-    """Weights stay where they are; what is written anew is copied."""
-    path = Path(source).resolve()
-    if path.suffix == ".onnx":
-        Path(target).symlink_to(path)
-    else:
-        shutil.copyfile(path, target)

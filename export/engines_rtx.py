@@ -6,6 +6,7 @@ Needs no GPU. Each graph is traced once and kept.
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,10 +17,12 @@ from rich.progress import Progress
 from rich.table import Table
 
 from export import lower_precision
+from export.assembly import aside
 from export.checkpoints import SETS, find
 from export.errors import ExportError
 from export.grid_sample import GridSample
 from export.network import Network
+from export.onnx_files import parts
 from export.pipeline import Export, load
 from export.precision import Precision
 from export.profiles import profile
@@ -64,11 +67,15 @@ def graph(network: Network, folder: Path, key: str, form: GridSample, precision:
     lowered = folder / precision / whole.name
     if lowered.is_file() and lowered.stat().st_mtime_ns > whole.stat().st_mtime_ns:
         return lowered
-    lowered.parent.mkdir(parents=True, exist_ok=True)
-    draft = lowered.with_suffix(".draft")
-    draft.write_bytes(whole.read_bytes())
-    lower_precision.lower(network.spec.name, draft, precision)
-    return draft.replace(lowered)
+    with aside(folder) as made:
+        draft = made / whole.name
+        for part in parts(whole):
+            shutil.copyfile(part, made / part.name)
+        lower_precision.lower(network.spec.name, draft, precision)
+        lowered.parent.mkdir(parents=True, exist_ok=True)
+        for part in reversed(parts(draft)):  # the graph last: it says that all is there
+            part.replace(lowered.with_name(part.name))
+    return lowered
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from export.errors import ParityError
 from export.network import Arrays
+from export.onnx_files import EMBEDDED_BYTES, has_external_weights, load_graph, save, save_graph
 from export.precision import POLICIES, Policy, Precision
 
 HALF_MAX = float(np.finfo(np.float16).max)
@@ -26,26 +27,29 @@ INT8_MAX = 127
 MASK = 1e30
 
 
-def lower(network: str, path: Path, precision: Precision) -> Precision:
+def lower(
+    network: str, path: Path, precision: Precision, embedded_bytes: int = EMBEDDED_BYTES
+) -> Precision:
     """Rewrite the fp32 graph at `path`; returns the precision that it now has.
 
-    It stays fp32 where the policy says so; bf16 is the runtime's doing, not the graph's.
+    embedded_bytes: weights of more than that lie beside the graph. It stays fp32 where the policy
+    says so; bf16 is the runtime's doing, not the graph's.
     """
     policy = POLICIES[network]
     taken = policy.takes(precision)
     if taken == "fp16":
-        _to_fp16(policy, path)
+        _to_fp16(policy, path, embedded_bytes)
     elif taken == "int8":
-        _to_int8(policy, path)
+        _to_int8(policy, path, embedded_bytes)
     elif taken == "bf16-int8":
-        _weights_to_int8(policy, path)
+        _weights_to_int8(policy, path, embedded_bytes)
     return taken
 
 
-def _to_int8(policy: Policy, path: Path) -> None:
-    graph = onnx.load(str(path)).graph
-    products = [node.name for node in graph.node if node.op_type == "MatMul"]
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+def _to_int8(policy: Policy, path: Path, embedded_bytes: int) -> None:
+    graph = load_graph(path)
+    products = [node.name for node in graph.graph.node if node.op_type == "MatMul"]
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".quantizing-") as folder, _quiet():
         quantized = Path(folder) / path.name
         quantize_dynamic(
             str(path),
@@ -54,11 +58,12 @@ def _to_int8(policy: Policy, path: Path) -> None:
             nodes_to_quantize=[name for name in products if policy.quantizes(name)],
             per_channel=True,
             weight_type=QuantType.QInt8,
+            use_external_data_format=has_external_weights(graph),
         )
-        path.write_bytes(quantized.read_bytes())
+        save(onnx.load(str(quantized)), path, embedded_bytes)
 
 
-def _weights_to_int8(policy: Policy, path: Path) -> None:
+def _weights_to_int8(policy: Policy, path: Path, embedded_bytes: int) -> None:
     """Weights of matrix products as int8 with a scale per column, symmetric; all else as it is."""
     model = onnx.load(str(path))
     graph = model.graph
@@ -82,8 +87,7 @@ def _weights_to_int8(policy: Policy, path: Path) -> None:
     for node in chosen:
         node.input[1] = f"{node.input[1]}_restored"
     _drop_unused(graph)
-    onnx.checker.check_model(model)
-    onnx.save(model, str(path))
+    save(model, path, embedded_bytes)
 
 
 @contextmanager
@@ -96,18 +100,25 @@ def _quiet() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
-def _to_fp16(policy: Policy, path: Path) -> None:
+def _to_fp16(policy: Policy, path: Path, embedded_bytes: int) -> None:
+    # Inferred without the weights: with them, a graph over 2 GiB would not pass.
+    shapes = onnx.shape_inference.infer_shapes(load_graph(path)).graph.value_info
     model = onnx.load(str(path))
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(shapes)
     kept = {node.name for node in model.graph.node if policy.keeps(node.op_type, node.name)}
     _constants_to_initializers(model.graph)
     _separate_initializers(model.graph, kept)
     model = convert_float_to_float16(
-        model, keep_io_types=True, op_block_list=[], node_block_list=sorted(kept)
+        model,
+        keep_io_types=True,
+        disable_shape_infer=True,
+        op_block_list=[],
+        node_block_list=sorted(kept),
     )
     _join_kept_neighbours(model.graph)
     _sort(model.graph)
-    onnx.checker.check_model(model)
-    onnx.save(model, str(path))
+    save(model, path, embedded_bytes)
 
 
 def _constants_to_initializers(graph: onnx.GraphProto) -> None:
@@ -221,7 +232,7 @@ def check_range(network: str, path: Path, sample: Arrays) -> float:
     a GPU: this looks for it beforehand. Raises ParityError naming the layer.
     """
     policy = POLICIES[network]
-    model = onnx.shape_inference.infer_shapes(onnx.load(str(path)))
+    model = onnx.shape_inference.infer_shapes(load_graph(path))
     floats = {
         value.name: value
         for value in model.graph.value_info
@@ -238,9 +249,14 @@ def check_range(network: str, path: Path, sample: Arrays) -> float:
     model.graph.output.extend(floats[name] for name in makers if name not in known)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    watched = path.with_name(f".watched-{path.name}")  # beside the weights that it names
+    save_graph(model, watched)
+    try:
+        session = onnxruntime.InferenceSession(
+            str(watched), options, providers=["CPUExecutionProvider"]
+        )
+    finally:
+        watched.unlink()
     largest = 0.0
     for name, value in zip(makers, session.run(list(makers), sample), strict=True):
         magnitudes = np.abs(value)

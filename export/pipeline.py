@@ -4,21 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from export import clip, engine_parity, grounding_dino, lower_precision, parity, sam
+from export import (
+    clip,
+    engine_parity,
+    grounding_dino,
+    lower_precision,
+    onnx_files,
+    parity,
+    sam,
+)
+from export.assembly import aside, exclusive, take_place
 from export.checkpoints import Checkpoint
+from export.checksums import write_checksums
 from export.errors import ExportError, UnsupportedPrecision
 from export.grid_sample import GridSample
 from export.network import Network
 from export.precision import POLICIES, Precision
-from export.repository import onnx_path, place_tokenizers, write_repository
+from export.repository import (
+    carry_over,
+    holds_generated,
+    model_names,
+    onnx_path,
+    place_tokenizers,
+    write_repository,
+)
 from export.runtimes import ONNXRUNTIME, Runtime
 from export.to_onnx import OPSET, to_onnx
 from fovea.pipeline import PipelineSpec, Settings
@@ -55,6 +71,7 @@ class Export:
     grid_sample: GridSample | None = None
     max_batch: int | None = None
     settings: Settings | None = None
+    embedded_bytes: int = onnx_files.EMBEDDED_BYTES
 
     def __post_init__(self) -> None:
         if self.precision not in self.runtime.precisions:
@@ -89,6 +106,7 @@ class Export:
             "runtime": self.runtime.name,
             "grid_sample": self.grid_sample or self.runtime.grid_sample,
             "max_batch": self.max_batch,
+            "embedded_bytes": self.embedded_bytes,
             "opset": OPSET,
             "versions": {name: version(name) for name in PACKAGES},
             "code": _code_sha256(),
@@ -124,38 +142,93 @@ def load(checkpoints: dict[str, Checkpoint], grounding_dino_edge: int | None = N
 
 
 def run(export: Export, *, force: bool = False) -> dict[str, Any]:
-    """Export, check and write; returns the manifest. Raises ParityError on drift.
+    """Export, check and place; returns the manifest. Raises ParityError on drift.
 
-    An export whose manifest is there with an equal request is left as it is. The manifest is
-    written last, so an export that stopped half way is never taken for a whole one.
+    An export whose manifest is there with an equal request is left as it is. Anything new is
+    assembled aside, whole, before it takes the place of what was there: a failure leaves that
+    untouched, and a server that has it mounted never sees half of the one and half of the other.
     """
-    manifest_path = export.out / MANIFEST
     request = export.request()
-    if not force and manifest_path.is_file():
-        manifest = json.loads(manifest_path.read_text())
-        if manifest["request"] == request:
-            _write_configs(export, from_json(PipelineSpec, json.dumps(manifest["pipeline"])))
+    found = None if force else _reusable(export, request)
+    if found and _has_configs(export, found):
+        return found
+    with exclusive(export.out, lambda: export.report("export", "waiting for another one")):
+        found = None if force else _reusable(export, request)  # perhaps the other one made it
+        with aside(export.out) as folder:
+            draft = replace(export, out=folder)
+            if found:
+                _write_configs(draft, _pipeline(found))
+                carry_over(export.repository, draft.repository, model_names(_pipeline(found)))
+                take_place(draft.repository, export.repository)
+                return found
+            manifest = _assemble(draft, export, request)
+            (export.out / MANIFEST).unlink(missing_ok=True)
+            for part in sorted(path for path in folder.iterdir() if path.is_dir()):
+                take_place(part, export.out / part.name)
+            (folder / MANIFEST).replace(export.out / MANIFEST)
             return manifest
-    manifest_path.unlink(missing_ok=True)
-    loaded = load(export.checkpoints, export.grounding_dino_edge)
-    pipeline = export.runtime.limit(loaded.pipeline)
-    _write_configs(export, pipeline)
-    records = [_export_network(export, network) for network in loaded.networks]
+
+
+def _reusable(export: Export, request: dict[str, Any]) -> dict[str, Any] | None:
+    """The manifest of an equal export whose files are all there, in the sizes that they had."""
+    path = export.out / MANIFEST
+    if not path.is_file():
+        return None
+    manifest: dict[str, Any] = json.loads(path.read_text())
+    if manifest["request"] != request:
+        return None
+    files = ((export.repository / name, kept["bytes"]) for name, kept in manifest["files"].items())
+    whole = all(path.is_file() and path.stat().st_size == bytes_ for path, bytes_ in files)
+    return manifest if whole else None
+
+
+def _has_configs(export: Export, manifest: dict[str, Any]) -> bool:
+    """Are the generated files there as this machine's settings want them?"""
+    with tempfile.TemporaryDirectory() as folder:
+        draft = replace(export, out=Path(folder))
+        _write_configs(draft, _pipeline(manifest))
+        return holds_generated(export.repository, draft.repository)
+
+
+def _pipeline(manifest: dict[str, Any]) -> PipelineSpec:
+    return from_json(PipelineSpec, json.dumps(manifest["pipeline"]))
+
+
+def _assemble(draft: Export, former: Export, request: dict[str, Any]) -> dict[str, Any]:
+    """Write a whole export where `draft` says, the manifest last; `former` is what it replaces."""
+    loaded = load(draft.checkpoints, draft.grounding_dino_edge)
+    pipeline = draft.runtime.limit(loaded.pipeline)
+    _write_configs(draft, pipeline)
+    records = [_export_network(draft, network) for network in loaded.networks]
     place_tokenizers(
-        export.repository,
+        draft.repository,
         pipeline,
         {
-            CLIP_TOKENIZER: export.checkpoints["clip"].tokenizer,
-            CAPTION_TOKENIZER: export.checkpoints["grounding_dino"].tokenizer,
+            CLIP_TOKENIZER: draft.checkpoints["clip"].tokenizer,
+            CAPTION_TOKENIZER: draft.checkpoints["grounding_dino"].tokenizer,
         },
     )
+    carry_over(former.repository, draft.repository, _with_equal_graphs(draft, former, records))
     manifest = {
         "request": request,
         "networks": records,
+        "files": write_checksums(draft.repository, model_names(pipeline)),
         "pipeline": json.loads(to_json(pipeline)),
     }
-    manifest_path.write_text(json.dumps(manifest, indent=1) + "\n")
+    (draft.out / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
     return manifest
+
+
+def _with_equal_graphs(draft: Export, former: Export, records: list[dict[str, Any]]) -> list[str]:
+    """Networks whose former graph is the new one: engines that were built from it stay."""
+    if not draft.runtime.needs_engines:
+        return []
+    return [
+        record["name"]
+        for record in records
+        if former.onnx_path(record["name"]).is_file()
+        and onnx_files.sha256(former.onnx_path(record["name"])) == record["sha256"]
+    ]
 
 
 def _write_configs(export: Export, pipeline: PipelineSpec) -> None:
@@ -167,48 +240,40 @@ def _write_configs(export: Export, pipeline: PipelineSpec) -> None:
 
 
 def _export_network(export: Export, network: Network) -> dict[str, Any]:
-    """Trace and check one network; its model.onnx is there only when it agrees."""
+    """Trace, lower and check one network."""
     name = network.spec.name
     path = export.onnx_path(name)
-    with _replacing(path) as draft:
-        export.report(name, "tracing")
-        to_onnx(network, draft, grid_sample=export.grid_sample or export.runtime.grid_sample)
-        if export.precision == "fp16":
-            export.report(name, "looking for overflow")
-            lower_precision.check_range(name, draft, network.sample(1, 0))
-        precision = lower_precision.lower(name, draft, export.precision)
-        tolerance = POLICIES[name].tolerance(precision, network.spec.tolerance)
-        export.report(name, "checking parity")
-        checked = replace(network, spec=replace(network.spec, tolerance=tolerance))
-        agreements = parity.check_network(
-            checked,
-            draft,
-            max_batch=export.max_batch,
-            open_session=lambda path: export.runtime.open_session(path, precision),
-        )
-        if export.runtime.needs_engines:
-            engine_parity.write_samples(network, draft, engine_parity.samples_path(path))
+    export.report(name, "tracing")
+    to_onnx(
+        network,
+        path,
+        grid_sample=export.grid_sample or export.runtime.grid_sample,
+        embedded_bytes=export.embedded_bytes,
+    )
+    if export.precision == "fp16":
+        export.report(name, "looking for overflow")
+        lower_precision.check_range(name, path, network.sample(1, 0))
+    precision = lower_precision.lower(name, path, export.precision, export.embedded_bytes)
+    tolerance = POLICIES[name].tolerance(precision, network.spec.tolerance)
+    export.report(name, "checking parity")
+    checked = replace(network, spec=replace(network.spec, tolerance=tolerance))
+    agreements = parity.check_network(
+        checked,
+        path,
+        max_batch=export.max_batch,
+        open_session=lambda path: export.runtime.open_session(path, precision),
+    )
+    if export.runtime.needs_engines:
+        engine_parity.write_samples(network, path, engine_parity.samples_path(path))
     export.report(name, "done")
     return {
         "name": name,
         "precision": precision,
         "tolerance": asdict(tolerance),
-        "bytes": path.stat().st_size,
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "bytes": onnx_files.size(path),
+        "sha256": onnx_files.sha256(path),
         "parity": parity.worst(agreements),
     }
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A draft that takes the place of `path` only if the block succeeds."""
-    draft = path.with_name(f"draft.{os.getpid()}.onnx")
-    draft.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        yield draft
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _code_sha256() -> str:

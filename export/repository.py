@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
+from export.assembly import link_or_copy
 from export.precision import Precision
 from export.runtimes import ONNXRUNTIME, Runtime, configure
 from fovea.ensembles import ensembles
@@ -61,12 +63,47 @@ def write_repository(
         (version / ".gitkeep").touch()  # Triton wants the version's folder, git a file in it
 
 
-def _remove_former(folder: Path, pipeline: PipelineSpec) -> None:
+def model_names(pipeline: PipelineSpec) -> set[str]:
+    """The folders that `write_repository` makes."""
     models = (*networks(pipeline), *(step for step, _ in steps(pipeline)), *ensembles(pipeline))
-    names = {model.name for model in models}
-    for config in folder.glob("*/config.pbtxt"):
-        if config.parent.name not in names and config.read_text().startswith(HEADER):
-            shutil.rmtree(config.parent)
+    return {model.name for model in models}
+
+
+def _remove_former(folder: Path, pipeline: PipelineSpec) -> None:
+    for name in _generated(folder) - model_names(pipeline):
+        shutil.rmtree(folder / name)
+
+
+def _generated(folder: Path) -> set[str]:
+    """The models below `folder` whose configuration was generated here."""
+    configs = folder.glob("*/config.pbtxt")
+    return {path.parent.name for path in configs if path.read_text().startswith(HEADER)}
+
+
+def holds_generated(folder: Path, expected: Path) -> bool:
+    """Are the generated files of `expected` in `folder` too, and no other models of ours?"""
+    if _generated(folder) != _generated(expected):
+        return False
+    files = (path for path in expected.rglob("*") if path.is_file())
+    pairs = ((path, folder / path.relative_to(expected)) for path in files)
+    return all(there.is_file() and there.read_bytes() == path.read_bytes() for path, there in pairs)
+
+
+def carry_over(old: Path, new: Path, unchanged: Collection[str]) -> None:
+    """Link into a new repository what stays of the old one.
+
+    That is the models of others, and in the models named `unchanged` the files that the new one
+    lacks: weights, tokenizers, engines.
+    """
+    ours = _generated(old) | _generated(new)
+    for folder in sorted(old.iterdir()) if old.is_dir() else ():
+        if folder.name in unchanged or (folder.is_dir() and folder.name not in ours):
+            for path in sorted(folder.rglob("*")):
+                target = new / path.relative_to(old)
+                if path.is_dir():
+                    target.mkdir(parents=True, exist_ok=True)
+                elif not target.exists() and "__pycache__" not in path.parts:
+                    link_or_copy(path, target)
 
 
 def place_tokenizers(folder: Path, pipeline: PipelineSpec, sources: dict[str, Path]) -> None:
@@ -95,9 +132,11 @@ def _write(folder: Path, name: str, config: pb.ModelConfig) -> Path:
 
 
 def _write_text(path: Path, text: str) -> None:
-    """Only where it differs: a server may be reading what is there."""
+    """Only where it differs, and whole: a server may be reading what is there."""
     if not path.is_file() or path.read_text() != text:
-        path.write_text(text)
+        draft = path.with_name(f".{path.name}")
+        draft.write_text(text)
+        draft.replace(path)
 
 
 def model_config(spec: ModelSpec) -> pb.ModelConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 from export.errors import ParityError
 from export.grid_sample import GridSample, sampling
 from export.network import Network
+from export.onnx_files import EMBEDDED_BYTES, save
 from fovea.specs import ModelSpec, TensorSpec
 
 OPSET = 17
@@ -23,10 +25,17 @@ ONNX_DTYPES = {
 }
 
 
-def to_onnx(network: Network, path: Path, *, grid_sample: GridSample = "native") -> None:
+def to_onnx(
+    network: Network,
+    path: Path,
+    *,
+    grid_sample: GridSample = "native",
+    embedded_bytes: int = EMBEDDED_BYTES,
+) -> None:
     """Write `network` to `path` as ONNX with the names, dtypes and axes of its spec.
 
-    grid_sample: "gather" leaves no GridSample operator in the graph.
+    grid_sample: "gather" leaves no GridSample operator in the graph. embedded_bytes: weights of
+    more than that lie beside the graph, in one file (`export.onnx_files`).
     Uses the TorchScript exporter: it writes all five networks with dynamic batch.
     """
     spec = network.spec
@@ -35,23 +44,28 @@ def to_onnx(network: Network, path: Path, *, grid_sample: GridSample = "native")
     axes = {tensor.name: _dynamic_axes(tensor) for tensor in (*spec.inputs, *spec.outputs)}
     path.parent.mkdir(parents=True, exist_ok=True)
     with (
+        # The exporter writes one file per weight where they are too many for one file.
+        tempfile.TemporaryDirectory(dir=path.parent, prefix=".tracing-") as folder,
         warnings.catch_warnings(),
         torch.no_grad(),
         network.tracing(),
         sampling(grid_sample),
     ):
         warnings.simplefilter("ignore")
+        traced = Path(folder) / path.name
         torch.onnx.export(
             network.module.eval(),
             tuple(sample[tensor.name] for tensor in spec.inputs),
-            str(path),
+            str(traced),
             input_names=[tensor.name for tensor in spec.inputs],
             output_names=[tensor.name for tensor in spec.outputs],
             dynamic_axes=axes,
             opset_version=OPSET,
             dynamo=False,
         )
-    _state_shapes(spec, path)
+        model = onnx.load(str(traced))
+    _state_shapes(spec, model)
+    save(model, path, embedded_bytes)
 
 
 def _dynamic_axes(tensor: TensorSpec) -> dict[int, str]:
@@ -60,13 +74,12 @@ def _dynamic_axes(tensor: TensorSpec) -> dict[int, str]:
     return axes
 
 
-def _state_shapes(spec: ModelSpec, path: Path) -> None:
+def _state_shapes(spec: ModelSpec, model: onnx.ModelProto) -> None:
     """Write the spec's shapes into the graph where the tracer could not tell them.
 
     Triton's onnxruntime backend refuses a config whose dims differ from the graph's. A name or
     dtype that differs, or a fixed edge that contradicts the spec, raises ParityError.
     """
-    model = onnx.load(str(path))
     for values, tensors in (
         (model.graph.input, spec.inputs),
         (model.graph.output, spec.outputs),
@@ -78,7 +91,6 @@ def _state_shapes(spec: ModelSpec, path: Path) -> None:
             )
         for value, tensor in zip(values, tensors, strict=True):
             _state_shape(spec.name, value, tensor)
-    onnx.save(model, str(path))
 
 
 def _state_shape(model: str, value: onnx.ValueInfoProto, tensor: TensorSpec) -> None:

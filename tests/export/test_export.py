@@ -1,6 +1,9 @@
 """An export writes what the specs say, and stops where the network does not."""
 
 import json
+import os
+import shutil
+import subprocess
 from dataclasses import replace
 
 import numpy as np
@@ -10,10 +13,12 @@ from onnx import numpy_helper
 
 from export import parity
 from export.checkpoints import find
+from export.checksums import CHECKSUMS
 from export.errors import CheckpointUnavailable, ParityError
 from export.pipeline import Export, run
 from export.repository import onnx_path
 from export.to_onnx import to_onnx
+from fovea.pipeline import Settings
 from fovea.specs import TensorSpec
 
 
@@ -69,6 +74,58 @@ def test_an_unchanged_export_is_not_done_again_and_a_changed_one_is(exported, tm
     assert not told
     assert [path.stat().st_mtime_ns for path in paths] == before
     assert replace(export, grounding_dino_edge=96).request() != manifest["request"]
+
+
+def test_the_checksums_are_those_that_sha256sum_finds(exported):
+    export, manifest = exported
+    checked = subprocess.run(
+        ["sha256sum", "--check", "--strict", CHECKSUMS],
+        cwd=export.repository,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = checked.stdout.splitlines()
+    assert lines == [f"{name}: OK" for name in manifest["files"]]
+    assert {f"{record['name']}/1/model.onnx" for record in manifest["networks"]} <= {
+        *manifest["files"]
+    }
+
+
+def test_a_failed_export_leaves_the_former_one_whole(exported, checkpoints, tmp_path):
+    export, manifest = exported
+    shutil.copytree(checkpoints["sam"].folder, tmp_path / "sam")
+    (tmp_path / "sam" / "model.safetensors").write_bytes(b"cut off")
+    broken = replace(export, checkpoints=checkpoints | {"sam": find("sam", str(tmp_path / "sam"))})
+    with pytest.raises(Exception, match=r"header|safetensors"):
+        run(broken, force=True)
+    assert run(export) == manifest
+    assert {path.name for path in export.out.iterdir()} == {
+        ".lock", "manifest.json", "model_repository"}  # fmt: skip
+
+
+def test_other_settings_replace_the_configurations_and_keep_weights_and_models_of_others(exported):
+    export, manifest = exported
+    weights = onnx_path(export.repository, "sam_mask_decoder")
+    before = weights.stat()
+    foreign = export.repository / "theirs" / "1"
+    foreign.mkdir(parents=True)
+    run(replace(export, settings=Settings(decode_margin=0)))
+    config = (export.repository / "preprocess_image" / "config.pbtxt").read_text()
+    assert '\\"decode_margin\\":0' in config
+    assert os.path.samestat(weights.stat(), before)
+    assert foreign.is_dir()
+    assert run(export) == manifest
+    config = (export.repository / "preprocess_image" / "config.pbtxt").read_text()
+    assert '\\"decode_margin\\":2.0' in config
+
+
+def test_an_export_without_a_file_is_done_again(exported, tmp_path):
+    export, manifest = exported
+    path = onnx_path(export.repository, "clip_text_encoder")
+    lost = path.rename(tmp_path / "lost.onnx")
+    assert run(export)["files"] == manifest["files"]
+    assert path.read_bytes() == lost.read_bytes()
 
 
 def test_a_drifting_weight_stops_the_export(loaded, tmp_path):

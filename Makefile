@@ -15,6 +15,8 @@ REAL_SIZE ?= --runtime onnxruntime-openvino --precision bf16-int8
 # What `make bench-compare` compares: folders of two reports.
 A ?= build/bench-before
 B ?= build/bench
+# Where `make gpu-smoke` serves: gpu, or cpu for the same steps against the embedded server.
+DEVICE ?= gpu
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
@@ -131,6 +133,10 @@ deploy-tools: $(READY) ## kubectl, hadolint, Prometheus and promtool, for the ch
 .PHONY: deploy-check
 deploy-check: deploy-tools ## overlays, rules, dashboard and traces, on a real Prometheus
 	$(BIN)/python -m deploy.check --json build/deploy.json
+
+.PHONY: gpu-smoke
+gpu-smoke: $(READY) ## images, truth, a kill, engines and a load on a machine with Docker and a GPU; DEVICE=cpu without
+	$(BIN)/python -m deploy.smoke --device $(DEVICE) --json build/gpu-smoke.json
 
 .PHONY: kind
 kind: $(READY) ## the demo on a throw-away Kubernetes cluster; needs Docker and kind

@@ -1,10 +1,12 @@
 # syntax=docker/dockerfile:1
 # Checkpoints to ONNX, and on the target GPU to TensorRT engines. Build from the repository's root:
 #   docker build -f deploy/containers/exporter.Dockerfile -t fovea-exporter:0.1.0 .
-# The release must be the server image's: both of one month carry one TensorRT.
-ARG TRITON_RELEASE=26.11
+# The release must be the server image's: both of one month carry one TensorRT. To pin a digest:
+#   --build-arg TENSORRT_IMAGE=nvcr.io/nvidia/tensorrt:26.10-py3@sha256:DIGEST
+ARG TRITON_RELEASE=26.10
+ARG TENSORRT_IMAGE=nvcr.io/nvidia/tensorrt:${TRITON_RELEASE}-py3
 
-FROM nvcr.io/nvidia/tensorrt:${TRITON_RELEASE}-py3
+FROM ${TENSORRT_IMAGE}
 LABEL org.opencontainers.image.title="fovea-exporter" \
       org.opencontainers.image.licenses="Apache-2.0"
 WORKDIR /opt/fovea
@@ -27,5 +29,5 @@ ENV PATH=/opt/venv/bin:${PATH} \
     HF_HOME=/run/fovea/huggingface
 # A program that runs once and ends: there is no health to check.
 HEALTHCHECK NONE
-ENTRYPOINT ["python3", "-m", "export"]
+ENTRYPOINT ["/opt/nvidia/nvidia_entrypoint.sh", "python3", "-m", "export"]
 CMD ["--help"]

@@ -1,9 +1,12 @@
 # syntax=docker/dockerfile:1
 # fovea's server on the current Triton. Build from the repository's root:
 #   docker build -f deploy/containers/server.Dockerfile -t fovea-server:0.1.0 .
-ARG TRITON_RELEASE=26.11
+# A tag can be moved; to pin what was tried, pass its digest as well:
+#   --build-arg TRITON_IMAGE=nvcr.io/nvidia/tritonserver:26.10-py3@sha256:DIGEST
+ARG TRITON_RELEASE=26.10
+ARG TRITON_IMAGE=nvcr.io/nvidia/tritonserver:${TRITON_RELEASE}-py3
 
-FROM nvcr.io/nvidia/tritonserver:${TRITON_RELEASE}-py3 AS packages
+FROM ${TRITON_IMAGE} AS packages
 WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY fovea fovea
@@ -13,7 +16,7 @@ COPY server server
 # hadolint ignore=DL3013
 RUN python3 -m pip install --no-cache-dir --target /opt/fovea/packages -c constraints.txt . psutil
 
-FROM nvcr.io/nvidia/tritonserver:${TRITON_RELEASE}-py3
+FROM ${TRITON_IMAGE}
 LABEL org.opencontainers.image.title="fovea-server" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=packages /opt/fovea/packages /opt/fovea/packages
@@ -21,6 +24,7 @@ COPY --chmod=0555 deploy/containers/engine_key.py /opt/fovea/bin/engine_key.py
 # Fail here, not in production, should the base image leave out what the models need.
 RUN test -f /opt/tritonserver/backends/onnxruntime/libtriton_onnxruntime.so \
  && test -x /opt/tritonserver/backends/python/triton_python_backend_stub \
+ && test -x /opt/nvidia/nvidia_entrypoint.sh \
  && PYTHONPATH=/opt/fovea/packages python3 -c "import cv2, fovea.steps, fovea_server.probe" \
  && install -d -o 1000 -g 1000 -m 0750 /run/fovea
 # The base image's own user triton-server has this id.
@@ -33,8 +37,9 @@ EXPOSE 8001 8002
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=15s --timeout=25s --start-period=900s --retries=4 \
     CMD ["python3", "-m", "fovea_server.probe", "ready", "--timeout-s", "20"]
-# Every hardened default is here, once; a later flag of the same name wins.
-ENTRYPOINT ["python3", "-m", "fovea_server", \
+# NVIDIA's entry point first: on a driver older than the image's CUDA it puts the libraries of
+# forward compatibility before it. Every hardened default is here, once; a later flag wins.
+ENTRYPOINT ["/opt/nvidia/nvidia_entrypoint.sh", "python3", "-m", "fovea_server", \
     "--closed-apis", "shared-memory", "model-repository", "model-config", "statistics", "trace", "logging", \
     "--model-control-mode=none", \
     "--host=0.0.0.0", \

@@ -29,7 +29,8 @@ def container(tmp_path_factory):
     repository = tmp_path_factory.mktemp("repository")
     graphs.add_linear(repository, "linear")
     entry, _ = entry_point("server.Dockerfile")
-    command = [sys.executable, *entry[1:], *HERE, str(repository)]
+    # All but NVIDIA's own entry point and Python's name.
+    command = [sys.executable, *entry[2:], *HERE, str(repository)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     yield process, json.loads(process.stdout.readline())
     process.kill()

@@ -1,0 +1,116 @@
+"""`python -m deploy.smoke`: does fovea work on this machine, from images to a load? One JSON says.
+
+`--device gpu` needs Docker and an NVIDIA GPU and takes about ten minutes; `--device cpu` runs the
+same steps against the embedded server, without images and engines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from benchmarks.machine import machine
+from deploy.smoke.compose import ComposeHost
+from deploy.smoke.embedded import EmbeddedHost
+from deploy.smoke.host import Host
+from deploy.smoke.run import Outcome, Step, run_steps
+from deploy.smoke.steps import Smoke
+
+# Of the JSON: raised when a field changes its meaning or goes.
+SCHEMA = 1
+FOLDER = Path("build/gpu-smoke")
+# Scenes that are compared, and seconds of load.
+SIZES = {"gpu": (40, 30.0), "cpu": (10, 5.0)}
+MARKS = {"passed": "green", "failed": "red", "skipped": "yellow", "not reached": "yellow"}
+
+console = Console(stderr=True)
+
+
+def host_of(device: str, folder: Path = FOLDER) -> Host:
+    """Where the server runs for a device."""
+    return EmbeddedHost() if device == "cpu" else ComposeHost(folder)
+
+
+def record(device: str, began: datetime, outcomes: list[Outcome]) -> dict[str, Any]:
+    """The run as JSON."""
+    return {
+        "schema": SCHEMA,
+        "passed": passed(outcomes),
+        "device": device,
+        "began": began.isoformat(timespec="seconds"),
+        "seconds": round(sum(outcome.seconds for outcome in outcomes), 1),
+        "machine": machine(),
+        "steps": [outcome.record() for outcome in outcomes],
+    }
+
+
+def passed(outcomes: list[Outcome]) -> bool:
+    """Nothing failed; what does not apply to the host is no fault."""
+    return not any(outcome.verdict == "failed" for outcome in outcomes)
+
+
+def try_all(host: Host, *, scenes: int, load_s: float) -> list[Outcome]:
+    """Every step with its progress shown; the host is clean afterwards."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("")
+
+        def began(step: Step) -> None:
+            progress.reset(task, description=step.name)
+
+        try:
+            return run_steps(Smoke(host, scenes, load_s).steps(), began=began, ended=print_outcome)
+        finally:
+            host.clean_up()
+
+
+def print_outcome(outcome: Outcome) -> None:
+    """One line, and a second one with what was measured."""
+    color = MARKS[outcome.verdict]
+    reason = f": {outcome.reason}" if outcome.reason else ""
+    line = f"[{color}]{outcome.verdict:>11}[/] {outcome.name} ({outcome.seconds:.1f} s){reason}"
+    console.print(line, highlight=False)
+    if outcome.figures:
+        console.print(f"            {json.dumps(outcome.figures)}", style="dim", highlight=False)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """0 when nothing failed."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.smoke", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--device", choices=("gpu", "cpu"), default="gpu")
+    parser.add_argument("--scenes", type=int, help="compared with PyTorch: 40, or 10 on the CPU")
+    parser.add_argument("--load-s", type=float, help="seconds of load: 30, or 5")
+    parser.add_argument("--json", type=Path, default=Path("build/gpu-smoke.json"))
+    arguments = parser.parse_args(argv)
+    began = datetime.now(timezone.utc)
+    start = time.monotonic()
+    scenes, load_s = SIZES[arguments.device]
+    outcomes = try_all(
+        host_of(arguments.device),
+        scenes=arguments.scenes or scenes,
+        load_s=arguments.load_s or load_s,
+    )
+    result = record(arguments.device, began, outcomes)
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    arguments.json.write_text(json.dumps(result, indent=1) + "\n")
+    verdict = "passed" if result["passed"] else "FAILED"
+    console.print(f"{verdict} after {time.monotonic() - start:.0f} s, written to {arguments.json}")
+    return 0 if result["passed"] else 1
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # A step that was given up may still hold a thread, which must not hold the exit.
+    os._exit(code)

@@ -7,8 +7,10 @@ from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPModel
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
+from export.errors import InvalidCheckpoint, UnsupportedProcessor
 from export.network import Arrays, Network, sample_pixels
 from export.pixels import Normalize
+from export.processor import edges, normalization, require, resample
 from fovea import clip
 from fovea.clip import ClipSpec
 from fovea.pipeline import PipelineSpec
@@ -48,15 +50,33 @@ def _unit(embeds: Tensor) -> Tensor:
 def read_spec(
     config: CLIPConfig, processor: CLIPImageProcessorPil, pad_token_id: int, logit_scale: float
 ) -> ClipSpec:
-    """The spec of a checkpoint; `logit_scale` is the factor itself, not its logarithm."""
+    """The spec of a checkpoint; `logit_scale` is the factor itself, not its logarithm.
+
+    Raises UnsupportedProcessor and InvalidCheckpoint.
+    """
+    require(processor, do_resize=True, do_center_crop=True, do_pad=False)
+    (resize_edge,) = edges(processor, "size", "shortest_edge")
+    height, width = edges(processor, "crop_size", "height", "width")
+    size = config.vision_config.image_size
+    if (height, width) != (size, size):
+        raise InvalidCheckpoint(
+            f"clip: the vision model takes {size} x {size} pixels, crop_size is {height} x {width}"
+        )
+    if resize_edge < size:
+        raise UnsupportedProcessor(
+            f"the image processor: expected a size of at least crop_size={size}, got {resize_edge}"
+        )
+    normal = normalization(processor)
     return ClipSpec(
-        image_size=processor.crop_size.height,
-        mean=tuple(processor.image_mean),
-        std=tuple(processor.image_std),
+        image_size=size,
+        mean=normal.mean,
+        std=normal.std,
         embed_dim=config.projection_dim,
         text_length=config.text_config.max_position_embeddings,
         pad_token_id=pad_token_id,
         logit_scale=round(logit_scale, 4),
+        resize_edge=resize_edge,
+        resample=resample(processor),
     )
 
 

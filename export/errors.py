@@ -11,6 +11,14 @@ class CheckpointUnavailable(ExportError):
     """A checkpoint is neither a local folder nor reachable on the hub."""
 
 
+class InvalidCheckpoint(ExportError):
+    """A checkpoint's files are broken, of another model, or do not fit each other."""
+
+
+class UnsupportedProcessor(ExportError):
+    """A checkpoint's image processor has a setting that is not honoured here."""
+
+
 class ParityError(ExportError):
     """An exported network does not do what its checkpoint does."""
 

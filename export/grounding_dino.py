@@ -14,9 +14,11 @@ from transformers.models.grounding_dino.image_processing_pil_grounding_dino impo
     GroundingDinoImageProcessorPil,
 )
 
+from export.errors import UnsupportedProcessor
 from export.grounding_dino_layers import reordered
 from export.network import Arrays, Network, sample_pixels
 from export.pixels import Normalize, valid_mask
+from export.processor import edges, normalization, require, resample
 from fovea import grounding_dino
 from fovea.grounding_dino import MASKED_LOGIT, GroundingDinoSpec
 from fovea.pipeline import PipelineSpec
@@ -83,22 +85,32 @@ def read_spec(
     """The spec of a checkpoint.
 
     The canvas is the processor's own `pad_size`, or else the longest edge both ways.
-    `longest_edge` caps both edges: a smaller, square, cheaper canvas.
+    `longest_edge` caps both edges: a smaller, square, cheaper canvas. Raises UnsupportedProcessor.
     """
-    longest = min(processor.size.longest_edge, longest_edge or processor.size.longest_edge)
-    pad = processor.pad_size
-    canvas_hw = (pad.height, pad.width) if pad and not longest_edge else (longest, longest)
+    require(processor, do_resize=True, do_pad=True)
+    shortest, longest = edges(processor, "size", "shortest_edge", "longest_edge")
+    longest = min(longest, longest_edge or longest)
+    canvas_hw = (longest, longest)
+    if processor.pad_size and not longest_edge:
+        canvas_hw = edges(processor, "pad_size", "height", "width")
+        if min(canvas_hw) < longest:
+            raise UnsupportedProcessor(
+                f"the image processor: expected pad_size of at least {longest} x {longest} for "
+                f"size longest_edge={longest}, got {canvas_hw[0]} x {canvas_hw[1]}"
+            )
+    normal = normalization(processor)
     return GroundingDinoSpec(
-        shortest_edge=min(processor.size.shortest_edge, longest),
+        shortest_edge=min(shortest, longest),
         longest_edge=longest,
         canvas_hw=canvas_hw,
-        mean=tuple(processor.image_mean),
-        std=tuple(processor.image_std),
+        mean=normal.mean,
+        std=normal.std,
         text_buckets=tuple(bucket for bucket in TEXT_BUCKETS if bucket <= config.max_text_len),
         pad_token_id=pad_token_id,
         num_queries=config.num_queries,
         box_threshold=getattr(config, "box_threshold", BOX_THRESHOLD),
         text_threshold=getattr(config, "text_threshold", TEXT_THRESHOLD),
+        resample=resample(processor),
     )
 
 

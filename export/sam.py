@@ -8,8 +8,10 @@ from torch import Tensor, nn
 from transformers import SamConfig, SamModel
 from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 
+from export.errors import InvalidCheckpoint
 from export.network import Arrays, Network, sample_pixels
 from export.pixels import Normalize, valid_mask
+from export.processor import edges, normalization, require, resample
 from fovea import sam
 from fovea.pipeline import PipelineSpec
 from fovea.prompts import PADDING
@@ -92,15 +94,27 @@ class MaskDecoder(nn.Module):
 
 
 def read_spec(config: SamConfig, processor: SamImageProcessorPil) -> SamSpec:
-    """The spec of a checkpoint."""
+    """The spec of a checkpoint; raises UnsupportedProcessor and InvalidCheckpoint."""
+    require(processor, do_resize=True, do_pad=True, do_center_crop=False)
+    (longest_edge,) = edges(processor, "size", "longest_edge")
+    padded_hw = edges(processor, "pad_size", "height", "width")
+    size = config.vision_config.image_size
+    if not size == longest_edge == padded_hw[0] == padded_hw[1]:
+        raise InvalidCheckpoint(
+            f"sam: the vision model takes {size} x {size} pixels, the image processor resizes to "
+            f"{longest_edge} and pads to {padded_hw[0]} x {padded_hw[1]}: set size and pad_size "
+            f"in preprocessor_config.json to {size}"
+        )
     prompt = config.prompt_encoder_config
+    normal = normalization(processor)
     return SamSpec(
-        image_size=processor.size.longest_edge,
-        mean=tuple(processor.image_mean),
-        std=tuple(processor.image_std),
+        image_size=size,
+        mean=normal.mean,
+        std=normal.std,
         embedding_channels=prompt.hidden_size,
         embedding_edge=prompt.image_embedding_size,
         mask_edge=4 * prompt.image_embedding_size,
+        resample=resample(processor),
     )
 
 

@@ -28,6 +28,8 @@ class ClipSpec:
 
     image_size: edge of the square picture in pixels. mean, std: of RGB in [0, 1].
     text_length: tokens, all texts are padded to it. logit_scale: cosine to logit.
+    resize_edge: what the shortest edge is resized to before the crop; 0 is image_size.
+    resample: Pillow's code of the filter.
     """
 
     image_size: int
@@ -37,6 +39,8 @@ class ClipSpec:
     text_length: int
     pad_token_id: int
     logit_scale: float
+    resize_edge: int = 0
+    resample: int = int(images.BICUBIC)
 
 
 def image_encoder(spec: ClipSpec, *, max_batch_size: int, queue: Queue) -> ModelSpec:
@@ -72,12 +76,12 @@ def text_encoder(spec: ClipSpec, *, max_batch_size: int, queue: Queue) -> ModelS
 
 def resized_hw(size_hw: tuple[int, int], spec: ClipSpec) -> tuple[int, int]:
     """The size (h, w) that a picture of `size_hw` is resized to."""
-    return images.shortest_edge_size(size_hw, spec.image_size)
+    return images.shortest_edge_size(size_hw, spec.resize_edge or spec.image_size)
 
 
 def preprocess(picture: Picture, spec: ClipSpec) -> NDArray[np.uint8]:
-    """uint8 [3, S, S]: shortest edge to S (bicubic), centre crop."""
-    resized = picture.resize(resized_hw(picture.hw, spec), images.BICUBIC)
+    """uint8 [3, S, S]: shortest edge to S or what the spec says, centre crop."""
+    resized = picture.resize(resized_hw(picture.hw, spec), images.Resampling(spec.resample))
     return images.to_chw(images.center_crop(resized, spec.image_size))
 
 

@@ -32,6 +32,7 @@ class GroundingDinoSpec:
     text_buckets: token counts that captions are padded to, ascending.
     box_threshold, text_threshold: defaults of the scores for a box and for the words it answers.
     nms_iou: boxes that overlap a better one by more are dropped.
+    resample: Pillow's code of the filter.
     """
 
     shortest_edge: int
@@ -45,6 +46,7 @@ class GroundingDinoSpec:
     box_threshold: float
     text_threshold: float
     nms_iou: float = 0.7
+    resample: int = int(images.BILINEAR)
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ def preprocess(
     picture: Picture, spec: GroundingDinoSpec
 ) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
     """pixel_values uint8 [3, H, W], picture at top left, and valid_hw int32 [2]."""
-    resized = picture.resize(resized_hw(picture.hw, spec), images.BILINEAR)
+    resized = picture.resize(resized_hw(picture.hw, spec), images.Resampling(spec.resample))
     pixels = images.pad_to_canvas(resized, spec.canvas_hw)
     return pixels, np.array((resized.height, resized.width), np.int32)
 

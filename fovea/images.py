@@ -22,6 +22,8 @@ FORMATS = ("JPEG", "PNG", "WEBP")
 BILINEAR = Image.Resampling.BILINEAR
 BICUBIC = Image.Resampling.BICUBIC
 
+Resampling = Image.Resampling  # takes Pillow's code of a filter
+
 LeastScale = Callable[[tuple[int, int]], float]
 
 # EXIF orientations that swap width and height.

@@ -26,6 +26,7 @@ class SamSpec:
 
     image_size: edge of the square input in pixels. embedding_channels, embedding_edge: shape of
     the image embedding. mask_edge: edge of low_res_masks.
+    resample: Pillow's code of the filter.
     """
 
     image_size: int
@@ -34,6 +35,7 @@ class SamSpec:
     embedding_channels: int
     embedding_edge: int
     mask_edge: int
+    resample: int = int(images.BILINEAR)
 
 
 def image_encoder(spec: SamSpec, *, max_batch_size: int, queue: Queue) -> ModelSpec:
@@ -93,7 +95,7 @@ def resized_hw(size_hw: tuple[int, int], spec: SamSpec) -> tuple[int, int]:
 
 def preprocess(picture: Picture, spec: SamSpec) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
     """pixel_values uint8 [3, S, S], picture at top left, and valid_hw int32 [2]."""
-    resized = picture.resize(resized_hw(picture.hw, spec), images.BILINEAR)
+    resized = picture.resize(resized_hw(picture.hw, spec), images.Resampling(spec.resample))
     pixels = images.pad_to_canvas(resized, (spec.image_size, spec.image_size))
     return pixels, np.array((resized.height, resized.width), np.int32)
 

@@ -81,8 +81,10 @@ def resized_hw(size_hw: tuple[int, int], spec: ClipSpec) -> tuple[int, int]:
 
 def preprocess(picture: Picture, spec: ClipSpec) -> NDArray[np.uint8]:
     """uint8 [3, S, S]: shortest edge to S or what the spec says, centre crop."""
-    resized = picture.resize(resized_hw(picture.hw, spec), images.Resampling(spec.resample))
-    return images.to_chw(images.center_crop(resized, spec.image_size))
+    filter_ = images.Resampling(spec.resample)
+    return images.to_chw(
+        picture.resized_crop(resized_hw(picture.hw, spec), spec.image_size, filter_)
+    )
 
 
 def label_scores(

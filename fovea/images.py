@@ -10,11 +10,14 @@ import io
 import math
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
+from fovea import metadata
 from fovea.errors import ImageTooLarge, InvalidImage
 from fovea.limits import Limits
 
@@ -24,13 +27,25 @@ BICUBIC = Image.Resampling.BICUBIC
 
 Resampling = Image.Resampling  # takes Pillow's code of a filter
 
+WHITE, WHITE_16_BIT = 255, 65535
+
 LeastScale = Callable[[tuple[int, int]], float]
 
 # EXIF orientations that swap width and height.
 QUARTER_TURNS = (5, 6, 7, 8)
+# EXIF orientation -> what makes such a picture upright (EXIF 2.32, tag 0x0112).
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
-# The limit on pixels is ours, checked from the header; Pillow's own would only warn.
-Image.MAX_IMAGE_PIXELS = None
+# A crop whose whole resized picture would be longer than this many times its edge is made alone.
+CROPS_LONG = 64
 
 
 def decode_image(data: bytes, limits: Limits) -> Image.Image:
@@ -44,26 +59,58 @@ def decode_image(data: bytes, limits: Limits) -> Image.Image:
 def _decode(
     data: bytes, limits: Limits, least_scale: LeastScale | None
 ) -> tuple[Image.Image, tuple[int, int]]:
-    """The picture, maybe at a fraction of its size, and its whole size."""
+    """The picture, maybe at a fraction of its size, and its whole size.
+
+    Where metadata stands in the way, the pixels alone are decoded, upright as they are.
+    """
     if len(data) > limits.image_bytes:
         raise ImageTooLarge(f"expected at most {limits.image_bytes} bytes, got {len(data)}")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-            _check_size(image.size, limits)
-            size_hw = _upright_hw(image)
-            if least_scale is not None:
-                _shrink(image, least_scale(size_hw))
-            image.load()
-            return _to_rgb(ImageOps.exif_transpose(image)), size_hw
+        return _open(data, limits, least_scale)
     except (ImageTooLarge, InvalidImage):
         raise
     except Exception as error:  # Pillow's decoders raise many kinds for broken data
+        pixels = metadata.pixels_only(data)
+        if pixels != data:
+            with suppress(Exception):
+                return _open(pixels, limits, least_scale)
         raise InvalidImage(
             f"expected a whole JPEG, PNG or WebP picture, got {len(data)} bytes "
             f"that begin with {bytes(data[:12])!r}: {error}"
         ) from error
+
+
+def _open(
+    data: bytes, limits: Limits, least_scale: LeastScale | None
+) -> tuple[Image.Image, tuple[int, int]]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        image = _plugin(data)(io.BytesIO(data))
+        _check_size(image.size, limits)
+        if image.format != "JPEG":
+            image.load()  # a PNG may tell its orientation behind its pixels
+        orientation = _orientation(image)
+        turned = orientation in QUARTER_TURNS
+        size_hw = (image.width, image.height) if turned else (image.height, image.width)
+        if least_scale is not None:
+            _shrink(image, least_scale(size_hw))
+        image.load()
+        upright = _UPRIGHT.get(orientation)
+        return to_rgb(image if upright is None else image.transpose(upright)), size_hw
+
+
+def _plugin(data: bytes) -> type[ImageFile.ImageFile]:
+    """Pillow's class for the format that the data begins with; ValueError for others.
+
+    `Image.open` would judge the size by a limit that the whole program shares; ours comes next.
+    """
+    if data.startswith(metadata.JPEG_START):
+        return JpegImagePlugin.JpegImageFile
+    if data.startswith(metadata.PNG_SIGNATURE):
+        return PngImagePlugin.PngImageFile
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return WebPImagePlugin.WebPImageFile
+    raise ValueError("it begins like none of them")
 
 
 def _check_size(size: tuple[int, int], limits: Limits) -> None:
@@ -77,9 +124,13 @@ def _check_size(size: tuple[int, int], limits: Limits) -> None:
         )
 
 
-def _upright_hw(image: Image.Image) -> tuple[int, int]:
-    turned = image.getexif().get(ExifTags.Base.Orientation) in QUARTER_TURNS
-    return (image.width, image.height) if turned else (image.height, image.width)
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation, 1 to 8; what cannot be read means upright, 1."""
+    with suppress(Exception):  # broken EXIF raises many kinds
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+        if orientation in _UPRIGHT:
+            return int(orientation)
+    return 1
 
 
 def _shrink(image: Image.Image, scale: float) -> None:
@@ -88,16 +139,38 @@ def _shrink(image: Image.Image, scale: float) -> None:
         image.draft(None, (math.ceil(image.width * scale), math.ceil(image.height * scale)))
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):  # convert() would clip 16-bit grey at 255
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+def to_rgb(image: Image.Image) -> Image.Image:
+    """RGB in 8 bit of a picture in any of Pillow's modes; alpha is dropped.
+
+    Grey of more than 8 bit keeps its brightness: 16 bit ("I;16", "I;16B", …) loses its lower
+    byte. Integers of 32 bit ("I") and floats ("F") are taken for 16 bit where a value is above
+    255, and floats of at most 1 for shares of white; else they are levels from 0 to 255.
+    """
+    if image.mode.startswith("I;16"):
+        return _grey(np.asarray(image) >> 8)
+    if image.mode in ("I", "F"):
+        return _grey(_levels(np.nan_to_num(np.asarray(image, np.float64))))
     return image.convert("RGB")
+
+
+def _levels(values: NDArray[np.float64]) -> NDArray[Any]:
+    brightest = values.max(initial=0)
+    if brightest > WHITE:
+        return values.clip(0, WHITE_16_BIT) // 256
+    shares = 0 < brightest <= 1 and not np.array_equal(values, values.round())
+    return (values * WHITE if shares else values).clip(0, WHITE)
+
+
+def _grey(levels: NDArray[Any]) -> Image.Image:
+    return Image.fromarray(levels.astype(np.uint8)).convert("RGB")
 
 
 def aspect_size(
     image_hw: tuple[int, int], shortest_edge: int, longest_edge: int
 ) -> tuple[int, int]:
     """Size (h, w) with the shortest edge as given unless the longest would be too long.
+
+    Of a very thin picture one pixel is left, as of every size here.
 
     Formula: transformers `image_transforms.get_size_with_aspect_ratio`, which GroundingDINO's
     processor uses. It may leave a picture one pixel too long (500 x 1334 for 800, 1333); here
@@ -112,14 +185,14 @@ def aspect_size(
     if min(image_hw) == short:
         return min(height, longest_edge), min(width, longest_edge)
     if width < height:
-        return int(edge * height / width), short
-    return short, int(edge * width / height)
+        return _at_least_one_pixel(int(edge * height / width), short)
+    return _at_least_one_pixel(short, int(edge * width / height))
 
 
 def longest_edge_size(image_hw: tuple[int, int], longest_edge: int) -> tuple[int, int]:
     """Size (h, w) with the longest edge as given (segment-anything's ResizeLongestSide)."""
     scale = longest_edge * 1.0 / max(image_hw)
-    return int(image_hw[0] * scale + 0.5), int(image_hw[1] * scale + 0.5)
+    return _at_least_one_pixel(int(image_hw[0] * scale + 0.5), int(image_hw[1] * scale + 0.5))
 
 
 def shortest_edge_size(image_hw: tuple[int, int], shortest_edge: int) -> tuple[int, int]:
@@ -128,6 +201,10 @@ def shortest_edge_size(image_hw: tuple[int, int], shortest_edge: int) -> tuple[i
     if width <= height:
         return int(shortest_edge * height / width), shortest_edge
     return shortest_edge, int(shortest_edge * width / height)
+
+
+def _at_least_one_pixel(height: int, width: int) -> tuple[int, int]:
+    return max(1, height), max(1, width)
 
 
 class Picture:
@@ -149,12 +226,29 @@ class Picture:
         return self._image.height, self._image.width
 
     def resize(self, size_hw: tuple[int, int], resample: Image.Resampling) -> Image.Image:
-        """The picture in size (h, w), at least one pixel each way; not to be written to."""
-        height, width = (max(1, edge) for edge in size_hw)
+        """The picture in size (h, w); not to be written to."""
+        height, width = size_hw
         key = (height, width, resample)
         if key not in self._resized:
             self._resized[key] = self._image.resize((width, height), resample)
         return self._resized[key]
+
+    def resized_crop(
+        self, size_hw: tuple[int, int], edge: int, resample: Image.Resampling
+    ) -> Image.Image:
+        """The middle `edge` x `edge` pixels of the picture in size (h, w).
+
+        Of a very long picture only the part behind the crop is resized: 40000 x 1 with a
+        shortest edge of 224 would have two thousand million pixels. Levels may then differ by two
+        from those of the whole, whose place Pillow rounds differently.
+        """
+        height, width = size_hw
+        if max(size_hw) <= CROPS_LONG * edge:
+            return center_crop(self.resize(size_hw, resample), edge)
+        left, top = (width - edge) // 2, (height - edge) // 2
+        across, down = self._image.width / width, self._image.height / height
+        box = (left * across, top * down, (left + edge) * across, (top + edge) * down)
+        return self._image.resize((edge, edge), resample, box)
 
 
 def decode_picture(data: bytes, limits: Limits, least_scale: LeastScale | None = None) -> Picture:

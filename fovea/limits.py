@@ -13,6 +13,7 @@ class Limits:
     labels, labels_bytes: labels of one request, and bytes of all of them; LVIS has 1,203.
     prompts: boxes or point sets for one picture.
     points: points in one prompt.
+    mask_pixels: prompts times the picture's pixels: what one request may have drawn.
     """
 
     image_bytes: int = 32 * 1024 * 1024
@@ -22,3 +23,9 @@ class Limits:
     labels_bytes: int = 65_536
     prompts: int = 128
     points: int = 16
+    mask_pixels: int = 512_000_000
+
+    def masks_of(self, size_hw: tuple[int, int]) -> int:
+        """How many masks one request may have of a picture of this size, at least 1."""
+        height, width = size_hw
+        return max(1, min(self.prompts, self.mask_pixels // (height * width)))

@@ -6,13 +6,23 @@ before, in 5-bit groups with a continuation bit, offset by ASCII 48.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
 
 def encode_rle(mask: NDArray[np.bool_]) -> bytes:
     """COCO compressed counts of a mask, bool [H, W]."""
-    return _compress(_run_lengths(mask))
+    return encode_columns([np.asarray(mask, np.bool_).T])
+
+
+def encode_columns(strips: Iterable[NDArray[np.bool_]]) -> bytes:
+    """COCO compressed counts of a mask that comes in strips of whole columns, bool [W_i, H] each.
+
+    So a mask of a large picture is never in memory as a whole.
+    """
+    return _compress(_run_lengths(strips))
 
 
 def decode_rle(counts: bytes, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
@@ -30,26 +40,35 @@ def rle_area(counts: bytes) -> int:
     return int(_decompress(counts)[1::2].sum())
 
 
-def _run_lengths(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-    pixels = np.asarray(mask, np.bool_).T.reshape(-1)
-    edges = np.flatnonzero(pixels[1:] != pixels[:-1]) + 1
-    bounds = np.concatenate([[0], edges, [pixels.size]])
-    runs = np.diff(bounds)
-    return np.concatenate([[0], runs]) if pixels.size and pixels[0] else runs
+def _run_lengths(strips: Iterable[NDArray[np.bool_]]) -> NDArray[np.int64]:
+    """Lengths of the runs, zeros first: 0 where the first pixel is set."""
+    bounds: list[NDArray[np.int64]] = [np.zeros(1, np.int64)]
+    size, last = 0, False
+    for strip in strips:
+        pixels = strip.reshape(-1)
+        if pixels.size == 0:
+            continue
+        if bool(pixels[0]) != last:
+            bounds.append(np.array([size]))
+        bounds.append(np.flatnonzero(pixels[1:] != pixels[:-1]) + 1 + size)
+        size, last = size + pixels.size, bool(pixels[-1])
+    return np.diff(np.concatenate([*bounds, [size]]))
 
 
 def _compress(runs: NDArray[np.int64]) -> bytes:
-    deltas = runs.copy()
-    deltas[3:] -= runs[1:-2]
-    out = bytearray()
-    for delta in deltas.tolist():
-        more = True
-        while more:
-            group = delta & 0x1F
-            delta >>= 5
-            more = delta != (-1 if group & 0x10 else 0)
-            out.append((group | 0x20 if more else group) + 48)
-    return bytes(out)
+    rest = runs.copy()
+    rest[3:] -= runs[1:-2]
+    groups, more = [], np.ones(len(rest), np.bool_)
+    written = []
+    while more.any():
+        written.append(more)
+        group = rest & 0x1F
+        rest = rest >> 5
+        more = more & (rest != np.where(group & 0x10, -1, 0))
+        groups.append((np.where(more, group | 0x20, group) + 48).astype(np.uint8))
+    if not groups:
+        return b""
+    return np.stack(groups, axis=1)[np.stack(written, axis=1)].tobytes()
 
 
 def _decompress(counts: bytes) -> NDArray[np.int64]:

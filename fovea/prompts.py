@@ -34,6 +34,12 @@ def check_prompts(
             f"expected 1 to {limits.prompts} prompts of 1 to {limits.points} points, "
             f"got {count} of {points}"
         )
+    height, width = original_size_hw
+    if count > limits.masks_of(original_size_hw):
+        raise InvalidPrompt(
+            f"expected at most {limits.masks_of(original_size_hw)} prompts on {width}x{height} "
+            f"pixels ({limits.mask_pixels} pixels of masks), got {count}"
+        )
     if not np.isin(point_labels, (-1, 0, 1, 2, 3)).all():
         raise InvalidPrompt(f"expected labels -1, 0, 1, 2 or 3, got {point_labels.tolist()}")
     if (point_labels == PADDING).all(axis=1).any():
@@ -93,7 +99,7 @@ def pad_prompts(
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     """Prompts up to the next power of two, so that requests batch; prompts don't interact.
 
-    A padding prompt has only labels -1; `select_masks` drops it.
+    A padding prompt has only labels -1; `sam.choose_masks` drops it.
     """
     count = len(point_labels)
     target = 1 << max(0, count - 1).bit_length()

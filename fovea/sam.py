@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -18,6 +19,8 @@ MASK_DECODER = "sam_mask_decoder"
 
 MASKS_PER_PROMPT = 4
 MASK_THRESHOLD = 0.0
+# A mask of a large picture is made in strips of about so many pixels.
+STRIP_PIXELS = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -113,42 +116,52 @@ def to_input_frame(
     return np.asarray(point_coords * scale, np.float32)
 
 
-def select_masks(
+def choose_masks(
     low_res_masks: NDArray[np.float32],
     iou_scores: NDArray[np.float32],
     point_labels: NDArray[np.int32],
-    original_size_hw: tuple[int, int],
-    spec: SamSpec,
-) -> tuple[list[NDArray[np.bool_]], NDArray[np.float32]]:
-    """One mask per prompt in original pixels, bool [H, W] each, with its score (predicted IoU).
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """One of the four masks per prompt, logits [P, M, M], with its score (predicted IoU) [P].
 
     A prompt of a box or of several points means one thing: mask 0. A single point is ambiguous:
-    the best scored of masks 1 to 3 (segment-anything, `multimask_output`).
+    the best scored of masks 1 to 3 (segment-anything, `multimask_output`). Padding drops out.
     """
-    masks: list[NDArray[np.bool_]] = []
-    scores: list[float] = []
-    for prompt in np.flatnonzero((point_labels != PADDING).any(axis=1)):
-        ambiguous = (point_labels[prompt] != PADDING).sum() == 1
-        choice = 1 + int(iou_scores[prompt, 1:].argmax()) if ambiguous else 0
-        masks.append(upsample(low_res_masks[prompt, choice], original_size_hw, spec))
-        scores.append(float(iou_scores[prompt, choice]))
-    return masks, np.array(scores, np.float32)
+    real = point_labels != PADDING
+    prompts = np.flatnonzero(real.any(axis=1))
+    ambiguous = real[prompts].sum(axis=1) == 1
+    choices = np.where(ambiguous, 1 + iou_scores[prompts, 1:].argmax(axis=1), 0)
+    return low_res_masks[prompts, choices], iou_scores[prompts, choices]
 
 
 def upsample(
     low_res_mask: NDArray[np.float32], original_size_hw: tuple[int, int], spec: SamSpec
 ) -> NDArray[np.bool_]:
-    """Logits [M, M] of the padded square as a mask of the picture, bool [H, W].
+    """Logits [M, M] of the padded square as a mask of the picture, bool [H, W]."""
+    return np.concatenate(list(mask_columns(low_res_mask, original_size_hw, spec))).T
+
+
+def mask_columns(
+    low_res_mask: NDArray[np.float32], original_size_hw: tuple[int, int], spec: SamSpec
+) -> Iterator[NDArray[np.bool_]]:
+    """As `upsample`, in strips of whole columns, bool [W_i, H] each, of some million pixels.
 
     As transformers' `post_process_masks`: bilinear to the input square, padding cut off,
     bilinear to the original size, threshold. OpenCV's bilinear equals torch's (half-pixel
-    centres, no antialias).
+    centres, no antialias) and works along the rows first, so rows and columns can be apart.
     """
     height, width = images.longest_edge_size(original_size_hw, spec.image_size)
-    square = cv2.resize(
-        low_res_mask, (spec.image_size, spec.image_size), interpolation=cv2.INTER_LINEAR
-    )
-    valid = square[:height, :width]
     original_height, original_width = original_size_hw
-    full = cv2.resize(valid, (original_width, original_height), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(full > MASK_THRESHOLD)
+    square = _bilinear(low_res_mask, (spec.image_size, spec.image_size))
+    columns = _bilinear(square[:height, :width], (height, original_width)).T
+    step = max(1, STRIP_PIXELS // original_height)
+    for start in range(0, original_width, step):
+        strip = np.ascontiguousarray(columns[start : start + step])
+        if (strip > MASK_THRESHOLD).any():
+            yield _bilinear(strip, (len(strip), original_height)) > MASK_THRESHOLD
+        else:
+            yield np.zeros((len(strip), original_height), np.bool_)
+
+
+def _bilinear(values: NDArray[np.float32], size_hw: tuple[int, int]) -> NDArray[np.float32]:
+    resized = cv2.resize(values, size_hw[::-1], interpolation=cv2.INTER_LINEAR)
+    return np.asarray(resized, np.float32)

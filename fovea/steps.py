@@ -263,7 +263,7 @@ class SelectBoxes(Step):
             (height, width),
             box_threshold=_threshold(inputs, "BOX_THRESHOLD", spec.box_threshold),
             nms_iou=spec.nms_iou,
-            max_boxes=self._max_boxes,
+            max_boxes=min(self._max_boxes, self.limits.masks_of((height, width))),
         )
         phrases = inputs["TEXT"][found.label_indices]
         words = []
@@ -296,12 +296,11 @@ class SelectMasks(Step):
 
     def run(self, inputs: Arrays, wanted: frozenset[str]) -> Arrays:
         height, width = inputs["original_size_hw"].tolist()
-        masks, scores = sam.select_masks(
-            inputs["low_res_masks"],
-            inputs["iou_scores"],
-            inputs["point_labels"],
-            (height, width),
-            self.pipeline.sam,
+        chosen, scores = sam.choose_masks(
+            inputs["low_res_masks"], inputs["iou_scores"], inputs["point_labels"]
         )
-        encoded = np.array([rle_masks.encode_rle(mask) for mask in masks], np.object_)
-        return {"masks": encoded, "mask_scores": scores}
+        encoded = [
+            rle_masks.encode_columns(sam.mask_columns(mask, (height, width), self.pipeline.sam))
+            for mask in chosen
+        ]
+        return {"masks": np.array(encoded, np.object_), "mask_scores": scores}

@@ -53,7 +53,7 @@ def load(picture: Picture) -> Image.Image:
 
     if isinstance(picture, (str, os.PathLike, bytes, bytearray, memoryview)):
         return images.decode_image(encode(picture), Limits())
-    return _to_pil(picture).convert("RGB")
+    return images.to_rgb(_to_pil(picture))
 
 
 def _read(path: Path) -> bytes:
@@ -88,12 +88,14 @@ def _to_pil(picture: Any) -> Image.Image:
 
 
 def _encode_pixels(image: Image.Image, jpeg_quality: int | None) -> bytes:
+    from fovea import images
+
     buffer = io.BytesIO()
     try:
         if jpeg_quality is not None:
-            image.convert("RGB").save(buffer, "JPEG", quality=jpeg_quality)
+            images.to_rgb(image).save(buffer, "JPEG", quality=jpeg_quality)
         else:
-            lossless = image if image.mode in PNG_MODES else image.convert("RGB")
+            lossless = image if image.mode in PNG_MODES else images.to_rgb(image)
             lossless.save(buffer, "PNG", compress_level=PNG_COMPRESS_LEVEL)
     except (OSError, ValueError, SystemError) as error:
         raise InvalidImage(

@@ -15,9 +15,7 @@ def test_prompts_are_padded_to_a_power_of_two_and_dropped_again(count):
     assert len(coords) == len(labels) >= max(1, count)
     assert len(labels) & (len(labels) - 1) == 0
     low = np.zeros((len(labels), 4, 32, 32), np.float32)
-    masks, scores = sam.select_masks(
-        low, np.zeros((len(labels), 4), np.float32), labels, SIZE, SPEC
-    )
+    masks, scores = sam.choose_masks(low, np.zeros((len(labels), 4), np.float32), labels)
     assert len(masks) == len(scores) == count
 
 
@@ -26,8 +24,9 @@ def test_a_box_takes_mask_0_and_a_point_the_best_of_the_others():
     low[0, 0], low[1, 2] = 1, 1
     scores = np.array([[0.1, 0.9, 0.9, 0.9], [0.99, 0.2, 0.8, 0.3]], np.float32)
     labels = np.array([[2, 3], [1, -1]], np.int32)
-    masks, chosen = sam.select_masks(low, scores, labels, SIZE, SPEC)
-    assert all(mask.all() and mask.shape == SIZE for mask in masks)
+    masks, chosen = sam.choose_masks(low, scores, labels)
+    assert all((upsampled := sam.upsample(mask, SIZE, SPEC)).all() for mask in masks)
+    assert upsampled.shape == SIZE
     assert np.allclose(chosen, [0.1, 0.8])
 
 

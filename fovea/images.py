@@ -246,9 +246,19 @@ class Picture:
         if max(size_hw) <= CROPS_LONG * edge:
             return center_crop(self.resize(size_hw, resample), edge)
         left, top = (width - edge) // 2, (height - edge) // 2
-        across, down = self._image.width / width, self._image.height / height
-        box = (left * across, top * down, (left + edge) * across, (top + edge) * down)
-        return self._image.resize((edge, edge), resample, box)
+        return self.resized_part(size_hw, (left, top, left + edge, top + edge), resample)
+
+    def resized_part(
+        self,
+        size_hw: tuple[int, int],
+        part_xyxy: tuple[int, int, int, int],
+        resample: Image.Resampling,
+    ) -> Image.Image:
+        """A part, in pixels of the picture in size (h, w), of which no more is resized."""
+        left, top, right, bottom = part_xyxy
+        across, down = self._image.width / size_hw[1], self._image.height / size_hw[0]
+        box = (left * across, top * down, right * across, bottom * down)
+        return self._image.resize((right - left, bottom - top), resample, box)
 
 
 def decode_picture(data: bytes, limits: Limits, least_scale: LeastScale | None = None) -> Picture:

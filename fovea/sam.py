@@ -141,9 +141,13 @@ def upsample(
 
 
 def mask_columns(
-    low_res_mask: NDArray[np.float32], original_size_hw: tuple[int, int], spec: SamSpec
+    low_res_mask: NDArray[np.float32],
+    original_size_hw: tuple[int, int],
+    spec: SamSpec,
+    *,
+    strip_pixels: int = STRIP_PIXELS,
 ) -> Iterator[NDArray[np.bool_]]:
-    """As `upsample`, in strips of whole columns, bool [W_i, H] each, of some million pixels.
+    """As `upsample`, in strips of whole columns, bool [W_i, H] each, of about `strip_pixels`.
 
     As transformers' `post_process_masks`: bilinear to the input square, padding cut off,
     bilinear to the original size, threshold. OpenCV's bilinear equals torch's (half-pixel
@@ -153,7 +157,7 @@ def mask_columns(
     original_height, original_width = original_size_hw
     square = _bilinear(low_res_mask, (spec.image_size, spec.image_size))
     columns = _bilinear(square[:height, :width], (height, original_width)).T
-    step = max(1, STRIP_PIXELS // original_height)
+    step = max(1, strip_pixels // original_height)
     for start in range(0, original_width, step):
         strip = np.ascontiguousarray(columns[start : start + step])
         if (strip > MASK_THRESHOLD).any():

@@ -17,7 +17,7 @@ from typing import Any
 from fovea_server import EmbeddedServer
 from rich.console import Console
 
-from benchmarks.faults import deadlines, fuzz, killed, overload, replaced, stopped, unready
+from benchmarks.faults import deadlines, fuzz, heavy, killed, overload, replaced, stopped, unready
 from benchmarks.faults.report import Report, table_of
 from benchmarks.machine import machine
 from demo.served import demo_server
@@ -29,6 +29,7 @@ ON_A_SERVER: dict[str, Callable[..., Report]] = {
     "killed-first-step": partial(killed.run_backend, victim="preprocess_image"),
     "killed-server": killed.run_server,
     "overload": overload.run,
+    "heavy": heavy.run,
     "deadlines": deadlines.run,
 }
 ALONE: dict[str, Callable[..., Report]] = {
@@ -45,6 +46,7 @@ SHORT: dict[str, dict[str, Any]] = {
     "killed-server": {"pictures": 60},
     "overload": {"requests": 64, "seconds": 8.0, "judge_speed": False},
     "deadlines": {"requests": 48, "seconds": 8.0},
+    "heavy": {"requests": 24, "judge_speed": False},
     "stopped": {"seconds": 1.0, "requests": 16},
     "replaced": {"models": replaced.MODELS[:1], "requests": 16},
     "unready": {"requests": 3},

@@ -6,7 +6,15 @@ from benchmarks.faults.__main__ import FAULTS, run
 
 pytestmark = pytest.mark.server
 
-QUICK = ("killed-backend", "killed-first-step", "deadlines", "stopped", "replaced", "unready")
+QUICK = (
+    "killed-backend",
+    "killed-first-step",
+    "deadlines",
+    "heavy",
+    "stopped",
+    "replaced",
+    "unready",
+)
 CASES = [
     *(pytest.param(fault, True, id=f"{fault}-short") for fault in QUICK),
     *(pytest.param(fault, False, id=fault, marks=pytest.mark.faults) for fault in FAULTS),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from fovea import images
 from fovea.errors import ImageTooLarge, InvalidImage
@@ -162,3 +162,105 @@ def test_padding_is_zero_and_bottom_right():
     assert padded.shape == (3, 4, 5)
     assert (padded[:, :2, :3] == 9).all()
     assert padded.sum() == 9 * 3 * 2 * 3
+
+
+def with_png_chunk(data: bytes, kind: bytes, body: bytes, *, checksum: int | None = None) -> bytes:
+    """A PNG with one more chunk before its pixels, with a wrong checksum if asked for."""
+    check = zlib.crc32(kind + body) if checksum is None else checksum
+    chunk = struct.pack(">I", len(body)) + kind + body + struct.pack(">I", check)
+    at = data.index(b"IDAT") - 4
+    return data[:at] + chunk + data[at:]
+
+
+def with_jpeg_segment(data: bytes, marker: int, body: bytes) -> bytes:
+    """A JPEG with one more segment right behind its start."""
+    return data[:2] + struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body + data[2:]
+
+
+PNG_CHUNKS = st.sampled_from(
+    [b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"eXIf", b"gAMA", b"pHYs", b"tIME"]
+)
+JPEG_MARKERS = st.sampled_from([0xE1, 0xE2, 0xED, 0xEF, 0xFE])
+EXIF_STARTS = st.sampled_from(
+    [b"", b"Exif\0\0", b"Exif\0\0II*\0\x08\0\0\0", b"ICC_PROFILE\0\x01\x01"]
+)
+
+
+@given(PNG_CHUNKS, st.binary(max_size=60), st.sampled_from([None, 0, 0xDEADBEEF]))
+@example(b"zTXt", b"a\0\0" + zlib.compress(bytes(4_000_000)), None)
+@example(b"iCCP", b"a\0\0" + zlib.compress(bytes(4_000_000)), None)
+def test_a_png_is_its_pixels_whatever_its_metadata_says(kind, body, checksum):
+    plain = encoded(gradient(20, 30), "PNG")
+    decoded = images.decode_image(with_png_chunk(plain, kind, body, checksum=checksum), LIMITS)
+    assert np.array_equal(decoded, images.decode_image(plain, LIMITS))
+
+
+@given(JPEG_MARKERS, EXIF_STARTS, st.binary(max_size=60))
+@example(0xE1, b"Exif\0\0", b"MM\0*\0\0\0\x08\xff\xff")
+def test_a_jpeg_is_its_pixels_whatever_its_metadata_says(marker, start, body):
+    plain = encoded(gradient(20, 30), "JPEG")
+    decoded = images.decode_image(with_jpeg_segment(plain, marker, start + body), LIMITS)
+    assert np.array_equal(decoded, images.decode_image(plain, LIMITS))
+
+
+def test_an_orientation_that_does_not_exist_means_upright():
+    exif = Image.Exif()
+    exif[0x0112] = 77
+    assert images.decode_image(encoded(gradient(40, 60), "JPEG", exif=exif), LIMITS).size == (
+        60,
+        40,
+    )
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_turned_as_pillow_turns_it(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(gradient(40, 60), "PNG", exif=exif)
+    expected = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    assert np.array_equal(images.decode_image(data, LIMITS), expected)
+
+
+RAMP = np.linspace(0, 60_000, 64 * 64).reshape(64, 64)
+
+
+@pytest.mark.parametrize(
+    "deep", [RAMP.astype(np.uint16), RAMP.astype(np.int32), RAMP.astype(np.float32)]
+)
+def test_deep_grey_keeps_its_brightness(deep):
+    levels = np.asarray(images.to_rgb(Image.fromarray(deep)))[..., 0]
+    assert np.array_equal(levels, deep.astype(int) >> 8)
+
+
+def test_shares_of_white_and_levels_are_told_apart():
+    shares = Image.fromarray(np.array([[0, 0.5, 1]], np.float32))
+    levels = Image.fromarray(np.array([[0, 127, 255]], np.float32))
+    assert np.asarray(images.to_rgb(shares))[0, :, 0].tolist() == [0, 127, 255]
+    assert np.asarray(images.to_rgb(levels))[0, :, 0].tolist() == [0, 127, 255]
+
+
+def test_decoding_leaves_the_programs_own_limit_alone():
+    limit = Image.MAX_IMAGE_PIXELS
+    images.decode_image(encoded(gradient(40, 60), "PNG"), LIMITS)
+    assert Image.MAX_IMAGE_PIXELS == limit > 0
+
+
+@pytest.mark.parametrize("size_hw", [(1, 40_000), (40_000, 1)])
+def test_the_crop_of_a_long_picture_is_made_alone(size_hw):
+    picture = images.Picture(gradient(*size_hw))
+    whole_hw = images.shortest_edge_size(size_hw, 224)
+    crop = np.asarray(picture.resized_crop(whole_hw, 224, images.BICUBIC), int)
+    assert crop.shape == (224, 224, 3)
+    middle = np.asarray(gradient(*size_hw), int)[size_hw[0] // 2, size_hw[1] // 2]
+    assert np.abs(crop - middle).max() <= 255 // min(size_hw) + 1
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(4, 40))
+@settings(max_examples=40)
+def test_a_crop_made_alone_is_that_of_the_whole(height, width, edge):
+    picture = images.Picture(gradient(height, width))
+    size_hw = images.shortest_edge_size((height, width), edge)
+    whole = images.center_crop(picture.resize(size_hw, images.BICUBIC), edge)
+    left, top = (size_hw[1] - edge) // 2, (size_hw[0] - edge) // 2
+    alone = picture.resized_part(size_hw, (left, top, left + edge, top + edge), images.BICUBIC)
+    assert np.abs(np.asarray(whole, int) - np.asarray(alone, int)).max() <= 2

@@ -1,4 +1,5 @@
 import contextlib
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -41,3 +42,10 @@ def test_counts_of_another_size_are_refused():
 def test_random_bytes_decode_or_raise_value_error(counts):
     with contextlib.suppress(ValueError):
         masks.decode_rle(counts, (3, 4))
+
+
+@given(MASKS, st.lists(st.integers(0, 40), max_size=4))
+def test_strips_of_columns_are_counted_as_one_mask(mask, cuts):
+    bounds = [0, *sorted(min(cut, mask.shape[1]) for cut in cuts), mask.shape[1]]
+    strips = [mask.T[start:end] for start, end in pairwise(bounds)]
+    assert masks.encode_columns(strips) == masks.encode_rle(mask)

@@ -1,8 +1,10 @@
+import cv2
 import numpy as np
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fovea import sam
+from fovea import images, sam
 from fovea.prompts import box_prompts, pad_prompts
 
 SPEC = sam.SamSpec(64, (0.5,) * 3, (0.2,) * 3, 8, 8, 32)
@@ -33,3 +35,30 @@ def test_a_box_takes_mask_0_and_a_point_the_best_of_the_others():
 def test_points_move_with_the_picture():
     moved = sam.to_input_frame(np.array([[80, 60]], np.float32), SIZE, SPEC)
     assert moved.tolist() == [[64, 48]]
+
+
+@given(
+    st.integers(1, 200),
+    st.integers(1, 200),
+    st.integers(1, 5000),
+    st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=40)
+def test_strips_make_the_mask_that_one_resize_makes(height, width, strip_pixels, seed):
+    low = np.random.default_rng(seed).normal(0, 1, (32, 32)).astype(np.float32)
+    valid_h, valid_w = images.longest_edge_size((height, width), SPEC.image_size)
+    square = cv2.resize(low, (SPEC.image_size, SPEC.image_size), interpolation=cv2.INTER_LINEAR)
+    whole = cv2.resize(square[:valid_h, :valid_w], (width, height), interpolation=cv2.INTER_LINEAR)
+    strips = sam.mask_columns(low, (height, width), SPEC, strip_pixels=strip_pixels)
+    mask = np.concatenate(list(strips)).T
+    assert mask.shape == (height, width)
+    assert (mask != (whole > 0))[np.abs(whole) > 1e-5].sum() == 0
+
+
+@pytest.mark.parametrize("size_hw", [(1, 3000), (3000, 1), (1, 40_000)])
+def test_a_thin_picture_has_a_mask(size_hw):
+    low = np.where(np.arange(32) < 16, 5, -5) * np.ones((32, 1))
+    low = low if size_hw[0] == 1 else low.T
+    mask = sam.upsample(low.astype(np.float32), size_hw, SPEC).reshape(-1)
+    assert mask[: len(mask) // 2 - len(mask) // 32].all()
+    assert not mask[len(mask) // 2 + len(mask) // 32 :].any()

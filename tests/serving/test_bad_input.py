@@ -1,5 +1,6 @@
 """Each bad input gets its own typed error; the requests beside it are answered."""
 
+import io
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -13,6 +14,7 @@ from fovea_client import (
     InvalidText,
     InvalidThreshold,
 )
+from PIL import Image
 from tritonclient.utils import InferenceServerException
 
 from tests.fovea.test_images import png_header
@@ -75,6 +77,12 @@ BAD_TENSORS = {
 }
 
 
+def plain_png(width: int, height: int) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (width, height), (90, 120, 30)).save(out, "PNG")
+    return out.getvalue()
+
+
 @pytest.fixture(scope="module")
 def picture(samples) -> bytes:
     return samples[0][0].read_bytes()
@@ -104,6 +112,22 @@ def refuse(triton_client, picture):
 def test_bad_prompts(name, refuse, picture):
     inputs, error = BAD_PROMPTS[name]
     assert type(refuse("segment", [requests.image(picture), *inputs])) is error
+
+
+def test_more_masks_than_one_request_may_have(refuse):
+    boxes = [[[0, 0], [7000, 7000]]] * 11
+    inputs = [requests.image(plain_png(7000, 7000)), *prompt(boxes, [[2, 3]] * 11)]
+    error = refuse("segment", inputs)
+    assert type(error) is InvalidPrompt
+    assert "at most 10 prompts on 7000x7000 pixels" in str(error)
+
+
+@pytest.mark.parametrize("size_wh", [(600, 1), (1, 600), (3000, 1), (40_000, 1)])
+def test_thin_pictures_are_answered(size_wh, client: Client):
+    data = plain_png(*size_wh)
+    found = client.segment(data, points=[(0.5, 0.5)])
+    assert [mask.size_hw for mask in found.masks] == [size_wh[::-1]]
+    assert client.main_object(data, ["car"]).label == "car"
 
 
 @pytest.mark.parametrize("verb", ["main_object", "detect", "detect_and_segment"])

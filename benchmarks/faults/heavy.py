@@ -1,0 +1,111 @@
+"""Requests that cost more than their bytes: very thin pictures, many masks on large ones."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import count
+
+import numpy as np
+from fovea_client import Client
+from fovea_server import EmbeddedServer
+from PIL import Image
+
+from benchmarks.faults.ledger import Ledger
+from benchmarks.faults.load import CALLERS, Questions, quiet_load
+from benchmarks.faults.report import Report, broken, nothing_lost
+from fovea.limits import Limits
+
+REQUESTS = 1000
+HEAVY_CALLERS = 2
+TIMEOUT_S = 120.0
+THIN_WH = ((40_000, 1), (1, 40_000), (600, 1), (1, 3000))
+LARGE_HW = (6000, 6000)
+# Ordinary callers wait at most this many times as long as without the heavy ones.
+P99_TIMES = 30.0
+
+Heavy = Callable[[Client], bool]
+
+
+def _png(width: int, height: int) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (width, height), (90, 120, 30)).save(out, "PNG")
+    return out.getvalue()
+
+
+def _thin(picture: bytes) -> Iterator[Heavy]:
+    """Each verb on a thin picture; whether its answer has the right form."""
+    yield lambda client: bool(np.isfinite(client.embed_image(picture)).all())
+    yield lambda client: len(client.segment(picture, points=[(0.5, 0.5)]).masks) == 1
+    yield lambda client: client.main_object(picture, ["car", "dog"]).label in ("car", "dog")
+
+
+def _flood(picture: bytes) -> Heavy:
+    """As many boxes as one request may have, each a large part of the picture."""
+    height, width = LARGE_HW
+    boxes = [[0, 0, width - 1 - i, height - 1] for i in range(Limits().masks_of(LARGE_HW))]
+    return lambda client: len(client.segment(picture, boxes=boxes).masks) == len(boxes)
+
+
+def heavy_requests() -> list[Heavy]:
+    """One of each kind."""
+    thin = [request for size in THIN_WH for request in _thin(_png(*size))]
+    return [*thin, _flood(_png(*LARGE_HW[::-1]))]
+
+
+@contextmanager
+def _in_turn(ledger: Ledger, client: Client, requests: list[Heavy]) -> Iterator[None]:
+    """`HEAVY_CALLERS` send the requests in turn while the block runs, each once at least."""
+    stop, numbers = threading.Event(), count()
+
+    def work() -> None:
+        while (number := next(numbers)) < len(requests) or not stop.is_set():
+            ledger.ask(lambda _: requests[number % len(requests)](client))
+
+    with ThreadPoolExecutor(HEAVY_CALLERS) as pool:
+        working = [pool.submit(work) for _ in range(HEAVY_CALLERS)]
+        try:
+            yield
+        finally:
+            stop.set()
+        for one in working:
+            one.result()
+
+
+def run(server: EmbeddedServer, *, requests: int = REQUESTS, judge_speed: bool = True) -> Report:
+    """Ordinary callers alone, then beside the heavy ones.
+
+    judge_speed: whether times are among the promises; on a machine with other work they are chance.
+    """
+    with Client(server.grpc_url, timeout_s=TIMEOUT_S) as client:
+        ask = Questions(client).asker(client)
+        before = quiet_load(ask, max(CALLERS, requests // 4)).account()
+        pid, heavy, began = server.pid, Ledger(), time.perf_counter()
+        with _in_turn(heavy, client, heavy_requests()):
+            account = quiet_load(ask, requests).account()
+        taken_s = time.perf_counter() - began
+    beside = heavy.account()
+    speed = {
+        f"the p99 of ordinary callers stays within {P99_TIMES:g} times what it was": account.p99_ms
+        <= P99_TIMES * before.p99_ms
+    }
+    return Report(
+        "thin pictures and as many masks as a request may have, beside ordinary callers",
+        before,
+        account,
+        taken_s,
+        {"heavy_sent": beside.sent, "heavy_p99_ms": round(beside.p99_ms)},
+        broken(
+            nothing_lost(account)
+            | {f"heavy: {promise}": holds for promise, holds in nothing_lost(beside).items()}
+            | {
+                "every heavy request is answered": beside.answered == beside.sent > 0,
+                "tritonserver lives": server.pid == pid and not server.recoveries.restarts,
+            }
+            | (speed if judge_speed else {})
+        ),
+    )

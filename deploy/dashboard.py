@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deploy.rules import models
+
 DASHBOARD = Path(__file__).parent / "monitoring" / "dashboard.json"
 _SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 _WIDTH, _HEIGHT, _COLUMNS = 8, 8, 3
@@ -18,7 +20,8 @@ class Panel:
     Attributes:
         title, unit: as Grafana shows and names them.
         about: what the reader does with it.
-        queries: legend -> PromQL; CHOSEN stands for the namespaces chosen above.
+        queries: legend -> PromQL; CHOSEN stands for the namespaces chosen above,
+            ALL_MODELS for the number of a server's models.
     """
 
     title: str
@@ -118,7 +121,7 @@ PANELS = (
         "Scraped servers, and those with all models.",
         {
             "up": "count(fovea:models_ready{CHOSEN})",
-            "with all models": "count(fovea:models_ready{CHOSEN} >= 17) or vector(0)",
+            "with all models": "count(fovea:models_ready{CHOSEN} >= ALL_MODELS) or vector(0)",
         },
     ),
     Panel(
@@ -207,7 +210,7 @@ def _panel(number: int, panel: Panel) -> dict[str, Any]:
 
 
 def _chosen(query: str) -> str:
-    return query.replace("CHOSEN", _CHOSEN)
+    return query.replace("CHOSEN", _CHOSEN).replace("ALL_MODELS", str(len(models())))
 
 
 if __name__ == "__main__":

@@ -1,21 +1,29 @@
-"""Which engines belong on this machine: the key of its GPU and its TensorRT.
+"""Which engines belong on this machine: a key of the export, the GPU, TensorRT and fovea.
 
-A TensorRT engine runs only on the compute capability and with the TensorRT version that it was
-built for. So engines lie in `STORE/<key>/`, and a server takes those of its own key or none:
+A TensorRT engine runs with the version that built it, and best on the very kind of GPU: two of one
+compute capability (A10 and A40) have other memory and other fast kernels. TensorRT's hardware
+compatibility would let them share, for slower engines, so each kind has its own:
 
-    engine_key.py show                                   sm90-trt10.14.1
-    engine_key.py build --store /engines -- COMMAND      runs COMMAND --out STORE/<key>, once
+    STORE/export/          what `python -m export --runtime tensorrt --no-engines` wrote
+    STORE/<key>/           its engines for one kind of GPU; done.json is written last
+    STORE/.building-<key>/ what a build has finished so far: a retry goes on from there
+
+    engine_key.py show --store /engines       nvidia-l4-sm89-trt10.14.1-fovea0.1.0-4f1d09c2a7b3
+    engine_key.py build --store /engines -- COMMAND      runs COMMAND FOLDER, unless it is done
     engine_key.py link --store /engines --to /run/fovea/models
 
 Needs Python alone: the server image has no tensorrt module, but the library both images share.
 """
 
 import argparse
+import hashlib
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 LIBRARY_FOLDERS = (
@@ -24,12 +32,19 @@ LIBRARY_FOLDERS = (
     Path("/usr/local/tensorrt/lib"),
 )
 _LIBRARY = re.compile(r"libnvinfer\.so\.(\d+)\.(\d+)\.(\d+)")
-_ASK_GPU = ("nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader")
+_ASK_CAPABILITY = ("nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader")
+_ASK_NAMES = ("nvidia-smi", "-L")
+_GPU = re.compile(r"^GPU \d+: (.*) \(UUID:", re.MULTILINE)
+_MIG = re.compile(r"^\s+MIG (\S+)\s+Device", re.MULTILINE)
+EXPORT = "export"
+EXPORT_MANIFEST = "manifest.json"
 REPOSITORY = "model_repository"
+GRAPHS = "onnx"
+DONE = "done.json"
 
 
 class KeyUnknown(Exception):
-    """This machine has no GPU, several kinds of them, or no TensorRT."""
+    """This machine has no GPU, several kinds of them, no TensorRT, or the store no export."""
 
 
 def tensorrt_version(folders: tuple[Path, ...] = LIBRARY_FOLDERS) -> str:
@@ -45,46 +60,94 @@ def tensorrt_version(folders: tuple[Path, ...] = LIBRARY_FOLDERS) -> str:
     return ".".join(map(str, max(found)))
 
 
-def compute_capability() -> str:
-    """The GPU's, as one number: 90 for 9.0."""
+def gpu() -> str:
+    """Name, MIG profile where there is one, and compute capability: "nvidia-l4-sm89"."""
+    listed = _ask(_ASK_NAMES)
+    profiles, names = set(_MIG.findall(listed)), set(_GPU.findall(listed))
+    capabilities = set(_ask(_ASK_CAPABILITY).split())
+    for kind, found in (("name", names), ("compute capability", capabilities)):
+        if len(found) != 1:
+            raise KeyUnknown(f"expected GPUs of one {kind}, got {sorted(found)}")
+    if len(profiles) > 1:
+        raise KeyUnknown(f"expected one MIG profile, got {sorted(profiles)}")
+    words = [*names, *(f"mig-{profile}" for profile in profiles)]
+    words.append(f"sm{capabilities.pop().replace('.', '')}")
+    return re.sub(r"[^a-z0-9.]+", "-", " ".join(words).lower()).strip("-")
+
+
+def _ask(command: tuple[str, ...]) -> str:
     try:
-        answer = subprocess.run(_ASK_GPU, check=True, capture_output=True, text=True).stdout
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
     except (OSError, subprocess.CalledProcessError) as exc:
         raise KeyUnknown(f"no GPU to be seen: {exc}") from exc
-    kinds = set(answer.split())
-    if len(kinds) != 1:
-        raise KeyUnknown(f"expected GPUs of one compute capability, got {sorted(kinds)}")
-    return kinds.pop().replace(".", "")
 
 
-def key() -> str:
-    """The name of this machine's folder of engines."""
-    return f"sm{compute_capability()}-trt{tensorrt_version()}"
+def fovea_version() -> str:
+    """The one installed in this image."""
+    try:
+        return version("fovea")
+    except PackageNotFoundError as exc:
+        raise KeyUnknown("the package fovea is not installed here") from exc
+
+
+def export_hash(store: Path) -> str:
+    """SHA-256 of the export's manifest, which has that of every checkpoint, graph and code."""
+    manifest = store / EXPORT / EXPORT_MANIFEST
+    if not manifest.is_file():
+        raise KeyUnknown(f"{manifest} is not there: has the job that exports ended?")
+    return hashlib.sha256(manifest.read_bytes()).hexdigest()
+
+
+def key(store: Path) -> str:
+    """The name of the folder of this machine's engines."""
+    parts = (f"trt{tensorrt_version()}", f"fovea{fovea_version()}", export_hash(store)[:12])
+    return "-".join((gpu(), *parts))
+
+
+def is_done(folder: Path, export: str) -> bool:
+    """Whether all engines of an export, given by its hash, are in a folder."""
+    path = folder / DONE
+    return path.is_file() and json.loads(path.read_text()).get("export_sha256") == export
 
 
 def build(store: Path, command: list[str]) -> Path:
-    """Fills the folder of this machine's key by `command --out FOLDER`, unless it is there.
+    """Fills the folder of this machine's key by `command FOLDER`, unless it is done.
 
-    It is built aside and renamed, so that no server ever sees half of it.
+    It is built aside and renamed, so that no server ever sees half of it. What a failed build has
+    finished stays there: `python -m export.engines` makes again only what changed.
     """
-    target = store / key()
-    if target.is_dir():
+    export, target = export_hash(store), store / key(store)
+    if is_done(target, export):
         return target
     aside = store / f".building-{target.name}"
-    shutil.rmtree(aside, ignore_errors=True)
-    subprocess.run([*command, "--out", str(aside)], check=True)
+    if target.is_dir() and not aside.exists():
+        os.rename(target, aside)
+    shutil.rmtree(target, ignore_errors=True)
+    _take_over(store / EXPORT, aside)
+    subprocess.run([*command, str(aside)], check=True)
+    (aside / DONE).write_text(json.dumps({"key": target.name, "export_sha256": export}) + "\n")
     os.rename(aside, target)
     return target
 
 
+def _take_over(export: Path, aside: Path) -> None:
+    """The export's files over those there; its graphs are large and only linked."""
+    aside.mkdir(exist_ok=True)
+    shutil.copyfile(export / EXPORT_MANIFEST, aside / EXPORT_MANIFEST)
+    shutil.copytree(export / REPOSITORY, aside / REPOSITORY, dirs_exist_ok=True)
+    graphs = aside / GRAPHS
+    graphs.unlink(missing_ok=True)
+    graphs.symlink_to(Path("..") / EXPORT / GRAPHS)
+
+
 def link(store: Path, to: Path) -> Path:
     """Makes `to` point to the model repository of this machine's key."""
-    repository = store / key() / REPOSITORY
-    if not repository.is_dir():
-        raise KeyUnknown(f"{repository} is not there: has the job that builds engines ended?")
+    folder = store / key(store)
+    if not is_done(folder, export_hash(store)):
+        raise KeyUnknown(f"{folder} is not done: has the job that builds engines ended?")
     to.unlink(missing_ok=True)
-    to.symlink_to(repository)
-    return repository
+    to.symlink_to(folder / REPOSITORY)
+    return folder / REPOSITORY
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -99,12 +162,12 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(words[:split])
     try:
         if arguments.verb == "show":
-            print(key())
+            print(key(arguments.store))
         elif arguments.verb == "build":
             print(build(arguments.store, words[split + 1 :]))
         else:
             print(link(arguments.store, arguments.to))
-    except (KeyUnknown, subprocess.CalledProcessError) as exc:
+    except (KeyUnknown, OSError, subprocess.CalledProcessError) as exc:
         print(f"engine_key: {exc}", file=sys.stderr)
         return 1
     return 0

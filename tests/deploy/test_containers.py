@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,6 @@ import yaml
 from fovea_server.__main__ import parse
 
 from deploy import tools
-from deploy.containers import engine_key
 
 CONTAINERS = Path("deploy/containers")
 DOCKERFILES = sorted(CONTAINERS.glob("*.Dockerfile"))
@@ -112,42 +110,3 @@ def test_the_gpu_profile_reserves_a_gpu_and_the_cpu_profile_none(compose):
         device = resources[name]["reservations"]["devices"][0]
         assert device["capabilities"] == ["gpu"]
     assert not {"reservations"} & {*resources["server-cpu"], *resources["exporter"]}
-
-
-@pytest.fixture
-def machine(tmp_path, monkeypatch):
-    """A machine with one kind of GPU and two TensorRT libraries."""
-    for name in ("libnvinfer.so.10", "libnvinfer.so.10.9.2", "libnvinfer.so.10.14.1"):
-        (tmp_path / name).touch()
-    (tmp_path / "libnvinfer_plugin.so.11.0.0").touch()
-    monkeypatch.setattr(engine_key, "compute_capability", lambda: "90")
-    version = engine_key.tensorrt_version((tmp_path,))
-    monkeypatch.setattr(engine_key, "tensorrt_version", lambda: version)
-    return tmp_path / "engines"
-
-
-def test_the_key_names_gpu_and_tensorrt(machine):
-    assert engine_key.key() == "sm90-trt10.14.1"
-
-
-def test_engines_are_built_once_and_linked_by_their_key(machine, tmp_path, capfd):
-    machine.mkdir()
-    to = tmp_path / "models"
-    assert engine_key.main(["link", "--store", str(machine), "--to", str(to)]) == 1
-    assert "has the job that builds engines ended?" in capfd.readouterr().err
-    code = (
-        "import pathlib, sys; (pathlib.Path(sys.argv[2]) / 'model_repository').mkdir(parents=True)"
-    )
-    build = ["build", "--store", str(machine), "--", sys.executable, "-c", code]
-    assert engine_key.main(build) == 0
-    assert engine_key.main([*build[:-1], "raise SystemExit('built twice')"]) == 0
-    assert engine_key.main(["link", "--store", str(machine), "--to", str(to)]) == 0
-    assert to.resolve() == machine / "sm90-trt10.14.1" / "model_repository"
-    assert not list(machine.glob(".building-*"))
-
-
-def test_a_failed_build_leaves_nothing_to_serve(machine):
-    machine.mkdir()
-    build = ["build", "--store", str(machine), "--", sys.executable, "-c", "raise SystemExit(3)"]
-    assert engine_key.main(build) == 1
-    assert not (machine / engine_key.key()).exists()

@@ -3,6 +3,8 @@
 import copy
 import functools
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -84,9 +86,33 @@ def test_every_container_is_locked_down(overlay):
 def test_the_model_store_is_read_only_and_shared_memory_has_room(overlay):
     pod, container = server(overlay)
     mounts = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
-    assert mounts["/models"]["readOnly"] is True
+    store = "/engines" if overlay[0].startswith("gpu-tensorrt") else "/models"
+    assert mounts[store]["readOnly"] is True
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
     assert volumes[mounts["/dev/shm"]["name"]]["emptyDir"]["medium"] == "Memory"
+
+
+def test_no_volume_is_claimed_or_mounted_in_vain(overlay):
+    mounted = set()
+    for pod in pods(overlay):
+        volumes = {volume["name"]: volume for volume in pod["volumes"]}
+        containers = [*pod["containers"], *pod.get("initContainers", [])]
+        used = {mount["name"] for container in containers for mount in container["volumeMounts"]}
+        assert used == set(volumes)
+        claimed = (volume.get("persistentVolumeClaim") for volume in volumes.values())
+        mounted |= {claim["claimName"] for claim in claimed if claim}
+    claims = {claim["metadata"]["name"] for claim in of_kind(overlay, "PersistentVolumeClaim")}
+    assert claims == mounted
+
+
+def test_everything_fits_a_node_of_four_processors(overlay):
+    for pod in pods(overlay):
+        for container in pod["containers"]:
+            assert _cores(container["resources"]["requests"]["cpu"]) < 4
+
+
+def _cores(text):
+    return float(text[:-1]) / 1000 if text.endswith("m") else float(text)
 
 
 def test_the_probes_look_into_the_models(overlay):
@@ -116,6 +142,22 @@ def test_traffic_is_denied_but_for_clients_and_prometheus(overlay):
     assert ports == ["grpc", "metrics"]
 
 
+def test_names_are_resolved_by_the_clusters_dns_and_by_a_cache_on_the_node(overlay):
+    rules = [
+        rule
+        for policy in of_kind(overlay, "NetworkPolicy")
+        for rule in policy["spec"].get("egress", [])
+        if {port["port"] for port in rule["ports"]} == {53}
+    ]
+    for rule in rules:
+        blocks = {peer["ipBlock"]["cidr"] for peer in rule["to"] if "ipBlock" in peer}
+        # NodeLocal DNSCache, and Cloud DNS of GKE: no pods, so no selector finds them.
+        assert blocks == {"169.254.20.10/32", "169.254.169.254/32"}
+        assert any("namespaceSelector" in peer for peer in rule["to"])
+    fetches = {"secured", "gpu-tensorrt", "gpu-tensorrt-l4"}
+    assert bool(rules) == (overlay[0] in fetches)
+
+
 def test_clients_can_see_every_server(overlay):
     services = {s["metadata"]["name"]: s["spec"] for s in of_kind(overlay, "Service")}
     assert services["fovea-headless"]["clusterIP"] == "None"
@@ -128,6 +170,31 @@ def test_clients_can_see_every_server(overlay):
 def test_an_autoscaled_deployment_leaves_its_size_to_the_autoscaler(name):
     deployment = next(r for r in render(name) if r["kind"] == "Deployment")
     assert "replicas" not in deployment["spec"]
+
+
+def test_both_autoscalers_add_fewer_than_four_servers_a_step():
+    scaler = next(r for r in render("autoscale-hpa") if r["kind"] == "HorizontalPodAutoscaler")
+    scaled = next(r for r in render("autoscale-keda") if r["kind"] == "ScaledObject")
+    behaviors = [
+        scaler["spec"]["behavior"],
+        scaled["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"],
+    ]
+    assert behaviors[0] == behaviors[1]
+    up = behaviors[0]["scaleUp"]
+    assert up["selectPolicy"] == "Min"
+    assert min(p["value"] for p in up["policies"] if p["type"] == "Pods") < 4
+
+
+def test_what_kube_prometheus_stack_takes_carries_its_release():
+    labels = {
+        resource["kind"]: resource["metadata"].get("labels", {})
+        for resource in render("monitoring")
+        if resource["kind"] in ("PodMonitor", "PrometheusRule")
+    }
+    assert {kind: found.get("release") for kind, found in labels.items()} == {
+        "PodMonitor": "kube-prometheus-stack",
+        "PrometheusRule": "kube-prometheus-stack",
+    }
 
 
 def test_the_autoscalers_ask_for_series_that_the_rules_record():
@@ -151,12 +218,47 @@ def test_the_autoscalers_ask_for_series_that_the_rules_record():
     assert scaler["spec"]["metrics"][0]["pods"]["metric"]["name"] == rule["name"]["as"]
 
 
-def test_engines_are_taken_by_the_key_of_the_gpu_they_run_on():
-    resources = render("gpu-tensorrt")
-    pod = next(r for r in resources if r["kind"] == "Deployment")["spec"]["template"]["spec"]
-    job = next(r for r in resources if r["kind"] == "Job")["spec"]["template"]["spec"]
+@pytest.fixture(params=["gpu-tensorrt", "gpu-tensorrt-l4"])
+def engines(request):
+    """Pod of the servers, and those of the jobs by name."""
+    resources = render(request.param)
+    server_pod = next(r for r in resources if r["kind"] == "Deployment")["spec"]["template"]["spec"]
+    return server_pod, {r["metadata"]["name"]: r["spec"] for r in resources if r["kind"] == "Job"}
+
+
+def test_engines_are_taken_by_the_key_of_the_gpu_they_run_on(engines):
+    pod, jobs = engines
+    build = jobs["fovea-build-engines"]["template"]["spec"]
     init = pod["initContainers"][0]
     link = init["args"][init["args"].index("--to") + 1]
     assert pod["containers"][0]["args"][0] == link
-    for container in (init, job["containers"][0], pod["containers"][0]):
+    for container in (init, build["containers"][0], pod["containers"][0]):
         assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert pod.get("nodeSelector") == build.get("nodeSelector")
+
+
+def test_the_export_takes_no_gpu_and_the_engines_wait_without_one(engines):
+    _, jobs = engines
+    assert jobs["fovea-build-engines"]["suspend"] is True
+    export = jobs["fovea-export"]["template"]["spec"]
+    assert "nvidia.com/gpu" not in export["containers"][0]["resources"]["limits"]
+    assert "nodeSelector" not in export
+    # Both go through NVIDIA's entry point: the image's, or named where the command is another.
+    build = jobs["fovea-build-engines"]["template"]["spec"]["containers"][0]
+    assert "command" not in export["containers"][0]
+    assert build["command"][0] == "/opt/nvidia/nvidia_entrypoint.sh"
+
+
+def test_the_jobs_commands_are_understood(engines):
+    """Options that these programs do not have would show only on the cluster."""
+    _, jobs = engines
+    export = jobs["fovea-export"]["template"]["spec"]["containers"][0]["args"]
+    build = jobs["fovea-build-engines"]["template"]["spec"]["containers"][0]
+    for module, words in (
+        ("export", export),
+        ("export.engines", build["args"][build["args"].index("export.engines") + 1 :]),
+    ):
+        help_text = subprocess.run(
+            [sys.executable, "-m", module, "--help"], capture_output=True, text=True, check=True
+        ).stdout
+        assert all(word in help_text for word in words if word.startswith("--")), module

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deploy import dashboard, operator_rule, tools
+from deploy import dashboard, rules, tools
 from fovea import ensembles, pipeline
 from tests.pipelines import TINY
 
@@ -28,7 +28,13 @@ needs_promtool = pytest.mark.skipif(
 
 @needs_promtool
 @pytest.mark.parametrize(
-    "verb", [["check", "rules", "rules.yaml"], ["test", "rules", "rules.test.yaml"]]
+    "verb",
+    [
+        ["check", "rules", "rules.yaml"],
+        ["test", "rules", "rules.test.yaml"],
+        ["test", "rules", "models.test.yaml"],
+    ],
+    ids=" ".join,
 )
 def test_promtool_agrees(verb):
     command = [str(tools.find("promtool")), *verb]
@@ -54,12 +60,26 @@ def test_every_alert_leads_to_its_runbook():
         assert name in headings
 
 
-def test_the_operators_rules_are_generated_from_the_one_file():
-    assert operator_rule.OPERATOR_RULE.read_text() == operator_rule.operator_rule()
+@pytest.mark.parametrize("path", rules.GENERATED, ids=lambda path: path.name)
+def test_rules_and_their_tests_are_generated(path):
+    assert path.read_text() == rules.GENERATED[path]()
 
 
 def test_the_dashboard_is_generated():
     assert json.loads(dashboard.DASHBOARD.read_text()) == dashboard.dashboard()
+
+
+@needs_promtool
+def test_counting_series_instead_of_models_is_seen_by_the_tests_on_a_gpu(tmp_path):
+    by_model = "count by (namespace, pod, model) (nv_inference_request_success)"
+    text = rules.RULES.read_text()
+    assert by_model in text
+    blind = text.replace(f"({by_model})", "(nv_inference_request_success)")
+    (tmp_path / "rules.yaml").write_text(blind)
+    (tmp_path / "models.test.yaml").write_text(rules.models_test())
+    command = [str(tools.find("promtool")), "test", "rules", "models.test.yaml"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode and "on a GPU" in done.stdout + done.stderr
 
 
 def test_every_recorded_series_that_is_asked_for_is_recorded():
@@ -74,7 +94,10 @@ def test_the_rules_know_the_models_of_the_pipeline():
     listed = set(re.findall(r'model!?=~"([^"]+)"', " ".join(EXPRESSIONS)))
     assert listed == {verbs}
     count = len(verbs.split("|")) + len(others)
-    assert ALERTS["FoveaModelNotReady"]["expr"] == f"fovea:models_ready < {count}"
+    alert = ALERTS["FoveaModelNotReady"]
+    assert alert["expr"] == f"fovea:models_ready < {count}"
+    assert f"of {count} models" in alert["annotations"]["summary"]
+    assert set(rules.models()) == {*verbs.split("|"), *others}
     assert f">= {count})" in dashboard.queries()["Servers: with all models"]
 
 

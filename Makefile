@@ -19,6 +19,8 @@ B ?= build/bench
 DEVICE ?= gpu
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
+GPU_VENV ?= .venv-gpu
+GPU_READY := $(GPU_VENV)/.installed
 
 # Fresh memory is slow to touch on some virtual machines; large pages help a lot.
 export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
@@ -30,6 +32,15 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet $(PIP_ARGS) -c constraints.txt -e ".[server,export,bench,dev]"
+	touch $@
+
+# onnxruntime-gpu has the same files as onnxruntime: one of them in an environment.
+$(GPU_READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(GPU_VENV)
+	$(GPU_VENV)/bin/pip install --quiet --upgrade pip
+	PYTHONWARNINGS=ignore $(GPU_VENV)/bin/pip install --quiet $(PIP_ARGS) -c constraints.txt -e ".[server,export,bench,dev]"
+	$(GPU_VENV)/bin/pip uninstall --quiet --yes onnxruntime
+	$(GPU_VENV)/bin/pip install --quiet $(PIP_ARGS) -c constraints.txt -e ".[gpu]"
 	touch $@
 
 .PHONY: help
@@ -95,8 +106,8 @@ bench-real-size: $(READY) ## the same at full size with random weights (MINUTES,
 	$(BIN)/python -m benchmarks --set stand-in --grounding-dino-edge 800 $(REAL_SIZE) --scale full-size --minutes $(MINUTES) --out build/bench-real-size
 
 .PHONY: bench-gpu
-bench-gpu: $(READY) ## the same on a CUDA machine in fp16; without one it says so and exits with 3
-	$(BIN)/python -m benchmarks.gpu --out build/bench-gpu
+bench-gpu: $(GPU_READY) ## the same on a CUDA machine in fp16; without one it says so and exits with 3
+	PATH="$(abspath $(GPU_VENV)/bin):$$PATH" $(GPU_VENV)/bin/python -m benchmarks.gpu --out build/bench-gpu
 
 .PHONY: bench-decoding
 bench-decoding: $(READY) ## what large JPEGs cost to decode, in full and scaled

@@ -1,17 +1,19 @@
 """`python -m benchmarks.gpu`: the same on a CUDA machine, against PyTorch in fp16.
 
-Serves fp16 networks by ONNX Runtime's CUDA provider, then by its TensorRT provider where that is
-installed (the package onnxruntime-gpu has both, TensorRT itself comes beside it). The targets are
-for an H100. Without CUDA it says what is missing and exits with NO_CUDA; `--device cpu` takes the
+Serves fp16 networks by ONNX Runtime's CUDA provider, then by its TensorRT provider where a session
+can really have it (the package onnxruntime-gpu has both, TensorRT itself comes beside it, in the
+release that the package was built with). The targets are for an H100.
+Without CUDA it says what is missing and exits with NO_CUDA; `--device cpu` takes the
 same way on the CPU, as its test does.
 """
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +21,7 @@ from typing import Annotated, Any
 import onnxruntime
 import torch
 import typer
+from onnx import TensorProto, helper
 from rich.console import Console
 from rich.table import Table
 
@@ -28,6 +31,7 @@ from benchmarks.networks import EAGER, ONNX, best
 from benchmarks.pipelines import TRANSFORMERS
 from benchmarks.results import Results
 from export.report import STAND_IN
+from export.to_onnx import OPSET
 from fovea import clip, grounding_dino, sam
 
 NO_CUDA = 3
@@ -35,7 +39,6 @@ NO_CUDA = 3
 NETWORK_TARGET = 2.0
 MAIN_OBJECT_TARGET = 4.0
 JUDGED = (clip.IMAGE_ENCODER, grounding_dino.NETWORK, sam.IMAGE_ENCODER)
-TENSORRT = "tensorrt_libs"
 
 console = Console(stderr=True)
 
@@ -59,18 +62,34 @@ def lacking() -> list[str]:
     found = []
     if not torch.cuda.is_available():
         found.append("a CUDA device that PyTorch can use (torch.cuda.is_available() is False)")
-    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
-        found.append("ONNX Runtime's CUDA provider (pip install onnxruntime-gpu)")
+    if not has_provider("CUDAExecutionProvider"):
+        found.append("ONNX Runtime's CUDA provider (the extra gpu, see `make bench-gpu`)")
     return found
+
+
+def has_provider(name: str) -> bool:
+    """Whether a session really starts on it; what onnxruntime lists it was only built with."""
+    if name not in onnxruntime.get_available_providers():
+        return False
+    onnxruntime.preload_dlls()
+    session = onnxruntime.InferenceSession(_smallest_graph(), providers=[name])
+    return name in session.get_providers()
+
+
+def _smallest_graph() -> bytes:
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [1]) for n in "xy")
+    graph = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "smallest", [x], [y])
+    opset = [helper.make_opsetid("", OPSET)]
+    return bytes(helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString())
 
 
 def runtimes(device: str) -> list[str]:
     """How the networks are served on the device, by the names of export.runtimes."""
     if device == "cpu":
         return ["onnxruntime"]
-    providers = onnxruntime.get_available_providers()
-    has_tensorrt = importlib.util.find_spec(TENSORRT) is not None
-    both = "TensorrtExecutionProvider" in providers and has_tensorrt
+    with suppress(ImportError):
+        importlib.import_module("tensorrt")  # loads the libraries that the provider looks for
+    both = has_provider("TensorrtExecutionProvider")
     return ["onnxruntime-cuda"] + (["onnxruntime-tensorrt"] if both else [])
 
 

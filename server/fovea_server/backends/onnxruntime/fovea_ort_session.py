@@ -1,11 +1,15 @@
 """From a Triton model configuration to an onnxruntime session."""
 
+import contextlib
+import importlib
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import onnxruntime
+from fovea_server.installation import cache_folder
 
 from fovea.openvino_session import OpenVinoSession
 
@@ -30,7 +34,17 @@ _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
 _TENSORRT = "TensorrtExecutionProvider"
 _OPENVINO = "OpenVINOExecutionProvider"
+# Why a provider that this onnxruntime has does not start, as far as that is known.
+_NEEDS = {
+    _CUDA: "it needs a GPU, its driver, and CUDA's libraries: pip install 'fovea[gpu]'",
+    _TENSORRT: (
+        "it needs the libnvinfer.so of the TensorRT release that it was built with, "
+        "which another release of the package tensorrt does not have"
+    ),
+}
+_ASKS_FOR_GPU = re.compile(r"\bkind\s*:\s*KIND_GPU\b")
 # Triton's names for the options of the TensorRT accelerator, and onnxruntime's.
+_CACHE_PATHS = ("trt_engine_cache_path", "trt_timing_cache_path")
 _TENSORRT_OPTIONS = {"max_workspace_size_bytes": "trt_max_workspace_size"}
 
 
@@ -47,11 +61,12 @@ def open_session(
         folder: the version folder that holds the model file.
         kind: "GPU" or "CPU", where Triton placed this instance.
         device_id: the GPU's index; unused on the CPU.
-        warn: called with one line when the session runs elsewhere than was asked.
+        warn: called with one line when Triton placed the instance on a GPU, which nobody asked
+            for by name, and the session runs elsewhere.
 
     Raises:
         ValueError: the file is missing or broken, or the configuration asks for what
-            onnxruntime does not have; the message names the model.
+            onnxruntime does not have, a GPU among it; the message names the model.
     """
     model = config["name"]
     path = os.path.join(folder, config.get("default_model_filename") or _DEFAULT_FILE)
@@ -63,17 +78,65 @@ def open_session(
             return _open_openvino(config, path, openvino, warn)
         except ImportError:
             pass  # onnxruntime itself may have it, see _cpu_provider
-    providers = _providers(config, kind, device_id, warn)
+    wanted = _providers(config, kind, device_id)
+    compiled = onnxruntime.get_available_providers()
+    providers = [(name, options) for name, options in wanted if name in compiled]
+    _preload([name for name, _ in providers])
     try:
         session = onnxruntime.InferenceSession(
             path, sess_options=_session_options(config), providers=providers
         )
     except Exception as exc:
         raise ValueError(f"model '{model}': onnxruntime cannot open {path}: {exc}") from exc
-    lost = [name for name, _ in providers if name not in session.get_providers()]
+    lost = [name for name, _ in wanted if name not in session.get_providers()]
     if lost:
-        warn(f"model '{model}': {', '.join(lost)} failed to start, see the lines above")
+        message = _lost(model, lost, session.get_providers())
+        if _asks_for_gpu(config, folder):
+            raise ValueError(message)
+        warn(message)
     return session
+
+
+def _lost(model: str, lost: list[str], has: list[str]) -> str:
+    """Which providers the session should have, which it has, and what each of them needs."""
+    compiled = onnxruntime.get_available_providers()
+    reasons = [
+        f"{name}: {_NEEDS.get(name, 'see the lines above')}"
+        if name in compiled
+        else f"{name}: this onnxruntime has none, onnxruntime-gpu has: pip install 'fovea[gpu]'"
+        for name in lost
+    ]
+    return (
+        f"model '{model}': expected a session on {', '.join(lost)}, got {', '.join(has)} "
+        f"({'; '.join(reasons)})"
+    )
+
+
+def _asks_for_gpu(config: Config, folder: str) -> bool:
+    """Whether the configuration names a GPU itself: by an accelerator, or by KIND_GPU.
+
+    Triton puts the kind that it chose in place of KIND_AUTO, so only the file has what was asked.
+    """
+    accelerators = _section(config, "optimization", "execution_accelerators")
+    if accelerators.get("gpu_execution_accelerator"):
+        return True
+    try:
+        with open(os.path.join(os.path.dirname(folder), "config.pbtxt"), encoding="utf-8") as file:
+            return bool(_ASKS_FOR_GPU.search(file.read()))
+    except OSError:
+        return False
+
+
+def _preload(names: list[str]) -> None:
+    """Loads CUDA's and TensorRT's libraries out of their Python packages, where those are there.
+
+    The provider's own library finds them by name alone once they are loaded.
+    """
+    if _CUDA in names and hasattr(onnxruntime, "preload_dlls"):
+        onnxruntime.preload_dlls()
+    if _TENSORRT in names:
+        with contextlib.suppress(ImportError):
+            importlib.import_module("tensorrt")
 
 
 def _openvino_accelerator(config: Config) -> Config | None:
@@ -138,9 +201,8 @@ def _session_options(config: Config) -> onnxruntime.SessionOptions:
     return options
 
 
-def _providers(
-    config: Config, kind: str, device_id: int, warn: Callable[[str], None]
-) -> list[Provider]:
+def _providers(config: Config, kind: str, device_id: int) -> list[Provider]:
+    """What the configuration wants for an instance, best first, whether it is there or not."""
     accelerators = _section(config, "optimization", "execution_accelerators")
     providers: list[Provider] = []
     if kind == "GPU":
@@ -148,13 +210,6 @@ def _providers(
             providers.append(_gpu_provider(config["name"], accelerator, device_id))
         if all(name != _CUDA for name, _ in providers):
             providers.append((_CUDA, {"device_id": str(device_id)}))
-        missing = {name for name, _ in providers} - set(onnxruntime.get_available_providers())
-        if missing:
-            warn(
-                f"model '{config['name']}': this onnxruntime has no {', '.join(sorted(missing))} "
-                "(the package onnxruntime-gpu has); the instance runs on what is left"
-            )
-        providers = [pair for pair in providers if pair[0] not in missing]
     for accelerator in accelerators.get("cpu_execution_accelerator", ()):
         providers.append(_cpu_provider(config["name"], accelerator))
     return [*providers, (_CPU, {})]
@@ -181,7 +236,20 @@ def _tensorrt_options(parameters: dict[str, str]) -> dict[str, str]:
             options["trt_int8_enable"] = str(value == "INT8")
         elif name.startswith("trt_") or name in _TENSORRT_OPTIONS:
             options[_TENSORRT_OPTIONS.get(name, name)] = value
+        if name in _CACHE_PATHS:
+            options[name] = _writable(value)
     return options
+
+
+def _writable(folder: str) -> str:
+    """The folder, or one in the user's cache where it cannot be written: outside the image."""
+    with contextlib.suppress(OSError):
+        os.makedirs(folder, exist_ok=True)
+    if os.access(folder, os.W_OK):
+        return folder
+    instead = cache_folder() / "tensorrt"
+    instead.mkdir(parents=True, exist_ok=True)
+    return str(instead)
 
 
 def _cpu_provider(model: str, accelerator: Config) -> Provider:

@@ -64,8 +64,7 @@ def read_spec(
         )
     if resize_edge < size:
         raise UnsupportedProcessor(
-            f"{type(processor).__name__}: expected a size of at least crop_size={size}, "
-            f"got {resize_edge}"
+            f"the image processor: expected a size of at least crop_size={size}, got {resize_edge}"
         )
     normal = normalization(processor)
     return ClipSpec(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +18,6 @@ from export import (
     lower_precision,
     onnx_files,
     parity,
-    preprocessing,
     sam,
 )
 from export.assembly import aside, exclusive, take_place
@@ -158,7 +157,7 @@ def run(export: Export, *, force: bool = False) -> dict[str, Any]:
         with aside(export.out) as folder:
             draft = replace(export, out=folder)
             if found:
-                _write_configs(draft, _pipeline(found))
+                _write_configs(draft, _pipeline(found), found["networks"])
                 carry_over(export.repository, draft.repository, model_names(_pipeline(found)))
                 take_place(draft.repository, export.repository)
                 return found
@@ -187,7 +186,7 @@ def _has_configs(export: Export, manifest: dict[str, Any]) -> bool:
     """Are the generated files there as this machine's settings want them?"""
     with tempfile.TemporaryDirectory() as folder:
         draft = replace(export, out=Path(folder))
-        _write_configs(draft, _pipeline(manifest))
+        _write_configs(draft, _pipeline(manifest), manifest["networks"])
         return holds_generated(export.repository, draft.repository)
 
 
@@ -199,9 +198,9 @@ def _assemble(draft: Export, former: Export, request: dict[str, Any]) -> dict[st
     """Write a whole export where `draft` says, the manifest last; `former` is what it replaces."""
     loaded = load(draft.checkpoints, draft.grounding_dino_edge)
     pipeline = draft.runtime.limit(loaded.pipeline)
-    alike = preprocessing.check(draft.checkpoints, pipeline, draft.grounding_dino_edge)
-    _write_configs(draft, pipeline)
+    _write_configs(draft, pipeline, [])  # settings that do not fit are an error at once
     records = [_export_network(draft, network) for network in loaded.networks]
+    _write_configs(draft, pipeline, records)
     place_tokenizers(
         draft.repository,
         pipeline,
@@ -214,7 +213,6 @@ def _assemble(draft: Export, former: Export, request: dict[str, Any]) -> dict[st
     manifest = {
         "request": request,
         "networks": records,
-        "preprocessing": alike,
         "files": write_checksums(draft.repository, model_names(pipeline)),
         "pipeline": json.loads(to_json(pipeline)),
     }
@@ -234,12 +232,16 @@ def _with_equal_graphs(draft: Export, former: Export, records: list[dict[str, An
     ]
 
 
-def _write_configs(export: Export, pipeline: PipelineSpec) -> None:
+def _write_configs(
+    export: Export, pipeline: PipelineSpec, records: Iterable[Mapping[str, Any]]
+) -> None:
+    """The generated files; `records` of the networks, of which they name the weights."""
     try:
         pipeline = export.settings.apply(pipeline) if export.settings else pipeline
     except ValueError as error:
         raise ExportError(f"the settings do not fit: {error}") from error
-    write_repository(export.repository, pipeline, export.runtime, export.precision)
+    weights = {record["name"]: record["sha256"] for record in records}
+    write_repository(export.repository, pipeline, export.runtime, export.precision, weights)
 
 
 def _export_network(export: Export, network: Network) -> dict[str, Any]:

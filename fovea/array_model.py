@@ -1,23 +1,28 @@
 """Triton's Python backend to numpy and back, for the steps: one error per bad request.
 
-Only Triton's own Python process can import `triton_python_backend_utils`, hence the late import.
+A step answers each request of a batch as soon as that is done, so that none waits for its
+neighbours. Only Triton's own Python process can import `triton_python_backend_utils`, hence the
+late import.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import math
 import os
+import threading
 import traceback
 from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from fovea.backlog import Backlog, read_pending
+from fovea.backlog import Backlog, read_loads
 from fovea.errors import InvalidInput, InvalidTensor, Overloaded, input_codes
-from fovea.pipeline import PipelineSpec
+from fovea.pipeline import PipelineSpec, networks
 from fovea.specs import from_json
 from fovea.steps import Arrays, Step
 
@@ -37,6 +42,12 @@ class ModelCallFailed(Exception):
     def __init__(self, message: str, code: Any) -> None:
         super().__init__(message)
         self.code = code
+
+
+class _Asking(threading.local):
+    """Of the request that this thread answers: seconds that its caller waits."""
+
+    patience_s = math.inf
 
 
 class ArrayModel:
@@ -60,30 +71,63 @@ class ArrayModel:
         self.input_names = [t["name"] for t in config["input"]]
         self.batches = config["max_batch_size"] > 0
         self._make_counters(config["name"])
-        self._backlog = Backlog(read_pending, self.pipeline.queues.backlog)
+        instances = {spec.name: spec.instances for spec in networks(self.pipeline)}
+        self._backlog = Backlog(read_loads, self.pipeline.queues.backlog, instances)
+        self._asking = _Asking()
+        self._workers = ThreadPoolExecutor(self.step_type.WORKERS)
+        self._free = threading.Semaphore(self.step_type.WORKERS)
         self.step = self.step_type(self)
 
-    def execute(self, requests: list[Any]) -> list[Any]:
-        return [self._answer(request) for request in requests]
+    def execute(self, requests: list[Any]) -> list[Any] | None:
+        """Answers a batch; None where each answer was sent, or will be, by itself.
+
+        A step that waits for other models gets the next batch once all of this one are begun, any
+        other once they are answered.
+        """
+        if len(requests) == 1 and not self.step_type.CALLS_MODELS:
+            return [self._answer(requests[0])]
+        begun = []
+        for request in requests:
+            self._free.acquire()
+            begun.append(self._workers.submit(self._send_answer, request))
+        if not self.step_type.CALLS_MODELS:
+            wait(begun)
+        return None
+
+    def finalize(self) -> None:
+        """Ends the threads; Triton calls it once nothing is asked any more."""
+        self._workers.shutdown()
+
+    def _send_answer(self, request: Any) -> None:
+        import triton_python_backend_utils as pb
+
+        try:
+            final = pb.TRITONSERVER_RESPONSE_COMPLETE_FINAL
+            request.get_response_sender().send(self._answer(request), flags=final)
+        except Exception:
+            log.exception("%s could not send an answer", self.step_type.__name__)
+        finally:
+            self._free.release()
 
     def _answer(self, request: Any) -> Any:
         import triton_python_backend_utils as pb
 
         try:
+            self._asking.patience_s = self._patience_s(request)
             wanted = frozenset(request.requested_output_names())
             outputs = self._run(self._read(request), wanted)
             return pb.InferenceResponse([pb.Tensor(k, v) for k, v in outputs.items()])
         except InvalidInput as error:
-            self._refusals[error.code].increment(1)
+            self._increment(self._refusals[error.code], 1)
             failure = pb.TritonError(error.to_message(), pb.TritonError.INVALID_ARG)
         except Overloaded as error:
-            self._refusals[OVERLOADED].increment(1)
+            self._increment(self._refusals[OVERLOADED], 1)
             failure = pb.TritonError(f"{QUEUE_FULL}: {error}", pb.TritonError.UNAVAILABLE)
         except ModelCallFailed as error:
-            self._failures.increment(1)
+            self._increment(self._failures, 1)
             failure = pb.TritonError(str(error), error.code)
         except Exception as error:
-            self._failures.increment(1)
+            self._increment(self._failures, 1)
             log.error("%s failed:\n%s", self.step_type.__name__, traceback.format_exc())
             failure = pb.TritonError(f"{self.step_type.__name__} failed: {error!r}")
         return pb.InferenceResponse(error=failure)
@@ -117,6 +161,8 @@ class ArrayModel:
             model_name=name,
             inputs=[pb.Tensor(key, array) for key, array in inputs.items()],
             requested_output_names=outputs,
+            # A network's answer would otherwise stay on the GPU, where numpy cannot read it.
+            preferred_memory=pb.PreferredMemory(pb.TRITONSERVER_MEMORY_CPU, 0),
         )
         response = request.exec()
         if response.has_error():
@@ -127,11 +173,19 @@ class ArrayModel:
     def count(self, metric: str, amount: int) -> None:
         """Add to one of the step's counters on /metrics."""
         if amount:
-            self._counters[metric].increment(amount)
+            self._increment(self._counters[metric], amount)
 
     def room_for(self, models: Collection[str]) -> bool:
-        """Whether few enough requests wait for these models to take one more."""
-        return self._backlog.room_for(models)
+        """Whether these models can get to one more request in its caller's time."""
+        return self._backlog.room_for(models, self._asking.patience_s)
+
+    def _patience_s(self, request: Any) -> float:
+        """Seconds that the caller waits, as its `timeout` says; else those of the first queue."""
+        return (request.timeout() or self.pipeline.queues.entry.timeout_us or math.inf) / 1e6
+
+    def _increment(self, counter: Any, amount: int) -> None:
+        with self._counting:
+            counter.increment(amount)
 
     def _make_counters(self, model: str) -> None:
         """The step's own counters, and those of refusals by code and of failures.
@@ -140,6 +194,7 @@ class ArrayModel:
         """
         import triton_python_backend_utils as pb
 
+        self._counting = threading.Lock()
         labels = {"model": model, "process": str(os.getpid())}
         texts = {**self.step_type.METRICS, REFUSALS: "Requests refused", FAILURES: "Steps failed"}
         self._families = {

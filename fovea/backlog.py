@@ -1,9 +1,10 @@
-"""How many requests wait behind the first step, as Triton's own metrics tell it.
+"""How long requests wait behind the first step, as Triton's own metrics tell it.
 
 An ensemble has no queue of its own, and a step behind the first one must never refuse (see
 `pipeline.Queues`). Where decoding is faster than a network, requests would therefore pile up in
 front of that network without bound, and each would wait for all of those before it. So the first
-step looks behind itself, and takes no more while too much is waiting there.
+step looks behind itself, and takes no more while more is waiting there than can be answered in
+time.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ from __future__ import annotations
 import logging
 import os
 import re
+import threading
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 
 log = logging.getLogger(__name__)
 
@@ -21,60 +25,171 @@ log = logging.getLogger(__name__)
 METRICS_URL = "FOVEA_METRICS_URL"
 # A look costs some milliseconds: so many requests are taken between two.
 LOOK_EVERY = 32
-# While too much waits, the next look comes after this many seconds.
+# While there is no room, the next look comes after this many seconds.
 LOOK_AGAIN_S = 0.1
+# What was measured before counts half as much as what was measured since.
+FADING = 0.5
 _TIMEOUT_S = 1.0
-_PENDING = re.compile(
-    rb'^nv_inference_pending_request_count\{[^}]*model="([^"]+)"[^}]*\} (\d+)', re.MULTILINE
+_SERIES = re.compile(
+    rb"^nv_inference_(pending_request_count|request_success|exec_count|compute_infer_duration_us)"
+    rb'\{([^}]*\bmodel="([^"]+)"[^}]*)\} (\S+)',
+    re.MULTILINE,
 )
+_DEVICE = re.compile(rb'\bgpu_uuid="([^"]+)"')
 
-Read = Callable[[], Mapping[str, int]]
+
+@dataclass(frozen=True)
+class Work:
+    """What a model did.
+
+    compute_s sums over requests: each counts the whole execution that it was a part of.
+    """
+
+    requests: float = 0.0
+    executions: float = 0.0
+    compute_s: float = 0.0
+
+    def plus(self, other: Work, *, times: float = 1.0) -> Work:
+        """The sum; `other` counts `times`."""
+        return Work(
+            self.requests + times * other.requests,
+            self.executions + times * other.executions,
+            self.compute_s + times * other.compute_s,
+        )
+
+    @property
+    def request_s(self) -> float:
+        """Seconds that one instance takes for a request: of an execution, by those it has."""
+        if not (self.requests and self.executions):
+            return 0.0
+        execution_s = self.compute_s / self.requests
+        return execution_s / (self.requests / self.executions)
+
+
+@dataclass(frozen=True)
+class Load:
+    """A model as /metrics shows it.
+
+    waiting: requests in its queue. work: since it was loaded. devices: GPUs that run it, 0 on the
+    CPU.
+    """
+
+    waiting: float = 0.0
+    work: Work = Work()
+    devices: int = 0
+
+
+Read = Callable[[], Mapping[str, Load]]
 
 
 class Backlog:
-    """Whether there is room behind the first step.
+    """Whether there is room behind the first step; may be asked by several threads.
 
-    read: returns how many requests wait for each model. limit: so many may wait for one model;
-    with LOOK_EVERY between two looks of each process it may be exceeded by as many.
+    read: returns the load of each model. limit: so many requests may wait for one model; with
+    LOOK_EVERY between two looks of each process it may be exceeded by as many. instances: of each
+    model, on each device; 1 where it is not told.
+
+    A network's time for a request is what it took of late. Before a network has ever run, only
+    `limit` bounds what waits for it.
     """
 
     def __init__(
-        self, read: Read, limit: int, *, clock: Callable[[], float] = time.monotonic
+        self,
+        read: Read,
+        limit: int,
+        instances: Mapping[str, int] | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._read = read
         self._limit = limit
+        self._instances = instances or {}
         self._clock = clock
-        self._waiting: Mapping[str, int] = {}
-        self._taken = 0
+        self._lock = threading.Lock()
+        self._loads: Mapping[str, Load] = {}
+        self._recent: dict[str, Work] = {}
+        self._taken: Counter[str] = Counter()
+        self._taken_in_all = LOOK_EVERY
         self._looked_at = clock()
 
-    def room_for(self, models: Collection[str]) -> bool:
-        """Whether a request that runs these models may be taken; it counts as taken if so."""
-        if self._is_stale():
-            self._waiting, self._taken, self._looked_at = self._read(), 0, self._clock()
-        room = all(self._waiting.get(model, 0) < self._limit for model in models)
-        self._taken += room
-        return room
+    def room_for(self, models: Collection[str], patience_s: float = float("inf")) -> bool:
+        """Whether a request that runs these models may be taken; it counts as taken if so.
 
-    def _is_stale(self) -> bool:
-        tight = any(number >= self._limit for number in self._waiting.values())
-        late = self._clock() - self._looked_at >= LOOK_AGAIN_S
-        return self._taken >= LOOK_EVERY or (tight and late)
+        patience_s: it would be of no use any more after waiting this long for one of them.
+        """
+        with self._lock:
+            if self._taken_in_all >= LOOK_EVERY:
+                self._look()
+            room = self._has_room(models, patience_s)
+            if not room and self._clock() - self._looked_at >= LOOK_AGAIN_S:
+                self._look()
+                room = self._has_room(models, patience_s)
+            if room:
+                self._taken.update(models)
+                self._taken_in_all += 1
+            return room
+
+    def _has_room(self, models: Collection[str], patience_s: float) -> bool:
+        return all(
+            self._loads.get(model, Load()).waiting < self._limit
+            and self._wait_s(model) <= patience_s
+            for model in models
+        )
+
+    def _wait_s(self, model: str) -> float:
+        """Seconds that a new request would wait: for what waited at the last look or came since."""
+        load = self._loads.get(model, Load())
+        at_once = self._instances.get(model, 1) * max(load.devices, 1)
+        request_s = self._recent.get(model, Work()).request_s
+        return (load.waiting + self._taken[model]) * request_s / at_once
+
+    def _look(self) -> None:
+        before, self._loads = self._loads, self._read()
+        for model, load in self._loads.items():
+            done = load.work.plus(before.get(model, Load()).work, times=-1)
+            if done.executions < 0:  # loaded anew: it counts from zero
+                done = load.work
+            if done.executions:
+                self._recent[model] = done.plus(self._recent.get(model, Work()), times=FADING)
+        self._taken.clear()
+        self._taken_in_all, self._looked_at = 0, self._clock()
 
 
-def read_pending() -> dict[str, int]:
-    """Requests waiting per model; empty where the launcher has not told, or nobody answers."""
+def read_loads() -> dict[str, Load]:
+    """The load of each model; empty where the launcher has not told where, or nobody answers."""
     url = os.environ.get(METRICS_URL)
     if not url:
         return {}
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:
-            return parse_pending(answer.read())
+            return parse_loads(answer.read())
     except OSError as error:
         log.warning("no metrics at %s, the backlog is unknown: %s", url, error)
         return {}
 
 
-def parse_pending(metrics: bytes) -> dict[str, int]:
-    """Requests waiting per model, out of Prometheus' text format."""
-    return {match[1].decode(): int(match[2]) for match in _PENDING.finditer(metrics)}
+def parse_loads(metrics: bytes) -> dict[str, Load]:
+    """The load of each model, out of Prometheus' text format.
+
+    On a GPU a model has a series for each device beside one without; they are summed. One
+    expression is enough, as Triton's labels have no escapes, and a look must be quick.
+    """
+    loads: dict[str, Load] = {}
+    devices: dict[str, set[bytes]] = {}
+    for family, labels, name, number in _SERIES.findall(metrics):
+        model, value = name.decode(), float(number)
+        load = loads.setdefault(model, Load())
+        devices.setdefault(model, set()).update(_DEVICE.findall(labels))
+        if family == b"pending_request_count":
+            loads[model] = replace(load, waiting=load.waiting + value)
+        else:
+            loads[model] = replace(load, work=load.work.plus(_work(family, value)))
+    return {model: replace(load, devices=len(devices[model])) for model, load in loads.items()}
+
+
+def _work(family: bytes, value: float) -> Work:
+    if family == b"request_success":
+        return Work(requests=value)
+    if family == b"exec_count":
+        return Work(executions=value)
+    return Work(compute_s=value / 1e6)

@@ -15,6 +15,9 @@ pixels of the original picture, masks COCO RLE counts of its size, IMAGE_SIZE it
 Triton runs a step as soon as its inputs are there, so SAM's encoder runs beside CLIP and
 GroundingDINO. The first step takes all that a caller sends and checks it, so that what is wrong is
 refused before anything else runs, and makes of it what the networks want.
+
+Only segment, which people call again and again for one picture, keeps SAM's embeddings: for the
+others a copy to the CPU and back would be in vain.
 """
 
 from __future__ import annotations
@@ -95,7 +98,7 @@ def ensembles(pipeline: PipelineSpec) -> tuple[EnsembleSpec, ...]:
             (*MASK_OUTPUTS, IMAGE_SIZE),
             (
                 _preprocess("sam", checked=(POINT_COORDS, POINT_LABELS)),
-                _sam_image(),
+                _sam_image("encode_image"),
                 *_masks(),
             ),
             objects,
@@ -193,9 +196,9 @@ def _select_boxes(model: str, *, prompts: bool = True) -> EnsembleStep:
     )
 
 
-def _sam_image() -> EnsembleStep:
+def _sam_image(model: str = sam.IMAGE_ENCODER) -> EnsembleStep:
     return EnsembleStep(
-        sam.IMAGE_ENCODER,
+        model,
         (("pixel_values", "sam_pixel_values"), ("valid_hw", "sam_valid_hw")),
         _pairs("image_embeddings"),
     )

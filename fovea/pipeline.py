@@ -35,8 +35,10 @@ class BatchSizes:
 class Queues:
     """How long requests wait. Only the first step refuses, those behind it have room to spare.
 
-    entry: before the first step. backlog: so many may wait for one of the models behind it before
-    the first step takes no more (see `fovea.backlog`). inner: the queues behind the first step.
+    entry: before the first step; its timeout is also how long a request may have to wait for one
+    of the models behind it, unless its caller says otherwise. backlog: so many may wait for one of
+    those at most. Beyond either the first step takes no more (see `fovea.backlog`). inner: the
+    queues behind the first step.
 
     So what was accepted is answered, and no work is wasted. There is a harder reason: Triton
     2.51 answers twice, and crashes, when a step of an ensemble fails while another one of the
@@ -62,6 +64,7 @@ class PipelineSpec:
     decode_margin: a JPEG may be decoded at 1/2, 1/4 or 1/8 as long as it stays this many times as
     large as every network needs it: a fifth of the time for large photos, and the same answers
     (`benchmarks/decoding.py`). 0 decodes all in full, and pixels are the checkpoint's own.
+    embedding_cache_bytes: memory for SAM's embeddings of pictures that may be asked about again.
     """
 
     clip: ClipSpec
@@ -72,6 +75,7 @@ class PipelineSpec:
     queues: Queues = field(default_factory=Queues)
     placements: tuple[Placement, ...] = ()
     decode_margin: float = DECODE_MARGIN
+    embedding_cache_bytes: int = 256 * 2**20
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,9 @@ class Settings:
             decode_margin=self.decode_margin,
         )
 
+
+# A parameter of Triton's python backend: what a network leaves on the GPU is copied for the step.
+CPU_ONLY_INPUTS = "FORCE_CPU_ONLY_INPUT_TENSORS"
 
 IMAGE = TensorSpec("IMAGE", "STRING", (1,))
 TEXT = TensorSpec("TEXT", "STRING", (-1,))
@@ -162,7 +169,7 @@ def steps(pipeline: PipelineSpec) -> tuple[tuple[ModelSpec, str], ...]:
         instances: int = 1,
         **parameters: str,
     ) -> tuple[ModelSpec, str]:
-        settings = {"pipeline": to_json(pipeline), **parameters}
+        settings = {"pipeline": to_json(pipeline), CPU_ONLY_INPUTS: "yes", **parameters}
         spec = ModelSpec(
             name=name,
             backend="python",
@@ -197,6 +204,12 @@ def steps(pipeline: PipelineSpec) -> tuple[tuple[ModelSpec, str], ...]:
                 TensorSpec("label_scores", "FP32", (-1,)),
                 *caption,
             ),
+        ),
+        step(
+            "encode_image",
+            "EncodeImage",
+            sam.image_encoder(pipeline.sam, max_batch_size=1, queue=inner).inputs,
+            (sam.embedding_tensor(pipeline.sam),),
         ),
         step("select_boxes", "SelectBoxes", select_boxes_inputs, select_boxes_outputs),
         step(

@@ -54,7 +54,6 @@ def image_encoder(spec: SamSpec, *, max_batch_size: int, queue: Queue) -> ModelS
         max_batch_size=max_batch_size,
         queue=queue,
         instance_kind="KIND_AUTO",
-        response_cache=True,
         warmup=True,
     )
 

@@ -102,7 +102,6 @@ class ModelSpec:
     queue: Queue = field(default_factory=Queue)
     instances: int = 1
     instance_kind: str = "KIND_CPU"
-    response_cache: bool = False
     parameters: tuple[tuple[str, str], ...] = ()
     warmup: bool = False
     warmup_shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()

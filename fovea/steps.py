@@ -6,7 +6,7 @@ A step takes the tensors of one request without batch axis and returns those tha
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import hashlib
 from collections.abc import Collection, Mapping
 from functools import lru_cache, partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from fovea import clip, grounding_dino, images, prompts, sam, text
 from fovea import masks as rle_masks
+from fovea.array_cache import ArrayCache
 from fovea.captions import CaptionWriter, words_of
 from fovea.errors import InvalidThreshold, Overloaded
 from fovea.images import Picture
@@ -33,12 +34,14 @@ LABEL_CACHE_SIZE = 4096
 # Lists of labels that are not checked again.
 CHECKED_LISTS = 32
 
-# What PreprocessImage makes -> the networks that are then asked.
+# What PreprocessImage makes -> the models that are then asked and may be slow.
 ASKED_FOR = {
     "clip_pixel_values": (clip.IMAGE_ENCODER,),
     "grounding_dino_pixel_values": (grounding_dino.NETWORK,),
-    "sam_pixel_values": (sam.IMAGE_ENCODER, sam.MASK_DECODER),
+    "sam_pixel_values": ("encode_image", sam.IMAGE_ENCODER, sam.MASK_DECODER),
 }
+# What labels to be ranked wait for.
+RANKED_BY = ("rank_labels", clip.TEXT_ENCODER)
 
 
 class Context(Protocol):
@@ -55,13 +58,22 @@ class Context(Protocol):
         """Add to one of the step's METRICS."""
 
     def room_for(self, models: Collection[str]) -> bool:
-        """Whether few enough requests wait for these models to take one more."""
+        """Whether these models can get to one more request in its caller's time."""
 
 
 class Step:
-    """Base of the steps. `METRICS` names its counters with a description each."""
+    """Base of the steps; `run` may be called by several threads at once.
+
+    METRICS: its counters with a description each. WORKERS: requests that one process works on at
+    once. CALLS_MODELS: whether it spends its time waiting for other models, so that it can take
+    more requests meanwhile. KEEPS: networks whose answers it keeps; its configuration names their
+    weights, so that with other weights its process starts anew.
+    """
 
     METRICS: ClassVar[Mapping[str, str]] = {}
+    WORKERS: ClassVar[int] = 2
+    CALLS_MODELS: ClassVar[bool] = False
+    KEEPS: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -73,6 +85,12 @@ class Step:
 
     def _read_labels(self, inputs: Arrays) -> list[str]:
         return text.decode_labels(inputs["TEXT"].tolist(), self.limits)
+
+
+def _check_room(context: Context, models: Collection[str]) -> None:
+    """Raise Overloaded unless these models can get to one more request in time."""
+    if not context.room_for(models):
+        raise Overloaded(f"too many requests wait for one of {', '.join(sorted(models))}")
 
 
 def _clip_tokens(context: Context) -> clip.TextTokens:
@@ -102,9 +120,10 @@ class PreprocessImage(Step):
         self._check_once = lru_cache(CHECKED_LISTS)(self._check_labels)
 
     def run(self, inputs: Arrays, wanted: frozenset[str]) -> Arrays:
-        networks = [name for made in wanted for name in ASKED_FOR.get(made, ())]
-        if not self.context.room_for(networks):
-            raise Overloaded(f"too many requests wait for one of {', '.join(sorted(networks))}")
+        models = [name for made in wanted for name in ASKED_FOR.get(made, ())]
+        if "TEXT" in inputs and "input_ids" not in wanted:
+            models += RANKED_BY
+        _check_room(self.context, models)
         scale = partial(self._least_scale, wanted) if self.pipeline.decode_margin else None
         picture = images.decode_picture(inputs["IMAGE"][0], self.limits, scale)
         for name in ("BOX_THRESHOLD", "TEXT_THRESHOLD"):
@@ -162,13 +181,17 @@ class PreprocessImage(Step):
 
 
 class TokenizeText(Step):
-    """TEXT, taken whole -> input_ids and attention_mask for CLIP."""
+    """TEXT, taken whole -> input_ids and attention_mask for CLIP.
+
+    Overloaded when too many requests wait for the text encoder.
+    """
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._tokens = _clip_tokens(context)
 
     def run(self, inputs: Arrays, wanted: frozenset[str]) -> Arrays:
+        _check_room(self.context, [clip.TEXT_ENCODER])
         input_ids, attention_mask = self._tokens.encode(
             text.decode_text(inputs["TEXT"][0], self.limits)
         )
@@ -188,12 +211,16 @@ class RankLabels(Step):
         "fovea_label_cache_hits_total": "Label embeddings found in the cache",
         "fovea_label_cache_misses_total": "Label embeddings computed by clip_text_encoder",
     }
+    WORKERS = 8
+    CALLS_MODELS = True
+    KEEPS = (clip.TEXT_ENCODER,)
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._tokens = _clip_tokens(context)
         self._captions = _caption_writer(context)
-        self._cache: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
+        row_bytes = 4 * self.pipeline.clip.embed_dim
+        self._cache = ArrayCache(LABEL_CACHE_SIZE * row_bytes)
 
     def run(self, inputs: Arrays, wanted: frozenset[str]) -> Arrays:
         labels = self._read_labels(inputs)
@@ -212,18 +239,14 @@ class RankLabels(Step):
         }
 
     def _embed(self, labels: list[str]) -> NDArray[np.float32]:
-        missing = [label for label in labels if label not in self._cache]
-        if missing:
-            for label, embeds in zip(missing, self._compute(missing), strict=True):
-                self._cache[label] = embeds
+        found = {label: self._cache.get(label) for label in labels}
+        missing = [label for label, embeds in found.items() if embeds is None]
+        for label, embeds in zip(missing, self._compute(missing), strict=True):
+            found[label] = embeds
+            self._cache.put(label, embeds)
         self.context.count("fovea_label_cache_hits_total", len(labels) - len(missing))
         self.context.count("fovea_label_cache_misses_total", len(missing))
-        for label in labels:
-            self._cache.move_to_end(label)
-        found = np.stack([self._cache[label] for label in labels])
-        while len(self._cache) > LABEL_CACHE_SIZE:
-            self._cache.popitem(last=False)
-        return found
+        return np.stack([embeds for embeds in found.values() if embeds is not None])
 
     def _compute(self, labels: list[str]) -> list[NDArray[np.float32]]:
         tokens = [self._tokens.encode(label) for label in labels]
@@ -236,8 +259,51 @@ class RankLabels(Step):
                 "attention_mask": np.stack([mask for _, mask in chunk]),
             }
             out = self.context.call_model(clip.TEXT_ENCODER, inputs, ["text_embeds"])
-            computed.extend(out["text_embeds"])
+            computed.extend(row.copy() for row in out["text_embeds"])
         return computed
+
+
+class EncodeImage(Step):
+    """SAM's pixels -> image_embeddings, out of the cache where the same pixels came before.
+
+    So a second prompt on a picture does not wait for the encoder. Triton's own response cache
+    cannot do this on a GPU, for it refuses answers in GPU memory, and it knows a network by its
+    version number alone, not by its weights.
+    """
+
+    METRICS: ClassVar[Mapping[str, str]] = {
+        "fovea_embedding_cache_hits_total": "Image embeddings of SAM found in the cache",
+        "fovea_embedding_cache_misses_total": "Image embeddings computed by sam_image_encoder",
+    }
+    # Enough that a batch of the encoder fills while another one runs.
+    WORKERS = 16
+    CALLS_MODELS = True
+    KEEPS = (sam.IMAGE_ENCODER,)
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._cache = ArrayCache(self.pipeline.embedding_cache_bytes)
+
+    def run(self, inputs: Arrays, wanted: frozenset[str]) -> Arrays:
+        key = _digest(inputs["pixel_values"], inputs["valid_hw"])
+        embeddings = self._cache.get(key)
+        if embeddings is None:
+            batch = {name: array[None] for name, array in inputs.items()}
+            answer = self.context.call_model(sam.IMAGE_ENCODER, batch, ["image_embeddings"])
+            embeddings = answer["image_embeddings"][0].copy()
+            self._cache.put(key, embeddings)
+            self.context.count("fovea_embedding_cache_misses_total", 1)
+        else:
+            self.context.count("fovea_embedding_cache_hits_total", 1)
+        return {"image_embeddings": embeddings}
+
+
+def _digest(*arrays: NDArray[Any]) -> bytes:
+    """What tells arrays of one shape and dtype apart."""
+    digest = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.digest()
 
 
 class SelectBoxes(Step):

@@ -12,7 +12,7 @@ from fovea_server import EmbeddedServer
 from benchmarks.faults.ledger import Ledger
 from benchmarks.faults.load import Questions, async_asker, open_loop, quiet_load
 from benchmarks.faults.report import Report, broken, nothing_lost
-from fovea.backlog import LOOK_EVERY, parse_pending
+from fovea.backlog import LOOK_EVERY, parse_loads
 from fovea.pipeline import Queues
 
 TIMES = 3.0
@@ -103,8 +103,8 @@ async def _overload(
         loop = asyncio.create_task(open_loop(ledger, ask, rate=rate, seconds=seconds))
         while not loop.done():
             text = await asyncio.to_thread(_metrics, server.metrics_url)
-            for model, waiting in parse_pending(text).items():
-                most[model] = max(waiting, most.get(model, 0))
+            for model, load in parse_loads(text).items():
+                most[model] = max(int(load.waiting), most.get(model, 0))
             await asyncio.wait([loop], timeout=1.0)
         await loop
     return ledger, {model: waiting for model, waiting in most.items() if waiting}

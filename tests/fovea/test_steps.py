@@ -36,10 +36,15 @@ class Surroundings:
     def __init__(self, folder, pipeline=TINY, **parameters):
         self.folder, self.pipeline, self.parameters = folder, pipeline, parameters
         self.embedded: list[np.ndarray] = []
+        self.encoded: list[np.ndarray] = []
         self.counted: dict[str, int] = {}
         self.full_models: set[str] = set()
 
     def call_model(self, name, inputs, outputs):
+        if name == "sam_image_encoder":
+            self.encoded.append(inputs["pixel_values"])
+            means = inputs["pixel_values"].mean(axis=(1, 2, 3), dtype=np.float32)
+            return {"image_embeddings": np.broadcast_to(means[:, None, None, None], (1, 8, 4, 4))}
         assert (name, outputs) == ("clip_text_encoder", ["text_embeds"])
         ids = inputs["input_ids"]
         assert len(ids) <= self.pipeline.batch_sizes.clip_text_encoder
@@ -143,6 +148,33 @@ def test_the_first_step_takes_nothing_while_a_network_that_it_feeds_is_full(surr
     assert ask(surroundings, "clip_pixel_values")
     with pytest.raises(Overloaded, match="sam_image_encoder, sam_mask_decoder"):
         ask(surroundings, "clip_pixel_values", "sam_pixel_values")
+
+
+def test_texts_are_taken_only_while_the_text_encoder_has_room(surroundings):
+    cat = {"TEXT": text("cat")}
+    surroundings.full_models = {"clip_text_encoder"}
+    with pytest.raises(Overloaded, match="clip_text_encoder"):
+        steps.TokenizeText(surroundings).run(cat, frozenset())
+    with pytest.raises(Overloaded, match="clip_text_encoder"):
+        ask(surroundings, "clip_pixel_values", **cat)
+    assert ask(surroundings, "grounding_dino_pixel_values", "input_ids", **cat)
+
+
+def test_a_picture_is_encoded_once_for_all_prompts(surroundings):
+    step = steps.EncodeImage(surroundings)
+    pictures = [np.full((3, 64, 64), level, np.uint8) for level in (7, 9)]
+    whole, half = np.array([64, 64], np.int32), np.array([32, 64], np.int32)
+    asked = [(0, whole), (1, whole), (0, whole), (0, half), (0, whole)]
+    answers = [
+        step.run({"pixel_values": pictures[i].copy(), "valid_hw": hw}, frozenset())
+        for i, hw in asked
+    ]
+    assert [answer["image_embeddings"].flat[0] for answer in answers] == [7, 9, 7, 7, 7]
+    assert len(surroundings.encoded) == 3
+    assert surroundings.counted == {
+        "fovea_embedding_cache_hits_total": 2,
+        "fovea_embedding_cache_misses_total": 3,
+    }
 
 
 def test_labels_need_room_one_by_one_and_phrases_together(surroundings):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import warnings
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import torch
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
 from tokenizers import Tokenizer
-from transformers import CLIPModel, GroundingDinoForObjectDetection, SamModel
+from transformers import AutoTokenizer, CLIPModel, GroundingDinoForObjectDetection, SamModel
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.grounding_dino.image_processing_pil_grounding_dino import (
     GroundingDinoImageProcessorPil,
@@ -21,9 +20,20 @@ from transformers.models.grounding_dino.image_processing_pil_grounding_dino impo
 from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 from transformers.utils import logging as hf_logging
 
-from export.errors import CheckpointUnavailable
+from export.checkpoint_files import (
+    SHARDS,
+    SIDE_FILES,
+    TOKENIZER,
+    WEIGHTS,
+    check_files,
+    files,
+)
+from export.errors import CheckpointUnavailable, ExportError, InvalidCheckpoint
+from export.onnx_files import file_sha256
+from export.processor import check_fields
 
 hf_logging.disable_progress_bar()  # it would cut through ours
+hf_logging.set_verbosity_error()  # keys that do not fit are our own errors, not a report
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -53,8 +63,8 @@ CLASSES: dict[str, tuple[Any, Any]] = {
     "sam": (SamModel, SamImageProcessorPil),
 }
 
-SIDE_FILES = ["*.json", "*.txt"]
-WEIGHT_FILES = ("*.safetensors", "pytorch_model.bin")
+# As many of the names that do not fit as a message shows.
+SHOWN_KEYS = 4
 
 
 @dataclass(frozen=True)
@@ -69,15 +79,14 @@ class Checkpoint:
     @property
     def tokenizer(self) -> Path:
         """tokenizer.json; SAM has none."""
-        return self.folder / "tokenizer.json"
+        return self.folder / TOKENIZER
 
     def sha256(self) -> str:
         """Of all its files, by name: any change of weights, config or tokenizer shows."""
         digest = hashlib.sha256()
-        for path in sorted(self.folder.glob("*")):
-            if any(fnmatch(path.name, pattern) for pattern in (*SIDE_FILES, *WEIGHT_FILES)):
-                digest.update(path.name.encode())
-                digest.update(hashlib.sha256(path.read_bytes()).digest())
+        for path in files(self.folder):
+            digest.update(path.relative_to(self.folder).as_posix().encode())
+            digest.update(bytes.fromhex(file_sha256(path)))
         return digest.hexdigest()
 
     def load_model(self) -> Any:
@@ -85,23 +94,86 @@ class Checkpoint:
 
         With transformers' default attention, as its users have it: the eager one adds a boolean
         mask to GroundingDINO's text attention instead of applying it (transformers 5.23).
+        Raises InvalidCheckpoint unless every weight of the model is the checkpoint's.
         """
         cls, _ = CLASSES[self.family]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # hints on speed in training
-            model = cls.from_pretrained(self.folder, dtype=torch.float32, local_files_only=True)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # hints on speed in training
+                model, info = cls.from_pretrained(
+                    self.folder,
+                    dtype=torch.float32,
+                    local_files_only=True,
+                    weights_only=True,  # a pickle holds tensors, and runs nothing
+                    output_loading_info=True,
+                    ignore_mismatched_sizes=True,  # told in `info`, and refused below by name
+                )
+        except Exception as error:  # each file format and layer of the loader has its own kinds
+            raise InvalidCheckpoint(
+                f"{self.family}: the weights in {self.folder} cannot be loaded: {error}"
+            ) from error
+        self._check_keys(info)
         return model.eval().requires_grad_(False)
 
+    def _check_keys(self, info: dict[str, Any]) -> None:
+        """`info` is transformers' own, without what the model's class ignores on purpose."""
+        kinds = {
+            "missing": sorted(info["missing_keys"]),
+            "unexpected": sorted(info["unexpected_keys"]),
+            "of another shape": sorted(str(key[0]) for key in info["mismatched_keys"]),
+            "with errors": sorted(map(str, info["error_msgs"])),
+        }
+        told = [_name_keys(kind, keys) for kind, keys in kinds.items() if keys]
+        if told:
+            raise InvalidCheckpoint(
+                f"{self.family}: the weights in {self.folder} are not those of a "
+                f"{CLASSES[self.family][0].__name__}: {'; '.join(told)}"
+            )
+
     def load_image_processor(self) -> Any:
-        """The checkpoint's own image processor, on Pillow."""
+        """The checkpoint's own image processor, on Pillow.
+
+        Raises UnsupportedProcessor for settings that nobody here knows, and InvalidCheckpoint.
+        """
         _, cls = CLASSES[self.family]
-        return cls.from_pretrained(self.folder, local_files_only=True)
+        try:
+            settings, _ = cls.get_image_processor_dict(self.folder, local_files_only=True)
+            check_fields(self.family, cls, settings)
+            return cls.from_dict(settings)
+        except ExportError:
+            raise
+        except Exception as error:  # missing, not JSON, of values that do not go together
+            raise InvalidCheckpoint(
+                f"{self.family}: no image processor can be made from {self.folder}: {error}"
+            ) from error
+
+    def load_tokenizer(self) -> Any:
+        """The checkpoint's own tokenizer, as transformers has it; raises InvalidCheckpoint."""
+        try:
+            return AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
+        except Exception as error:  # it tries several formats, each with errors of its own
+            raise InvalidCheckpoint(
+                f"{self.family}: transformers can load no tokenizer from {self.folder}: {error}"
+            ) from error
 
     def token_id(self, *names: str) -> int:
-        """The id of the first of `names` that the tokenizer knows."""
-        tokenizer = Tokenizer.from_file(str(self.tokenizer))
+        """The id of the first of `names` that the tokenizer knows; raises InvalidCheckpoint."""
+        try:
+            tokenizer = Tokenizer.from_file(str(self.tokenizer))
+        except Exception as error:  # the tokenizers package raises Exception itself
+            raise InvalidCheckpoint(f"{self.tokenizer}: no tokenizer: {error}") from error
         ids = (tokenizer.token_to_id(name) for name in names)
-        return next(id_ for id_ in ids if id_ is not None)
+        found = next((id_ for id_ in ids if id_ is not None), None)
+        if found is None:
+            raise InvalidCheckpoint(
+                f"{self.tokenizer}: expected one of the tokens {', '.join(names)}, got none"
+            )
+        return found
+
+
+def _name_keys(kind: str, keys: list[str]) -> str:
+    more = f", … ({len(keys)} in all)" if len(keys) > SHOWN_KEYS else ""
+    return f"{kind} {', '.join(keys[:SHOWN_KEYS])}{more}"
 
 
 def find(family: str, source: str) -> Checkpoint:
@@ -116,6 +188,8 @@ def find(family: str, source: str) -> Checkpoint:
     repository, _, revision = source.partition("@")
     try:
         cached = Path(_download(repository, revision or None))
+    except ExportError:
+        raise
     except Exception as error:  # the hub client raises many kinds, offline and for wrong ids
         raise CheckpointUnavailable(
             f"{family}: {source!r} is not a folder here and could not be had from the hub "
@@ -137,18 +211,16 @@ def _download(repository: str, revision: str | None) -> str:
         raise
     except Exception:  # offline, each HTTP library in its own words
         return snapshot_download(repository, revision=revision, local_files_only=True)
-    weights = next(p for p in WEIGHT_FILES if any(fnmatch(name, p) for name in names))
+    weights = next((name for name in WEIGHTS if name in names), None)
+    if weights is None:
+        raise CheckpointUnavailable(f"{repository}: expected one of {', '.join(WEIGHTS)}, got none")
+    patterns = [*SIDE_FILES, weights, *([SHARDS[weights]] if weights in SHARDS else [])]
     return snapshot_download(
-        repository, revision=revision, allow_patterns=[*SIDE_FILES, weights], ignore_patterns="*/*"
+        repository, revision=revision, allow_patterns=patterns, ignore_patterns="*/*"
     )
 
 
 def _checked(checkpoint: Checkpoint) -> Checkpoint:
-    needed = ["config.json"] + (["tokenizer.json"] if checkpoint.family != "sam" else [])
-    missing = [name for name in needed if not (checkpoint.folder / name).is_file()]
-    if missing:
-        raise CheckpointUnavailable(
-            f"{checkpoint.family}: expected {', '.join(needed)} in {checkpoint.folder}, "
-            f"missing {', '.join(missing)}"
-        )
+    model_class, _ = CLASSES[checkpoint.family]
+    check_files(checkpoint.family, checkpoint.folder, model_class.config_class.model_type)
     return checkpoint

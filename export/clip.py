@@ -64,7 +64,8 @@ def read_spec(
         )
     if resize_edge < size:
         raise UnsupportedProcessor(
-            f"the image processor: expected a size of at least crop_size={size}, got {resize_edge}"
+            f"{type(processor).__name__}: expected a size of at least crop_size={size}, "
+            f"got {resize_edge}"
         )
     normal = normalization(processor)
     return ClipSpec(

@@ -95,8 +95,9 @@ def read_spec(
         canvas_hw = edges(processor, "pad_size", "height", "width")
         if min(canvas_hw) < longest:
             raise UnsupportedProcessor(
-                f"the image processor: expected pad_size of at least {longest} x {longest} for "
-                f"size longest_edge={longest}, got {canvas_hw[0]} x {canvas_hw[1]}"
+                f"{type(processor).__name__}: expected pad_size of at least "
+                f"{longest} x {longest} for size longest_edge={longest}, "
+                f"got {canvas_hw[0]} x {canvas_hw[1]}"
             )
     normal = normalization(processor)
     return GroundingDinoSpec(

@@ -18,6 +18,7 @@ from export import (
     lower_precision,
     onnx_files,
     parity,
+    preprocessing,
     sam,
 )
 from export.assembly import aside, exclusive, take_place
@@ -198,6 +199,7 @@ def _assemble(draft: Export, former: Export, request: dict[str, Any]) -> dict[st
     """Write a whole export where `draft` says, the manifest last; `former` is what it replaces."""
     loaded = load(draft.checkpoints, draft.grounding_dino_edge)
     pipeline = draft.runtime.limit(loaded.pipeline)
+    alike = preprocessing.check(draft.checkpoints, pipeline, draft.grounding_dino_edge)
     _write_configs(draft, pipeline, [])  # settings that do not fit are an error at once
     records = [_export_network(draft, network) for network in loaded.networks]
     _write_configs(draft, pipeline, records)
@@ -213,6 +215,7 @@ def _assemble(draft: Export, former: Export, request: dict[str, Any]) -> dict[st
     manifest = {
         "request": request,
         "networks": records,
+        "preprocessing": alike,
         "files": write_checksums(draft.repository, model_names(pipeline)),
         "pipeline": json.loads(to_json(pipeline)),
     }

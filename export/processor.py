@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-from export.errors import UnsupportedProcessor
+from export.errors import InvalidCheckpoint, UnsupportedProcessor
 
 # What `read_spec` of each family turns into the spec, or refuses for its value.
 _HONOURED = {
@@ -54,13 +54,21 @@ class Normalization:
     std: tuple[float, float, float]
 
 
-def check_fields(settings: dict[str, Any]) -> None:
-    """Raise UnsupportedProcessor for a setting that nobody here knows; null is unset."""
+def check_fields(family: str, cls: type, settings: dict[str, Any]) -> None:
+    """Raise UnsupportedProcessor for a setting that nobody here knows; null is unset.
+
+    InvalidCheckpoint if the settings are those of another class than `cls`.
+    """
+    own = cls.__name__.removesuffix("Pil")
+    names = {own, f"{own}Fast", own.replace("ImageProcessor", "FeatureExtractor")}
+    got = settings.get("image_processor_type") or settings.get("feature_extractor_type") or own
+    if got not in names:
+        raise InvalidCheckpoint(f"{family}: expected the settings of a {own}, got those of a {got}")
     known = _HONOURED | _WITHOUT_EFFECT
     unknown = sorted(name for name, v in settings.items() if v is not None and name not in known)
     if unknown:
         raise UnsupportedProcessor(
-            "the image processor has settings whose effect is not known here: "
+            f"{family}: the image processor has settings whose effect is not known here: "
             + ", ".join(f"{name}={settings[name]!r}" for name in unknown)
             + "; remove from preprocessor_config.json what has none"
         )
@@ -71,7 +79,9 @@ def require(processor: Any, **expected: Any) -> None:
     for name, value in expected.items():
         got = getattr(processor, name, None)
         if (bool(got) if isinstance(value, bool) else got) != value:
-            raise UnsupportedProcessor(f"the image processor: expected {name}={value}, got {got}")
+            raise UnsupportedProcessor(
+                f"{type(processor).__name__}: expected {name}={value}, got {got}"
+            )
 
 
 def edges(processor: Any, name: str, *keys: str) -> tuple[int, ...]:
@@ -79,7 +89,7 @@ def edges(processor: Any, name: str, *keys: str) -> tuple[int, ...]:
     got = {key: edge for key, edge in dict(getattr(processor, name) or {}).items() if edge}
     if set(got) != set(keys):
         raise UnsupportedProcessor(
-            f"the image processor: expected {name} with {', '.join(keys)}, got {got}"
+            f"{type(processor).__name__}: expected {name} with {', '.join(keys)}, got {got}"
         )
     return tuple(int(got[key]) for key in keys)
 
@@ -100,7 +110,9 @@ def _channels(processor: Any, name: str, neutral: float) -> tuple[float, ...]:
     value = getattr(processor, name)
     values = tuple(value) if isinstance(value, (list, tuple)) else (value,) * 3
     if len(values) != 3 or not all(isinstance(v, (int, float)) for v in values):
-        raise UnsupportedProcessor(f"the image processor: expected {name} of R, G, B, got {value}")
+        raise UnsupportedProcessor(
+            f"{type(processor).__name__}: expected {name} of R, G, B, got {value}"
+        )
     return values
 
 
@@ -109,7 +121,7 @@ def resample(processor: Any) -> int:
     codes = [int(code) for code in Image.Resampling]
     if processor.resample not in codes:
         raise UnsupportedProcessor(
-            f"the image processor: expected resample to be one of Pillow's {codes}, "
+            f"{type(processor).__name__}: expected resample to be one of Pillow's {codes}, "
             f"got {processor.resample!r}"
         )
     return int(processor.resample)

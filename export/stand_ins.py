@@ -16,6 +16,7 @@ from transformers import (
     CLIPModel,
     GroundingDinoConfig,
     GroundingDinoForObjectDetection,
+    PreTrainedTokenizerFast,
     SamConfig,
     SamModel,
 )
@@ -31,19 +32,26 @@ NOISE = 0.02
 FUSION = 0.1
 
 
+# Written last; its name changes with what a stand-in's folder holds.
+DONE = ".complete-2"
+
+
 def write_stand_ins(folder: Path, seed: int = 0) -> dict[str, str]:
     """Write the three checkpoints below `folder` unless there; returns family -> folder."""
     builders = {"clip": _clip, "grounding_dino": _grounding_dino, "sam": _sam}
     for family, build in builders.items():
         target = folder / family
-        if not (target / "model.safetensors").is_file():
+        if not (target / DONE).is_file():
             torch.manual_seed(seed)
             model, processor, tokenizer = build()
             add_noise(model)
             processor.save_pretrained(target)
             if tokenizer is not None:
-                tokenizer.save(str(target / "tokenizer.json"))
+                pad = {"clip": "<|endoftext|>", "grounding_dino": "[PAD]"}[family]
+                plain = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=pad)
+                plain.save_pretrained(target)
             model.save_pretrained(target)
+            (target / DONE).touch()
     return {family: str(folder / family) for family in builders}
 
 

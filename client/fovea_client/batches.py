@@ -27,7 +27,7 @@ T = TypeVar("T")
 Pictures: TypeAlias = Union[str, "os.PathLike[str]", Iterable[Picture]]
 Progress: TypeAlias = Callable[[int, "int | None"], None]
 
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp")
 DEFAULT_CONCURRENCY = 8
 # In input order, a slow picture holds back the answers behind it: this many wait per worker.
 WINDOW_PER_WORKER = 2

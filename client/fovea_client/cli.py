@@ -75,6 +75,7 @@ Timeout = Annotated[
 def _main(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
+    console.accept_any_name()
     if version:
         typer.echo(__version__)
         raise typer.Exit()

@@ -12,7 +12,9 @@ Results go to stdout; errors, one line each, and progress to stderr.
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -24,6 +26,7 @@ from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from fovea_client import batches
 from fovea_client.errors import FoveaError, InvalidInput, ServerError
@@ -39,6 +42,21 @@ Columns = tuple[str, ...]
 _STDOUT, _STDERR = Console(), Console(stderr=True)
 
 
+def accept_any_name() -> None:
+    """Has both streams write as an escape what their encoding lacks, not end in a traceback.
+
+    File names need not be UTF-8, and terminals need not know every character.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def printable(text: str) -> str:
+    """The text on one line: line breaks, control characters and the like as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def exit_code(error: FoveaError) -> int:
     """The exit code that tells a script what to do about `error`."""
     if isinstance(error, InvalidInput):
@@ -48,7 +66,8 @@ def exit_code(error: FoveaError) -> int:
 
 def print_error(message: object, source: str | None = None) -> None:
     """One line on stderr."""
-    line = " ".join(str(message).split())
+    line = printable(" ".join(str(message).split()))
+    source = None if source is None else printable(source)
     prefix = "error" if source is None or source in line else f"error: {source}"
     _plain(_STDERR, f"{prefix}: {line}")
 
@@ -85,8 +104,12 @@ def progress_bar(*, shown: bool) -> Iterator[batches.Progress]:
 
 
 def print_json(record: dict[str, Any]) -> None:
-    """One JSON object on one line of stdout."""
-    typer.echo(json.dumps(record, ensure_ascii=False))
+    """One JSON object on one line of stdout, in UTF-8 whatever the terminal's encoding is.
+
+    What of a file name is not UTF-8 is a lone surrogate, as in `os.fsdecode`, and is escaped.
+    """
+    line = json.dumps(record, ensure_ascii=False)
+    typer.echo(line.encode("utf-8", "backslashreplace"))
 
 
 def to_record(result: Any) -> dict[str, Any]:
@@ -118,7 +141,8 @@ def print_table(results: Sequence[tuple[str, Any]]) -> None:
         if several and isinstance(result, MainObject):
             rows = rows[:1]
         for row in rows:
-            table.add_row(*((name, *row) if several else row))
+            cells = (name, *row) if several else row
+            table.add_row(*(Text(printable(cell)) for cell in cells))
     _STDOUT.print(table)
 
 

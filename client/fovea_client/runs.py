@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +51,8 @@ class Run:
     def _ask_one(self, client: Client, call: Call, source: _Source) -> None:
         target = self.out
         if target is not None:
-            target = _check_target(target / source.name if target.is_dir() else target)
+            in_folder = target / _drawing_name(source.name)
+            target = _check_target(in_folder if target.is_dir() else target)
         result = call(client, source.path)
         if target is not None:
             save_drawing(source.path, result, target)
@@ -84,18 +87,28 @@ class Run:
                 console.print_json({"source": name, **console.error_record(outcome.error)})
             console.print_error(outcome.error, name)
             return console.exit_code(outcome.error)
-        if self.out is not None:
-            save_drawing(source.path, outcome.result, self.out / source.name)
         if self.as_json:
             console.print_json({"source": name, **console.to_record(outcome.result)})
         else:
             shown.append((str(source.name), outcome.result))
+        return 0 if self.out is None else self._save(source, outcome.result, self.out)
+
+    def _save(self, source: _Source, result: Any, folder: Path) -> int:
+        """Saves the drawing of one picture of several; its exit code."""
+        try:
+            save_drawing(source.path, result, folder / _drawing_name(source.name))
+        except (FoveaError, OSError, ValueError) as error:
+            console.print_error(f"its drawing could not be saved: {error}", str(source.path))
+            return console.INVALID
         return 0
 
 
 @dataclass(frozen=True)
 class _Source:
-    """A picture, and its name below the folder that it was found in."""
+    """A picture, and its name below the folder that it was found in.
+
+    No two of a run have one name: those of equal ones begin with their folder's.
+    """
 
     path: Path
     name: Path
@@ -129,6 +142,12 @@ def _check_target(target: Path) -> Path:
     return target
 
 
+def _drawing_name(name: Path) -> Path:
+    """The picture's own name; with ".png" behind it where that names no format."""
+    known = name.suffix.lower() in batches.PICTURE_SUFFIXES
+    return name if known else name.with_name(f"{name.name}.png")
+
+
 def _sources(pictures: Sequence[Path]) -> list[_Source]:
     sources: list[_Source] = []
     for given in pictures:
@@ -140,4 +159,21 @@ def _sources(pictures: Sequence[Path]) -> list[_Source]:
             sources += [_Source(path, path.relative_to(given)) for path in found]
         else:
             sources.append(_Source(given, Path(given.name)))
-    return sources
+    return _told_apart(sources)
+
+
+def _told_apart(sources: list[_Source]) -> list[_Source]:
+    """Equal names begin with the folder that they are in; those still equal end in a number."""
+    equal = Counter(source.name for source in sources)
+    taken: set[Path] = set()
+    apart: list[_Source] = []
+    for source in sources:
+        name = source.name
+        if equal[name] > 1:
+            top = source.path.resolve().parents[len(name.parts) - 1]
+            name = Path(top.name) / name
+        numbered = (name.with_name(f"{name.stem}-{i}{name.suffix}") for i in count(2))
+        free = next(one for one in chain([name], numbered) if one not in taken)
+        taken.add(free)
+        apart.append(_Source(source.path, free))
+    return apart

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -258,3 +261,98 @@ def test_serve_without_its_extra_says_what_to_install(
     result = CliRunner().invoke(app, ["serve", "--model-repository", str(tmp_path)])
     assert result.exit_code == 2
     assert "pip install 'fovea[server]'" in result.stderr
+
+
+@pytest.fixture
+def job(triton: FakeTriton, png: bytes, tmp_path: Path, monkeypatch) -> Callable[..., Result]:
+    """Runs `fovea detect` on pictures of these names (bytes or str) below an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*names: str | bytes, given: list[str] | None = None, options: Sequence[str] = ()):
+        paths = [Path(os.fsdecode(name)) for name in names]
+        for path in paths:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(png)
+        return fovea_command(triton, "detect", *(given or paths), "--text", "cat", *options)
+
+    return run
+
+
+def drawings(out: Path) -> list[str]:
+    return sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
+
+
+def test_equal_names_in_two_folders_are_two_drawings(job, tmp_path: Path) -> None:
+    names = ("mon/img.png", "tue/img.png", "mon/other.png")
+    result = job(*names, given=["mon", "tue"], options=["--out", "out"])
+    assert result.exit_code == 0
+    assert drawings(tmp_path / "out") == ["mon/img.png", "other.png", "tue/img.png"]
+    assert "mon/img.png" in result.stdout and "tue/img.png" in result.stdout
+
+
+def test_a_picture_given_twice_is_drawn_twice(job, tmp_path: Path) -> None:
+    job("a/img.png", given=["a/img.png", "a/img.png"], options=["--out", "out"])
+    assert drawings(tmp_path / "out") == ["a/img-2.png", "a/img.png"]
+
+
+@pytest.mark.parametrize("name", ["a [final].png", "[red]a.png", "[bold].png", "a\x1b[31m.png"])
+def test_names_are_shown_as_they_are(job, name: str) -> None:
+    result = job(name, "b.png")
+    assert result.exit_code == 0
+    assert name.replace("\x1b", "\\x1b") in result.stdout
+
+
+def test_labels_in_brackets_are_shown_as_they_are(triton: FakeTriton, photo: Path) -> None:
+    options = ["--label", "[/b]", "--label", "[bold]"]
+    result = fovea_command(triton, "main-object", photo, *options)
+    assert result.exit_code == 0, result.output
+    assert "[/b]" in result.stdout and "[bold]" in result.stdout
+
+
+def test_a_name_that_is_not_utf8_comes_back_from_the_json(job) -> None:
+    result = job(b"caf\xe9.png", "z.png", options=["--json"])
+    lines = result.stdout_bytes.decode("utf-8").splitlines()
+    names = {os.fsencode(json.loads(line)["source"]) for line in lines}
+    assert names == {b"caf\xe9.png", b"z.png"}
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "utf-8:strict", "cp1252"])
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_any_terminal_will_do(triton: FakeTriton, png: bytes, tmp_path, encoding, options) -> None:
+    for name in (b"caf\xe9.png", "猫 🐱.png".encode()):
+        (tmp_path / os.fsdecode(name)).write_bytes(png)
+    environment = {"FOVEA_URL": triton.url, "PYTHONIOENCODING": encoding}
+    arguments = ["main-object", str(tmp_path), "--label", "猫", *options]
+    ran = subprocess.run(
+        [sys.executable, "-c", "from fovea_client.cli import app; app()", *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        timeout=60,
+    )
+    assert ran.returncode == 0, ran.stderr.decode()
+    assert b"Traceback" not in ran.stderr
+    if options:
+        sources = [json.loads(line)["source"] for line in ran.stdout.decode("utf-8").splitlines()]
+        assert len(sources) == 2 and str(tmp_path / "猫 🐱.png") in sources
+
+
+def test_a_text_that_is_not_utf8_is_one_line(triton: FakeTriton) -> None:
+    result = fovea_command(triton, "embed", "--text", os.fsdecode(b"caf\xe9"))
+    assert result.exit_code == 2
+    assert "UTF-8" in result.stderr and len(result.stderr.splitlines()) == 1
+
+
+def test_what_a_picture_is_called_stops_no_job(job, tmp_path: Path) -> None:
+    names = ("photo", "b.jfif", "C.PNG", "d.tar.gz")
+    result = job(*names, options=["--out", "out"])
+    assert result.exit_code == 0, result.output
+    assert drawings(tmp_path / "out") == ["C.PNG", "b.jfif", "d.tar.gz.png", "photo.png"]
+
+
+def test_a_drawing_that_cannot_be_saved_stops_no_job(job, tmp_path: Path) -> None:
+    (tmp_path / "out" / "b.png").mkdir(parents=True)
+    result = job("a.png", "b.png", "c.png", options=["--out", "out"])
+    assert result.exit_code == 2
+    assert "b.png" in result.stderr and "could not be saved" in result.stderr
+    assert drawings(tmp_path / "out") == ["a.png", "c.png"]
+    assert all(name in result.stdout for name in ("a.png", "b.png", "c.png"))

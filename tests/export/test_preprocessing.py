@@ -5,14 +5,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 from transformers import AutoTokenizer
 from transformers.models.grounding_dino import modeling_grounding_dino
 from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 
 from export.checkpoints import SETS, find
-from export.network import sample_pixels
 from export.pipeline import load
+from export.preprocessing import photograph
 from export.production import production_pipeline
 from fovea import clip, grounding_dino, sam
 from fovea.captions import CaptionWriter
@@ -24,14 +23,6 @@ from tests.export.processors import processors
 SIZES_HW = [(480, 640), (640, 480), (333, 500), (37, 1000), (1200, 90), (224, 224), (51, 49)]
 SIZES_HW += [(1067, 1600), (1080, 1920), (17, 23)]
 DEMO = {family: find(family, source) for family, source in SETS["demo"].items()}
-
-
-def photograph(size_hw: tuple[int, int]) -> Image.Image:
-    """Noise on smooth colour with hard edges: all that resampling filters differ on."""
-    rng = np.random.default_rng(size_hw)
-    pixels = sample_pixels(rng, (3, *size_hw), size_hw).transpose(1, 2, 0).copy()
-    pixels[:: max(2, size_hw[0] // 9)] = (255, 0, 40)
-    return Image.fromarray(pixels)
 
 
 @pytest.fixture(scope="module", params=["demo", "production"])

@@ -1,0 +1,88 @@
+"""The files of a checkpoint's folder, as transformers' `from_pretrained` chooses them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from export.errors import CheckpointUnavailable, InvalidCheckpoint
+
+CONFIG = "config.json"
+TOKENIZER = "tokenizer.json"
+PREPROCESSOR = "preprocessor_config.json"
+# Newer transformers save the image processor's settings within this one.
+PROCESSOR = "processor_config.json"
+
+SIDE_FILES = ("*.json", "*.txt")
+# Weights in the order of preference: one file, or the index of several.
+WEIGHTS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+# The files that an index of WEIGHTS names.
+SHARDS = {
+    "model.safetensors.index.json": "model-*-of-*.safetensors",
+    "pytorch_model.bin.index.json": "pytorch_model-*-of-*.bin",
+}
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files that hold the weights, an index first; raises CheckpointUnavailable."""
+    found = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+    if found is None:
+        raise CheckpointUnavailable(f"{folder}: expected one of {', '.join(WEIGHTS)}, got none")
+    if found.name not in SHARDS:
+        return [found]
+    names = read_json(found).get("weight_map")
+    if not isinstance(names, dict):
+        raise InvalidCheckpoint(f"{found}: expected a weight_map, got none")
+    shards = [folder / name for name in sorted(set(names.values()))]
+    missing = [shard.name for shard in shards if not shard.is_file()]
+    if missing:
+        raise CheckpointUnavailable(
+            f"{folder}: {found.name} names {len(shards)} files, missing {', '.join(missing)}"
+        )
+    return [found, *shards]
+
+
+def files(folder: Path) -> list[Path]:
+    """All that decides what the checkpoint answers: weights, configurations, tokenizer."""
+    side = {path for pattern in SIDE_FILES for path in folder.glob(pattern) if path.is_file()}
+    return sorted(side | set(weight_files(folder)))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object; raises InvalidCheckpoint for anything else."""
+    try:
+        value = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise InvalidCheckpoint(f"{path}: expected JSON, {error}") from error
+    if not isinstance(value, dict):
+        raise InvalidCheckpoint(f"{path}: expected a JSON object, got {type(value).__name__}")
+    return value
+
+
+def check_files(family: str, folder: Path, model_type: str) -> None:
+    """Raise CheckpointUnavailable or InvalidCheckpoint unless all is there, of this model type.
+
+    Nothing but JSON is read, and no weights.
+    """
+    needed = [CONFIG] if family == "sam" else [CONFIG, TOKENIZER]
+    missing = [name for name in needed if not (folder / name).is_file()]
+    if not any((folder / name).is_file() for name in (PREPROCESSOR, PROCESSOR)):
+        missing.append(PREPROCESSOR)
+    if missing:
+        raise CheckpointUnavailable(
+            f"{family}: expected {', '.join([*needed, PREPROCESSOR])} in {folder}, "
+            f"missing {', '.join(missing)}: copy them from the checkpoint that this one was "
+            "trained from, or save its processor there with save_pretrained"
+        )
+    got = read_json(folder / CONFIG).get("model_type")
+    if got != model_type:
+        raise InvalidCheckpoint(
+            f"{family}: expected a checkpoint of model_type {model_type!r} in {folder}, got {got!r}"
+        )
+    weight_files(folder)

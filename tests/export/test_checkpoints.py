@@ -1,0 +1,321 @@
+"""What is exported is what the checkpoint is, or the export stops and says why."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from export import preprocessing
+from export.checkpoints import SETS, Checkpoint, find
+from export.errors import (
+    CheckpointUnavailable,
+    InvalidCheckpoint,
+    ParityError,
+    UnsupportedProcessor,
+)
+from export.pipeline import load
+
+DEMO = {family: find(family, source) for family, source in SETS["demo"].items()}
+
+
+@pytest.fixture
+def copied(tmp_path):
+    """A checkpoint of the demo in a folder of its own: `family` -> folder."""
+
+    def copy(family: str) -> Path:
+        return Path(shutil.copytree(DEMO[family].folder, tmp_path / family))
+
+    return copy
+
+
+def rewrite(folder: Path, change) -> None:
+    """Change the names of the weights, or drop those that become None."""
+    path = folder / "model.safetensors"
+    state = load_file(path)
+    state = {change(name): tensor for name, tensor in state.items() if change(name)}
+    save_file(state, path, metadata={"format": "pt"})
+
+
+def settings(folder: Path, name: str = "preprocessor_config.json", **changes) -> None:
+    path = folder / name
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda name: f"module.{name}", r"missing logit_scale.*unexpected module\.logit_scale"),
+        (
+            lambda name: None if "projection" in name else name,
+            r"missing text_projection\.weight, visual_projection\.weight$",
+        ),
+        (
+            lambda name: name if name.startswith("vision") else None,
+            r"missing logit_scale, .* \(3\d in all\)",
+        ),
+    ],
+    ids=["saved from DataParallel", "projections missing", "vision half only"],
+)
+def test_weights_whose_names_do_not_fit_stop_the_export(copied, change, message):
+    folder = copied("clip")
+    rewrite(folder, change)
+    with pytest.raises(InvalidCheckpoint, match=message):
+        find("clip", str(folder)).load_model()
+
+
+def test_weights_of_another_shape_stop_the_export(copied):
+    folder = copied("clip")
+    settings(folder, "config.json", projection_dim=64)
+    message = r"of another shape text_projection\.weight, visual_projection\.weight$"
+    with pytest.raises(InvalidCheckpoint, match=message):
+        find("clip", str(folder)).load_model()
+
+
+@pytest.mark.parametrize(
+    ("family", "extra"),
+    [
+        ("clip", "text_model.embeddings.position_ids"),
+        ("clip", "vision_model.embeddings.position_ids"),
+        ("grounding_dino", "model.text_backbone.embeddings.position_ids"),
+        (
+            "grounding_dino",
+            "model.backbone.conv_encoder.model.encoder.layers.0.blocks.0.attention.self"
+            ".relative_position_index",
+        ),
+    ],
+)
+def test_buffers_that_hub_checkpoints_still_carry_stop_nothing(copied, family, extra):
+    folder = copied(family)
+    state = load_file(folder / "model.safetensors") | {extra: torch.arange(16)[None]}
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    assert find(family, str(folder)).load_model()
+
+
+def test_a_checkpoint_of_another_model_stops_before_weights_are_read(copied):
+    folder = copied("clip")
+    settings(folder, "config.json", model_type="siglip")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(InvalidCheckpoint, match=r"expected .* model_type 'clip' .* got 'siglip'"):
+        find("clip", str(folder))
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("config.json", CheckpointUnavailable),
+        ("preprocessor_config.json", CheckpointUnavailable),
+        ("tokenizer.json", CheckpointUnavailable),
+        ("model.safetensors", CheckpointUnavailable),
+    ],
+)
+def test_a_missing_file_is_named(copied, name, error):
+    folder = copied("clip")
+    (folder / name).unlink()
+    with pytest.raises(error, match=name):
+        find("clip", str(folder))
+
+
+def load_clip(folder: Path) -> None:
+    load(DEMO | {"clip": find("clip", str(folder))})
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.json", b"<html>"),
+        ("config.json", b"[]"),
+        ("config.json", b"\xff\xfe"),
+        ("preprocessor_config.json", b"<html>"),
+        ("tokenizer.json", b"<html>"),
+        ("tokenizer.json", b"{}"),
+        ("model.safetensors", b"version https://git-lfs.github.com/spec/v1"),
+    ],
+)
+def test_a_broken_file_is_a_typed_error(copied, name, content):
+    folder = copied("clip")
+    (folder / name).write_bytes(content)
+    with pytest.raises(InvalidCheckpoint):
+        load_clip(folder)
+
+
+def test_a_tokenizer_without_padding_is_a_typed_error(copied):
+    folder = copied("clip")
+    with pytest.raises(InvalidCheckpoint, match=r"expected one of the tokens \[PAD\]"):
+        find("clip", str(folder)).token_id("[PAD]")
+
+
+def sharded(folder: Path, suffix: str = ".bin") -> list[Path]:
+    """The folder's weights in two shards and an index; returns the shards."""
+    state = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    stem = "pytorch_model" if suffix == ".bin" else "model"
+    names = [f"{stem}-0000{i}-of-00002{suffix}" for i in (1, 2)]
+    where = {name: names[i % 2] for i, name in enumerate(state)}
+    for shard in names:
+        part = {name: state[name] for name in state if where[name] == shard}
+        if suffix == ".bin":
+            torch.save(part, folder / shard)
+        else:
+            save_file(part, folder / shard, metadata={"format": "pt"})
+    index = {"metadata": {}, "weight_map": where}
+    (folder / f"{stem}{suffix}.index.json").write_text(json.dumps(index))
+    return [folder / shard for shard in names]
+
+
+@pytest.mark.parametrize("suffix", [".bin", ".safetensors"])
+def test_every_shard_counts_in_the_checksum(copied, suffix):
+    folder = copied("clip")
+    shards = sharded(folder, suffix)
+    checkpoint = find("clip", str(folder))
+    assert checkpoint.load_model()
+    before = checkpoint.sha256()
+    shards[1].write_bytes(shards[1].read_bytes()[:-1] + b"x")
+    assert checkpoint.sha256() != before
+    shards[1].unlink()
+    with pytest.raises(CheckpointUnavailable, match=f"missing {shards[1].name}"):
+        find("clip", str(folder))
+
+
+def test_only_the_weights_that_are_loaded_count(copied):
+    folder = copied("clip")
+    checkpoint = find("clip", str(folder))
+    before = checkpoint.sha256()
+    (folder / "pytorch_model.bin").write_bytes(b"older weights, which safetensors win over")
+    assert checkpoint.sha256() == before
+    assert checkpoint.load_model()
+
+
+class Payload:
+    def __reduce__(self):
+        return (Path.touch, (Path(self.path),))
+
+
+def test_a_pickle_that_runs_code_is_refused_and_runs_nothing(copied, tmp_path):
+    folder = copied("clip")
+    state = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    payload = Payload()
+    payload.path = str(tmp_path / "ran")
+    torch.save(state | {"logit_scale": payload}, folder / "pytorch_model.bin")
+    with pytest.raises(InvalidCheckpoint, match="cannot be loaded"):
+        find("clip", str(folder)).load_model()
+    assert not (tmp_path / "ran").exists()
+
+
+def replaced(family: str, folder: Path) -> dict[str, Checkpoint]:
+    return DEMO | {family: find(family, str(folder))}
+
+
+def test_sam_at_another_size_than_its_processor_says_what_to_set(copied):
+    folder = copied("sam")
+    settings(folder, size={"longest_edge": 128}, pad_size={"height": 128, "width": 128})
+    with pytest.raises(InvalidCheckpoint, match=r"takes 192 x 192 .* resizes to 128 .* to 192"):
+        load(replaced("sam", folder))
+
+
+@pytest.mark.parametrize(
+    ("family", "changes", "message"),
+    [
+        ("clip", {"size": {"height": 96, "width": 96}}, "expected size with shortest_edge"),
+        ("clip", {"size": {"shortest_edge": 96, "longest_edge": 200}}, "expected size with"),
+        ("clip", {"size": {"shortest_edge": 64}}, "expected a size of at least crop_size=96"),
+        ("clip", {"do_center_crop": False}, "do_center_crop=True, got False"),
+        ("clip", {"do_resize": False}, "do_resize=True, got False"),
+        ("clip", {"do_pad": True}, "do_pad=False, got True"),
+        ("clip", {"resample": 17}, "resample to be one of"),
+        ("clip", {"do_sharpen": True}, "not known here: do_sharpen=True"),
+        ("grounding_dino", {"size": {"height": 192, "width": 192}}, "expected size with"),
+        ("grounding_dino", {"size": {"max_height": 192, "max_width": 192}}, "expected size with"),
+        ("grounding_dino", {"do_pad": False}, "do_pad=True, got False"),
+        ("grounding_dino", {"pad_size": {"height": 90, "width": 192}}, "pad_size of at least"),
+        ("grounding_dino", {"size_divisor": 32}, "not known here: size_divisor=32"),
+        ("sam", {"do_pad": False}, "do_pad=True, got False"),
+        ("sam", {"do_center_crop": True}, "do_center_crop=False, got True"),
+        ("sam", {"size": {"height": 192, "width": 192}}, "expected size with longest_edge"),
+    ],
+)
+def test_a_setting_of_the_processor_that_is_not_honoured_is_refused_by_name(
+    copied, family, changes, message
+):
+    folder = copied(family)
+    settings(folder, **changes)
+    with pytest.raises(UnsupportedProcessor, match=message):
+        load(replaced(family, folder))
+
+
+def test_the_processor_of_another_model_is_refused(copied):
+    folder = copied("clip")
+    settings(folder, image_processor_type="SiglipImageProcessor")
+    with pytest.raises(InvalidCheckpoint, match="those of a SiglipImageProcessor"):
+        load(replaced("clip", folder))
+
+
+@pytest.mark.parametrize(
+    ("family", "changes"),
+    [
+        ("clip", {"size": {"shortest_edge": 110}}),
+        ("clip", {"size": 110, "crop_size": 96}),
+        ("clip", {"resample": 2}),
+        ("clip", {"rescale_factor": 1 / 128}),
+        ("clip", {"do_normalize": False}),
+        ("clip", {"do_rescale": False, "image_mean": [100, 110, 120], "image_std": [60, 50, 40]}),
+        ("clip", {"do_convert_rgb": False, "do_pad": None}),
+        ("grounding_dino", {"size": {"shortest_edge": 100, "longest_edge": 150}}),
+        ("grounding_dino", {"pad_size": None, "resample": 3}),
+        ("grounding_dino", {"do_normalize": False, "do_rescale": False}),
+        ("sam", {"resample": 1, "rescale_factor": 1 / 127.5, "image_mean": [1.0, 1.0, 1.0]}),
+        ("sam", {"do_normalize": False}),
+    ],
+)
+def test_a_setting_of_the_processor_that_is_honoured_gives_its_pixels(copied, family, changes):
+    folder = copied(family)
+    settings(folder, **changes)
+    found = replaced(family, folder)
+    differences = preprocessing.check(found, load(found).pipeline)["grey_levels"]
+    assert max(differences.values()) <= preprocessing.PIXEL_TOLERANCE
+
+
+def test_a_capped_edge_of_grounding_dino_is_compared_at_that_edge():
+    pipeline = load(DEMO, grounding_dino_edge=100).pipeline
+    alike = preprocessing.check(DEMO, pipeline, grounding_dino_edge=100)
+    assert alike["grey_levels"]["grounding_dino"] <= preprocessing.PIXEL_TOLERANCE
+    with pytest.raises(ParityError, match="grounding_dino: a picture of"):
+        preprocessing.check(DEMO, pipeline)
+
+
+@pytest.mark.parametrize(
+    ("family", "changes"),
+    [
+        ("clip", {"resample": 2}),
+        ("clip", {"resize_edge": 110}),
+        ("clip", {"mean": (0.4, 0.4, 0.4)}),
+        ("grounding_dino", {"longest_edge": 150}),
+        ("sam", {"resample": 3}),
+    ],
+)
+def test_pixels_that_are_not_the_processors_stop_the_export(family, changes):
+    pipeline = load(DEMO).pipeline
+    wrong = replace(pipeline, **{family: replace(getattr(pipeline, family), **changes)})
+    with pytest.raises(ParityError, match=f"{family}: a picture of"):
+        preprocessing.check(DEMO, wrong)
+
+
+def test_tokens_that_are_not_the_tokenizers_stop_the_export(copied):
+    folder = copied("grounding_dino")
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    tokenizer["normalizer"] = None
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    found = replaced("grounding_dino", folder)
+    with pytest.raises(ParityError, match="becomes the tokens"):
+        preprocessing.check(found, load(found).pipeline)
+
+
+def test_another_padding_than_the_tokenizers_stops_the_export():
+    pipeline = load(DEMO).pipeline
+    wrong = replace(pipeline, clip=replace(pipeline.clip, pad_token_id=5))
+    with pytest.raises(ParityError, match="becomes the tokens"):
+        preprocessing.check(DEMO, wrong)

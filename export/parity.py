@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime
 import torch
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 
 from export.errors import ParityError
 from export.network import Arrays, Network
@@ -102,7 +103,10 @@ def run_torch(network: Network, sample: Arrays) -> Arrays:
 
 
 def match_rows(spec: ModelSpec, expected: Arrays, got: Arrays) -> tuple[Arrays, Arrays]:
-    """Reorder the rows of `got`, per picture, so that each is beside its nearest expected row."""
+    """Reorder the rows of `got`, per picture, so that each is beside an expected row of its own.
+
+    One to one: as many pairs within the tolerance as there can be, then the nearest ones.
+    """
     matched = {name: array.copy() for name, array in got.items()}
     scale = _scale(expected["logits"])
     for picture in range(len(next(iter(expected.values())))):
@@ -110,11 +114,27 @@ def match_rows(spec: ModelSpec, expected: Arrays, got: Arrays) -> tuple[Arrays, 
         right = _row_features(got, picture, scale)
         distance = np.abs(left[:, None] - right[None]).max(axis=2)
         order = np.arange(len(left))
-        moved = distance[order, order] > spec.tolerance.difference
-        order[moved] = distance[moved].argmin(axis=1)
+        moved = ~(distance[order, order] <= spec.tolerance.difference)  # NaN is moved, too
+        order[moved] = np.flatnonzero(moved)[
+            _assign(distance[np.ix_(moved, moved)], spec.tolerance.difference)
+        ]
         for name in got:
             matched[name][picture] = got[name][picture][order]
     return expected, matched
+
+
+def _assign(distance: Floats, tolerance: float) -> NDArray[np.int64]:
+    """A column of its own for each row of [R, R].
+
+    With the fewest pairs beyond the tolerance, and then the least sum. What is not finite is as
+    far as can be.
+    """
+    far = np.nan_to_num(distance, nan=np.finfo(np.float32).max)
+    # Within 0 and 1: all of them together weigh less than one pair beyond the tolerance.
+    near = far / (1 + far)
+    cost = (far > tolerance) + near / (1 + len(far))
+    _, columns = linear_sum_assignment(cost)
+    return np.asarray(columns, np.int64)
 
 
 def _row_features(outputs: Arrays, picture: int, scale: float) -> Floats:

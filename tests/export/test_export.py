@@ -159,16 +159,47 @@ def test_a_wrong_dtype_or_axis_stops_the_export(loaded, tmp_path, changes, messa
 
 def test_swapped_rows_of_a_detector_count_as_the_same(loaded):
     spec = network(loaded, "grounding_dino").spec
-    rng = np.random.default_rng(0)
-    expected = {
-        "logits": rng.normal(0, 2, (1, 20, 16)).astype(np.float32),
-        "pred_boxes": rng.random((1, 20, 4)).astype(np.float32),
-    }
-    order = rng.permutation(20)
+    expected = detections(20)
+    order = np.random.default_rng(1).permutation(20)
     got = {name: array[:, order] for name, array in expected.items()}
     _, matched = parity.match_rows(spec, expected, got)
     for name in expected:
         assert np.array_equal(matched[name], expected[name])
+
+
+def detections(rows: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return {
+        "logits": rng.normal(0, 2, (1, rows, 16)).astype(np.float32),
+        "pred_boxes": rng.random((1, rows, 4)).astype(np.float32),
+    }
+
+
+@pytest.mark.parametrize("garbage", ["random", "copies", "not a number"])
+def test_garbage_in_400_of_900_rows_of_a_detector_is_seen(loaded, garbage):
+    spec = network(loaded, "grounding_dino").spec
+    expected = detections(900)
+    order = np.random.default_rng(1).permutation(900)
+    got = {name: array[:, order].copy() for name, array in expected.items()}
+    for array in got.values():
+        if garbage == "random":
+            array[:, :400] = np.random.default_rng(2).normal(0, 5, array[:, :400].shape)
+        else:
+            array[:, :400] = array[:, 400:800] if garbage == "copies" else np.nan
+    _, matched = parity.match_rows(spec, expected, got)
+    alike = [(matched[name] == expected[name]).all(axis=2) for name in expected]
+    assert np.logical_and(*alike).sum() == 500
+    with pytest.raises(ParityError, match=r"met by 55\.6%"):
+        parity.compare(spec, expected, got, batch=1, variant=0)
+
+
+def test_rows_of_a_detector_are_matched_one_to_one(loaded):
+    spec = network(loaded, "grounding_dino").spec
+    expected = detections(6)
+    doubled = {name: array[:, [0, 0, 1, 2, 3, 4]] for name, array in expected.items()}
+    _, matched = parity.match_rows(spec, expected, doubled)
+    rows = [row.tobytes() for row in matched["pred_boxes"][0]]
+    assert sorted(rows) == sorted(row.tobytes() for row in doubled["pred_boxes"][0])
 
 
 def test_an_unreachable_hub_names_the_local_way(monkeypatch):

@@ -6,6 +6,7 @@ engines needs neither checkpoints nor their tokenizers.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ import numpy as np
 import onnxruntime
 import torch
 
-from export.errors import EngineError
+from export.errors import EngineError, ParityError
 from export.network import Arrays, Network
 from export.parity import compare, worst
+from export.task_terms import below, task_terms
 from export.to_engine import Library, local_compute_capability
 from fovea.specs import ModelSpec
 
@@ -58,24 +60,62 @@ def read_samples(path: Path) -> dict[tuple[int, int], Arrays]:
 
 
 def check_engine(
-    plan: bytes, spec: ModelSpec, path: Path, library: Library, compute_capability: str
+    plan: bytes,
+    spec: ModelSpec,
+    path: Path,
+    library: Library,
+    compute_capability: str,
+    *,
+    stop: bool = True,
 ) -> dict[str, Any]:
-    """The worst agreements, or why there are none; raises ParityError on drift.
+    """What `judge` says of an engine, or why nothing can be said here.
 
     path: the ONNX network, whose samples lie beside it.
     """
     reason = _why_not(compute_capability)
     if reason:
         return {"skipped": reason}
+    return judge(spec, read_samples(path), Engine(plan, library).run, stop=stop)
+
+
+def judge(
+    spec: ModelSpec,
+    samples: dict[tuple[int, int], Arrays],
+    run: Callable[[Arrays], Arrays],
+    *,
+    stop: bool = True,
+) -> dict[str, Any]:
+    """How answers compare with the graph's, number by number and in task terms.
+
+    An engine whose numbers drift passes where boxes, labels, masks and directions stay the same:
+    a GPU's sums in half have another order than a CPU's.
+
+    Args:
+        samples: of batches up to the spec's largest; larger ones are left out.
+        run: inputs to outputs of one batch.
+        stop: raise ParityError where both drift; otherwise it is in the answer as "failed".
+    """
     difference = max(spec.tolerance.difference, LEAST_DIFFERENCE)
     checked = replace(spec, tolerance=replace(spec.tolerance, difference=difference))
-    engine = Engine(plan, library)
-    agreements = []
-    for (batch, variant), sample in read_samples(path).items():
-        got = engine.run({tensor.name: sample[tensor.name] for tensor in spec.inputs})
+    agreements, drift, terms = [], [], dict[str, float]()
+    for (batch, variant), sample in samples.items():
+        if batch > spec.max_batch_size:
+            continue
+        got = run({tensor.name: sample[tensor.name] for tensor in spec.inputs})
         expected = {tensor.name: sample[tensor.name] for tensor in spec.outputs}
-        agreements += compare(checked, expected, got, batch, variant)
-    return {"worst": worst(agreements)}
+        for name, value in task_terms(spec.name, expected, got).items():
+            terms[name] = min(value, terms.get(name, value))
+        try:
+            agreements += compare(checked, expected, got, batch, variant)
+        except ParityError as error:
+            drift.append(str(error))
+    wrong = below(terms)
+    found = {"worst": worst(agreements), "task": terms, "drift": drift}
+    if drift and wrong:
+        if stop:
+            raise ParityError(f"{drift[0]}; and in task terms {', '.join(wrong)}")
+        found["failed"] = wrong
+    return found
 
 
 def _why_not(compute_capability: str) -> str | None:

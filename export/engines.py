@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from dataclasses import asdict, dataclass, replace
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,17 +25,36 @@ from export.errors import EngineError, ExportError
 from export.pipeline import MANIFEST
 from export.profiles import Profile, profile
 from export.repository import plan_path
-from export.to_engine import LIBRARIES, Library, build, local_compute_capability
+from export.to_engine import (
+    LIBRARIES,
+    WORKSPACE_BYTES,
+    Library,
+    build,
+    local_compute_capability,
+    local_gpu,
+)
+from fovea.ensembles import ensembles
 from fovea.pipeline import PipelineSpec, networks
 from fovea.specs import ModelSpec, Tolerance, from_json
 
 ENGINE_MANIFEST = "engine.json"
+_MAX_BATCH = re.compile(r"^max_batch_size: (\d+)$", re.MULTILINE)
 console = Console(stderr=True)
+
+
+class Parity(str, Enum):
+    """What an engine does whose answers drift."""
+
+    stop = "stop"
+    warn = "warn"
 
 
 @dataclass(frozen=True)
 class Job:
-    """One engine to make: `onnx` to `plan` for a GPU of `compute_capability`."""
+    """One engine to make: `onnx` to `plan` for a GPU of `compute_capability`.
+
+    gpu: its name, "" where it is not this machine's. workspace_bytes: see `to_engine.build`.
+    """
 
     spec: ModelSpec
     onnx: Path
@@ -42,6 +63,8 @@ class Job:
     precision: str
     library: Library
     compute_capability: str
+    gpu: str = ""
+    workspace_bytes: int = WORKSPACE_BYTES
 
     @property
     def manifest(self) -> Path:
@@ -54,13 +77,26 @@ class Job:
             "library": self.library.name,
             "version": self.library.version,
             "compute_capability": self.compute_capability,
+            "gpu": self.gpu,
+            "workspace_bytes": self.workspace_bytes,
             "precision": self.precision,
             "profile": json.loads(json.dumps(asdict(self.profile)))["shapes"],
         }
 
 
-def jobs(folder: Path, library: Library, compute_capability: str) -> list[Job]:
-    """The five engines of an export for engines; raises EngineError for another folder."""
+def jobs(
+    folder: Path,
+    library: Library,
+    compute_capability: str,
+    *,
+    gpu: str = "",
+    max_batch: int | None = None,
+    workspace_bytes: int = WORKSPACE_BYTES,
+) -> list[Job]:
+    """The five engines of an export for engines; raises EngineError for another folder.
+
+    max_batch: the engines take no larger batch, and the folder's configurations say so.
+    """
     path = folder / MANIFEST
     manifest = json.loads(path.read_text()) if path.is_file() else {}
     if manifest.get("request", {}).get("runtime") != "tensorrt":
@@ -69,35 +105,68 @@ def jobs(folder: Path, library: Library, compute_capability: str) -> list[Job]:
         )
     pipeline = from_json(PipelineSpec, json.dumps(manifest["pipeline"]))
     records = {record["name"]: record for record in manifest["networks"]}
+    repository = folder / "model_repository"
+    if max_batch:
+        cap_batches(repository, pipeline, max_batch)
+    specs = [
+        replace(spec, max_batch_size=_max_batch(repository, spec)) for spec in networks(pipeline)
+    ]
     return [
         Job(
             spec=replace(spec, tolerance=Tolerance(**records[spec.name]["tolerance"])),
             onnx=folder / "onnx" / f"{spec.name}.onnx",
-            plan=plan_path(folder / "model_repository", spec.name),
+            plan=plan_path(repository, spec.name),
             profile=profile(spec, pipeline),
             precision=records[spec.name]["precision"],
             library=library,
             compute_capability=compute_capability,
+            gpu=gpu,
+            workspace_bytes=workspace_bytes,
         )
-        for spec in networks(pipeline)
+        for spec in specs
     ]
 
 
-def make(job: Job, timing_cache: Path | None = None, *, force: bool = False) -> dict[str, Any]:
+def cap_batches(repository: Path, pipeline: PipelineSpec, largest: int) -> None:
+    """Lets no network take a larger batch, and no request to an ensemble bring one."""
+    for spec in (*networks(pipeline), *ensembles(pipeline)):
+        path = repository / spec.name / "config.pbtxt"
+        path.write_text(
+            _MAX_BATCH.sub(lambda m: f"max_batch_size: {min(int(m[1]), largest)}", path.read_text())
+        )
+
+
+def _max_batch(repository: Path, spec: ModelSpec) -> int:
+    """What the server will send at most: the export's own, or less by a machine's settings."""
+    found = _MAX_BATCH.search((repository / spec.name / "config.pbtxt").read_text())
+    return int(found[1]) if found else spec.max_batch_size
+
+
+def make(
+    job: Job, timing_cache: Path | None = None, *, force: bool = False, stop: bool = True
+) -> dict[str, Any]:
     """The engine's manifest; builds and checks it unless an equal one is there.
 
-    The plan is there only when it agrees, and the manifest is written last.
+    The manifest is written last, and the plan is there only when it agrees or, without `stop`, with
+    its drift in the manifest; with `stop` such a one is made again.
     """
     key = job.key()
     found = None if force else _reusable(job, key)
-    if found:
+    if found and not (stop and found["parity"].get("failed")):
         return found | {"reused": True}
     job.manifest.unlink(missing_ok=True)
     job.plan.unlink(missing_ok=True)
     start = time.perf_counter()
-    plan = build(job.onnx, job.profile, job.library, job.compute_capability, timing_cache)
+    plan = build(
+        job.onnx,
+        job.profile,
+        job.library,
+        job.compute_capability,
+        timing_cache,
+        job.workspace_bytes,
+    )
     seconds = time.perf_counter() - start
-    parity = check_engine(plan, job.spec, job.onnx, job.library, job.compute_capability)
+    parity = check_engine(plan, job.spec, job.onnx, job.library, job.compute_capability, stop=stop)
     record = {
         **key,
         "plan_sha256": hashlib.sha256(plan).hexdigest(),
@@ -127,29 +196,59 @@ def main(
     compute_capability: Annotated[
         str | None, typer.Option(help='Such as "8.6"; default: that of this machine\'s GPU.')
     ] = None,
+    max_batch: Annotated[
+        int | None,
+        typer.Option(min=1, help="Largest batch that this GPU's memory holds."),
+    ] = None,
+    workspace_mib: Annotated[
+        int, typer.Option(min=1, help="GPU memory that a layer may take for itself.")
+    ] = WORKSPACE_BYTES // 2**20,
+    parity: Annotated[
+        Parity, typer.Option(help="What drift does; warn shows every figure of a first run.")
+    ] = Parity.stop,
     force: Annotated[bool, typer.Option(help="Build again though nothing changed.")] = False,
 ) -> None:
     """Build, check and place the five engines."""
     try:
-        make_all(folder, LIBRARIES[library], compute_capability, force=force)
+        make_all(
+            folder,
+            LIBRARIES[library],
+            compute_capability,
+            force=force,
+            max_batch=max_batch,
+            workspace_bytes=workspace_mib * 2**20,
+            stop=parity is Parity.stop,
+        )
     except ExportError as error:
         console.print(f"[red]{type(error).__name__}[/]: {error}", highlight=False)
         raise typer.Exit(1) from error
 
 
 def make_all(
-    folder: Path, library: Library, compute_capability: str | None = None, *, force: bool = False
+    folder: Path,
+    library: Library,
+    compute_capability: str | None = None,
+    *,
+    force: bool = False,
+    max_batch: int | None = None,
+    workspace_bytes: int = WORKSPACE_BYTES,
+    stop: bool = True,
 ) -> None:
     """Build, check and place the five engines, and print what came of it.
 
-    compute_capability: such as "8.6"; None is that of this machine's GPU.
+    compute_capability: such as "8.6"; None is that of this machine's GPU. stop: drift ends it.
     """
     target = _target(library, compute_capability)
-    table = Table("network", "precision", "SM", "MB", "seconds", "reused", "parity")
-    for job in jobs(folder, library, target):
+    gpu = "" if library.chooses_target else local_gpu() or ""
+    table = Table("network", "precision", "SM", "MB", "seconds", "reused", "difference", "task")
+    for job in jobs(
+        folder, library, target, gpu=gpu, max_batch=max_batch, workspace_bytes=workspace_bytes
+    ):
         with console.status(f"{job.spec.name}: building"):
-            record = make(job, folder / "timing.cache", force=force)
+            record = make(job, folder / "timing.cache", force=force, stop=stop)
         table.add_row(*_row(job, record))
+        for line in record["parity"].get("drift", []):
+            console.print(f"[yellow]drift[/]: {line}", highlight=False)
     console.print(table)
 
 
@@ -167,6 +266,7 @@ def _target(library: Library, asked: str | None) -> str:
 
 def _row(job: Job, record: dict[str, Any]) -> list[str]:
     parity = record["parity"]
+    worst = max((agreement["difference"] for agreement in parity.get("worst", [])), default=0.0)
     return [
         job.spec.name,
         job.precision,
@@ -174,7 +274,8 @@ def _row(job: Job, record: dict[str, Any]) -> list[str]:
         f"{record['bytes'] / 1e6:.1f}",
         f"{record['seconds']:.1f}",
         "yes" if record["reused"] else "no",
-        parity.get("skipped") or f"{max(a['difference'] for a in parity['worst']):.1e}",
+        parity.get("skipped") or f"{worst:.1e}",
+        ", ".join(f"{name} {value:.4f}" for name, value in parity.get("task", {}).items()),
     ]
 
 

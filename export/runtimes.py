@@ -134,8 +134,9 @@ def _tensorrt_parameters(
 ) -> dict[str, str]:
     """The parameters of Triton's onnxruntime backend for the TensorRT provider.
 
-    The provider's networks are weakly typed: where fp16 is allowed, TensorRT may take it for
-    layers that the policy keeps. Only engines (runtime tensorrt) hold it strictly.
+    Up to TensorRT 10 the provider's networks are weakly typed: where fp16 is allowed, TensorRT may
+    take it for layers that the policy keeps. TensorRT 11 is strongly typed only, as engines
+    (runtime tensorrt) are everywhere: each layer runs in what its graph states.
     """
     shapes = dict(profile(spec, pipeline).shapes)
 

@@ -18,6 +18,8 @@ import onnx
 from export.errors import EngineError
 from export.profiles import Profile
 
+WORKSPACE_BYTES = 4 * 2**30
+
 
 @dataclass(frozen=True)
 class Library:
@@ -63,16 +65,25 @@ def local_compute_capability() -> str | None:
     return f"{major}.{minor}"
 
 
+def local_gpu() -> str | None:
+    """Name of this machine's first CUDA device, its MIG profile with it; None without one."""
+    import torch
+
+    return str(torch.cuda.get_device_name(0)) if torch.cuda.is_available() else None
+
+
 def build(
     path: Path,
     profile: Profile,
     library: Library,
     compute_capability: str,
     timing_cache: Path | None = None,
+    workspace_bytes: int = WORKSPACE_BYTES,
 ) -> bytes:
     """The engine of the graph at `path`; raises EngineError with the library's own reasons.
 
-    timing_cache: read before and written after, where the library keeps one.
+    timing_cache: read before and written after, where the library keeps one. workspace_bytes: GPU
+    memory that a layer may take for itself; the library's own default is all there is.
     """
     trt = library.load()
     log = _log(trt)
@@ -87,6 +98,7 @@ def build(
         )
     config = builder.create_builder_config()
     config.clear_flag(trt.BuilderFlag.TF32)
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace_bytes)
     _add_profile(builder, config, network, profile)
     if library.chooses_target:
         _set_target(trt, config, compute_capability)

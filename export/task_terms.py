@@ -1,0 +1,97 @@
+"""How two answers of one network compare in what users see: boxes, labels, masks, directions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.network import Arrays
+from fovea import clip, grounding_dino, sam
+
+Floats = NDArray[np.float32]
+# Of a picture's rows: as many as the most confident answers that could be shown.
+TOP_ROWS = 20
+MATCHED_IOU = 0.9
+# Least agreement that counts as the same answer, each between 0 and 1.
+FLOORS = {"cosine": 0.999, "boxes_matched": 0.95, "labels_same": 0.95, "mask_iou": 0.97}
+
+
+def task_terms(network: str, expected: Arrays, got: Arrays) -> dict[str, float]:
+    """Agreement of one batch, the worst of its rows or the share of them; all NaN count as 0."""
+    terms = _TERMS[network](expected, got)
+    return {name: float(np.nan_to_num(value)) for name, value in terms.items()}
+
+
+def below(terms: dict[str, float]) -> list[str]:
+    """Which terms are below their floors, with both figures."""
+    return [
+        f"{name} is {value:.4f}, expected {FLOORS[name]:g} or more"
+        for name, value in terms.items()
+        if not value >= FLOORS[name]
+    ]
+
+
+def _cosine(name: str) -> Callable[[Arrays, Arrays], dict[str, Any]]:
+    """The smallest cosine of a row of one output."""
+
+    def terms(expected: Arrays, got: Arrays) -> dict[str, Any]:
+        x, y = (a[name].reshape(len(a[name]), -1).astype(np.float64) for a in (expected, got))
+        norms = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
+        return {"cosine": ((x * y).sum(axis=1) / np.maximum(norms, 1e-12)).min()}
+
+    return terms
+
+
+def _detections(expected: Arrays, got: Arrays) -> dict[str, Any]:
+    """Of the most confident rows, the share that has a box at the same place and the same token."""
+    matched, same = [], []
+    for picture in range(len(expected["logits"])):
+        scores = expected["logits"][picture].max(axis=1)
+        top = np.argsort(-scores, kind="stable")[:TOP_ROWS]
+        ious = _iou(expected["pred_boxes"][picture][top], got["pred_boxes"][picture])
+        # Several rows may lie on one object: of those, the one with the same token is meant.
+        tokens = expected["logits"][picture][top].argmax(axis=1)
+        fits = ious > MATCHED_IOU
+        agrees = tokens[:, None] == got["logits"][picture].argmax(axis=1)[None]
+        matched.append(fits.any(axis=1).mean())
+        same.append((fits & agrees).any(axis=1).mean())
+    return {"boxes_matched": np.mean(matched), "labels_same": np.mean(same)}
+
+
+def _iou(a: Floats, b: Floats) -> Floats:
+    """IoU of every pair of cxcywh boxes."""
+    low = np.maximum(*(_corner(x, -0.5, axis) for x, axis in ((a, 1), (b, 0))))
+    high = np.minimum(*(_corner(x, 0.5, axis) for x, axis in ((a, 1), (b, 0))))
+    shared = np.clip(high - low, 0, None).prod(axis=2)
+    areas = a[:, 2:].prod(axis=1)[:, None] + b[:, 2:].prod(axis=1)[None]
+    union: Floats = np.maximum(areas - shared, 1e-12)
+    return np.asarray(shared / union, np.float32)
+
+
+def _corner(boxes: Floats, side: float, axis: int) -> Floats:
+    return np.expand_dims(boxes[:, :2] + side * boxes[:, 2:], axis)
+
+
+def _masks(expected: Arrays, got: Arrays) -> dict[str, Any]:
+    """Mean IoU of the masks that the scores choose, one for each prompt."""
+    left, right = (_chosen(answer) > 0 for answer in (expected, got))
+    union = (left | right).sum(axis=(-2, -1))
+    shared = (left & right).sum(axis=(-2, -1))
+    return {"mask_iou": np.where(union == 0, 1.0, shared / np.maximum(union, 1)).mean()}
+
+
+def _chosen(answer: Arrays) -> Floats:
+    best = answer["iou_scores"].argmax(axis=-1)[..., None, None, None]
+    return np.take_along_axis(answer["low_res_masks"], best, axis=2)[:, :, 0]
+
+
+_TERMS: dict[str, Callable[[Arrays, Arrays], dict[str, Any]]] = {
+    clip.IMAGE_ENCODER: _cosine("image_embeds"),
+    clip.TEXT_ENCODER: _cosine("text_embeds"),
+    sam.IMAGE_ENCODER: _cosine("image_embeddings"),
+    grounding_dino.NETWORK: _detections,
+    sam.MASK_DECODER: _masks,
+}

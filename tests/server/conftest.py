@@ -1,5 +1,9 @@
+import onnx
 import pytest
 from fovea_server import EmbeddedServer, ServerOptions
+
+from export import onnx_files
+from export.checksums import write_checksums
 
 from . import graphs
 
@@ -54,6 +58,11 @@ def add_batching_models(repository):
     graphs.add_onnx(repository, "lookup", graphs.lookup(), lookup)
     unbatched = graphs.config(["x FP32 -1,4"], ["y FP32 -1,3", "z FP32 -1,4"], batch=0)
     graphs.add_onnx(repository, "unbatched", graphs.linear(), unbatched)
+    wide = graphs.config(["x FP32 4"], ["y FP32 512"])
+    graphs.add_onnx(repository, "weights_beside", graphs.wide(), wide)
+    beside = repository / "weights_beside" / "1" / "model.onnx"
+    onnx_files.save(onnx.load(str(beside)), beside, embedded_bytes=0)
+    write_checksums(repository, ["weights_beside"])  # a file that Triton must not take for a model
 
 
 def add_typed_models(repository):

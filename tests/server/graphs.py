@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+import numpy as np
 import onnx
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 OPSET = 17
 IR_VERSION = 9
@@ -42,6 +43,18 @@ def linear(batch="n"):
         [helper.make_node("MatMul", ["x", "w"], ["y"]), helper.make_node("Neg", ["x"], ["z"])],
         [tensor("x", "FP32", [batch, 4])],
         [tensor("y", "FP32", [batch, 3]), tensor("z", "FP32", [batch, 4])],
+        [weights],
+    )
+
+
+def wide():
+    """y = x @ w with 8 KiB of weights."""
+    values = np.arange(4 * 512, dtype=np.float32).reshape(4, 512) % 7
+    weights = numpy_helper.from_array(values, "w")
+    return model(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        [tensor("x", "FP32", ["n", 4])],
+        [tensor("y", "FP32", ["n", 512])],
         [weights],
     )
 

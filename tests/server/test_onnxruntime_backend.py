@@ -33,6 +33,12 @@ def executions(server, model):
     return stats.inference_count, stats.execution_count
 
 
+def test_a_graph_with_its_weights_beside_it_answers_as_one_with_them_inside(server):
+    x = rows(3)
+    expected = directly(graphs.wide(), {"x": x})["y"]
+    assert np.array_equal(infer(server.grpc_url, "weights_beside", {"x": x})["y"], expected)
+
+
 @pytest.mark.parametrize("model", ["linear", "unbatched", "one_thread", "six_threads"])
 def test_answers_equal_onnxruntime_itself(server, model):
     x = rows(3)

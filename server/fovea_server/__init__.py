@@ -2,10 +2,12 @@
 
 from fovea_server.errors import (
     ModelLoadError,
+    RepositoryError,
     RestartLimitError,
     ServerError,
     StartError,
     TritonserverNotFoundError,
+    UnwritableError,
 )
 from fovea_server.launcher import EmbeddedServer
 from fovea_server.options import ServerOptions
@@ -14,10 +16,12 @@ from fovea_server.serving import serve
 __all__ = [
     "EmbeddedServer",
     "ModelLoadError",
+    "RepositoryError",
     "RestartLimitError",
     "ServerError",
     "ServerOptions",
     "StartError",
     "TritonserverNotFoundError",
+    "UnwritableError",
     "serve",
 ]

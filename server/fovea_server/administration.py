@@ -6,6 +6,7 @@ import json
 import re
 import secrets
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,16 @@ _RELOAD_PARAMETER = "fovea_reload"
 
 
 # "<group>_<number>" on the CPU, "<group>_<number>_gpu<device>" on a GPU.
-_INSTANCE_NUMBER = re.compile(r"_\d+(_gpu\d+)?$")
+_INSTANCE_NUMBER = re.compile(r"_(\d+)(_gpu\d+)?$")
 
 
-def group_of(instance: str) -> str:
-    """The name of the instance group that made an instance."""
-    return _INSTANCE_NUMBER.sub("", instance)
+def has_instance(config: Mapping[str, Any], instance: str) -> bool:
+    """Whether a model's configuration makes an instance of this name."""
+    number = _INSTANCE_NUMBER.search(instance)
+    if number is None:
+        return False
+    groups = {group["name"]: group.get("count", 1) for group in config.get("instance_group", ())}
+    return bool(int(number[1]) < groups.get(instance[: number.start()], 0))
 
 
 class Administration:
@@ -78,11 +83,13 @@ class Administration:
         return 2, model
 
     def model_of_instance(self, instance: str) -> str | None:
-        """The model one of whose instance groups has made the instance of this name."""
+        """The ready model that should have the instance of this name; None if none should.
+
+        Raises:
+            ServerError: the server does not answer or refuses.
+        """
         for model in self.models():
-            config = json.loads(self._order("GET", f"/v2/models/{model}/config"))
-            groups = [group["name"] for group in config.get("instance_group", ())]
-            if group_of(instance) in groups:
+            if has_instance(json.loads(self._order("GET", f"/v2/models/{model}/config")), instance):
                 return model
         return None
 

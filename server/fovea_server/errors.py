@@ -2,6 +2,8 @@
 
 ServerError
 ├── TritonserverNotFoundError   no tritonserver on this machine
+├── UnwritableError             the cache or the log cannot be written
+├── RepositoryError             the model repository is none, is empty or is damaged
 ├── StartError                  tritonserver ended or did not get ready in time
 │   └── ModelLoadError          ... because models failed to load
 └── RestartLimitError           tritonserver dies faster than it may be restarted
@@ -17,6 +19,14 @@ class ServerError(Exception):
 
 class TritonserverNotFoundError(ServerError):
     """No tritonserver was found; the message names the places searched and the pip extra."""
+
+
+class UnwritableError(ServerError):
+    """A file or folder that the server needs cannot be written; the message says how to move it."""
+
+
+class RepositoryError(ServerError):
+    """The model repository cannot be served as it is; nothing was started."""
 
 
 class StartError(ServerError):

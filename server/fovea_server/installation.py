@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fovea_server.errors import ServerError, TritonserverNotFoundError
+from fovea_server.errors import ServerError, TritonserverNotFoundError, UnwritableError
 
 OUR_BACKENDS = Path(__file__).parent / "backends"
 OFFICIAL_ONNXRUNTIME = "libtriton_onnxruntime.so"
@@ -62,11 +62,27 @@ class BackendDirectory:
 
 
 def cache_folder() -> Path:
-    """`$FOVEA_CACHE`, or `~/.cache/fovea` (honouring XDG_CACHE_HOME)."""
+    """`$FOVEA_CACHE`, or `~/.cache/fovea` (honouring XDG_CACHE_HOME).
+
+    Raises:
+        UnwritableError: none of these is set, and this user has no home.
+    """
     if chosen := os.environ.get("FOVEA_CACHE"):
         return Path(chosen)
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "fovea"
+    if chosen := os.environ.get("XDG_CACHE_HOME"):
+        return Path(chosen) / "fovea"
+    try:
+        return Path.home() / ".cache" / "fovea"
+    except RuntimeError as exc:
+        raise UnwritableError(f"no cache folder: {exc}; name one with FOVEA_CACHE") from exc
+
+
+def unwritable(path: Path, exc: OSError) -> UnwritableError:
+    """What to raise when a file below the cache folder cannot be written."""
+    return UnwritableError(
+        f"cannot write {path}: {exc.strerror or exc}; "
+        "name a folder that can be written with FOVEA_CACHE"
+    )
 
 
 def find_tritonserver() -> Path:
@@ -101,6 +117,7 @@ def prepare_backends() -> BackendDirectory:
     Raises:
         TritonserverNotFoundError: as find_tritonserver.
         ServerError: the installation has no python backend or no stub for the running Python.
+        UnwritableError: the cache folder cannot be written.
     """
     program = find_tritonserver()
     root = program.resolve().parent.parent
@@ -116,18 +133,20 @@ def _assembled(program: Path, backends: Path, official: bool) -> Path:
     target = cache_folder() / "backends" / _key(program, stub)
     if target.is_dir():
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=".building-", dir=target.parent))
+    building = target.parent
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(prefix=".building-", dir=target.parent))
         _assemble(building, backends, stub, official)
         building.chmod(0o755)
         os.rename(building, target)
-    except OSError:
+    except OSError as exc:
         # A server that started at the same time has put its equal folder there first.
         if not target.is_dir():
-            raise
+            raise unwritable(target, exc) from exc
     finally:
-        shutil.rmtree(building, ignore_errors=True)
+        if building != target.parent:
+            shutil.rmtree(building, ignore_errors=True)
     return target
 
 

@@ -1,8 +1,10 @@
 """Starts tritonserver, keeps it working and stops it."""
 
 import contextlib
+import dataclasses
 import logging
 import os
+import secrets
 import subprocess
 import sys
 import threading
@@ -12,15 +14,17 @@ from pathlib import Path
 from types import TracebackType
 
 from fovea.backlog import METRICS_URL
-from fovea_server import orphans
+from fovea_server import orphans, repository
 from fovea_server.administration import Administration
 from fovea_server.command import build_command
 from fovea_server.errors import ServerError, StartError
+from fovea_server.hardware import this_machine
 from fovea_server.installation import BackendDirectory, cache_folder, prepare_backends
 from fovea_server.log_file import LogFile
 from fovea_server.options import ServerOptions
 from fovea_server.ports import Ports, choose_ports
 from fovea_server.process import TritonProcess, new_log_path
+from fovea_server.safe_paths import SafePaths
 from fovea_server.stubs import stubs_of
 from fovea_server.watch import Recoveries, Watcher
 
@@ -49,6 +53,9 @@ class EmbeddedServer:
         models: names of the models that were ready at the start.
         log_path: the file with Triton's log; its older parts are beside it.
         failure: why the server was given up, None unless it was.
+
+    Raises:
+        UnwritableError: the log has no folder, because this user has no home.
     """
 
     def __init__(self, options: ServerOptions) -> None:
@@ -62,6 +69,10 @@ class EmbeddedServer:
             backups=options.log_backups,
             echo=sys.stderr if options.echo_log else None,
         )
+        # So that all of them are found, whichever stub left them behind.
+        self._regions = f"fovea_{secrets.token_hex(8)}_shm_region_"
+        self._paths = SafePaths()
+        self._repository = Path(options.model_repository)
         self._backends: BackendDirectory | None = None
         self._administration: Administration | None = None
         self._process: TritonProcess | None = None
@@ -85,6 +96,26 @@ class EmbeddedServer:
     ) -> None:
         self.stop()
 
+    def prepare(self) -> None:
+        """Checks everything that can be checked before tritonserver runs; `start` does it first.
+
+        Raises:
+            RepositoryError: there are no models, no weights, or not the weights of the export.
+            TritonserverNotFoundError: there is none on this machine.
+            UnwritableError: the log or the cache folder cannot be written.
+        """
+        folder = Path(self.options.model_repository)
+        repository.check(folder)
+        if self.options.verify_checksums:
+            repository.verify(folder)
+        self._log.open()
+        try:
+            self._backends = self._safe(prepare_backends())
+            self._repository = self._paths.of(folder, "model_repository")
+        except BaseException:
+            self._paths.remove()
+            raise
+
     def start(
         self, *, on_progress: Callable[[list[str]], None] = lambda loaded: None
     ) -> "EmbeddedServer":
@@ -94,15 +125,16 @@ class EmbeddedServer:
             on_progress: called now and then with the names of the models loaded so far.
 
         Raises:
-            TritonserverNotFoundError: there is none on this machine.
+            RepositoryError, TritonserverNotFoundError, UnwritableError: as `prepare`.
             ModelLoadError: models failed to load; it has each one's reason.
             StartError: tritonserver ended for another reason or took too long.
         """
-        self._backends = prepare_backends()
-        self._guard = _start_guard()
+        if self._backends is None:
+            self.prepare()
         try:
+            self._guard = _start_guard(self._regions, self._paths.folder)
             self._launch_on_free_ports(on_progress)
-            self.models = self._asking().models()
+            self.models = self._admin().models()
         except BaseException:
             self.kill()
             raise
@@ -150,12 +182,16 @@ class EmbeddedServer:
             Names of the models that are ready.
 
         Raises:
+            RepositoryError: files differ from their export's checksums; nothing was loaded.
             ServerError: the model control mode is not "explicit", or a model could not be loaded.
         """
         if self.options.model_control_mode != "explicit":
             mode = self.options.model_control_mode
             raise ServerError(f"expected the model control mode 'explicit', got {mode!r}")
-        return self._asking().load_changes(timeout_s=self.options.start_timeout_s)
+        if self.options.verify_checksums:
+            repository.verify(Path(self.options.model_repository))
+        self._paths.renew()
+        return self._admin().load_changes(timeout_s=self.options.start_timeout_s)
 
     def request_stop(self) -> None:
         """Begins a stop and returns: running requests finish; a second call kills.
@@ -170,8 +206,8 @@ class EmbeddedServer:
             return
         if again:
             self._process.kill_unfinished()
-        elif self._reloads_models and self.models:
-            threading.Thread(target=self._drain, name="fovea-server-drain", daemon=True).start()
+        elif self._reloads_models and self.models and self._start_draining():
+            return
         else:
             self._process.terminate()
 
@@ -209,12 +245,16 @@ class EmbeddedServer:
         self._stopping.set()
         if self._watcher:
             self._watcher.stop()
-        with self._lock:
-            if self._process:
-                self._process.kill()
-        self._log.close()
-        self._dismiss_guard()
-        self._ended.set()
+        try:
+            with self._lock:
+                if self._process:
+                    self._process.kill()
+            self._log.close()
+            self._dismiss_guard()
+            self._paths.remove()
+        finally:
+            # Whoever waits must hear of the end, also when something could not be cleared away.
+            self._ended.set()
 
     def _launch_on_free_ports(self, on_progress: Callable[[list[str]], None]) -> None:
         for attempt in range(1, _PORT_ATTEMPTS + 1):
@@ -232,27 +272,46 @@ class EmbeddedServer:
                     raise
 
     def _launch(self) -> None:
-        backends = self._backends or prepare_backends()
+        if self._backends is None:
+            raise ServerError("the server was not started")
+        backends = self._backends
         command = build_command(
             self.options,
+            repository=self._repository,
             backends=backends,
             ports=self._used_ports(),
-            secret=self._asking().secret,
+            secret=self._admin().secret,
+            regions=self._regions,
+            hardware=this_machine(),
         )
+        self._paths.renew()
         with self._lock:
             if self._stopping.is_set():
                 raise ServerError("the server was stopped before it was ready")
             environment = backends.environment(os.environ) | {METRICS_URL: self.metrics_url}
             self._process = TritonProcess(
-                command, environment=environment, log=self._log, log_path=self.log_path
+                command,
+                environment=environment,
+                regions=self._regions,
+                log=self._log,
+                log_path=self.log_path,
             )
-            self._tell_guard(self._process.pid)
+            self._notify_guard(self._process.pid)
 
     def _wait_until_ready(self, on_progress: Callable[[list[str]], None]) -> None:
         self._current().wait_until_ready(
-            self._asking(),
+            self._admin(),
             timeout_s=self.options.start_timeout_s,
             on_progress=on_progress,
+        )
+
+    def _safe(self, backends: BackendDirectory) -> BackendDirectory:
+        """The same by paths that a shell and LD_LIBRARY_PATH can hold."""
+        libraries = enumerate(backends.library_path)
+        return dataclasses.replace(
+            backends,
+            folder=self._paths.of(backends.folder, "backends"),
+            library_path=tuple(self._paths.of(path, f"libraries-{n}") for n, path in libraries),
         )
 
     def _restart(self) -> None:
@@ -266,12 +325,20 @@ class EmbeddedServer:
         explicit = self.options.model_control_mode == "explicit"
         return explicit and "model-repository" in self.options.closed_apis
 
+    def _start_draining(self) -> bool:
+        try:
+            threading.Thread(target=self._drain, name="fovea-server-drain", daemon=True).start()
+        except RuntimeError:
+            # No more threads may be started: stop without draining the ensembles.
+            return False
+        return True
+
     def _drain(self) -> None:
         """Lets begun ensembles finish, then asks tritonserver to end."""
         deadline = time.monotonic() + self.options.exit_timeout_s
         try:
-            self._asking().close_ensembles()
-            while self._asking().is_draining() and time.monotonic() < deadline:
+            self._admin().close_ensembles()
+            while self._admin().is_draining() and time.monotonic() < deadline:
                 time.sleep(_POLL_S)
         except ServerError as exc:
             log.warning("stopping without draining the ensembles: %s", exc)
@@ -280,7 +347,7 @@ class EmbeddedServer:
     def _new_watcher(self) -> Watcher:
         return Watcher(
             process=self._current,
-            administration=self._asking(),
+            administration=self._admin(),
             restart=self._restart,
             ended=self.kill,
             give_up=self._give_up,
@@ -291,7 +358,10 @@ class EmbeddedServer:
 
     def _give_up(self, error: ServerError) -> None:
         self.failure = error
-        self.kill()
+        try:
+            self.kill()
+        except Exception:
+            log.exception("what is left of the server could not be cleared away")
 
     def _held_up_by_unloading(self) -> bool:
         """Whether every request is answered and a stop has only to wait for models to unload.
@@ -320,12 +390,12 @@ class EmbeddedServer:
             raise ServerError("the server was not started")
         return self.ports
 
-    def _asking(self) -> Administration:
+    def _admin(self) -> Administration:
         if self._administration is None:
             raise ServerError("the server was not started")
         return self._administration
 
-    def _tell_guard(self, pid: int) -> None:
+    def _notify_guard(self, pid: int) -> None:
         if self._guard and self._guard.stdin:
             with contextlib.suppress(BrokenPipeError):
                 self._guard.stdin.write(f"{pid}\n".encode())
@@ -333,16 +403,16 @@ class EmbeddedServer:
 
     def _dismiss_guard(self) -> None:
         if self._guard and self._guard.stdin and not self._guard.stdin.closed:
-            self._tell_guard(0)
+            self._notify_guard(0)
             with contextlib.suppress(BrokenPipeError):
                 self._guard.stdin.close()
             self._guard.wait()
 
 
-def _start_guard() -> subprocess.Popen[bytes]:
+def _start_guard(regions: str, folder: Path | None) -> subprocess.Popen[bytes]:
     """The process that cleans up after this one, should it die without doing so."""
     return subprocess.Popen(
-        [sys.executable, "-I", "-S", str(Path(orphans.__file__))],
+        [sys.executable, "-I", "-S", str(Path(orphans.__file__)), regions, str(folder or "")],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

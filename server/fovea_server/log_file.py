@@ -4,13 +4,18 @@ import collections
 import io
 import logging
 import logging.handlers
+import sys
 import threading
 from pathlib import Path
 from typing import IO, TextIO
 
+from fovea_server.errors import UnwritableError
+
 # What is kept in memory, for what the launcher reads out of the log: lines of one run.
 _KEPT_LINES = 5000
 _DRAIN_S = 2.0
+
+log = logging.getLogger("fovea_server")
 
 
 class LogFile:
@@ -26,13 +31,28 @@ class LogFile:
     def __init__(
         self, path: Path, *, max_bytes: int, backups: int, echo: TextIO | None = None
     ) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        to_file = logging.handlers.RotatingFileHandler(
+        self._path = path
+        self._to_file = _RotatingFile(
             path, maxBytes=max_bytes, backupCount=backups, encoding="utf-8", delay=True
         )
-        self._handlers: list[logging.Handler] = [to_file]
+        self._handlers: list[logging.Handler] = [self._to_file]
         if echo is not None:
             self._handlers.append(logging.StreamHandler(echo))
+
+    def open(self) -> None:
+        """Makes the file and its folder.
+
+        Raises:
+            UnwritableError: they cannot be made.
+        """
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.open("a").close()
+        except OSError as exc:
+            raise UnwritableError(
+                f"cannot write the log {self._path}: {exc.strerror}; name another folder with "
+                "FOVEA_CACHE, or another file with log_path"
+            ) from exc
 
     def write(self, line: str) -> None:
         """Adds one line, given without its end."""
@@ -44,6 +64,17 @@ class LogFile:
         """Closes the file."""
         for handler in self._handlers:
             handler.close()
+
+
+class _RotatingFile(logging.handlers.RotatingFileHandler):
+    """Says once, in one line, that the file cannot be written: on a full disk, for example."""
+
+    _failed = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        if not self._failed:
+            log.error("the log %s is incomplete: %s", self.baseFilename, sys.exc_info()[1])
+        self._failed = True
 
 
 class LogReader(threading.Thread):

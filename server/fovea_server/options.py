@@ -78,6 +78,18 @@ class ServerOptions:
     cache_size_bytes: int = field(
         default=256 * 2**20, metadata=_help("memory of the response cache; 0 for no cache")
     )
+    cuda_memory_pool_bytes: int = field(
+        default=512 * 2**20,
+        metadata=_help("GPU memory for tensors between the models, on each GPU; 0: Triton's 64 MB"),
+    )
+    pinned_memory_pool_bytes: int = field(
+        default=512 * 2**20,
+        metadata=_help("pinned memory for copies to and from GPUs; 0: Triton's 256 MB"),
+    )
+    verify_checksums: bool = field(
+        default=True,
+        metadata=_help("refuse files that differ from the checksums that their export wrote"),
+    )
     exit_timeout_s: int = field(
         default=30,
         metadata=_help("seconds that a stop waits for running requests and open connections"),

@@ -24,23 +24,43 @@ _ALL_STOPPED = "All models are stopped"
 class TritonProcess:
     """tritonserver in a process group of its own, its output in a log file.
 
+    Args:
+        command: the program and its arguments.
+        environment: of the program and its stubs.
+        regions: how the names of its stubs' shared memory begin.
+        log: where its output goes.
+
     Attributes:
         pid: its process id, also the id of its process group.
         log_path: where that file is, for whoever looks for a reason.
+
+    Raises:
+        StartError: the program cannot be run.
     """
 
     def __init__(
-        self, command: list[str], *, environment: Mapping[str, str], log: LogFile, log_path: Path
+        self,
+        command: list[str],
+        *,
+        environment: Mapping[str, str],
+        regions: str,
+        log: LogFile,
+        log_path: Path,
     ) -> None:
         self.log_path = log_path
-        self._popen = subprocess.Popen(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        self._regions = regions
+        try:
+            self._popen = subprocess.Popen(
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as exc:
+            message = f"cannot run {command[0]}: {exc.strerror}"
+            raise StartError(message, exit_code=None, log_path=log_path) from exc
         self.pid = self._popen.pid
         self._cleared = False
         assert self._popen.stdout is not None
@@ -110,7 +130,7 @@ class TritonProcess:
     def kill(self) -> int:
         """Kills what is left of the server and its stubs; the exit code."""
         if not self._cleared:
-            kill_group(self.pid)
+            kill_group(self.pid, self._regions)
             self._cleared = True
         code = self._popen.wait()
         self._reader.drain()

@@ -38,9 +38,14 @@ def serve(options: ServerOptions, *, json_line: bool = False) -> int:
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     console = Console(stderr=True, highlight=False)
-    server = EmbeddedServer(options)
+    try:
+        server = EmbeddedServer(options)
+    except ServerError as exc:
+        console.print(str(exc), markup=False, soft_wrap=True)
+        return _FAILED
     with _relayed_signals(server):
         try:
+            server.prepare()
             with _progress(console, server) as on_progress:
                 server.start(on_progress=on_progress)
             _announce(server, console, json_line)

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 import psutil
 
 from fovea_server.installation import STUB
-from fovea_server.orphans import regions_of, remove_regions
+from fovea_server.orphans import remove_regions
 
-# A stub's arguments end with the instance's name and the runtime's.
+# A stub's arguments are its own path, the model's and its shared memory's name; the last two are
+# the instance's name and the runtime's.
+_REGION_ARGUMENT = 2
 _INSTANCE_ARGUMENT = -2
 
 
@@ -19,27 +21,37 @@ class Stub:
     Attributes:
         instance: the name of the model instance, such as "detector_0_0"; empty when the process
             had died before it was first seen.
-        regions: names of its shared memory in /dev/shm.
+        region: name of its shared memory in /dev/shm, empty likewise.
     """
 
     process: psutil.Process
     instance: str
-    regions: tuple[str, ...]
+    region: str
 
     def is_zombie(self) -> bool:
         """Whether it has died and Triton has not looked.
 
-        Triton collects a stub that it ended itself at once, so that its process id vanishes; one
-        that died by itself stays a zombie until its model is loaded anew.
+        Triton collects a stub that it ended itself at once, so that its process id vanishes. One
+        that died by itself stays a zombie until its model is loaded anew, or, from Triton 25.12
+        on, until somebody asks whether the model is ready.
         """
         try:
             return bool(self.process.status() == psutil.STATUS_ZOMBIE)
         except psutil.NoSuchProcess:
             return False
 
+    def has_vanished(self) -> bool:
+        """Whether nothing is left of it: it was ended in good order, or died and was collected."""
+        return not self.process.is_running()
+
+    def is_alive(self) -> bool:
+        """Whether it runs."""
+        return not (self.has_vanished() or self.is_zombie())
+
     def remove_shared_memory(self) -> None:
         """Removes what a killed stub has left in /dev/shm."""
-        remove_regions(list(self.regions))
+        if self.region:
+            remove_regions(self.region)
 
 
 def stubs_of(server_pid: int) -> list[Stub]:
@@ -56,7 +68,8 @@ def _stub(process: psutil.Process) -> list[Stub]:
     try:
         arguments = process.cmdline()
     except psutil.ZombieProcess:
-        return [Stub(process, "", ())]
-    if not arguments or not arguments[0].endswith(STUB):
+        return [Stub(process, "", "")]
+    if len(arguments) <= _REGION_ARGUMENT or not arguments[0].endswith(STUB):
+        # Not a stub yet: bash, which becomes one.
         return []
-    return [Stub(process, arguments[_INSTANCE_ARGUMENT], tuple(regions_of(arguments)))]
+    return [Stub(process, arguments[_INSTANCE_ARGUMENT], arguments[_REGION_ARGUMENT])]

@@ -10,6 +10,9 @@ both. So the model alone is reloaded where the API can be used (model control mo
 API closed to all without the launcher's secret); otherwise, and when the reload fails, the server
 is restarted on the same ports.
 
+A dead process is a zombie in Triton 2.51. Triton 25.12 and later collect it when somebody asks
+whether its model is ready, so a process that has vanished while its model counts on it is dead too.
+
 A plain reload is not enough: Triton keeps an unchanged model, dead instances included. The reload
 therefore carries the model's own configuration with one more parameter (see `administration`).
 """
@@ -29,6 +32,8 @@ from fovea_server.stubs import Stub, stubs_of
 _LOOK_EVERY_S = 0.25
 # How often new stubs are searched for, in looks: "poll" mode and clients' orders bring new ones.
 _SEARCH_EVERY = 8
+# A look may fail for a passing reason, such as too many open files; so many in a row may not.
+_FAILED_LOOKS = 20
 _WINDOW_S = 60.0
 _FIRST_BACKOFF_S = 0.5
 
@@ -90,7 +95,7 @@ class Watcher(threading.Thread):
         self._recent: collections.deque[float] = collections.deque()
         self._stubs: dict[int, Stub] = {}
         self._suspects: set[int] = set()
-        self._mourned: set[int] = set()
+        self._handled_dead: set[int] = set()
 
     def start(self) -> None:
         """Begins to watch the processes that there are now."""
@@ -103,26 +108,35 @@ class Watcher(threading.Thread):
 
     def run(self) -> None:
         """The thread's loop."""
-        look = 0
+        look = failed = 0
         while not self._stopped.wait(_LOOK_EVERY_S):
             look += 1
             try:
                 if look % _SEARCH_EVERY == 0:
                     self._search()
                 self._look()
+                failed = 0
             except ServerError as exc:
-                if not self._stopped.is_set():
-                    log.error("giving up: %s", exc)
-                    self._give_up(exc)
-                return
+                return self._end(exc)
+            except Exception as exc:
+                # A server that nobody watches must not go on, whatever the reason.
+                failed += 1
+                if failed > _FAILED_LOOKS:
+                    return self._end(ServerError(f"watching failed: {type(exc).__name__}: {exc}"))
+
+    def _end(self, error: ServerError) -> None:
+        if not self._stopped.is_set():
+            log.error("giving up: %s", error)
+            self._give_up(error)
 
     def _search(self) -> None:
-        """Learns of new stubs, and forgets those that have ended in good order."""
-        found = {stub.process.pid: stub for stub in stubs_of(self._process().pid)}
-        for pid, stub in found.items():
-            self._stubs.setdefault(pid, stub)
-        self._stubs = {pid: stub for pid, stub in self._stubs.items() if pid in found}
-        self._mourned &= found.keys()
+        """Learns of new stubs."""
+        for stub in stubs_of(self._process().pid):
+            self._stubs.setdefault(stub.process.pid, stub)
+
+    def _forget(self, pid: int) -> None:
+        self._stubs.pop(pid, None)
+        self._handled_dead.discard(pid)
 
     def _look(self) -> None:
         code = self._process().exit_code
@@ -134,17 +148,32 @@ class Watcher(threading.Thread):
         if code is not None:
             self._recover(f"tritonserver ended with exit code {code}", [])
             return
-        zombies = {
-            pid
-            for pid, stub in self._stubs.items()
-            if pid not in self._mourned and stub.is_zombie()
-        }
-        # Triton collects a stub that it ended itself within moments: only who stays is dead.
-        dead = [self._stubs[pid] for pid in sorted(zombies & self._suspects)]
-        self._suspects = zombies
+        for pid in [pid for pid in self._handled_dead if self._stubs[pid].has_vanished()]:
+            self._forget(pid)
+        watched = self._stubs.keys() - self._handled_dead
+        gone = {pid for pid in watched if not self._stubs[pid].is_alive()}
+        # Triton collects a stub that it ended itself within moments: judged in the second look.
+        judged = [self._stubs[pid] for pid in sorted(gone & self._suspects)]
+        self._suspects = gone
+        dead = [stub for stub in judged if stub.is_zombie() or self._is_missed(stub)]
         if dead:
             names = ", ".join(stub.instance or "a model" for stub in dead)
             self._recover(f"the backend process of {names} died", dead)
+
+    def _is_missed(self, vanished: Stub) -> bool:
+        """Whether the model of a vanished stub still counts on it; otherwise it is forgotten.
+
+        It does not when the stub was replaced, its model unloaded, or its instance taken away.
+        """
+        stubs = stubs_of(self._process().pid)
+        replaced = any(stub.instance == vanished.instance and stub.is_alive() for stub in stubs)
+        try:
+            if not replaced and self._administration.model_of_instance(vanished.instance):
+                return True
+        except ServerError:
+            return False  # The next look asks again, or finds that tritonserver has ended.
+        self._forget(vanished.process.pid)
+        return False
 
     def _recover(self, what: str, dead: list[Stub]) -> None:
         noticed = time.monotonic()
@@ -153,8 +182,9 @@ class Watcher(threading.Thread):
             self._restart_server(what)
         for stub in dead:
             stub.remove_shared_memory()
-            # It stays a zombie until Triton drops the old instances.
-            self._mourned.add(stub.process.pid)
+            if stub.process.pid in self._stubs:
+                # It stays a zombie until Triton drops the old instances.
+                self._handled_dead.add(stub.process.pid)
         self._search()
         self.recoveries.last_s = time.monotonic() - noticed
         log.warning(
@@ -182,6 +212,8 @@ class Watcher(threading.Thread):
         if len(self._recent) > 1 and self._stopped.wait(backoff):
             return
         self._restart()
+        self._stubs.clear()
+        self._handled_dead.clear()
         self.recoveries.restarts += 1
 
     def _count(self, what: str) -> None:

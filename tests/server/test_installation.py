@@ -7,10 +7,9 @@ import fovea_server
 import pytest
 from fovea_server import ServerOptions, TritonserverNotFoundError, installation, triton_log
 from fovea_server.__main__ import parse
-from fovea_server.administration import group_of
-from fovea_server.command import build_command
+from fovea_server.administration import has_instance
 from fovea_server.installation import find_tritonserver, prepare_backends
-from fovea_server.ports import Ports, choose_ports
+from fovea_server.ports import choose_ports
 
 
 @pytest.fixture
@@ -30,11 +29,13 @@ def test_the_public_names():
     assert fovea_server.__all__ == [
         "EmbeddedServer",
         "ModelLoadError",
+        "RepositoryError",
         "RestartLimitError",
         "ServerError",
         "ServerOptions",
         "StartError",
         "TritonserverNotFoundError",
+        "UnwritableError",
         "serve",
     ]
 
@@ -118,21 +119,6 @@ def test_free_ports_differ_and_fixed_ports_stay():
     assert len({ports.grpc, ports.http, ports.metrics}) == 3 and 0 not in vars(ports).values()
 
 
-def test_the_command_listens_on_loopback_and_closes_administration(cache):
-    command = build_command(
-        ServerOptions(model_repository=Path("models"), extra_args=("--id=mine",)),
-        backends=prepare_backends(),
-        ports=Ports(grpc=1, http=2, metrics=3),
-        secret="s3cret",
-    )
-    addresses = [argument for argument in command if "-address=" in argument]
-    assert [address.partition("=")[2] for address in addresses] == ["127.0.0.1"] * 3
-    rule = "shared-memory,model-repository,trace,logging:x-fovea-admin=s3cret"
-    assert f"--http-restricted-api={rule}" in command
-    assert f"--grpc-restricted-protocol={rule}" in command
-    assert command[-1] == "--id=mine"
-
-
 def test_log_reasons_lose_the_words_that_say_nothing():
     log = "\n".join(
         [
@@ -152,8 +138,10 @@ def test_log_reasons_lose_the_words_that_say_nothing():
     ("instance", "group"),
     [("sam_0_1", "sam_0"), ("sam_0_1_gpu0", "sam_0"), ("mine_0", "mine"), ("a_gpu1_0", "a_gpu1")],
 )
-def test_an_instance_name_tells_its_group(instance, group):
-    assert group_of(instance) == group
+def test_an_instance_name_tells_its_group_and_its_number(instance, group):
+    assert has_instance({"instance_group": [{"name": group, "count": 2}]}, instance)
+    assert not has_instance({"instance_group": [{"name": f"not_{group}", "count": 2}]}, instance)
+    assert not has_instance({"instance_group": [{"name": group, "count": 0}]}, instance)
 
 
 def test_every_option_is_a_flag_with_its_default():

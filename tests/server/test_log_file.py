@@ -28,6 +28,7 @@ def printed(log, lines):
 def test_every_line_is_in_the_file_and_in_the_echo(tmp_path):
     copied = io.StringIO()
     log = LogFile(tmp_path / "logs" / "triton.log", max_bytes=0, backups=0, echo=copied)
+    log.open()
     reader = printed(log, 500)
     log.close()
     expected = [f"line {number}" for number in range(500)]

@@ -11,13 +11,11 @@ import pytest
 import tritonclient.grpc as triton
 from fovea_client import Client, RetryPolicy, Tls
 from fovea_server import EmbeddedServer, ServerOptions
-from fovea_server.command import build_command
-from fovea_server.installation import prepare_backends
-from fovea_server.ports import Ports
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from . import graphs
 from .requests import tensor
+from .test_command import build
 
 X = np.ones((1, 4), np.float32)
 ONCE = RetryPolicy(attempts=1)
@@ -88,9 +86,7 @@ def test_with_mutual_tls_only_known_clients_get_in(repository, options, certific
 def test_with_tls_the_plain_http_stays_on_loopback(certificates):
     files = encryption(certificates, mutual=True)
     options = ServerOptions(model_repository="models", host="0.0.0.0", **files)
-    command = build_command(
-        options, backends=prepare_backends(), ports=Ports(1, 2, 3), secret="secret"
-    )
+    command = build(options)
     assert "--grpc-address=0.0.0.0" in command
     assert "--http-address=127.0.0.1" in command
     assert "--grpc-use-ssl-mutual=true" in command

@@ -1,3 +1,5 @@
+import resource
+import shutil
 import threading
 import time
 
@@ -8,6 +10,7 @@ from fovea_server import EmbeddedServer
 from tritonclient.utils import InferenceServerException
 
 from . import graphs
+from .installations import add_installation
 from .requests import infer
 from .test_launcher import wait_until
 
@@ -15,6 +18,7 @@ pytestmark = pytest.mark.server
 
 X = np.ones((1, 4), np.float32)
 NOTICE_S = 2.0
+POLL = ("--repository-poll-secs=1",)
 
 
 @pytest.fixture
@@ -119,3 +123,53 @@ def test_a_dead_tritonserver_is_restarted_until_the_limit(repository, options):
         psutil.Process(server.pid).kill()
         assert server.wait(10) == 1
         assert "2 times within 60 s; the limit is 1" in str(server.failure)
+
+
+def test_a_program_that_cannot_be_run_again_ends_the_server(
+    repository, options, tmp_path_factory, monkeypatch
+):
+    program = add_installation(tmp_path_factory.mktemp("site"), 'exec {tritonserver} "$@"')
+    monkeypatch.setenv("FOVEA_TRITONSERVER", str(program))
+    with EmbeddedServer(options(repository)) as server:
+        program.unlink()
+        psutil.Process(server.pid).kill()
+        assert server.wait(20) == 1
+        assert f"cannot run {program}: No such file" in str(server.failure)
+
+
+def test_whatever_else_stops_the_watcher_ends_the_server(repository, options):
+    with EmbeddedServer(options(repository)) as server:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            assert server.wait(20) == 1
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert "Too many open files" in str(server.failure)
+
+
+@pytest.fixture
+def collecting(tmp_path_factory, monkeypatch):
+    """A tritonserver that leaves no zombies, as Triton 25.12 and later when they are asked."""
+    site = tmp_path_factory.mktemp("site")
+    program = add_installation(site, 'trap "" CHLD; exec {tritonserver} "$@"')
+    monkeypatch.setenv("FOVEA_TRITONSERVER", str(program))
+
+
+@pytest.mark.parametrize(("mode", "recoveries"), [("explicit", (1, 0)), ("none", (0, 1))])
+def test_a_dead_process_that_leaves_no_zombie_is_replaced(
+    collecting, repository, options, mode, recoveries
+):
+    with EmbeddedServer(options(repository, model_control_mode=mode)) as server:
+        kill_and_time(server, "killed")
+        assert answers(server, "neighbour")
+        assert (server.recoveries.reloads, server.recoveries.restarts) == recoveries
+
+
+def test_a_process_that_ends_with_its_model_is_not_mourned(collecting, repository, options):
+    with EmbeddedServer(options(repository, model_control_mode="poll", extra_args=POLL)) as server:
+        shutil.rmtree(repository / "neighbour")
+        wait_until(lambda: not answers(server, "neighbour"), within_s=20)
+        time.sleep(NOTICE_S)
+        assert recovered(server) == 0
+        assert answers(server, "killed")

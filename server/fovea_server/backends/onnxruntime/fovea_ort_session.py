@@ -5,12 +5,12 @@ import importlib
 import os
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import onnxruntime
 from fovea_server.installation import cache_folder
 
+from fovea.cores import cores
 from fovea.openvino_session import OpenVinoSession
 
 Config = dict[str, Any]
@@ -27,8 +27,6 @@ _EXECUTION_MODES = {
     1: onnxruntime.ExecutionMode.ORT_PARALLEL,
 }
 _ARENA_SHRINKAGE = "memory.enable_memory_arena_shrinkage"
-# Names the hardware threads of one core: the same text for each of them.
-_CORE_OF = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
 _DEFAULT_FILE = "model.onnx"
 _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
@@ -277,16 +275,6 @@ def _parameters(config: Config) -> dict[str, str]:
         name: entry.get("string_value", "")
         for name, entry in (config.get("parameters") or {}).items()
     }
-
-
-def cores() -> int:
-    """Physical cores that this process may use; its hardware threads where that is not known."""
-    usable = os.sched_getaffinity(0)
-    siblings = (_CORE_OF.format(thread) for thread in usable)
-    try:
-        return len({Path(path).read_text() for path in siblings})
-    except OSError:
-        return len(usable)
 
 
 def _integer(config: Config, name: str, default: int) -> int:

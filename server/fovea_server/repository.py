@@ -1,0 +1,104 @@
+"""Whether a model repository can be served at all, told before anything is started."""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from fovea_server.errors import RepositoryError
+from fovea_server.safe_paths import is_safe
+
+_CONFIG = "config.pbtxt"
+# What the export writes into the repository: "<sha256>  <path>" a line, as sha256sum does.
+CHECKSUMS = "SHA256SUMS"
+# Backends whose models are nothing without a file of weights.
+_NETWORK = re.compile(r'^\s*backend\s*:\s*"(onnxruntime|tensorrt)"', re.MULTILINE)
+_CHUNK = 1 << 20
+
+
+def check(repository: Path) -> None:
+    """Raises RepositoryError unless models with weights and possible names are here."""
+    try:
+        models = sorted(config.parent for config in repository.glob(f"*/{_CONFIG}"))
+    except OSError as exc:
+        raise RepositoryError(f"cannot read {repository}: {exc.strerror}") from exc
+    if not models:
+        raise RepositoryError(f"{_without_models(repository)}; expected one folder for each model")
+    # A model's name is also its stub's argument, on a line that bash reads.
+    odd = [model.name for model in models if not is_safe(model.name)]
+    if odd:
+        raise RepositoryError(
+            f"model folder {odd[0]!r}: expected a name of letters, digits and _ - . + = @ % ,"
+        )
+    networks = [model for model in models if _NETWORK.search(_text(model / _CONFIG))]
+    if networks and not any(_has_weights(network) for network in networks):
+        names = ", ".join(network.name for network in networks)
+        raise RepositoryError(
+            f"{repository} has no weights yet ({names}). Export first: `python -m export --set "
+            "demo`, then `fovea serve --model-repository build/export/demo/model_repository`"
+        )
+
+
+def verify(repository: Path) -> int:
+    """Compares the repository's files with the checksums that its export wrote beside them.
+
+    Returns:
+        How many files were compared; 0 for a repository without checksums.
+
+    Raises:
+        RepositoryError: a file is missing or differs; the message has both checksums.
+    """
+    expected = dict(_checksums(repository))
+    # The hashing runs outside Python's lock.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = pool.map(lambda name: _sha256(repository / name), expected)
+        for (name, checksum), actual in zip(expected.items(), found, strict=True):
+            if actual != checksum:
+                raise RepositoryError(
+                    f"{repository / name} is not what was exported: expected SHA-256 {checksum}, "
+                    f"found {actual}. Export or copy it again, or serve it as it is with "
+                    "--no-verify-checksums"
+                )
+    return len(expected)
+
+
+def _without_models(repository: Path) -> str:
+    if not repository.is_dir():
+        return f"{repository} is not a folder"
+    inner = repository / "model_repository"
+    hint = f"; did you mean {inner}?" if inner.is_dir() else ""
+    return f"{repository} has no models, no folder in it has a {_CONFIG}{hint}"
+
+
+def _text(path: Path) -> str:
+    return path.read_text(errors="replace")
+
+
+def _has_weights(model: Path) -> bool:
+    versions = (folder for folder in model.iterdir() if folder.name.isdigit())
+    files = (file for version in versions for file in version.iterdir())
+    return any(not file.name.startswith(".") for file in files)
+
+
+def _checksums(repository: Path) -> Iterator[tuple[str, str]]:
+    path = repository / CHECKSUMS
+    if not path.is_file():
+        return
+    for line in _text(path).splitlines():
+        checksum, between, name = line.partition("  ")
+        if not between:
+            raise RepositoryError(f"{path}: expected '<sha256>  <path>' on each line, got {line!r}")
+        yield name, checksum
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+    except OSError as exc:
+        return f"no readable file ({exc.strerror})"
+    return digest.hexdigest()

@@ -1,6 +1,7 @@
 """The policy holds in the graphs: what must stay fp32 stays, directly connected, and agrees."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -126,8 +127,15 @@ def test_int8_is_within_its_tolerance_and_the_decoder_stays(loaded, graphs, tmp_
     assert precision == ("fp32" if name == "sam_mask_decoder" else "int8")
     assert ("INT8" in precisions(path)) == (precision == "int8")
     tolerance = POLICIES[name].tolerance(precision, item.spec.tolerance)
+    if not has_vnni():
+        pytest.skip("ONNX Runtime's int8 products saturate on this processor, which has no VNNI")
     checked = replace(item, spec=replace(item.spec, tolerance=tolerance))
     assert parity.check_network(checked, path, max_batch=2)
+
+
+def has_vnni() -> bool:
+    """Whether the processor multiplies 8-bit integers without saturating in between."""
+    return "vnni" in Path("/proc/cpuinfo").read_text()
 
 
 @pytest.mark.parametrize("name", NAMES)

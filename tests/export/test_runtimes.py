@@ -2,6 +2,7 @@
 
 import json
 
+import openvino
 import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
@@ -91,8 +92,9 @@ def test_an_export_for_openvino_is_checked_on_openvino(tmp_path, precision):
     worst = {name: max(p["difference"] for p in r["parity"]) for name, r in records.items()}
     for name, record in records.items():
         assert worst[name] <= record["tolerance"]["difference"]
-        # What bf16 changes shows: the answers are really OpenVINO's.
-        assert (worst[name] > 1e-4) == (record["precision"] != "fp32"), (name, worst[name])
+        # What bf16 changes shows, where the processor has it: the answers are really OpenVINO's.
+        if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            assert (worst[name] > 1e-4) == (record["precision"] != "fp32"), (name, worst[name])
 
 
 def test_the_cpu_runs_every_precision_on_some_runtime():

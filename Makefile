@@ -1,5 +1,6 @@
 # Everything a person or CI runs; `make help` lists it.
 
+# Python 3.10 to 3.13, with venv: make demo PYTHON=python3.12
 PYTHON ?= python3
 VENV ?= .venv
 # For CPU-only wheels of torch from PyTorch's own index:
@@ -29,9 +30,14 @@ export PATH := $(abspath $(BIN)):$(PATH)
 .DEFAULT_GOAL := help
 
 $(READY): pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
+	@command -v "$(PYTHON)" >/dev/null || { echo "error: there is no $(PYTHON): name one that there is, as in make demo PYTHON=python3.12" >&2; exit 1; }
+	@"$(PYTHON)" check_python.py
+	@# An environment of another Python, a failed try perhaps, cannot be mended.
+	@if [ -e $(VENV)/pyvenv.cfg ] && [ "$$($(BIN)/python -VV 2>&1)" != "$$("$(PYTHON)" -VV 2>&1)" ]; then rm -rf $(VENV); fi
+	"$(PYTHON)" -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet $(PIP_ARGS) -c constraints.txt -e ".[server,export,bench,dev]"
+	$(BIN)/pip install --quiet $(PIP_ARGS) -c constraints.txt --no-deps nvidia-pytriton
 	touch $@
 
 # onnxruntime-gpu has the same files as onnxruntime: one of them in an environment.

@@ -20,11 +20,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from fovea import triton_tensors
 from fovea.backlog import Backlog, read_loads
 from fovea.errors import InvalidInput, InvalidTensor, Overloaded, input_codes
 from fovea.pipeline import PipelineSpec, networks
 from fovea.specs import from_json
 from fovea.steps import Arrays, Step
+from fovea.triton_tensors import to_tensor
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +63,9 @@ class ArrayModel:
     step_type: ClassVar[type[Step]]
 
     def initialize(self, args: Mapping[str, str]) -> None:
+        import triton_python_backend_utils as pb
+
+        triton_tensors.prepare(pb)
         config = json.loads(args["model_config"])
         self.parameters: Mapping[str, str] = {
             name: value["string_value"] for name, value in config["parameters"].items()
@@ -116,7 +121,7 @@ class ArrayModel:
             self._asking.patience_s = self._patience_s(request)
             wanted = frozenset(request.requested_output_names())
             outputs = self._run(self._read(request), wanted)
-            return pb.InferenceResponse([pb.Tensor(k, v) for k, v in outputs.items()])
+            return pb.InferenceResponse([to_tensor(pb, *named) for named in outputs.items()])
         except InvalidInput as error:
             self._increment(self._refusals[error.code], 1)
             failure = pb.TritonError(error.to_message(), pb.TritonError.INVALID_ARG)
@@ -159,7 +164,7 @@ class ArrayModel:
 
         request = pb.InferenceRequest(
             model_name=name,
-            inputs=[pb.Tensor(key, array) for key, array in inputs.items()],
+            inputs=[to_tensor(pb, *named) for named in inputs.items()],
             requested_output_names=outputs,
             # A network's answer would otherwise stay on the GPU, where numpy cannot read it.
             preferred_memory=pb.PreferredMemory(pb.TRITONSERVER_MEMORY_CPU, 0),

@@ -13,6 +13,8 @@ import fovea_ort_signature
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
+from fovea import triton_tensors
+
 # Class names of onnxruntime's exceptions, which are private to its C module, and the names of
 # Triton's error codes, which pb_utils has only once the stub has loaded this file.
 _ERROR_CODES = {
@@ -31,6 +33,7 @@ class TritonPythonModel:
         Raises:
             pb_utils.TritonModelException: the model cannot be served; the message says why.
         """
+        triton_tensors.prepare(pb_utils)
         config = json.loads(args["model_config"])
         self._batches = config.get("max_batch_size", 0) > 0
         try:
@@ -105,10 +108,13 @@ class TritonPythonModel:
     def _response(self, names: list[str], arrays: list[np.ndarray]) -> Any:
         return pb_utils.InferenceResponse(
             [
-                pb_utils.Tensor(name, _bytes(array) if name in self._string_outputs else array)
+                triton_tensors.to_tensor(pb_utils, name, self._for_triton(name, array))
                 for name, array in zip(names, arrays, strict=True)
             ]
         )
+
+    def _for_triton(self, name: str, array: np.ndarray) -> np.ndarray:
+        return _bytes(array) if name in self._string_outputs else array
 
 
 def _text(array: np.ndarray) -> np.ndarray:

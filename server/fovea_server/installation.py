@@ -25,6 +25,12 @@ OFFICIAL_ONNXRUNTIME = "libtriton_onnxruntime.so"
 STUB = "triton_python_backend_stub"
 _WHEEL_MODULE = "pytriton"
 _WHEEL_LIBRARIES = "nvidia_pytriton.libs"
+# The wheel asks for numpy 1, which Python 3.13 does not have: `fovea[server]` leaves it out there.
+_INSTALL = (
+    "pip install 'fovea[server]'"
+    if sys.version_info < (3, 13)
+    else "pip install --no-deps nvidia-pytriton==0.7.0"
+)
 
 
 @dataclass(frozen=True)
@@ -104,7 +110,7 @@ def find_tritonserver() -> Path:
             return program
     raise TritonserverNotFoundError(
         "no tritonserver found: FOVEA_TRITONSERVER is not set, PATH has none, and the package "
-        "nvidia-pytriton is not installed. Install it with: pip install 'fovea[server]'"
+        f"nvidia-pytriton is not installed. Install it with: {_INSTALL}"
     )
 
 

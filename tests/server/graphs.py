@@ -144,16 +144,18 @@ def add_ensemble(repository: Path, name, text):
 SLEEPER = """
 import time
 import triton_python_backend_utils as pb_utils
+from fovea import triton_tensors
+
+triton_tensors.prepare(pb_utils)
 
 
 class TritonPythonModel:
     def execute(self, requests):
         time.sleep(0.3)
+        inputs = [pb_utils.get_input_tensor_by_name(request, "x") for request in requests]
         return [
-            pb_utils.InferenceResponse(
-                [pb_utils.Tensor("y", pb_utils.get_input_tensor_by_name(request, "x").as_numpy())]
-            )
-            for request in requests
+            pb_utils.InferenceResponse([triton_tensors.to_tensor(pb_utils, "y", x.as_numpy())])
+            for x in inputs
         ]
 """
 

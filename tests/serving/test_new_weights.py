@@ -15,6 +15,7 @@ from onnx import numpy_helper
 
 from demo.served import demo_server, export_demo
 from export.assembly import take_place
+from export.checksums import write_checksums
 from export.onnx_files import sha256
 from export.pipeline import MANIFEST
 from export.repository import onnx_path, write_repository
@@ -43,6 +44,7 @@ def change_weights(repository: Path) -> None:
         weight.CopyFrom(changed)
         onnx.save(model, str(path))
     write_configs(draft)
+    write_checksums(draft, [folder.name for folder in draft.iterdir() if folder.is_dir()])
     take_place(draft, repository)
 
 

@@ -60,8 +60,8 @@ class Administration:
     def load_changes(self, *, timeout_s: float) -> list[str]:
         """Loads what is new in the model repository: versions, configurations, models.
 
-        A model that has not changed stays as it is; one that has keeps answering with what it was
-        until the new version is ready. Networks come first, then what asks them, so that a step
+        Triton 2.51 loads every model anew, changed or not; each answers with what it was until the
+        new one is ready. Networks come first, then what asks them, so that a step
         that keeps a network's answers starts with an empty cache once the network is the new one.
 
         Returns:

@@ -86,6 +86,7 @@ def triton(monkeypatch):
     module.TritonError = lambda message, code=None: message
     module.Tensor = Tensor
     module.MetricFamily = Family
+    module.serialize_byte_tensor = lambda array: b"".join(array.ravel().tolist())
     module.get_input_tensor_by_name = module.get_output_tensor_by_name = find
     monkeypatch.setitem(sys.modules, module.__name__, module)
 

@@ -46,15 +46,33 @@ def _parse_point(text: str) -> Any:
     return _numbers(text, "x,y")
 
 
+def _parse_text(text: str) -> Any:
+    """The text, from UTF-8 in a locale whose encoding is less; else as it came."""
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8")
+    except UnicodeError:
+        return text  # the client refuses it in words
+
+
 Pictures = Annotated[
     list[Path], typer.Argument(help="Picture files (JPEG, PNG, WebP), or folders of them.")
 ]
 Phrases = Annotated[
-    str | None, typer.Option(help="What to look for, separated by '.': 'cat. a red car.'")
+    str | None,
+    typer.Option(
+        parser=_parse_text,
+        metavar="TEXT",
+        help="What to look for, separated by '.': 'cat. a red car.'",
+    ),
 ]
 Labels = Annotated[
     list[str] | None,
-    typer.Option("--label", help="A label taken whole, 'St. Bernard'; repeat for more."),
+    typer.Option(
+        "--label",
+        parser=_parse_text,
+        metavar="TEXT",
+        help="A label taken whole, 'St. Bernard'; repeat for more.",
+    ),
 ]
 BoxThreshold = Annotated[float | None, typer.Option(help="Score from which a box counts, 0 to 1.")]
 TextThreshold = Annotated[
@@ -85,11 +103,21 @@ def _main(
 def main_object(
     pictures: Pictures,
     labels: Annotated[
-        str | None, typer.Option(help="Candidate words, separated by '.': 'man. snowboard'")
+        str | None,
+        typer.Option(
+            parser=_parse_text,
+            metavar="TEXT",
+            help="Candidate words, separated by '.': 'man. snowboard'",
+        ),
     ] = None,
     label: Labels = None,
     description: Annotated[
-        str | None, typer.Option(help="A sentence instead of labels: its phrases are tried.")
+        str | None,
+        typer.Option(
+            parser=_parse_text,
+            metavar="TEXT",
+            help="A sentence instead of labels: its phrases are tried.",
+        ),
     ] = None,
     box_threshold: BoxThreshold = None,
     text_threshold: TextThreshold = None,
@@ -198,7 +226,10 @@ def embed(
     pictures: Annotated[
         list[Path] | None, typer.Argument(help="Picture files, or folders of them.")
     ] = None,
-    text: Annotated[str | None, typer.Option(help="A text instead of pictures.")] = None,
+    text: Annotated[
+        str | None,
+        typer.Option(parser=_parse_text, metavar="TEXT", help="A text instead of pictures."),
+    ] = None,
     as_json: Json = False,
     url: Url = DEFAULT_URL,
     timeout: Timeout = DEFAULT_TIMEOUT_S,

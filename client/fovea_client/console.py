@@ -6,6 +6,7 @@
 | 2 | wrong usage, or an input that the server refuses |
 | 3 | the server is unavailable or overloaded, or too slow for the deadline |
 | 4 | the server failed |
+| 130 | interrupted by Ctrl-C |
 
 Results go to stdout; errors, one line each, and progress to stderr.
 """
@@ -33,7 +34,7 @@ from fovea_client.errors import FoveaError, InvalidInput, ServerError
 from fovea_client.masks import Mask
 from fovea_client.results import Detections, MainObject, Segmentation, SegmentedDetections
 
-INVALID, UNAVAILABLE, FAILED = 2, 3, 4
+INVALID, UNAVAILABLE, FAILED, INTERRUPTED = 2, 3, 4, 130
 EMBEDDING_SHOWN = 6
 
 Columns = tuple[str, ...]
@@ -83,6 +84,9 @@ def one_line_errors() -> Iterator[None]:
     except (OSError, ImportError) as error:
         print_error(error)
         raise typer.Exit(INVALID) from error
+    except KeyboardInterrupt as error:
+        print_error("interrupted")
+        raise typer.Exit(INTERRUPTED) from error
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -51,8 +53,8 @@ class Run:
     def _ask_one(self, client: Client, call: Call, source: _Source) -> None:
         target = self.out
         if target is not None:
-            in_folder = target / _drawing_name(source.name)
-            target = _check_target(in_folder if target.is_dir() else target)
+            target = _check_target(target / source.drawing if target.is_dir() else target)
+            _check_apart([target], [source])
         result = call(client, source.path)
         if target is not None:
             save_drawing(source.path, result, target)
@@ -64,6 +66,8 @@ class Run:
     def _ask_several(self, client: Client, call: Call, sources: list[_Source]) -> None:
         if self.out is not None and self.out.is_file():
             raise InvalidInput(f"expected --out to be a folder for several pictures: {self.out}")
+        if self.out is not None:
+            _check_apart([self.out / source.drawing for source in sources], sources)
         shown: list[tuple[str, Any]] = []
         code = 0
         with console.progress_bar(shown=not self.as_json) as progress:
@@ -96,7 +100,7 @@ class Run:
     def _save(self, source: _Source, result: Any, folder: Path) -> int:
         """Saves the drawing of one picture of several; its exit code."""
         try:
-            save_drawing(source.path, result, folder / _drawing_name(source.name))
+            save_drawing(source.path, result, folder / source.drawing)
         except (FoveaError, OSError, ValueError) as error:
             console.print_error(f"its drawing could not be saved: {error}", str(source.path))
             return console.INVALID
@@ -105,13 +109,14 @@ class Run:
 
 @dataclass(frozen=True)
 class _Source:
-    """A picture, and its name below the folder that it was found in.
+    """A picture, its name below the folder that it was found in, and its drawing's below --out.
 
-    No two of a run have one name: those of equal ones begin with their folder's.
+    No two of a run have one name, nor one drawing: equal ones begin with their folder's name.
     """
 
     path: Path
     name: Path
+    drawing: Path
 
 
 def open_client(url: str, timeout_s: float) -> Client:
@@ -128,11 +133,30 @@ def open_client(url: str, timeout_s: float) -> Client:
 
 
 def save_drawing(picture: Path, result: Any, target: Path) -> None:
-    """Draws the result and saves it in the format of the target's suffix."""
+    """Draws the result and saves it, whole or not at all, in the format of the target's suffix."""
+    from PIL import Image
+
     from fovea_client.draw import draw
 
+    encoded = io.BytesIO()  # Pillow itself does not notice every write to a full disk that fails
+    form = Image.registered_extensions()[target.suffix.lower()]
+    draw(picture, result).save(encoded, form, quality=JPEG_QUALITY)
     target.parent.mkdir(parents=True, exist_ok=True)
-    draw(picture, result).save(target, quality=JPEG_QUALITY)
+    with target.open("wb") as file:
+        try:
+            file.write(encoded.getbuffer())
+            file.flush()
+        except OSError:
+            target.unlink(missing_ok=True)
+            raise
+
+
+def _check_apart(targets: list[Path], sources: list[_Source]) -> None:
+    """InvalidInput if a drawing would take the place of a picture that is asked about."""
+    pictures = {os.path.realpath(source.path) for source in sources}
+    for target in targets:
+        if os.path.realpath(target) in pictures:
+            raise InvalidInput(f"expected --out apart from the pictures, got {str(target)!r}")
 
 
 def _check_target(target: Path) -> Path:
@@ -149,31 +173,32 @@ def _drawing_name(name: Path) -> Path:
 
 
 def _sources(pictures: Sequence[Path]) -> list[_Source]:
-    sources: list[_Source] = []
+    found: list[tuple[Path, Path]] = []
     for given in pictures:
         if given.is_dir():
-            found = batches.pictures_in(given)
-            if not found:
+            below = batches.pictures_in(given)
+            if not below:
                 expected = ", ".join(batches.PICTURE_SUFFIXES)
                 raise InvalidImage(f"expected pictures ({expected}) in {str(given)!r}, got none")
-            sources += [_Source(path, path.relative_to(given)) for path in found]
+            found += [(path, path.relative_to(given)) for path in below]
         else:
-            sources.append(_Source(given, Path(given.name)))
-    return _told_apart(sources)
+            found.append((given, Path(given.name)))
+    paths, names = [path for path, _ in found], _told_apart(found)
+    drawings = _told_apart([(path, _drawing_name(name)) for path, name in found])
+    return [_Source(*one) for one in zip(paths, names, drawings, strict=True)]
 
 
-def _told_apart(sources: list[_Source]) -> list[_Source]:
-    """Equal names begin with the folder that they are in; those still equal end in a number."""
-    equal = Counter(source.name for source in sources)
+def _told_apart(found: list[tuple[Path, Path]]) -> list[Path]:
+    """Names of pictures: equal ones begin with their folder's; those still equal get a number."""
+    equal = Counter(name for _, name in found)
     taken: set[Path] = set()
-    apart: list[_Source] = []
-    for source in sources:
-        name = source.name
+    apart: list[Path] = []
+    for path, name in found:
         if equal[name] > 1:
-            top = source.path.resolve().parents[len(name.parts) - 1]
+            top = path.resolve().parents[len(name.parts) - 1]
             name = Path(top.name) / name
         numbered = (name.with_name(f"{name.stem}-{i}{name.suffix}") for i in count(2))
         free = next(one for one in chain([name], numbered) if one not in taken)
         taken.add(free)
-        apart.append(_Source(source.path, free))
+        apart.append(free)
     return apart

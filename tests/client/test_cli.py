@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import resource
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -356,3 +360,66 @@ def test_a_drawing_that_cannot_be_saved_stops_no_job(job, tmp_path: Path) -> Non
     assert "b.png" in result.stderr and "could not be saved" in result.stderr
     assert drawings(tmp_path / "out") == ["a.png", "c.png"]
     assert all(name in result.stdout for name in ("a.png", "b.png", "c.png"))
+
+
+def test_a_drawing_takes_no_other_drawings_place(job, tmp_path: Path) -> None:
+    assert job("photo", "photo.png", options=["--out", "out"]).exit_code == 0
+    assert len(drawings(tmp_path / "out")) == 2
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_no_drawing_takes_the_place_of_a_picture_asked_about(
+    triton: FakeTriton, folder: Path, png: bytes, several: bool
+) -> None:
+    given, out = (folder, folder) if several else (folder / "a.png", folder / "a.png")
+    result = fovea_command(triton, "detect", given, "--text", "cat", "--out", out)
+    assert result.exit_code == 2 and "apart from the pictures" in result.stderr
+    assert (folder / "a.png").read_bytes() == png
+    assert not triton.calls
+
+
+def run_fovea(triton: FakeTriton, *arguments: object, **options) -> subprocess.Popen:
+    code = "import sys; from fovea_client.cli import app; app()"
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        **{"env": {**os.environ, "FOVEA_URL": triton.url}, **options},
+    )
+
+
+def test_a_full_disk_stops_no_job_and_leaves_no_half_drawing(
+    triton: FakeTriton, folder: Path, tmp_path: Path
+) -> None:
+    full = functools.partial(resource.setrlimit, resource.RLIMIT_FSIZE, (50, 50))
+    arguments = ("detect", folder, "--text", "cat", "--json", "--out", tmp_path / "out")
+    run = run_fovea(triton, *arguments, preexec_fn=full)
+    stdout, stderr = run.communicate()
+    assert run.returncode == 2 and len(stdout.splitlines()) == 3
+    assert stderr.count(b"could not be saved") == 3 and b"Traceback" not in stderr
+    assert drawings(tmp_path / "out") == []
+
+
+def test_ctrl_c_ends_with_one_line(triton: FakeTriton, folder: Path) -> None:
+    asked, go_on = threading.Event(), threading.Event()
+
+    def behave(call):
+        asked.set()
+        go_on.wait(30)
+        return plausible(call)
+
+    triton.behave = behave
+    run = run_fovea(triton, "detect", folder, "--text", "cat", "--json")
+    assert asked.wait(30)
+    run.send_signal(signal.SIGINT)
+    assert run.stderr.readline() == b"error: interrupted\n"
+    go_on.set()
+    _, rest = run.communicate()
+    assert run.returncode == 130 and rest == b""
+
+
+def test_a_locale_without_utf8_changes_no_text(triton: FakeTriton) -> None:
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    env = {**os.environ, "FOVEA_URL": triton.url, **plain}
+    run = run_fovea(triton, "embed", "--text", "café", "--json", env=env)
+    assert json.loads(run.communicate()[0])["text"] == "café"

@@ -4,7 +4,8 @@ Run as a program of its own (`python -I -S orphans.py REGIONS FOLDER`) it reads 
 stdin, one a line: the leader of the process group to end, 0 for none. When stdin closes or the
 launcher is gone, it kills the group at once, removes the shared memory whose names begin with
 REGIONS, and the launcher's folder of links, where it has one. A stub that is in the middle of a
-run would otherwise outlive its server until that run ends.
+run would otherwise outlive its server until that run ends. What is in memory and on disk it removes
+at every end: a launcher that has run out of open files cannot.
 """
 
 import contextlib
@@ -54,9 +55,10 @@ def _last_leader() -> int:
 
 def _watch_over_launcher(regions: str, folder: str) -> None:
     leader = _last_leader()
-    if not leader:
-        return
-    kill_group(leader, regions)
+    if leader:
+        kill_group(leader, regions)
+    else:
+        remove_regions(regions)
     if folder:
         shutil.rmtree(folder, ignore_errors=True)
 

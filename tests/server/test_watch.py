@@ -1,5 +1,6 @@
-import resource
 import shutil
+import subprocess
+import sys
 import threading
 import time
 
@@ -7,6 +8,7 @@ import numpy as np
 import psutil
 import pytest
 from fovea_server import EmbeddedServer
+from fovea_server.orphans import SHARED_MEMORY
 from tritonclient.utils import InferenceServerException
 
 from . import graphs
@@ -137,15 +139,29 @@ def test_a_program_that_cannot_be_run_again_ends_the_server(
         assert f"cannot run {program}: No such file" in str(server.failure)
 
 
-def test_whatever_else_stops_the_watcher_ends_the_server(repository, options):
-    with EmbeddedServer(options(repository)) as server:
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
-        try:
-            assert server.wait(20) == 1
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        assert "Too many open files" in str(server.failure)
+# In a process of its own: the limit would strike every server that the tests' process watches.
+OUT_OF_FILES = """
+import pathlib, resource, sys
+from fovea_server import EmbeddedServer, ServerOptions
+options = ServerOptions(
+    model_repository=pathlib.Path(sys.argv[1]), grpc_port=0, http_port=0, metrics_port=0
+)
+with EmbeddedServer(options) as server:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    code = server.wait(20)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    print(code, server.failure)
+"""
+
+
+def test_whatever_else_stops_the_watcher_ends_the_server(repository):
+    command = [sys.executable, "-c", OUT_OF_FILES, str(repository)]
+    before = {region.name for region in SHARED_MEMORY.iterdir()}
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert ran.stdout.startswith("1 "), ran.stderr
+    assert "Too many open files" in ran.stdout
+    assert {region.name for region in SHARED_MEMORY.iterdir()} <= before
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ BOX_WEIGHT = 2.0
 IOU_WEIGHT = 1.0
 
 
-def _jittered(rng: np.random.Generator, item: SceneObject) -> np.ndarray:
+def jittered(rng: np.random.Generator, item: SceneObject) -> np.ndarray:
     """The true box, or one whose corners are off by some hundredths of its sides, float (4,)."""
     box = np.array(item.box_xyxy)
     if rng.random() < EXACT_BOXES_SHARE:
@@ -86,7 +86,7 @@ class SamBatches:
 
     def _prompts(self, rng: np.random.Generator, scene: Scene) -> tuple[np.ndarray, ...]:
         picks = [scene.objects[i] for i in rng.integers(len(scene.objects), size=BOXES + POINTS)]
-        boxes = np.stack([_jittered(rng, item) for item in picks[:BOXES]])
+        boxes = np.stack([jittered(rng, item) for item in picks[:BOXES]])
         points = np.array([[point_inside(rng, item.mask)] for item in picks[BOXES:]])
         return boxes, points, np.stack([_target(item) for item in picks])
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import SamConfig, SamModel
+from transformers import PreTrainedModel, SamConfig, SamHQConfig, SamModel
 from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
+from transformers.utils import ModelOutput
 
 from export.errors import InvalidCheckpoint
 from export.network import Arrays, Network, sample_pixels
@@ -21,16 +24,20 @@ from fovea.sam import SamSpec
 class ImageEncoder(nn.Module):
     """pixel_values uint8 [N, 3, S, S], valid_hw int32 [N, 2] -> image_embeddings [N, C, E, E]."""
 
-    def __init__(self, model: SamModel, spec: SamSpec) -> None:
+    def __init__(self, model: PreTrainedModel, spec: SamSpec) -> None:
         super().__init__()
         self.size = spec.image_size
         self.normalize = Normalize(spec.mean, spec.std)
         self.vision_encoder = model.vision_encoder
 
-    def forward(self, pixel_values: Tensor, valid_hw: Tensor) -> Tensor:
+    def forward(self, pixel_values: Tensor, valid_hw: Tensor) -> Tensor | tuple[Tensor, ...]:
         valid = valid_mask(valid_hw, self.size, self.size).unsqueeze(1)
         pixels = self.normalize(pixel_values) * valid
-        return self.vision_encoder(pixel_values=pixels).last_hidden_state
+        return self.outputs(self.vision_encoder(pixel_values=pixels))
+
+    def outputs(self, seen: ModelOutput) -> Tensor | tuple[Tensor, ...]:
+        """What leaves the graph of what the vision encoder answers."""
+        return seen.last_hidden_state
 
 
 class MaskDecoder(nn.Module):
@@ -42,7 +49,7 @@ class MaskDecoder(nn.Module):
     `repeat_interleave`, which neither batches in ONNX nor builds in TensorRT.
     """
 
-    def __init__(self, model: SamModel, spec: SamSpec) -> None:
+    def __init__(self, model: PreTrainedModel, spec: SamSpec) -> None:
         super().__init__()
         self.size = spec.image_size
         self.decoder = model.mask_decoder
@@ -56,22 +63,42 @@ class MaskDecoder(nn.Module):
     def forward(
         self, image_embeddings: Tensor, point_coords: Tensor, point_labels: Tensor
     ) -> tuple[Tensor, Tensor]:
-        pictures, prompts = point_labels.shape[0], point_labels.shape[1]
+        tokens, upscaled = self.transform(image_embeddings, point_coords, point_labels)
+        masks = weighted(self.mask_weights(tokens), upscaled)
+        return self.answer(tokens, masks, point_labels)
+
+    def output_tokens(self) -> Tensor:
+        """The learned tokens before those of the prompt: one for the scores, one a mask, [T, C]."""
+        return torch.cat([self.decoder.iou_token.weight, self.decoder.mask_tokens.weight])
+
+    def transform(
+        self, image_embeddings: Tensor, point_coords: Tensor, point_labels: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The output tokens [N * P, T, C] and the map [N * P, c, M, M] after the transformer."""
         points = self._embed_points(point_coords, point_labels).flatten(0, 1).unsqueeze(1)
-        images = image_embeddings + self.no_mask
-        images = images.unsqueeze(1).expand(-1, prompts, -1, -1, -1).flatten(0, 1)
-        tokens = torch.cat([self.decoder.iou_token.weight, self.decoder.mask_tokens.weight])
-        tokens = tokens.view(1, 1, *tokens.shape).expand(points.shape[0], -1, -1, -1)
-        tokens = torch.cat([tokens, points], dim=2)
+        images = per_prompt(image_embeddings + self.no_mask, point_labels)
+        output_tokens = self.output_tokens()
+        count = len(output_tokens)
+        output_tokens = output_tokens.view(1, 1, count, -1).expand(points.shape[0], -1, -1, -1)
+        tokens = torch.cat([output_tokens, points], dim=2)
         answers, pixels = self.decoder.transformer(
             point_embeddings=tokens,
             image_embeddings=images,
             image_positional_embeddings=self.positions.expand(points.shape[0], -1, -1, -1),
             attention_similarity=None,
         )
-        masks = self._masks(answers[:, 0, 1 : 1 + self.decoder.num_mask_tokens], pixels, images)
-        ious = self.decoder.iou_prediction_head(answers[:, 0, 0])
-        split = (pictures, prompts)
+        upscaled = self._upscale(pixels.transpose(2, 3).reshape(images.shape))
+        return answers[:, 0, :count], upscaled
+
+    def mask_weights(self, tokens: Tensor) -> Tensor:
+        """[N * P, T, C] -> what each mask weighs the map's channels by, [N * P, 4, c]."""
+        each = enumerate(self.decoder.output_hypernetworks_mlps, start=1)
+        return torch.stack([mlp(tokens[:, i]) for i, mlp in each], dim=1)
+
+    def answer(self, tokens: Tensor, masks: Tensor, point_labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The IoU predicted for each mask and the masks, prompts apart: [N, P, 4, …]."""
+        ious = self.decoder.iou_prediction_head(tokens[:, 0])
+        split = (point_labels.shape[0], point_labels.shape[1])
         return ious.view(*split, *ious.shape[1:]), masks.view(*split, *masks.shape[1:])
 
     def _embed_points(self, point_coords: Tensor, point_labels: Tensor) -> Tensor:
@@ -80,20 +107,25 @@ class MaskDecoder(nn.Module):
         real = (point_labels >= 0).unsqueeze(-1).to(encoded.dtype)
         return encoded * real + self.label_embeds[(point_labels + 1).long()]
 
-    def _masks(self, mask_tokens: Tensor, pixels: Tensor, images: Tensor) -> Tensor:
+    def _upscale(self, images: Tensor) -> Tensor:
         decoder = self.decoder
-        upscaled = pixels.transpose(2, 3).reshape(images.shape)
-        upscaled = decoder.activation(decoder.upscale_layer_norm(decoder.upscale_conv1(upscaled)))
-        upscaled = decoder.activation(decoder.upscale_conv2(upscaled))
-        weights = torch.stack(
-            [mlp(mask_tokens[:, i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)],
-            dim=1,
-        )
-        masks = weights @ upscaled.flatten(2)
-        return masks.view(*masks.shape[:2], *upscaled.shape[2:])
+        upscaled = decoder.activation(decoder.upscale_layer_norm(decoder.upscale_conv1(images)))
+        return decoder.activation(decoder.upscale_conv2(upscaled))
 
 
-def read_spec(config: SamConfig, processor: SamImageProcessorPil) -> SamSpec:
+def per_prompt(maps: Tensor, point_labels: Tensor) -> Tensor:
+    """Each picture's map once for each of its prompts: [N, …], [N, P, K] -> [N * P, …]."""
+    prompts = point_labels.shape[1]
+    return maps.unsqueeze(1).expand(-1, prompts, -1, -1, -1).flatten(0, 1)
+
+
+def weighted(weights: Tensor, upscaled: Tensor) -> Tensor:
+    """Weighted sums of a map's channels: [N, T, c], [N, c, M, M] -> [N, T, M, M]."""
+    masks = weights @ upscaled.flatten(2)
+    return masks.view(*masks.shape[:2], *upscaled.shape[2:])
+
+
+def read_spec(config: SamConfig | SamHQConfig, processor: SamImageProcessorPil) -> SamSpec:
     """The spec of a checkpoint; raises UnsupportedProcessor and InvalidCheckpoint."""
     require(processor, do_resize=True, do_pad=True, do_center_crop=False)
     (longest_edge,) = edges(processor, "size", "longest_edge")
@@ -124,23 +156,22 @@ def networks(model: SamModel, pipeline: PipelineSpec) -> list[Network]:
     encoder = sam.image_encoder(spec, max_batch_size=sizes.sam_image_encoder, queue=queue)
     decoder = sam.mask_decoder(spec, max_batch_size=sizes.sam_mask_decoder, queue=queue)
 
-    def sample_image(batch: int, variant: int) -> Arrays:
-        edge = spec.image_size
-        rng = np.random.default_rng((batch, variant))
-        valid = [(edge, edge), (edge, edge * 3 // 4), (edge // 2, edge)][variant]
-        pixels = sample_pixels(rng, (batch, 3, edge, edge), valid)
-        return {"pixel_values": pixels, "valid_hw": np.tile(np.array(valid, np.int32), (batch, 1))}
-
-    def sample_prompts(batch: int, variant: int) -> Arrays:
-        return _sample_prompts(spec, batch, variant)
-
     return [
-        Network(encoder, ImageEncoder(model, spec), sample_image, variants=3),
-        Network(decoder, MaskDecoder(model, spec), sample_prompts, variants=3),
+        Network(encoder, ImageEncoder(model, spec), partial(sample_image, spec), variants=3),
+        Network(decoder, MaskDecoder(model, spec), partial(sample_prompts, spec), variants=3),
     ]
 
 
-def _sample_prompts(spec: SamSpec, batch: int, variant: int) -> Arrays:
+def sample_image(spec: SamSpec, batch: int, variant: int) -> Arrays:
+    """Pictures that fill the square, or stand or lie in it."""
+    edge = spec.image_size
+    rng = np.random.default_rng((batch, variant))
+    valid = [(edge, edge), (edge, edge * 3 // 4), (edge // 2, edge)][variant]
+    pixels = sample_pixels(rng, (batch, 3, edge, edge), valid)
+    return {"pixel_values": pixels, "valid_hw": np.tile(np.array(valid, np.int32), (batch, 1))}
+
+
+def sample_prompts(spec: SamSpec, batch: int, variant: int) -> Arrays:
     """One box, three single points, or two prompts of two points and their padding."""
     rng = np.random.default_rng((batch, variant))
     shape = (spec.embedding_channels, spec.embedding_edge, spec.embedding_edge)

@@ -20,6 +20,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from export import onnx_files
 from export.engine_parity import check_engine
 from export.errors import EngineError, ExportError
 from export.pipeline import MANIFEST
@@ -73,7 +74,7 @@ class Job:
     def key(self) -> dict[str, Any]:
         """What decides the engine: with an equal key it need not be built again."""
         return {
-            "onnx_sha256": hashlib.sha256(self.onnx.read_bytes()).hexdigest(),
+            "onnx_sha256": onnx_files.sha256(self.onnx),
             "library": self.library.name,
             "version": self.library.version,
             "compute_capability": self.compute_capability,

@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.network import Arrays
-from fovea import clip, grounding_dino, sam
+from fovea import boxes, clip, grounding_dino, sam
 
 Floats = NDArray[np.float32]
 # Of a picture's rows: as many as the most confident answers that could be shown.
 TOP_ROWS = 20
 MATCHED_IOU = 0.9
+# IoU is the same in any frame; this one keeps fractions of the picture.
+UNIT_HW = (1, 1)
 # Least agreement that counts as the same answer, each between 0 and 1.
 FLOORS = {"cosine": 0.999, "boxes_matched": 0.95, "labels_same": 0.95, "mask_iou": 0.97}
 
@@ -51,7 +53,10 @@ def _detections(expected: Arrays, got: Arrays) -> dict[str, Any]:
     for picture in range(len(expected["logits"])):
         scores = expected["logits"][picture].max(axis=1)
         top = np.argsort(-scores, kind="stable")[:TOP_ROWS]
-        ious = _iou(expected["pred_boxes"][picture][top], got["pred_boxes"][picture])
+        ious = boxes.pairwise_iou(
+            boxes.to_xyxy(expected["pred_boxes"][picture][top], UNIT_HW),
+            boxes.to_xyxy(got["pred_boxes"][picture], UNIT_HW),
+        )
         # Several rows may lie on one object: of those, the one with the same token is meant.
         tokens = expected["logits"][picture][top].argmax(axis=1)
         fits = ious > MATCHED_IOU
@@ -59,20 +64,6 @@ def _detections(expected: Arrays, got: Arrays) -> dict[str, Any]:
         matched.append(fits.any(axis=1).mean())
         same.append((fits & agrees).any(axis=1).mean())
     return {"boxes_matched": np.mean(matched), "labels_same": np.mean(same)}
-
-
-def _iou(a: Floats, b: Floats) -> Floats:
-    """IoU of every pair of cxcywh boxes."""
-    low = np.maximum(*(_corner(x, -0.5, axis) for x, axis in ((a, 1), (b, 0))))
-    high = np.minimum(*(_corner(x, 0.5, axis) for x, axis in ((a, 1), (b, 0))))
-    shared = np.clip(high - low, 0, None).prod(axis=2)
-    areas = a[:, 2:].prod(axis=1)[:, None] + b[:, 2:].prod(axis=1)[None]
-    union: Floats = np.maximum(areas - shared, 1e-12)
-    return np.asarray(shared / union, np.float32)
-
-
-def _corner(boxes: Floats, side: float, axis: int) -> Floats:
-    return np.expand_dims(boxes[:, :2] + side * boxes[:, 2:], axis)
 
 
 def _masks(expected: Arrays, got: Arrays) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import tritonclient.grpc as triton
 from fovea_client import Client
 from tritonclient.utils import InferenceServerException
 
+from benchmarks.breakdown import NETWORKS
 from benchmarks.loads import closed_loop
 from demo.evaluate import Trial, make_trial
 from demo.reference import ReferencePipeline
@@ -23,15 +24,8 @@ from demo.served import ServedPredictor
 from demo.truth import Agreement, agreement
 from deploy.smoke.host import Host, by_model
 from deploy.smoke.run import Figures, Step, StepFailed
-from fovea import clip, grounding_dino, sam
+from fovea import sam
 
-NETWORKS = (
-    clip.IMAGE_ENCODER,
-    clip.TEXT_ENCODER,
-    grounding_dino.NETWORK,
-    sam.IMAGE_ENCODER,
-    sam.MASK_DECODER,
-)
 # A step that runs in a backend process of its own with every backend.
 VICTIM = "rank_labels"
 EXECUTIONS = "nv_inference_exec_count"

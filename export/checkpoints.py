@@ -29,8 +29,8 @@ from export.checkpoint_files import (
     files,
 )
 from export.errors import CheckpointUnavailable, ExportError, InvalidCheckpoint
-from export.onnx_files import file_sha256
 from export.processor import check_fields
+from fovea.checksums import file_sha256
 
 hf_logging.disable_progress_bar()  # it would cut through ours
 hf_logging.set_verbosity_error()  # keys that do not fit are our own errors, not a report

@@ -1,10 +1,4 @@
-"""The checksums that travel with a model repository, as `sha256sum` writes and checks them.
-
-`SHA256SUMS` lies in the repository's own folder and names every file whose bytes decide the
-answers: weights, those beside a graph too, engines and tokenizers. A line is the hash in hex, two
-spaces, and the path from the repository, with '/'. `sha256sum --check SHA256SUMS` there verifies a
-copy, and so can a server before it loads anything.
-"""
+"""Which files of a model repository decide the answers; their list is `fovea.checksums`."""
 
 from __future__ import annotations
 
@@ -12,9 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from export.onnx_files import file_sha256
+from fovea.checksums import file_sha256, write_list
 
-CHECKSUMS = "SHA256SUMS"
 SUFFIXES = (".onnx", ".onnx.data", ".plan", "tokenizer.json")
 
 
@@ -33,8 +26,5 @@ def write_checksums(repository: Path, models: Iterable[str]) -> dict[str, dict[s
         }
         for path in paths
     }
-    lines = (f"{file['sha256']}  {name}\n" for name, file in files.items())
-    draft = repository / f".{CHECKSUMS}"
-    draft.write_text("".join(lines))
-    draft.replace(repository / CHECKSUMS)
+    write_list(repository, {name: file["sha256"] for name, file in files.items()})
     return files

@@ -9,11 +9,12 @@ from pathlib import Path
 import onnx
 from onnx.external_data_helper import uses_external_data
 
+from fovea.checksums import file_sha256
+
 # A protobuf message ends at 2 GiB; the graph's own nodes need some of it.
 EMBEDDED_BYTES = 2**31 - 2**27
 # Smaller tensors stay in the graph: shape inference reads some of them.
 _EXTERNAL_ABOVE = 1024
-_CHUNK = 2**20
 
 
 def data_path(path: Path) -> Path:
@@ -60,15 +61,6 @@ def save_graph(model: onnx.ModelProto, path: Path) -> None:
 def has_external_weights(model: onnx.ModelProto) -> bool:
     """Are any weights of the loaded graph elsewhere than in it?"""
     return any(uses_external_data(tensor) for tensor in model.graph.initializer)
-
-
-def file_sha256(path: Path) -> str:
-    """Of a file of any size, in hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def sha256(path: Path) -> str:

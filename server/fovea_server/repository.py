@@ -1,21 +1,17 @@
 """Whether a model repository can be served at all, told before anything is started."""
 
-import hashlib
 import os
 import re
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from fovea.checksums import file_sha256, read_list
 from fovea_server.errors import RepositoryError
 from fovea_server.safe_paths import is_safe
 
 _CONFIG = "config.pbtxt"
-# What the export writes into the repository: "<sha256>  <path>" a line, as sha256sum does.
-CHECKSUMS = "SHA256SUMS"
 # Backends whose models are nothing without a file of weights.
 _NETWORK = re.compile(r'^\s*backend\s*:\s*"(onnxruntime|tensorrt)"', re.MULTILINE)
-_CHUNK = 1 << 20
 
 
 def check(repository: Path) -> None:
@@ -50,10 +46,13 @@ def verify(repository: Path) -> int:
     Raises:
         RepositoryError: a file is missing or differs; the message has both checksums.
     """
-    expected = dict(_checksums(repository))
+    try:
+        expected = read_list(repository)
+    except ValueError as exc:
+        raise RepositoryError(str(exc)) from exc
     # The hashing runs outside Python's lock.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = pool.map(lambda name: _sha256(repository / name), expected)
+        found = pool.map(lambda name: _checksum(repository / name), expected)
         for (name, checksum), actual in zip(expected.items(), found, strict=True):
             if actual != checksum:
                 raise RepositoryError(
@@ -82,23 +81,8 @@ def _has_weights(model: Path) -> bool:
     return any(not file.name.startswith(".") for file in files)
 
 
-def _checksums(repository: Path) -> Iterator[tuple[str, str]]:
-    path = repository / CHECKSUMS
-    if not path.is_file():
-        return
-    for line in _text(path).splitlines():
-        checksum, between, name = line.partition("  ")
-        if not between:
-            raise RepositoryError(f"{path}: expected '<sha256>  <path>' on each line, got {line!r}")
-        yield name, checksum
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
+def _checksum(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
+        return file_sha256(path)
     except OSError as exc:
         return f"no readable file ({exc.strerror})"
-    return digest.hexdigest()

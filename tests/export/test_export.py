@@ -13,11 +13,11 @@ from onnx import numpy_helper
 
 from export import parity
 from export.checkpoints import find
-from export.checksums import CHECKSUMS
 from export.errors import CheckpointUnavailable, ParityError
 from export.pipeline import Export, run
 from export.repository import onnx_path
 from export.to_onnx import to_onnx
+from fovea.checksums import CHECKSUMS
 from fovea.pipeline import Settings
 from fovea.specs import TensorSpec
 

@@ -14,12 +14,12 @@ from transformers import (
 )
 from transformers.models.owlv2.image_processing_pil_owlv2 import Owlv2ImageProcessorPil
 
-from demo.vocabulary import CLIP_MAX_TOKENS, clip_tokenizer
+from demo.clip_config import PATCH, TEXT_TOWER, VISION_TOWER, text_tower
+from demo.vocabulary import clip_tokenizer
 
 EDGE = 192
-PATCH = 12
 GRID = EDGE // PATCH
-TEXT_WIDTH = 96
+TEXT_WIDTH = TEXT_TOWER["hidden_size"]
 # The class head scores (cosine + shift) * (elu(scale) + 1): at first 0 at a cosine of 0.4.
 FIRST_SHIFT, FIRST_SCALE = -0.4, 9.0
 HEAD_STD = 0.02
@@ -33,26 +33,8 @@ def processor() -> Owlv2Processor:
 
 def model_config() -> Owlv2Config:
     """An OWLv2 of about 1.2 million parameters, with the demo CLIP's towers."""
-    tokenizer = clip_tokenizer()
-    text = Owlv2TextConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=TEXT_WIDTH,
-        intermediate_size=192,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        max_position_embeddings=CLIP_MAX_TOKENS,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-    )
-    vision = Owlv2VisionConfig(
-        hidden_size=128,
-        intermediate_size=384,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        image_size=EDGE,
-        patch_size=PATCH,
-    )
+    text = Owlv2TextConfig(**text_tower())
+    vision = Owlv2VisionConfig(**VISION_TOWER, image_size=EDGE)
     # The class head compares with the text's embedding, so both widths must be equal.
     return Owlv2Config(
         text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=TEXT_WIDTH

@@ -16,7 +16,7 @@ from transformers import (
 )
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
-from demo.clip_config import EDGE, PATCH
+from demo.clip_config import EDGE, TEXT_TOWER, VISION_TOWER
 from demo.vocabulary import all_words
 
 MAX_TOKENS = 16
@@ -74,23 +74,14 @@ def processor() -> SiglipProcessor:
 def model_config() -> SiglipConfig:
     """A SigLIP of about 1.3 million parameters: the demo CLIP's widths, no class token."""
     words = tokenizer()
+    # The two embeddings are as wide as the towers, which must therefore be equal.
     text = SiglipTextConfig(
+        **TEXT_TOWER | {"hidden_size": VISION_TOWER["hidden_size"], "intermediate_size": 256},
         vocab_size=len(words),
-        hidden_size=128,
-        intermediate_size=256,
-        num_hidden_layers=2,
-        num_attention_heads=4,
         max_position_embeddings=MAX_TOKENS,
         pad_token_id=words.pad_token_id,
         bos_token_id=words.eos_token_id,
         eos_token_id=words.eos_token_id,
     )
-    vision = SiglipVisionConfig(
-        hidden_size=128,
-        intermediate_size=384,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        image_size=EDGE,
-        patch_size=PATCH,
-    )
+    vision = SiglipVisionConfig(**VISION_TOWER, image_size=EDGE)
     return SiglipConfig(text_config=text.to_dict(), vision_config=vision.to_dict())

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -21,7 +22,12 @@ from fovea import metadata
 from fovea.errors import ImageTooLarge, InvalidImage
 from fovea.limits import Limits
 
-FORMATS = ("JPEG", "PNG", "WEBP")
+# Pillow's class for each format, and how the format's files begin.
+FORMATS: Mapping[str, tuple[type[ImageFile.ImageFile], re.Pattern[bytes]]] = {
+    "JPEG": (JpegImagePlugin.JpegImageFile, re.compile(re.escape(metadata.JPEG_START))),
+    "PNG": (PngImagePlugin.PngImageFile, re.compile(re.escape(metadata.PNG_SIGNATURE))),
+    "WEBP": (WebPImagePlugin.WebPImageFile, re.compile(rb"RIFF.{4}WEBP", re.DOTALL)),
+}
 BILINEAR = Image.Resampling.BILINEAR
 BICUBIC = Image.Resampling.BICUBIC
 
@@ -104,12 +110,9 @@ def _plugin(data: bytes) -> type[ImageFile.ImageFile]:
 
     `Image.open` would judge the size by a limit that the whole program shares; ours comes next.
     """
-    if data.startswith(metadata.JPEG_START):
-        return JpegImagePlugin.JpegImageFile
-    if data.startswith(metadata.PNG_SIGNATURE):
-        return PngImagePlugin.PngImageFile
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return WebPImagePlugin.WebPImageFile
+    for plugin, start in FORMATS.values():
+        if start.match(data):
+            return plugin
     raise ValueError("it begins like none of them")
 
 

@@ -136,7 +136,7 @@ def test_too_many_bytes_are_refused():
 @settings(max_examples=150)
 @given(st.data())
 def test_damaged_pictures_decode_or_raise_invalid_image(data):
-    kind = data.draw(st.sampled_from(images.FORMATS))
+    kind = data.draw(st.sampled_from([*images.FORMATS]))
     raw = bytearray(encoded(gradient(24, 33), kind))
     for _ in range(data.draw(st.integers(1, 8))):
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))

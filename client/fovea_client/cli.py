@@ -259,6 +259,13 @@ def serve(
     http_port: Annotated[int | None, typer.Option(help="0 takes a free one.")] = None,
     grpc_port: Annotated[int | None, typer.Option(help="0 takes a free one.")] = None,
     metrics_port: Annotated[int | None, typer.Option(help="0 takes a free one.")] = None,
+    verify_checksums: Annotated[
+        bool | None,
+        typer.Option(
+            "--verify-checksums/--no-verify-checksums",
+            help="Whether to refuse files that differ from what was exported; by default it does.",
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the addresses as one line of JSON when ready.")
     ] = False,
@@ -269,6 +276,7 @@ def serve(
         "http_port": http_port,
         "grpc_port": grpc_port,
         "metrics_port": metrics_port,
+        "verify_checksums": verify_checksums,
     }
     chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     try:

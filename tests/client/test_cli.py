@@ -12,11 +12,11 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import ModuleType
 
 import grpc
 import pytest
 from fovea_client.cli import app
+from fovea_server import ServerOptions
 from PIL import Image
 from typer.testing import CliRunner, Result
 
@@ -242,20 +242,24 @@ def test_version() -> None:
     assert CliRunner().invoke(app, ["--version"]).stdout.strip() == fovea.__version__
 
 
-def test_serve_hands_its_options_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("flags", "options"),
+    [
+        (["--grpc-port", "0"], {"grpc_port": 0}),
+        (["--no-verify-checksums"], {"verify_checksums": False}),
+        ([], {}),
+    ],
+)
+def test_serve_hands_its_options_over(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flags: list[str], options: dict[str, object]
+) -> None:
     served = []
-
-    class ServerOptions:
-        def __init__(self, **options: object) -> None:
-            self.options = options
-
-    server = ModuleType("fovea_server")
-    server.ServerOptions = ServerOptions
-    server.serve = lambda options, json_line: served.append((options.options, json_line)) or 7
-    monkeypatch.setitem(sys.modules, "fovea_server", server)
-    arguments = ["serve", "--model-repository", str(tmp_path), "--grpc-port", "0", "--json"]
+    monkeypatch.setattr(
+        "fovea_server.serve", lambda options, json_line: served.append((options, json_line)) or 7
+    )
+    arguments = ["serve", "--model-repository", str(tmp_path), *flags, "--json"]
     assert CliRunner().invoke(app, arguments).exit_code == 7
-    assert served == [({"model_repository": tmp_path, "grpc_port": 0}, True)]
+    assert served == [(ServerOptions(model_repository=tmp_path, **options), True)]
 
 
 def test_serve_without_its_extra_says_what_to_install(

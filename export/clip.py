@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from torch import Tensor, nn
-from transformers import CLIPConfig, CLIPModel
+from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, Owlv2TextConfig
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from export.errors import InvalidCheckpoint, UnsupportedProcessor
@@ -13,6 +15,7 @@ from export.pixels import Normalize
 from export.processor import edges, normalization, require, resample
 from fovea import clip
 from fovea.clip import ClipSpec
+from fovea.owlv2 import Owlv2Spec
 from fovea.pipeline import PipelineSpec
 
 
@@ -27,7 +30,7 @@ class ImageEncoder(nn.Module):
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         features = self.vision_model(pixel_values=self.normalize(pixel_values)).pooler_output
-        return _unit(self.projection(features))
+        return unit(self.projection(features))
 
 
 class TextEncoder(nn.Module):
@@ -40,10 +43,11 @@ class TextEncoder(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         features = self.text_model(input_ids=input_ids, attention_mask=attention_mask)
-        return _unit(self.projection(features.pooler_output))
+        return unit(self.projection(features.pooler_output))
 
 
-def _unit(embeds: Tensor) -> Tensor:
+def unit(embeds: Tensor) -> Tensor:
+    """Vectors [..., D], made of length 1."""
     return embeds / embeds.pow(2).sum(dim=-1, keepdim=True).sqrt()
 
 
@@ -92,26 +96,25 @@ def networks(model: CLIPModel, pipeline: PipelineSpec) -> list[Network]:
         rng = np.random.default_rng((batch, variant))
         return {"pixel_values": sample_pixels(rng, (batch, 3, edge, edge), (edge, edge))}
 
-    def sample_text(batch: int, variant: int) -> Arrays:
-        return _sample_text(model, spec, batch, variant)
-
+    sample_text = partial(sample_tokens, model.config.text_config, spec)
     return [
         Network(image, ImageEncoder(model, spec), sample_image, variants=2),
         Network(text, TextEncoder(model), sample_text, variants=3),
     ]
 
 
-def _sample_text(model: CLIPModel, spec: ClipSpec, batch: int, variant: int) -> Arrays:
+def sample_tokens(
+    config: CLIPTextConfig | Owlv2TextConfig, spec: ClipSpec | Owlv2Spec, batch: int, variant: int
+) -> Arrays:
     """Random tokens of lengths that fill a little, half or all of the text."""
     rng = np.random.default_rng((batch, variant))
-    text_config = model.config.text_config
     length = (4, spec.text_length // 2, spec.text_length)[variant]
     input_ids = np.full((batch, spec.text_length), spec.pad_token_id, np.int64)
-    special = {text_config.bos_token_id, text_config.eos_token_id, spec.pad_token_id}
-    words = [i for i in range(text_config.vocab_size) if i not in special]
-    input_ids[:, 0] = text_config.bos_token_id
+    special = {config.bos_token_id, config.eos_token_id, spec.pad_token_id}
+    words = [i for i in range(config.vocab_size) if i not in special]
+    input_ids[:, 0] = config.bos_token_id
     input_ids[:, 1 : length - 1] = rng.choice(words, (batch, length - 2))
-    input_ids[:, length - 1] = text_config.eos_token_id
+    input_ids[:, length - 1] = config.eos_token_id
     attention_mask = np.zeros_like(input_ids)
     attention_mask[:, :length] = 1
     return {"input_ids": input_ids, "attention_mask": attention_mask}

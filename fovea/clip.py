@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fovea import images, text
-from fovea.errors import InvalidText
+from fovea import images
 from fovea.images import Picture
 from fovea.specs import ModelSpec, Queue, TensorSpec
-from fovea.tokenizer import PaddedTokenizer
+from fovea.tokenizer import FixedLengthTexts
 
 IMAGE_ENCODER = "clip_image_encoder"
 TEXT_ENCODER = "clip_text_encoder"
@@ -96,28 +94,8 @@ def label_scores(
     return np.asarray(weights / weights.sum(), np.float32)
 
 
-class TextTokens:
+class TextTokens(FixedLengthTexts):
     """The checkpoint's tokenizer.json, padded to the text length; longer texts are refused."""
 
     def __init__(self, path: Path, spec: ClipSpec) -> None:
-        self._tokenizer = PaddedTokenizer(path, spec.pad_token_id)
-        self._length = spec.text_length
-
-    def encode(self, value: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """input_ids and attention_mask, int64 [T] each; raises InvalidText."""
-        if not value.strip():
-            raise InvalidText("expected text, got none")
-        ids = self._tokenizer.encode(value)
-        if len(ids) > self._length:
-            raise InvalidText(f"expected at most {self._length} tokens, got {len(ids)}")
-        return self._tokenizer.pad(ids, self._length)
-
-    def check(self, labels: Sequence[str]) -> None:
-        """Raise InvalidText unless each label fits, as `text.same_words` has it."""
-        room = self._length - SPECIAL_TOKENS
-        unsure = {i: label for i, label in enumerate(labels) if not text.surely_fits(label, room)}
-        lengths = self._tokenizer.lengths([text.same_words(label) for label in unsure.values()])
-        for index, length in zip(unsure, lengths, strict=True):
-            if length > self._length:
-                named = text.name_label(index, labels[index])
-                raise InvalidText(f"{named}: expected at most {self._length} tokens, got {length}")
+        super().__init__(path, spec.pad_token_id, spec.text_length, SPECIAL_TOKENS)

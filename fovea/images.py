@@ -228,6 +228,11 @@ class Picture:
         """Height and width in pixels of what was decoded."""
         return self._image.height, self._image.width
 
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """What was decoded, RGB uint8 [H, W, 3]; not to be written to."""
+        return np.asarray(self._image, np.uint8)
+
     def resize(self, size_hw: tuple[int, int], resample: Image.Resampling) -> Image.Image:
         """The picture in size (h, w); not to be written to."""
         height, width = size_hw

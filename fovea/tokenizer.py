@@ -10,6 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from fovea import text
+from fovea.errors import InvalidText
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -28,9 +31,9 @@ class PaddedTokenizer:
         self._tokenizer.no_truncation()
         self.pad_token_id = pad_token_id
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, value: str) -> list[int]:
         """Token ids with the checkpoint's own special tokens, unpadded."""
-        return list(self._tokenizer.encode(text).ids)
+        return list(self._tokenizer.encode(value).ids)
 
     def pieces(self, texts: Sequence[str]) -> list[Piece]:
         """Tokens of each text, without special tokens."""
@@ -48,3 +51,36 @@ class PaddedTokenizer:
         input_ids[: len(ids)] = ids
         attention_mask[: len(ids)] = 1
         return input_ids, attention_mask
+
+
+class FixedLengthTexts:
+    """Texts as the tokens of a tokenizer.json, all of one length; longer ones are refused.
+
+    special_tokens: so many come with the tokens of each text.
+    """
+
+    def __init__(self, path: Path, pad_token_id: int, length: int, special_tokens: int) -> None:
+        self._tokenizer = PaddedTokenizer(path, pad_token_id)
+        self._length, self._room = length, length - special_tokens
+
+    def encode(self, value: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """input_ids and attention_mask, int64 [T] each; raises InvalidText."""
+        if not value.strip():
+            raise InvalidText("expected text, got none")
+        ids = self._tokenizer.encode(value)
+        if len(ids) > self._length:
+            raise InvalidText(f"expected at most {self._length} tokens, got {len(ids)}")
+        return self._tokenizer.pad(ids, self._length)
+
+    def check(self, labels: Sequence[str]) -> None:
+        """Raise InvalidText unless each label fits, as `text.same_words` has it."""
+        unsure = {
+            index: label
+            for index, label in enumerate(labels)
+            if not text.surely_fits(label, self._room)
+        }
+        lengths = self._tokenizer.lengths([text.same_words(label) for label in unsure.values()])
+        for index, length in zip(unsure, lengths, strict=True):
+            if length > self._length:
+                named = text.name_label(index, labels[index])
+                raise InvalidText(f"{named}: expected at most {self._length} tokens, got {length}")

@@ -124,8 +124,8 @@ bench-compare: $(READY) ## what changed from report A to report B beyond the noi
 	$(BIN)/python -m benchmarks.compare $(A) $(B)
 
 .PHONY: bench-tools
-bench-tools: $(READY) ## perf_analyzer, for the benchmark's cross-check
-	$(BIN)/python -m benchmarks.perf_analyzer
+bench-tools: $(READY) ## perf_analyzer, for the benchmark's cross-check; needs glibc 2.38
+	$(BIN)/pip install --quiet perf-analyzer==2.60.0
 
 .PHONY: capacity-check
 capacity-check: $(READY) ## the capacity simulation against the real server under load (12 minutes)
@@ -137,11 +137,11 @@ tune: $(READY) ## instances, threads and batches for this machine, in build/sett
 
 .PHONY: faults
 faults: $(READY) ## fuzzing, kills, stops, overload, new versions under load (long)
-	$(BIN)/python -m benchmarks.faults --json build/faults.json
+	$(BIN)/python -m tests.faults --json build/faults.json
 
 .PHONY: soak
 soak: $(READY) ## 30 minutes of mixed load: does memory grow?
-	$(BIN)/python -m benchmarks.faults.soak --json build/soak.json
+	$(BIN)/python -m tests.faults.soak --json build/soak.json
 
 .PHONY: deploy-tools
 deploy-tools: $(READY) ## kubectl, hadolint, Prometheus and promtool, for the checks

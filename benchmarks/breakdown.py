@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import urllib.request
 from collections.abc import Mapping
 
 from fovea_client.statistics import ModelStatistics
+from prometheus_client.parser import text_string_to_metric_families
 
-from fovea import clip, grounding_dino, sam
+from benchmarks.exports import (
+    CLIP_IMAGE_ENCODER,
+    CLIP_TEXT_ENCODER,
+    GROUNDING_DINO,
+    NETWORKS,
+    SAM_IMAGE_ENCODER,
+    SAM_MASK_DECODER,
+)
 
 Statistics = Mapping[str, ModelStatistics]
 
-NETWORKS = (
-    clip.IMAGE_ENCODER,
-    clip.TEXT_ENCODER,
-    grounding_dino.NETWORK,
-    sam.IMAGE_ENCODER,
-    sam.MASK_DECODER,
-)
 PARTS = ("network", "queue", "input", "compute", "output")
+CACHE_HITS = "fovea_embedding_cache_hits_total"
 
 
 def split_ms(
@@ -71,17 +74,20 @@ def batch_ms(spent: Statistics) -> dict[str, dict[int, float]]:
     }
 
 
-def cache_hits(spent: Statistics) -> int:
-    """Answers of the response cache, of all networks."""
-    return sum(spent[name].cache_hits for name in NETWORKS)
+def read_cache_hits(metrics_url: str) -> int:
+    """SAM's embeddings that the server has found in its cache so far."""
+    with urllib.request.urlopen(metrics_url) as answer:
+        families = text_string_to_metric_families(answer.read().decode())
+        samples = (sample for family in families for sample in family.samples)
+        return int(sum(sample.value for sample in samples if sample.name == CACHE_HITS))
 
 
 def critical_path_s(spent: Statistics) -> float:
     """Compute that a request waits for: SAM's encoder runs beside CLIP and GroundingDINO."""
     seconds = {name: spent[name].compute_s for name in NETWORKS}
-    picking = seconds[clip.IMAGE_ENCODER] + seconds[grounding_dino.NETWORK]
-    cutting = max(picking, seconds[sam.IMAGE_ENCODER]) + seconds[sam.MASK_DECODER]
-    return cutting + seconds[clip.TEXT_ENCODER]
+    picking = seconds[CLIP_IMAGE_ENCODER] + seconds[GROUNDING_DINO]
+    cutting = max(picking, seconds[SAM_IMAGE_ENCODER]) + seconds[SAM_MASK_DECODER]
+    return cutting + seconds[CLIP_TEXT_ENCODER]
 
 
 def overhead_share(spent: Statistics, requests: int, latency_s: float) -> float:

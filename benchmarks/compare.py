@@ -9,20 +9,21 @@ of what differs between runs: other load, another clock rate. Compare runs of on
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
+import typer
 from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
-from benchmarks.results import read_record
+from benchmarks.options import Json
+from benchmarks.results import Results, read_results, write_json
 
 FALSE_DISCOVERIES = 0.05
 LEAST_CHANGE = 0.05
@@ -52,32 +53,34 @@ class Change:
     verdict: Verdict
 
 
-def figures_of(record: Mapping[str, Any]) -> dict[str, Figure]:
+def figures_of(results: Results) -> dict[str, Figure]:
     """Every figure of a report that has rounds, by name."""
-    return {figure.name: figure for figure in _figures(record)}
+    return {figure.name: figure for figure in _figures(results)}
 
 
-def _figures(record: Mapping[str, Any]) -> Iterator[Figure]:
-    for target in record["targets"]:
-        for point in target["closed"]:  # the rates of open loops differ from run to run
-            load = f"{target['kind']} {target['name']}, {point['concurrency']} callers"
+def _figures(results: Results) -> Iterator[Figure]:
+    for target in results.targets:
+        for point in target.closed:  # the rates of open loops differ from run to run
+            load = f"{target.kind} {target.name}, {point.concurrency} callers"
             for name, more in POINT_FIGURES.items():
-                yield Figure(f"{load}: {name}", tuple(point[name]["values"]), more)
-    for row in record["networks"]:
-        name = f"{row['network']} by {row['side']}, batch {row['batch']}: rows_per_s"
-        yield Figure(name, tuple(row["rows_per_s"]["values"]), True)
-    for row in record["pipelines"]:
+                yield Figure(f"{load}: {name}", getattr(point, name).values, more)
+    for row in results.networks:
+        name = f"{row.network} by {row.side}, batch {row.batch}: rows_per_s"
+        yield Figure(name, row.rows_per_s.values, True)
+    for side in results.pipelines:
         for name in ("pictures_per_s", "ratio"):
-            values = tuple(row[name]["values"])
-            yield Figure(f"main_object by {row['side']}: {name}", values, True)
+            values = getattr(side, name).values
+            yield Figure(f"main_object by {side.side}: {name}", values, True)
 
 
 def compare(before: Mapping[str, Figure], after: Mapping[str, Figure]) -> list[Change]:
     """The figures that both have, in the order of the first."""
     pairs = [(before[name], after[name]) for name in before if name in after]
-    p_values = [p_value(a.values, b.values) for a, b in pairs]
-    adjusted = _adjusted(p_values)
-    return [_change(a, b, p) for (a, b), p in zip(pairs, adjusted, strict=True)]
+    adjusted = np.array([p_value(a.values, b.values) for a, b in pairs])
+    judged = ~np.isnan(adjusted)
+    if judged.any():
+        adjusted[judged] = stats.false_discovery_control(adjusted[judged])
+    return [_change(a, b, float(p)) for (a, b), p in zip(pairs, adjusted, strict=True)]
 
 
 def p_value(before: Iterable[float], after: Iterable[float]) -> float:
@@ -88,17 +91,6 @@ def p_value(before: Iterable[float], after: Iterable[float]) -> float:
     if all(np.ptp(side) == 0 for side in sides):
         return float(sides[0][0] == sides[1][0])
     return float(stats.ttest_ind(*sides, equal_var=False).pvalue)
-
-
-def _adjusted(p_values: list[float]) -> list[float]:
-    """Benjamini-Hochberg over those that are numbers."""
-    judged = [i for i, p in enumerate(p_values) if not math.isnan(p)]
-    adjusted = [math.nan] * len(p_values)
-    if judged:
-        for i, p in zip(judged, stats.false_discovery_control([p_values[i] for i in judged]),
-                        strict=True):  # fmt: skip
-            adjusted[i] = float(p)
-    return adjusted
 
 
 def _change(before: Figure, after: Figure, p: float) -> Change:
@@ -127,30 +119,24 @@ def table_of(changes: Iterable[Change]) -> Table:
     return table
 
 
-def main() -> None:
-    """Compare, print and write."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("before", type=Path, help="report.json or its folder")
-    parser.add_argument("after", type=Path, help="report.json or its folder")
-    parser.add_argument("--json", type=Path)
-    args = parser.parse_args()
+def main(before: Path, after: Path, out: Json | None = None) -> None:
+    """Compare two report.json or their folders, print and write."""
     console = Console()
-    records = [read_record(path) for path in (args.before, args.after)]
-    machines = [{k: v for k, v in r["machine"].items() if k != "versions"} for r in records]
+    reports = [read_results(path) for path in (before, after)]
+    machines = [{k: v for k, v in r.machine.items() if k != "versions"} for r in reports]
     if machines[0] != machines[1]:
         console.print("[yellow]The reports are of different machines.[/]")
-    changes = compare(*(figures_of(record) for record in records))
+    changes = compare(*(figures_of(found) for found in reports))
     console.print(table_of(changes))
-    counts = {v: sum(c.verdict == v for c in changes) for v in ("better", "worse", "same")}
-    judged = sum(counts.values())
+    counts = Counter(change.verdict for change in changes)
     console.print(
-        f"{judged} figures judged: {counts['better']} better, {counts['worse']} worse, "
-        f"{counts['same']} the same; {len(changes) - judged} had too few rounds"
+        f"{len(changes) - counts['unknown']} figures judged: {counts['better']} better, "
+        f"{counts['worse']} worse, {counts['same']} the same; {counts['unknown']} had too few "
+        "rounds"
     )
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps([asdict(change) for change in changes], indent=1) + "\n")
+    if out:
+        write_json(out, [asdict(change) for change in changes])
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -7,12 +7,11 @@ request is what decoding costs at most. On the demo world the answers are judged
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -23,28 +22,25 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from benchmarks.exports import Exported, Source, export, served_with
+from benchmarks.exports import FIRST_STEP, Exported, Source, export
+from benchmarks.figures import Spread
 from benchmarks.loads import closed_loop
 from benchmarks.machine import machine
-from benchmarks.options import CheckpointSet, Edge, PrecisionName, RuntimeName
+from benchmarks.options import CheckpointSet, Edge, Json, PrecisionName, RuntimeName, ScaleName
 from benchmarks.pipelines import ServedSide
 from benchmarks.questions import Question, to_jpeg
-from benchmarks.scales import SCALES
-from benchmarks.spread import Spread
+from benchmarks.results import write_json
+from benchmarks.run import SCALES, TIMEOUT_S
 from demo.evaluate import Trial, judge, make_trial, mean
 from demo.reference import MainObject
 from export.errors import ExportError
 from export.runtimes import RUNTIMES
-from fovea.pipeline import Settings
 
-FIRST_STEP = "preprocess_image"
 LONGEST_EDGES = (640, 1632, 4032, 6000)
 MARGINS = (0.0, 1.0, 2.0)
 FIRST_SEED = 5_000_000
 # Levels of noise, as of a camera: smooth pictures are small files and decode faster.
 GRAIN, TILE = 6.0, 512
-TIMEOUT_S = 600.0
-EXIT_TIMEOUT_S = 5
 
 console = Console(stderr=True)
 
@@ -99,9 +95,6 @@ def photo(trial: Trial, longest_edge: int) -> Photo:
 
 def measure(exported: Exported, margins: Sequence[float], count: int, work: Path) -> Iterator[Row]:
     """Every size under every margin, one server after the other."""
-    settings = exported.source.serving or Settings()
-    made, pipeline = exported.export, exported.loaded.pipeline
-    options = {"cache_size_bytes": 0, "exit_timeout_s": EXIT_TIMEOUT_S}
     scenes = [make_trial(FIRST_SEED + index) for index in range(count)]
     with Progress(console=console) as progress:
         sizes = [
@@ -110,9 +103,9 @@ def measure(exported: Exported, margins: Sequence[float], count: int, work: Path
         ]
         bar = progress.add_task("asking", total=len(margins) * len(sizes))
         for margin in margins:
-            chosen = replace(settings, decode_margin=margin)
+            settings = replace(exported.source.serving, decode_margin=margin)
             with (
-                served_with(chosen, made, pipeline, work, **options) as server,
+                exported.served(settings, work) as server,
                 Client(server.grpc_url, timeout_s=TIMEOUT_S) as client,
             ):
                 for photos in sizes:
@@ -172,15 +165,13 @@ def main(
     grounding_dino_edge: Edge = None,
     precision: PrecisionName = "fp32",
     runtime: RuntimeName = "onnxruntime",
-    scale: Annotated[
-        str, typer.Option(help="Whose serving settings: full-size for that.")
-    ] = "full",
+    scale: ScaleName = "full",
     pictures: Annotated[int, typer.Option(min=1, help="Of each size.")] = 25,
     margin: Annotated[list[float] | None, typer.Option(help="Only these; repeat.")] = None,
     work: Annotated[Path, typer.Option(help="For a repository.")] = Path("build/decoding"),
-    out: Annotated[Path, typer.Option("--json")] = Path("build/decoding.json"),
+    out: Json = Path("build/decoding.json"),
 ) -> None:
-    """Measure, print and write."""
+    """Measure, print and write; of the scale only the settings of the server count."""
     source = Source(
         checkpoint_set, grounding_dino_edge, precision, RUNTIMES[runtime], SCALES[scale].serving
     )
@@ -192,9 +183,7 @@ def main(
         console.print(f"[red]{type(error).__name__}[/]: {error}", highlight=False)
         sys.exit(1)
     Console().print(table_of(rows))
-    record: dict[str, Any] = {"rows": [asdict(row) for row in rows], "machine": machine()}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(record, indent=1) + "\n")
+    write_json(out, {"rows": [asdict(row) for row in rows], "machine": machine()})
 
 
 if __name__ == "__main__":

@@ -1,31 +1,52 @@
-"""The model repositories that are measured: the demo's, and full-size stand-ins."""
+"""What is measured: exports of the demo and of full-size stand-ins, and how they are served.
+
+All that the benchmarks know of the pipeline's types is here and in `benchmarks.baselines`.
+"""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from fovea_server import EmbeddedServer
 
 from demo.served import demo_server
 from export.assembly import link_or_copy
 from export.checkpoints import SETS, Checkpoint, find
+from export.network import Network
 from export.pipeline import Export, Loaded, load, run
 from export.precision import Precision
 from export.report import STAND_IN
 from export.repository import write_repository
 from export.runtimes import ONNXRUNTIME, Runtime
 from export.stand_ins import write_stand_ins
-from fovea.pipeline import PipelineSpec, Settings
+from fovea import clip, grounding_dino, sam
+from fovea.pipeline import BatchSizes, PipelineSpec, Settings, networks, steps
+from fovea.placement import Placement
 
 CHECKPOINT_SETS = (*SETS, STAND_IN)
 STAND_IN_CHECKPOINTS = Path("build/parity/checkpoints")
 # Of the export: batches up to this one are checked, where the networks are of full size.
 STAND_IN_MAX_BATCH = 1
+# Pictures of full size fill a processor one by one, and eight of them take gigabytes.
+ONE_BY_ONE = Settings(BatchSizes(grounding_dino=1, sam_image_encoder=1))
+FIRST_STEP = "preprocess_image"
+CLIP_IMAGE_ENCODER, CLIP_TEXT_ENCODER = clip.IMAGE_ENCODER, clip.TEXT_ENCODER
+GROUNDING_DINO = grounding_dino.NETWORK
+SAM_IMAGE_ENCODER, SAM_MASK_DECODER = sam.IMAGE_ENCODER, sam.MASK_DECODER
+NETWORKS = (
+    CLIP_IMAGE_ENCODER,
+    CLIP_TEXT_ENCODER,
+    GROUNDING_DINO,
+    SAM_IMAGE_ENCODER,
+    SAM_MASK_DECODER,
+)
+# main_object's on every picture; labels are embedded once and kept.
+PICTURE_NETWORKS = tuple(name for name in NETWORKS if name != CLIP_TEXT_ENCODER)
+EXIT_TIMEOUT_S = 5
 
 
 @dataclass(frozen=True)
@@ -40,7 +61,7 @@ class Source:
     edge: int | None = None
     precision: Precision = "fp32"
     runtime: Runtime = ONNXRUNTIME
-    serving: Settings | None = None
+    serving: Settings = field(default_factory=Settings)
 
     @property
     def has_truth(self) -> bool:
@@ -72,9 +93,42 @@ class Exported:
     loaded: Loaded
 
     @property
+    def networks(self) -> list[Network]:
+        """All of them, in PyTorch."""
+        return self.loaded.networks
+
+    @property
     def folder_of_checkpoints(self) -> Path:
         """Where `clip`, `grounding_dino` and `sam` are."""
         return self.export.checkpoints["clip"].folder.parent
+
+    @property
+    def tokenizers(self) -> Path:
+        """Where the files of both tokenizers are."""
+        return self.export.repository / FIRST_STEP / "1"
+
+    def embedding_bytes(self) -> int:
+        """Of SAM's embedding of one picture, float32."""
+        spec = self.loaded.pipeline.sam
+        return 4 * spec.embedding_channels * spec.embedding_edge**2
+
+    def without_hits(self, pictures: int) -> Settings:
+        """Its settings with room for half of so many pictures' embeddings.
+
+        Who asks for all of them in turn, over and over, finds none: the least recent one goes.
+        """
+        room = pictures // 2 * self.embedding_bytes()
+        return replace(self.source.serving, embedding_cache_bytes=room)
+
+    @contextmanager
+    def served(self, settings: Settings, folder: Path) -> Iterator[EmbeddedServer]:
+        """On a real Triton under these settings, from a copy in `folder`."""
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(self.export.repository, folder, copy_function=link_or_copy)
+        pipeline = settings.apply(self.loaded.pipeline)
+        write_repository(folder, pipeline, self.export.runtime, self.export.precision)
+        with demo_server(folder, exit_timeout_s=EXIT_TIMEOUT_S) as server:
+            yield server
 
 
 def export(source: Source, report: Callable[[str, str], None]) -> Exported:
@@ -95,13 +149,20 @@ def export(source: Source, report: Callable[[str, str], None]) -> Exported:
     return Exported(source, made, load(checkpoints, source.edge))
 
 
-@contextmanager
-def served_with(
-    settings: Settings, made: Export, pipeline: PipelineSpec, folder: Path, **options: Any
-) -> Iterator[EmbeddedServer]:
-    """The export under other settings, in `folder`; options: more of ServerOptions."""
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(made.repository, folder, copy_function=link_or_copy)
-    write_repository(folder, settings.apply(pipeline), made.runtime, made.precision)
-    with demo_server(folder, **options) as server:
-        yield server
+def with_placements(
+    pipeline: PipelineSpec, settings: Settings, models: tuple[str, ...], **changes: int
+) -> Settings:
+    """The settings with other placements of some models."""
+    specs = {spec.name: spec for spec in networks(pipeline)}
+    specs |= {spec.name: spec for spec, _ in steps(pipeline)}
+    placements = {placement.model: placement for placement in settings.placements}
+    for model in models:
+        before = placements.get(model) or Placement(model, instances=specs[model].instances)
+        placements[model] = replace(before, **changes)
+    return replace(settings, placements=tuple(placements.values()))
+
+
+def with_batches(settings: Settings, models: tuple[str, ...], size: int) -> Settings:
+    """The settings with another largest batch of some networks."""
+    sizes = replace(settings.batch_sizes, **dict.fromkeys(models, size))
+    return replace(settings, batch_sizes=sizes)

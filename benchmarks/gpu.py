@@ -10,13 +10,11 @@ same way on the CPU, as its test does.
 from __future__ import annotations
 
 import importlib
-import json
 import sys
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import onnxruntime
 import torch
@@ -25,26 +23,26 @@ from onnx import TensorProto, helper
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import run
-from benchmarks.__main__ import write
-from benchmarks.networks import EAGER, ONNX, best
+from benchmarks import report, run
+from benchmarks.exports import CLIP_IMAGE_ENCODER, GROUNDING_DINO, SAM_IMAGE_ENCODER
+from benchmarks.networks import EAGER, ONNX
+from benchmarks.options import CheckpointSet, Edge, Minutes, ScaleName, Section
 from benchmarks.pipelines import TRANSFORMERS
-from benchmarks.results import Results
+from benchmarks.results import Results, best, write_json
 from export.report import STAND_IN
 from export.to_onnx import OPSET
-from fovea import clip, grounding_dino, sam
 
 NO_CUDA = 3
 # Ratios that an H100 should reach: of each network at its best batch, and of main_object.
-NETWORK_TARGET = 2.0
-MAIN_OBJECT_TARGET = 4.0
-JUDGED = (clip.IMAGE_ENCODER, grounding_dino.NETWORK, sam.IMAGE_ENCODER)
+NETWORK_AIM = 2.0
+MAIN_OBJECT_AIM = 4.0
+JUDGED = (CLIP_IMAGE_ENCODER, GROUNDING_DINO, SAM_IMAGE_ENCODER)
 
 console = Console(stderr=True)
 
 
 @dataclass(frozen=True)
-class Target:
+class Aim:
     """A ratio to PyTorch fp16 in one run. ratio: None where it could not be measured."""
 
     runtime: str
@@ -93,38 +91,37 @@ def runtimes(device: str) -> list[str]:
     return ["onnxruntime-cuda"] + (["onnxruntime-tensorrt"] if both else [])
 
 
-def targets_of(runtime: str, results: Results) -> list[Target]:
+def aims_of(runtime: str, results: Results) -> list[Aim]:
     """The networks' best batches directly against PyTorch's, and main_object served."""
     found = []
     for name in JUDGED:
         ours, theirs = (best(results.networks, name, side) for side in (ONNX, EAGER))
         ratio = ours.rows_per_s.median / theirs.rows_per_s.median if ours and theirs else None
-        found.append(Target(runtime, f"{name} / PyTorch eager", NETWORK_TARGET, ratio))
+        found.append(Aim(runtime, f"{name} / PyTorch eager", NETWORK_AIM, ratio))
     plain = [side.ratio.median for side in results.pipelines if side.side == TRANSFORMERS]
-    ratio = plain[0] if plain else None
-    found.append(Target(runtime, "main_object / transformers", MAIN_OBJECT_TARGET, ratio))
-    return found
+    served = plain[0] if plain else None
+    return [*found, Aim(runtime, "main_object / transformers", MAIN_OBJECT_AIM, served)]
 
 
-def table_of(targets: Sequence[Target]) -> Table:
-    """The targets for people."""
+def table_of(aims: list[Aim]) -> Table:
+    """The aims for people."""
     table = Table("runtime", "ratio of", title="Targets for an H100")
     for column in ("aim", "measured", ""):
         table.add_column(column, justify="right")
-    for target in targets:
-        measured = "–" if target.ratio is None else f"{target.ratio:.2f}"
-        met = "met" if target.met else "missed"
-        table.add_row(target.runtime, target.what, f"{target.aim:g}", measured, met)
+    for aim in aims:
+        measured = report.cell(aim.ratio, 2)
+        met = "met" if aim.met else "missed"
+        table.add_row(aim.runtime, aim.what, f"{aim.aim:g}", measured, met)
     return table
 
 
 def main(
     device: Annotated[str, typer.Option(help="cuda, or cpu to try the way without one.")] = "cuda",
-    checkpoint_set: Annotated[str, typer.Option("--set")] = STAND_IN,
-    grounding_dino_edge: int | None = 800,
-    scale: str = "gpu",
-    minutes: float | None = None,
-    section: Annotated[list[str] | None, typer.Option(help="Only these; repeat.")] = None,
+    checkpoint_set: CheckpointSet = STAND_IN,
+    grounding_dino_edge: Edge = 800,
+    scale: ScaleName = "gpu",
+    minutes: Minutes = None,
+    section: Section = None,
     out: Path = Path("build/bench-gpu"),
 ) -> None:
     """A report per runtime below OUT, and targets.json."""
@@ -133,22 +130,23 @@ def main(
         console.print(f"No GPU benchmark here. This machine lacks {'; '.join(missing)}.")
         console.print("--device cpu takes the same way on the CPU.")
         sys.exit(NO_CUDA)
-    targets: list[Target] = []
+    aims: list[Aim] = []
     for runtime in runtimes(device):
-        edge = grounding_dino_edge if checkpoint_set == STAND_IN else None
-        settings = run.Settings(
-            checkpoint_set, scale, minutes, edge, "fp16", runtime, device,
+        order = run.Order(
+            checkpoint_set=checkpoint_set,
+            scale=scale,
+            minutes=minutes,
+            grounding_dino_edge=grounding_dino_edge if checkpoint_set == STAND_IN else None,
+            precision="fp16",
+            runtime=runtime,
+            device=device,
             sections=tuple(section or run.SECTIONS),
-        )  # fmt: skip
-        results = run.run(settings, console)
-        console.print(f"report in {write(results, out / runtime)}")
-        targets += targets_of(runtime, results)
-    Console().print(table_of(targets))
-    (out / "targets.json").write_text(json.dumps(_records(targets), indent=1) + "\n")
-
-
-def _records(targets: Sequence[Target]) -> list[dict[str, Any]]:
-    return [{**asdict(target), "met": target.met} for target in targets]
+        )
+        results = run.run(order, console)
+        console.print(f"report in {report.write(results, out / runtime)}")
+        aims += aims_of(runtime, results)
+    Console().print(table_of(aims))
+    write_json(out / "targets.json", [{**asdict(aim), "met": aim.met} for aim in aims])
 
 
 if __name__ == "__main__":

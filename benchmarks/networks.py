@@ -2,21 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import Any
 
-from benchmarks.budget import Budget, powers_of_two
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from benchmarks.exports import Exported
+from benchmarks.figures import TURN_S, Budget, Spread, in_turn, powers_of_two, seconds_per_call
 from benchmarks.results import NetworkResult
-from benchmarks.runners import OnnxRunner, Runner, TorchRunner, compiled, repeat_rows
-from benchmarks.spread import Spread
-from benchmarks.turns import TURN_S, in_turn, seconds_per_call
 from export.network import Network
+from export.parity import Session
 from export.pipeline import Export
+from export.precision import POLICIES
+
+Arrays = dict[str, NDArray[Any]]
+# Runs one network on a batch: arrays in and out by the names of its spec.
+Runner = Callable[[Mapping[str, NDArray[Any]]], Arrays]
 
 EAGER, COMPILED, ONNX = "pytorch", "pytorch compiled", "onnxruntime"
 # What torch.compile may take before it pays, in calls of the eager network, and at least in s.
 COMPILE_CALLS = 10
 COMPILE_S = 60.0
+# ONNX Runtime's, by the accelerator of export.runtimes; what one cannot run, the next one does.
+PROVIDERS = {
+    "": ["CPUExecutionProvider"],
+    "cuda": ["CUDAExecutionProvider", "CPUExecutionProvider"],
+    "tensorrt": ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"],
+}
+# PyTorch computes in this type on each device: half precision is slower than fp32 on most CPUs.
+DTYPES = {"cuda": torch.float16, "cpu": torch.float32}
+
+
+class OnnxRunner:
+    """The exported graph as the server runs it, with as many threads as there are cores."""
+
+    def __init__(self, network: Network, export: Export) -> None:
+        self._session = _session(network.spec.name, export)
+        self._outputs = [tensor.name for tensor in network.spec.outputs]
+
+    def __call__(self, feeds: Mapping[str, NDArray[Any]]) -> Arrays:
+        return dict(zip(self._outputs, self._session.run(self._outputs, dict(feeds)), strict=True))
+
+
+def _session(network: str, export: Export) -> Session:
+    path, runtime = export.onnx_path(network), export.runtime
+    if runtime.accelerator not in PROVIDERS:
+        return runtime.open_session(path, POLICIES[network].takes(export.precision))
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = os.cpu_count() or 1
+    # As in the server: a spinning thread takes a core from the next network.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    providers = PROVIDERS[runtime.accelerator]
+    return onnxruntime.InferenceSession(str(path), options, providers=providers)
+
+
+class TorchRunner:
+    """The checkpoint's own modules; inputs and answers are on the host, as a caller has them.
+
+    In half precision the weights are half, and autocast keeps what must not be, as users do.
+    """
+
+    def __init__(self, network: Network, device: str = "cpu", *, compile: bool = False) -> None:
+        self._device, self._dtype = device, DTYPES[device]
+        module: nn.Module = network.module.to(device, self._dtype).eval()
+        # Each batch size of the benchmark has fixed shapes.
+        self._call = torch.compile(module, dynamic=False) if compile else module
+        self._inputs = [tensor.name for tensor in network.spec.inputs]
+        self._outputs = [tensor.name for tensor in network.spec.outputs]
+
+    @torch.inference_mode()
+    def __call__(self, feeds: Mapping[str, NDArray[Any]]) -> Arrays:
+        inputs = [torch.from_numpy(feeds[name]).to(self._device) for name in self._inputs]
+        with ExitStack() as stack:
+            if self._device != "cpu":
+                # What a graph makes itself, such as a mask, is made on the device too.
+                stack.enter_context(torch.device(self._device))
+            if self._dtype != torch.float32:
+                stack.enter_context(torch.autocast(self._device, self._dtype))
+            outputs = self._call(*inputs)
+        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        arrays = [output.float().cpu().numpy() for output in outputs]
+        return dict(zip(self._outputs, arrays, strict=True))
 
 
 @dataclass
@@ -30,19 +104,24 @@ class _Entry:
     seconds: list[float] = field(default_factory=list)
     first_s: float = 0.0
 
+    def __post_init__(self) -> None:
+        sample = self.network.sample(1, 0)
+        self.feeds = {name: np.repeat(a, self.batch, axis=0) for name, a in sample.items()}
+
     @property
     def name(self) -> str:
         return f"{self.network.spec.name}: {self.side}, batch {self.batch}"
 
     @property
     def expected_s(self) -> float:
-        return self.seconds[-1] if self.seconds else self.first_s
+        return max(TURN_S, self.seconds[-1] if self.seconds else self.first_s)
 
     def call(self) -> None:
         self.runner(self.feeds)
 
-    def __post_init__(self) -> None:
-        self.feeds = repeat_rows(self.network.sample(1, 0), self.batch)
+    def warm_up(self) -> None:
+        self.call()
+        self.first_s = seconds_per_call(self.call, 1)
 
     def result(self) -> NetworkResult:
         return NetworkResult(
@@ -62,43 +141,40 @@ class DirectNetworks:
 
     def __init__(
         self,
-        networks: Sequence[Network],
-        export: Export,
+        exported: Exported,
         *,
         device: str,
         largest: int,
         compile: bool,
         say: Callable[[str], None] = lambda what: None,
     ) -> None:
-        self._networks, self._export = networks, export
-        self._device, self._largest, self._compile = device, largest, compile
-        self._say = say
-        self._entries: list[_Entry] = []
+        self._exported, self._device = exported, device
+        self._largest, self._compile, self._say = largest, compile, say
+        self._entries: dict[str, _Entry] = {}
         self.onnx: dict[str, Runner] = {}
         self.torch: dict[str, Runner] = {}
 
     def measure(self, rounds: int, budget: Budget) -> list[NetworkResult]:
         """One call of each to get to know it, then the rounds."""
-        eager = [self._add(network, budget) for network in self._networks]
+        eager = [self._add(network, budget) for network in self._exported.networks]
         if self._compile:
             for entries in filter(None, eager):
                 self._add_compiled(max(entries, key=lambda e: e.batch / e.first_s), rounds, budget)
         for index in range(rounds):
-            for name in in_turn([entry.name for entry in self._entries], index):
-                entry = next(entry for entry in self._entries if entry.name == name)
-                what = f"{name}, round {index + 1}"
-                if budget.allows(max(TURN_S, entry.expected_s), what):
-                    self._say(entry.name)
+            for name in in_turn([*self._entries], index):
+                entry = self._entries[name]
+                if budget.allows(entry.expected_s, f"{name}, round {index + 1}"):
+                    self._say(name)
                     repeats = max(1, round(TURN_S / entry.first_s))
                     entry.seconds.append(seconds_per_call(entry.call, repeats))
         self._choose()
-        return [entry.result() for entry in self._entries if entry.seconds]
+        return [entry.result() for entry in self._entries.values() if entry.seconds]
 
     def _add(self, network: Network, budget: Budget) -> list[_Entry]:
         """Both runners of a network; the entries of the eager one."""
         name = network.spec.name
         self.torch[name] = TorchRunner(network, self._device)
-        self.onnx[name] = OnnxRunner(network.spec, self._export)
+        self.onnx[name] = OnnxRunner(network, self._exported.export)
         eager = self._batches(network, EAGER, self.torch[name], budget)
         self._batches(network, ONNX, self.onnx[name], budget)
         return eager
@@ -108,61 +184,34 @@ class DirectNetworks:
         added: list[_Entry] = []
         for batch in powers_of_two(min(self._largest, network.spec.max_batch_size)):
             entry = _Entry(network, side, batch, runner)
-            expected_s = 4 * added[-1].first_s if added else 0.0
-            if not budget.allows(expected_s, entry.name):
+            if not budget.allows(4 * added[-1].first_s if added else 0.0, entry.name):
                 break
             self._say(entry.name)
-            entry.first_s = _first_s(entry.call)
+            entry.warm_up()
             added.append(entry)
-        self._entries += added
+            self._entries[entry.name] = entry
         return added
 
     def _add_compiled(self, eager: _Entry, rounds: int, budget: Budget) -> None:
         """Compiled only where the rounds of all that is there still fit afterwards."""
         entry = _Entry(eager.network, COMPILED, eager.batch, eager.runner)
-        rounds_s = rounds * sum(max(TURN_S, known.expected_s) for known in self._entries)
-        compile_s = COMPILE_S + COMPILE_CALLS * eager.first_s
-        if not budget.allows(rounds_s + compile_s, entry.name):
+        rounds_s = rounds * sum(known.expected_s for known in self._entries.values())
+        if not budget.allows(rounds_s + COMPILE_S + COMPILE_CALLS * eager.first_s, entry.name):
             return
         self._say(f"{entry.name}: compiling")
-        entry.runner = TorchRunner(eager.network, self._device, compiled)
+        entry.runner = TorchRunner(eager.network, self._device, compile=True)
         try:
-            entry.first_s = _first_s(entry.call)
+            entry.warm_up()
         except Exception as error:  # the compiler raises many kinds; eager stays
             budget.left_out.append(f"{entry.name}: {type(error).__name__}")
             return
-        self._entries.append(entry)
+        self._entries[entry.name] = entry
 
     def _choose(self) -> None:
         """PyTorch's runner of each network: the compiled one where it is faster."""
-        for entry in self._entries:
+        for entry in self._entries.values():
             if entry.side == COMPILED and entry.seconds:
-                eager = next(
-                    other
-                    for other in self._entries
-                    if (other.network, other.side, other.batch)
-                    == (entry.network, EAGER, entry.batch)
-                )
+                name = entry.network.spec.name
+                eager = self._entries[f"{name}: {EAGER}, batch {entry.batch}"]
                 if not eager.seconds or min(entry.seconds) < min(eager.seconds):
-                    self.torch[entry.network.spec.name] = entry.runner
-
-
-def _first_s(call: Callable[[], None]) -> float:
-    call()
-    return seconds_per_call(call, 1)
-
-
-def best(results: Sequence[NetworkResult], network: str, side: str) -> NetworkResult | None:
-    """The batch size of the most rows per second."""
-    found = [r for r in results if (r.network, r.side) == (network, side)]
-    return max(found, key=lambda r: r.rows_per_s.median, default=None)
-
-
-def best_batch(results: Sequence[NetworkResult], side: str, networks: Sequence[str]) -> int:
-    """The batch size that takes the least time per picture through all `networks`."""
-    totals: dict[int, list[float]] = {}
-    for result in results:
-        if result.side == side and result.network in networks:
-            totals.setdefault(result.batch, []).append(result.batch_ms.median / result.batch)
-    whole = {batch: sum(ms) for batch, ms in totals.items() if len(ms) == len(networks)}
-    return min(whole, key=lambda batch: whole[batch], default=1)
+                    self.torch[name] = entry.runner

@@ -6,28 +6,35 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-import torch
 from fovea_client import Client
-from torch.utils import _pytree as pytree
 
-from benchmarks.budget import Budget
-from benchmarks.direct import DirectEnsemble, Row
-from benchmarks.questions import Question
+from benchmarks.baselines import DirectEnsemble, Row
+from benchmarks.exports import Exported
+from benchmarks.figures import Budget, Spread, in_turn
+from benchmarks.networks import Runner
+from benchmarks.questions import Question, to_question
 from benchmarks.results import PipelineResult
-from benchmarks.runners import DTYPES, Runner
-from benchmarks.spread import Spread
-from benchmarks.turns import in_turn
+from demo.evaluate import Trial, judge, make_trial, mean, measure
 from demo.reference import MainObject, ReferencePipeline
 from demo.served import ServedPredictor
-from fovea.ensembles import ensembles
 from fovea.masks import decode_rle
-from fovea.pipeline import PipelineSpec
 
 SERVED, TRANSFORMERS = "served", "transformers"
+# Questions of one turn; those of the next round begin after so many.
+_MOST = 10_000
+# demo.evaluate's figures by the ensemble that they judge, with short names.
+FIGURES = {
+    "main_object": {
+        "label": "main_object_label_accuracy",
+        "box": "main_object_box_recall",
+        "mask IoU": "main_object_mask_iou",
+    },
+    "detect": {"found": "box_recall", "absent rejected": "absent_rejection"},
+    "segment": {"mask IoU, box": "mask_iou_box", "mask IoU, point": "mask_iou_point"},
+}
 
 
 class Side(Protocol):
@@ -55,16 +62,10 @@ class DirectSide:
     """The ensemble's steps and networks in this process, a batch at a time."""
 
     def __init__(
-        self,
-        name: str,
-        pipeline: PipelineSpec,
-        runners: Mapping[str, Runner],
-        tokenizers: Path,
-        batch: int,
+        self, name: str, exported: Exported, runners: Mapping[str, Runner], batch: int
     ) -> None:
         self.name, self.batch = name, batch
-        spec = next(spec for spec in ensembles(pipeline) if spec.name == "main_object")
-        self._ensemble = DirectEnsemble(spec, pipeline, runners, tokenizers)
+        self._ensemble = DirectEnsemble("main_object", exported, runners)
 
     def ask(self, questions: Sequence[Question]) -> list[MainObject]:
         answers: list[MainObject] = []
@@ -93,10 +94,7 @@ class ServedSide:
 
 def _to_row(question: Question) -> Row:
     labels = [label.encode() for label in question.labels]
-    return {
-        "IMAGE": np.array([question.jpeg], np.object_),
-        "TEXT": np.array(labels, np.object_),
-    }
+    return {"IMAGE": np.array([question.jpeg], object), "TEXT": np.array(labels, object)}
 
 
 def _to_answer(row: Row) -> MainObject:
@@ -116,55 +114,6 @@ def _to_answer(row: Row) -> MainObject:
     )
 
 
-class PlainPipeline(ReferencePipeline):
-    """The reference on any device, for pictures of the size that is served."""
-
-    def __init__(self, folder: Path, spec: PipelineSpec, device: str) -> None:
-        super().__init__(folder)
-        self._spec = spec.grounding_dino
-        self.dino_processor.image_processor.size = {
-            "shortest_edge": self._spec.shortest_edge,
-            "longest_edge": self._spec.longest_edge,
-        }
-        if device != "cpu":
-            for name in ("clip", "dino", "sam"):
-                setattr(self, name, OnDevice(getattr(self, name), device))
-
-    @property
-    def box_threshold(self) -> float:
-        """The served one: stand-ins record none."""
-        return self._spec.box_threshold
-
-    @property
-    def text_threshold(self) -> float:
-        """The served one."""
-        return self._spec.text_threshold
-
-
-class OnDevice:
-    """A transformers model on a device in its type there; inputs and answers stay on the host."""
-
-    def __init__(self, model: torch.nn.Module, device: str) -> None:
-        self.config = model.config
-        self._device, self._dtype = device, DTYPES[device]
-        self._model = model.to(device, self._dtype)
-
-    def __call__(self, **inputs: Any) -> Any:
-        moved = pytree.tree_map_only(torch.Tensor, self._to_device, inputs)
-        return pytree.tree_map_only(torch.Tensor, _to_host, self._model(**moved))
-
-    def _to_device(self, tensor: torch.Tensor) -> torch.Tensor:
-        return tensor.to(self._device, self._dtype if tensor.is_floating_point() else None)
-
-
-def _to_host(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.float().cpu() if tensor.is_floating_point() else tensor.cpu()
-
-
-# Questions of one turn; those of the next round begin after so many.
-_MOST = 10_000
-
-
 @dataclass(frozen=True)
 class Contest:
     """Rounds in which every side answers for about `seconds` questions that none had before."""
@@ -176,28 +125,36 @@ class Contest:
 
     def run(
         self, ask: Callable[[int, int], Sequence[Question]], budget: Budget
-    ) -> dict[str, list[float]]:
-        """Pictures per second of each side by round; ask(first, count) makes the questions.
+    ) -> list[PipelineResult]:
+        """Each side's pictures per second, and the served one's over its, by round.
 
-        A round that the time does not allow for every side is left out for all.
+        ask(first, count) makes the questions. A round that the time does not allow for every side
+        is left out for all.
         """
-        rates: dict[str, list[float]] = {side.name: [] for side in self.sides}
+        sides = {side.name: side for side in self.sides}
+        rates: dict[str, list[float]] = {name: [] for name in sides}
         known: dict[str, float] = {}
-        for side in self.sides:
-            self.say(f"main_object by {side.name}: warm-up")
-            known[side.name] = _rate(side, ask(0, side.batch))
+        for name, side in sides.items():
+            self.say(f"main_object by {name}: warm-up")
+            known[name] = _rate(side, ask(0, side.batch))
         for index in range(self.rounds):
-            counts = {side.name: self._count(side, known[side.name]) for side in self.sides}
+            counts = {name: self._count(side, known[name]) for name, side in sides.items()}
             expected_s = sum(count / known[name] for name, count in counts.items())
             if index and not budget.allows(expected_s, f"main_object: round {index + 1} of all"):
                 break
-            for name in in_turn([side.name for side in self.sides], index):
-                side = next(side for side in self.sides if side.name == name)
+            for name in in_turn([*sides], index):
                 self.say(f"main_object by {name}: round {index + 1}")
-                first = _MOST * (index + 1)
-                known[name] = _rate(side, ask(first, counts[name]))
+                known[name] = _rate(sides[name], ask(_MOST * (index + 1), counts[name]))
                 rates[name].append(known[name])
-        return rates
+        return [
+            PipelineResult(
+                side=name,
+                batch=side.batch,
+                pictures_per_s=Spread.of(rates[name]),
+                ratio=Spread.of(s / r for s, r in zip(rates[SERVED], rates[name], strict=True)),
+            )
+            for name, side in sides.items()
+        ]
 
     def _count(self, side: Side, rate: float) -> int:
         """Whole batches, at least one, of fewer than _MOST."""
@@ -211,15 +168,23 @@ def _rate(side: Side, questions: Sequence[Question]) -> float:
     return len(questions) / (time.perf_counter() - start)
 
 
-def results(sides: Sequence[Side], rates: Mapping[str, list[float]]) -> list[PipelineResult]:
-    """With the ratio of the served rate to each side's, round by round."""
-    served = rates[SERVED]
-    return [
-        PipelineResult(
-            side=side.name,
-            batch=side.batch,
-            pictures_per_s=Spread.of(rates[side.name]),
-            ratio=Spread.of(s / r for s, r in zip(served, rates[side.name], strict=True)),
-        )
-        for side in sides
-    ]
+def trials(scenes: int) -> list[Trial]:
+    """The first held-out scenes, as everywhere in the project."""
+    return [make_trial(seed) for seed in range(scenes)]
+
+
+def accuracy_of_server(client: Client, scenes: Sequence[Trial]) -> dict[str, dict[str, float]]:
+    """What the answers are worth, per ensemble, through the client."""
+    figures = measure(ServedPredictor(client), [*scenes], quiet=True)
+    return {
+        ensemble: {short: figures[name] for short, name in names.items()}
+        for ensemble, names in FIGURES.items()
+    }
+
+
+def accuracy_of_side(side: Side, scenes: Sequence[Trial]) -> dict[str, float]:
+    """main_object by one side."""
+    answers = side.ask([to_question(trial) for trial in scenes])
+    judged = [judge(answer, trial) for answer, trial in zip(answers, scenes, strict=True)]
+    names = {"label": "label", "box": "box", "mask IoU": "mask_iou"}
+    return {short: mean(getattr(one, name) for one in judged) for short, name in names.items()}

@@ -22,8 +22,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from benchmarks.figures import turns
 from benchmarks.machine import machine
-from benchmarks.turns import turns
 from demo.evaluate import evaluate
 from demo.served import ServedPredictor, demo_server
 from export.checkpoints import SETS, Checkpoint, find

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from fovea_client import Client, verbs
-from fovea_client.verbs import Steps
+from fovea_client.requests import Request
 from PIL import Image
 
 from demo.evaluate import Trial, make_trial
@@ -50,49 +51,27 @@ def questions(seeds: Iterable[int]) -> list[Question]:
 
 @dataclass(frozen=True)
 class Verb:
-    """A verb of the client, and the same request without the client around it.
-
-    cached: part of its answer, SAM's embedding of the picture, is kept by the response cache.
-    """
+    """A verb of the client, with what it is asked of a question, by the names of its arguments."""
 
     name: str
-    ask: Callable[[Client, Question], object]
-    steps: Callable[[Question], Steps[Any]]
-    cached: bool = False
+    arguments: Callable[[Question], dict[str, Any]]
+
+    def ask(self, client: Client, question: Question) -> object:
+        """As users do."""
+        return getattr(client, self.name)(**self.arguments(question))
+
+    def request(self, question: Question) -> Request:
+        """The same request without the client around it."""
+        verb = getattr(verbs, self.name)
+        optional = dict.fromkeys(inspect.signature(verb).parameters)
+        return next(verb(**optional | self.arguments(question)))
 
 
 VERBS = (
-    Verb(
-        "main_object",
-        lambda client, q: client.main_object(q.jpeg, q.labels),
-        lambda q: verbs.main_object(q.jpeg, q.labels, None, None, None),
-        cached=True,
-    ),
-    Verb(
-        "detect",
-        lambda client, q: client.detect(q.jpeg, q.labels),
-        lambda q: verbs.detect(q.jpeg, q.labels, None, None),
-    ),
-    Verb(
-        "segment",
-        lambda client, q: client.segment(q.jpeg, boxes=q.box_xyxy),
-        lambda q: verbs.segment(q.jpeg, q.box_xyxy, None, None),
-        cached=True,
-    ),
-    Verb(
-        "detect_and_segment",
-        lambda client, q: client.detect_and_segment(q.jpeg, q.labels),
-        lambda q: verbs.detect_and_segment(q.jpeg, q.labels, None, None),
-        cached=True,
-    ),
-    Verb(
-        "embed_image",
-        lambda client, q: client.embed_image(q.jpeg),
-        lambda q: verbs.embed_image(q.jpeg),
-    ),
-    Verb(
-        "embed_text",
-        lambda client, q: client.embed_text(". ".join(q.labels)),
-        lambda q: verbs.embed_text(". ".join(q.labels)),
-    ),
+    Verb("main_object", lambda q: {"image": q.jpeg, "labels": q.labels}),
+    Verb("detect", lambda q: {"image": q.jpeg, "phrases": q.labels}),
+    Verb("segment", lambda q: {"image": q.jpeg, "boxes": q.box_xyxy}),
+    Verb("detect_and_segment", lambda q: {"image": q.jpeg, "phrases": q.labels}),
+    Verb("embed_image", lambda q: {"image": q.jpeg}),
+    Verb("embed_text", lambda q: {"text": ". ".join(q.labels)}),
 )

@@ -7,8 +7,6 @@ server by 8 callers at once. The overhead is measured at concurrency 1.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import statistics
 import time
@@ -19,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import typer
 from fovea_client import Client
 from fovea_client.statistics import difference, read_statistics
 from fovea_server import EmbeddedServer
@@ -28,12 +27,16 @@ from rich.table import Table
 
 from benchmarks.breakdown import NETWORKS, overhead_share
 from benchmarks.machine import machine, resident_mb
+from benchmarks.options import Json
 from benchmarks.questions import Question, questions
+from benchmarks.results import write_json
 from demo.reference import ReferencePipeline
 from demo.served import demo_server
 
 CONCURRENCY = 8
 WARM_UP = 16
+# Seeds of scenes that nothing else of the project uses.
+WARM_UP_SEED, ROUND_SEED, ALONE_SEED = 900_000, 910_000, 990_000
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,9 @@ class Result:
     machine: dict[str, Any] = field(default_factory=machine)
 
 
-def rate(call: Callable[[Question], object], asked: list[Question], concurrency: int) -> float:
-    """Pictures per second of `call` over all questions."""
+def rate(call: Callable[[Question], object], first: int, count: int, concurrency: int) -> float:
+    """Pictures per second of `call` over so many questions."""
+    asked = questions(range(first, first + count))
     start = time.perf_counter()
     with ThreadPoolExecutor(concurrency) as pool:
         for _ in pool.map(call, asked):
@@ -70,6 +74,7 @@ def rate(call: Callable[[Question], object], asked: list[Question], concurrency:
 def run(server: EmbeddedServer, client: Client, count: int, rounds: int) -> Result:
     """All rounds, both sides in turns, then the overhead."""
     reference = ReferencePipeline()
+    rates: dict[str, list[float]] = {"reference": [], "served": []}
 
     def ask_reference(question: Question) -> object:
         return reference.main_object(question.image, question.labels)
@@ -77,21 +82,17 @@ def run(server: EmbeddedServer, client: Client, count: int, rounds: int) -> Resu
     def ask_server(question: Question) -> object:
         return client.main_object(question.jpeg, question.labels)
 
-    rate(ask_server, questions(range(900_000, 900_000 + WARM_UP)), CONCURRENCY)
-    rate(ask_reference, questions(range(900_000, 900_000 + WARM_UP // 2)), 1)
-    rates: dict[str, list[float]] = {"reference": [], "served": []}
+    rate(ask_server, WARM_UP_SEED, WARM_UP, CONCURRENCY)
+    rate(ask_reference, WARM_UP_SEED, WARM_UP // 2, 1)
     before = read_statistics(client.url)
     with Progress(console=Console(stderr=True)) as progress:
         for index in progress.track(range(rounds), description="rounds"):
-            first = 910_000 + index * count
-            asked = questions(range(first, first + count))
-            rates["reference"].append(rate(ask_reference, asked, 1))
-            rates["served"].append(rate(ask_server, asked, CONCURRENCY))
-    loaded = difference(read_statistics(client.url), before)
-    before = read_statistics(client.url)
-    alone = questions(range(990_000, 990_000 + count))
-    latency_s = 1 / rate(ask_server, alone, 1)
-    spent = difference(read_statistics(client.url), before)
+            first = ROUND_SEED + index * count
+            rates["reference"].append(rate(ask_reference, first, count, 1))
+            rates["served"].append(rate(ask_server, first, count, CONCURRENCY))
+    middle = read_statistics(client.url)
+    latency_s = 1 / rate(ask_server, ALONE_SEED, count, 1)
+    loaded, alone = difference(middle, before), difference(read_statistics(client.url), middle)
     ratios = [s / r for s, r in zip(rates["served"], rates["reference"], strict=True)]
     return Result(
         pictures_per_s={side: statistics.median(values) for side, values in rates.items()},
@@ -99,8 +100,8 @@ def run(server: EmbeddedServer, client: Client, count: int, rounds: int) -> Resu
         ratio=statistics.median(ratios),
         ratio_rounds=ratios,
         latency_ms=1000 * latency_s,
-        network_ms={name: 1000 * spent[name].compute_s / count for name in NETWORKS},
-        overhead_share=overhead_share(spent, count, latency_s),
+        network_ms={name: 1000 * alone[name].compute_s / count for name in NETWORKS},
+        overhead_share=overhead_share(alone, count, latency_s),
         batch_sizes={name: loaded[name].mean_batch for name in NETWORKS},
         server_rss_mb=resident_mb(server.pid),
         pictures_per_round=count,
@@ -109,11 +110,11 @@ def run(server: EmbeddedServer, client: Client, count: int, rounds: int) -> Resu
 
 def table_of(result: Result) -> Table:
     """The figures for people."""
+    least, greatest = min(result.ratio_rounds), max(result.ratio_rounds)
     table = Table("figure", "value", title="main_object, demo checkpoints")
     for side, value in result.pictures_per_s.items():
         table.add_row(f"{side}: pictures per second", f"{value:.1f}")
-    spread = f"{min(result.ratio_rounds):.2f} to {max(result.ratio_rounds):.2f}"
-    table.add_row("ratio", f"{result.ratio:.2f} ({spread})")
+    table.add_row("ratio", f"{result.ratio:.2f} ({least:.2f} to {greatest:.2f})")
     table.add_row("latency at concurrency 1", f"{result.latency_ms:.1f} ms")
     for name, value in result.network_ms.items():
         table.add_row(f"  {name}", f"{value:.2f} ms")
@@ -124,20 +125,14 @@ def table_of(result: Result) -> Table:
     return table
 
 
-def main() -> None:
+def main(pictures: int = 80, rounds: int = 3, out: Json = Path("build/bench-quick.json")) -> None:
     """Measure, print and write."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pictures", type=int, default=80)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", type=Path, default=Path("build/bench-quick.json"))
-    args = parser.parse_args()
     torch.set_num_threads(os.cpu_count() or 1)
     with demo_server() as server, Client(server.grpc_url) as client:
-        result = run(server, client, args.pictures, args.rounds)
+        result = run(server, client, pictures, rounds)
     Console().print(table_of(result))
-    args.json.parent.mkdir(parents=True, exist_ok=True)
-    args.json.write_text(json.dumps(asdict(result), indent=1) + "\n")
+    write_json(out, asdict(result))
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -1,190 +1,188 @@
-"""report.md: the results of a run for people. What programs read is in `results`."""
+"""report.md: the results of a run for people, a table for each kind of dataclass in `results`.
+
+`python -m benchmarks.report FOLDER` makes it and the plots anew from report.json.
+"""
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 
-from benchmarks import report_sections
-from benchmarks.breakdown import PARTS
-from benchmarks.markdown import NOTHING, kilobytes, number, table
+import typer
+
+from benchmarks.figures import Spread
+from benchmarks.networks import COMPILED, EAGER, ONNX
 from benchmarks.plots import draw
-from benchmarks.results import Point, Results, TargetResult, read_results
+from benchmarks.results import Results, best, read_results
 
 FILE = "report.md"
+NOTHING = "–"
 _ROUND = re.compile(r", round \d+|: round \d+")
-TITLES = {
+TARGETS = {
     "ensemble": "Ensembles, over gRPC",
     "network": "Networks, over gRPC",
     "verb": "Verbs of the client",
 }
+SECTIONS = {
+    "prompts": "Many prompts on one picture, in one request",
+    "folder": "A folder of pictures of mixed sizes, by `main_object_many`",
+    "mix": "All verbs at once",
+    "perf_analyzer": "Cross-check with perf_analyzer",
+}
+HOW_TO_READ = (
+    "A figure in brackets is the least and the greatest of the rounds, the one before it their "
+    "median. What a column means is said by the dataclass of its rows in `benchmarks/results.py`."
+)
+SIDES = (
+    "`transformers` is the plain pipeline, picture by picture. `pytorch` runs the same steps as "
+    "the server in one process, batched, each network compiled where that is faster; "
+    "`onnxruntime` likewise, with the very graphs that are served. All get the same JPEGs, in "
+    "turns; ratios are of one round."
+)
+PARTS_OF_TIME = (
+    "In split_ms, `network` is what the caller saw and Triton did not, the rest are Triton's own "
+    "counters, summed over an ensemble's steps, of which some run beside each other."
+)
 
 
-def write(results: Results, folder: Path, plots: Iterable[Path] = ()) -> Path:
-    """report.md below `folder`, with the plots that lie there too."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / FILE
+def cell(value: object, digits: int = 2) -> str:
+    """A figure for people; NOTHING for None, NaN and an empty record."""
+    if value is None or value != value or value in ({}, []):
+        return NOTHING
+    if isinstance(value, Spread):
+        return value.text(digits)
+    if isinstance(value, float):
+        return f"{value:,.{digits}f}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {cell(item, digits)}" for name, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value))
+    return str(value).replace("|", "\\|")
+
+
+def table(rows: Sequence[Mapping[str, object]]) -> str:
+    """A column for each key of the first row; those after the first are aligned to the right."""
+    rule = ["---"] + ["--:"] * (len(rows[0]) - 1)
+    body = [[cell(value) for value in row.values()] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in ([*rows[0]], rule, *body))
+
+
+def of(row: object, *but: str) -> dict[str, object]:
+    """The fields of a dataclass as a table's row."""
+    names = (one.name for one in fields(row))  # type: ignore[arg-type]
+    return {name: getattr(row, name) for name in names if name not in but}
+
+
+def write(results: Results, folder: Path) -> Path:
+    """report.json, the plots and report.md below `folder`; returns the last."""
+    results.write(folder)
     parts = [_head(results)]
-    parts += [f"![{plot.stem.replace('-', ' ')}]({plot.name})" for plot in plots]
-    sections = results.sections
-    parts += [report_sections.pipelines(results), report_sections.networks(results)]
-    parts += [_targets(results, kind, title) for kind, title in TITLES.items()]
-    parts += [
-        report_sections.many_prompts(sections.get("prompts", {})),
-        report_sections.many_pictures(sections.get("folder", {})),
-        report_sections.mixed_verbs(sections.get("mix", {})),
-        report_sections.cross_check(sections.get("perf_analyzer", {})),
-        _left_out(results.left_out),
-    ]
-    path.write_text("\n\n".join(part for part in parts if part) + "\n")
+    parts += [f"![{p.stem.replace('-', ' ')}]({p.name})" for p in draw(results, folder)]
+    parts += [*_baselines(results), *_targets(results), *_sections(results)]
+    if results.left_out:
+        # Of what was left out in several rounds, one line.
+        rounds = Counter(_ROUND.sub("", what) for what in results.left_out)
+        lines = [f"- {what}" + (f", {n} rounds" if n > 1 else "") for what, n in rounds.items()]
+        parts += ["## Left out for want of time", "\n".join(lines)]
+    path = folder / FILE
+    path.write_text("\n\n".join(parts) + "\n")
     return path
 
 
 def _head(results: Results) -> str:
-    machine, settings = results.machine, results.settings
+    machine = results.machine
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    chosen = ", ".join(f"{name} {_setting(value)}" for name, value in settings.items())
+    chosen = ", ".join(f"{name} {cell(value, 0)}" for name, value in results.settings.items())
     return (
-        f"# Benchmark: {settings['set']}\n\n"
+        f"# Benchmark: {results.settings['set']}\n\n"
         f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, "
         f"Python {machine['python']}; {versions}. Begun {results.started}, "
-        f"{results.seconds:.0f} s. Settings: {chosen}.\n\n"
-        "A figure in brackets is the least and the greatest of the rounds, the one before it "
-        "their median."
+        f"{results.seconds:.0f} s. Settings: {chosen}.\n\n{HOW_TO_READ}"
     )
 
 
-def _setting(value: object) -> str:
-    return " ".join(value) if isinstance(value, tuple) else str(value)
+def _baselines(results: Results) -> Iterator[str]:
+    if results.pipelines:
+        yield "## main_object against its baselines"
+        yield SIDES
+        sides = results.pipelines
+        yield table([of(side) | {"accuracy": cell(side.accuracy, 3)} for side in sides])
+    if results.networks:
+        names = dict.fromkeys(result.network for result in results.networks)
+        yield "## Networks called directly"
+        yield "Rows a second of the best batch, in brackets; answers come back to the host."
+        yield table([_network(results, name) for name in names])
+        yield "### By batch size"
+        yield table([of(result) for result in results.networks])
 
 
-def _targets(results: Results, kind: str, title: str) -> str:
-    targets = results.of_kind(kind)
-    if not targets:
-        return ""
-    return "\n\n".join(
-        [
-            f"## {title}",
-            _summary(results, targets),
-            "### Where the time goes",
-            _splits(targets),
-            "### Under load",
-            _loads(targets),
-        ]
-    )
+def _network(results: Results, name: str) -> dict[str, object]:
+    bests = {side: best(results.networks, name, side) for side in (EAGER, COMPILED, ONNX)}
+    rates = {side: row.rows_per_s.median for side, row in bests.items() if row}
+    served = [target for target in results.of_kind("network") if target.name == name]
+    if served:
+        rates["Triton"] = served[0].peak.throughput.median
+    row: dict[str, object] = {"network": name}
+    for side, result in bests.items():
+        row[side] = result and f"{cell(rates[side], 1)} ({result.batch})"
+    row["through Triton"] = rates.get("Triton")
+    for above, below in ((ONNX, EAGER), ("Triton", ONNX)):
+        known = above in rates and below in rates
+        row[f"{above} / {below}"] = rates[above] / rates[below] if known else None
+    return row
 
 
-def _summary(results: Results, targets: Iterable[TargetResult]) -> str:
-    columns = [
-        "name", "p50 ms alone", "p95", "p99", "a second alone", "a second at most",
-        "callers then", "knee, a second", "overhead alone", "kB sent", "kB received",
-        "server MB", "accuracy",
-    ]  # fmt: skip
-    rows = []
-    for target in targets:
-        alone, peak = target.closed[0], target.peak
-        rows.append(
-            [
-                target.name,
-                alone.p50_ms.text(),
-                number(alone.p95_ms.median),
-                number(alone.p99_ms.median),
-                number(alone.throughput.median),
-                peak.throughput.text(),
-                peak.concurrency,
-                number(target.knee_per_s),
-                _share(alone.overhead_share),
-                kilobytes(target.request_bytes),
-                kilobytes(target.response_bytes),
-                number(max(point.memory_mb for point in target.closed), 0),
-                _accuracy(results, target),
-            ]
-        )
-    return table(columns, rows)
+def _targets(results: Results) -> Iterator[str]:
+    for kind, title in TARGETS.items():
+        targets = results.of_kind(kind)
+        accuracy = {} if kind == "network" else results.accuracy
+        if targets:
+            yield f"## {title}"
+            yield table(
+                [
+                    {
+                        "name": target.name,
+                        "p50 ms alone": target.alone.p50_ms,
+                        "a second alone": target.alone.throughput.median,
+                        "a second at most": target.peak.throughput,
+                        "callers then": target.peak.concurrency,
+                        "knee, a second": target.knee_per_s,
+                        "overhead alone": target.alone.overhead_share,
+                        "kB sent": target.request_bytes / 1000,
+                        "kB received": target.response_bytes / 1000,
+                        "accuracy": cell(accuracy.get(target.name), 3),
+                    }
+                    for target in targets
+                ]
+            )
+            yield "### Every load"
+            yield PARTS_OF_TIME
+            yield table(
+                [
+                    {"name": target.name} | of(point, "steps_ms", "batch_ms")
+                    for target in targets
+                    for point in (*target.closed, *target.open)
+                ]
+            )
 
 
-def _share(value: float | None) -> str:
-    return NOTHING if value is None else f"{value:.0%}"
+def _sections(results: Results) -> Iterator[str]:
+    for name, title in SECTIONS.items():
+        section = getattr(results.sections, name)
+        if section:
+            yield f"## {title}"
+            if section.rows:
+                yield table([of(row) for row in section.rows])
+            yield cell({k: v for k, v in of(section, "rows").items() if v or v == 0})
 
 
-def _accuracy(results: Results, target: TargetResult) -> str | None:
-    if target.kind == "network" or target.name not in results.accuracy:
-        return None
-    figures = results.accuracy[target.name]
-    return ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
-
-
-def _splits(targets: Iterable[TargetResult]) -> str:
-    columns = ["name", "callers", "p50 ms", *PARTS, "cache hits"]
-    rows = []
-    for target in targets:
-        alone, peak = target.closed[0], target.peak
-        rows.append(_split_row(target.name, alone))
-        rows += [_split_row(target.name, peak)] if peak is not alone else []
-    note = (
-        "Milliseconds per request: `network` is what the caller saw and Triton did not, the rest "
-        "are Triton's own counters, summed over an ensemble's steps, of which some run beside "
-        "each other."
-    )
-    return f"{note}\n\n{table(columns, rows)}"
-
-
-def _split_row(name: str, point: Point) -> list[object]:
-    parts = [number(point.split_ms.get(part), 2) for part in PARTS]
-    return [name, point.concurrency, number(point.p50_ms.median), *parts, point.cache_hits]
-
-
-def _loads(targets: Iterable[TargetResult]) -> str:
-    columns = [
-        "name", "load", "requests", "failed", "a second", "p50 ms", "p95 ms", "p99 ms",
-        "mean batches",
-    ]  # fmt: skip
-    rows = [
-        [
-            target.name,
-            _load(point),
-            point.requests,
-            sum(point.failures.values()),
-            point.throughput.text(),
-            point.p50_ms.text(),
-            point.p95_ms.text(),
-            point.p99_ms.text(),
-            ", ".join(f"{name} {mean:.1f}" for name, mean in point.batches.items()),
-        ]
-        for target in targets
-        for point in (*target.closed, *target.open)
-    ]
-    return table(columns, rows)
-
-
-def _load(point: Point) -> str:
-    return f"{point.concurrency} callers" if point.rate is None else f"{point.rate:.3g}/s offered"
-
-
-def _left_out(left_out: list[str]) -> str:
-    if not left_out:
-        return ""
-    # Of what was left out in several rounds, one line.
-    rounds = Counter(_ROUND.sub("", what) for what in left_out)
-    lines = [f"- {what}{_times(count)}" for what, count in rounds.items()]
-    return "## Left out for want of time\n\n" + "\n".join(lines)
-
-
-def _times(count: int) -> str:
-    return f", {count} rounds" if count > 1 else ""
-
-
-def main() -> None:
-    """`python -m benchmarks.report FOLDER`: plots and report.md anew from report.json."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder
-    results = read_results(folder)
-    print(write(results, folder, draw(results, folder)))
+def main(folder: Path) -> None:
+    """Plots and report.md anew from report.json."""
+    print(write(read_results(folder), folder))
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

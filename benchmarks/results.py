@@ -1,46 +1,20 @@
-"""The results of a run, as frozen data, and report.json, which programs read.
+"""The results of a run as dataclasses, and report.json, which programs read: `Results` as JSON.
 
-A figure with a spread is {"median", "least", "greatest", "values"}, a value per round.
-
-    {
-      "schema": 1,
-      "settings": {"set": "demo", "scale": "full", "device": "cpu", ...},
-      "machine": {...}, "started": "2026-01-31T12:00:00+00:00", "seconds": 540.0,
-      "targets": [                    # per network, ensemble and verb
-        {"kind": "ensemble", "name": "main_object", "request_bytes": 1, "response_bytes": 1,
-         "closed": [point, ...],      # ascending concurrency
-         "open": [point, ...],        # ascending rate, up to the one behind the knee
-         "knee_per_s": 30.1}],        # null where even the lowest rate was too much, or none ran
-      "networks": [                   # called directly, without Triton
-        {"network": "grounding_dino", "side": "onnxruntime", "batch": 8,
-         "batch_ms": spread, "rows_per_s": spread}],
-      "pipelines": [                  # main_object as a whole
-        {"side": "pytorch", "batch": 1, "pictures_per_s": spread, "ratio": spread,
-         "accuracy": {"label": 0.9, ...}}],
-      "accuracy": {"main_object": {"label": 0.99, ...}, ...},   # of the served ensembles
-      "sections": {"prompts": ..., "folder": ..., "mix": ..., "perf_analyzer": ...},
-      "left_out": ["what the time did not allow", ...]
-    }
-
-A point is {"concurrency": 8 or null, "rate": null or 12.5 (offered per second), "requests",
-"failures": {kind: count}, "throughput", "p50_ms", "p95_ms", "p99_ms": spreads, "split_ms":
-{"network", "queue", "input", "compute", "output"}, "steps_ms": {model: ms per request},
-"batches": {network: mean rows}, "batch_ms": {network: {rows: ms of one execution}},
-"overhead_share": of a single caller's time, what is not the networks' compute on its way (null
-for more callers), "cache_hits", "memory_mb"}.
-
-The compute time of a batch is in "networks" as measured directly (side "onnxruntime"), and in a
-point's "batch_ms" as Triton saw it under that load.
+Rates are per second, and a figure with a spread has a value per round. `networks` has the compute
+time of a batch as measured directly (side "onnxruntime"), a point's `batch_ms` as Triton saw it.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.spread import Spread
+from pydantic import TypeAdapter
+
+from benchmarks.figures import Spread
 
 SCHEMA = 1
 FILE = "report.json"
@@ -49,7 +23,14 @@ DIGITS = 6
 
 @dataclass(frozen=True)
 class Point:
-    """One load on one target, all rounds together; see the module."""
+    """One load on one target, all rounds together.
+
+    concurrency: callers of a closed loop. rate: what an open one offers per second. failures: by
+    kind. split_ms: of a request, by `benchmarks.breakdown.PARTS`. steps_ms: of a request, by model.
+    batches: mean rows of an execution, by network; batch_ms: its milliseconds, by its rows.
+    overhead_share: of a single caller's time, what is not the networks' compute on its way.
+    cache_hits: of SAM's embeddings. memory_mb: of the server with all its processes.
+    """
 
     concurrency: int | None
     rate: float | None
@@ -70,7 +51,11 @@ class Point:
 
 @dataclass(frozen=True)
 class TargetResult:
-    """A network, ensemble or verb under all its loads."""
+    """A network, ensemble or verb (`kind`) under all its loads.
+
+    closed: ascending concurrency. open: ascending rate, up to the one behind the knee. knee_per_s:
+    None where even the lowest rate was too much, or none ran.
+    """
 
     kind: str
     name: str
@@ -79,6 +64,11 @@ class TargetResult:
     closed: list[Point] = field(default_factory=list)
     open: list[Point] = field(default_factory=list)
     knee_per_s: float | None = None
+
+    @property
+    def alone(self) -> Point:
+        """The closed loop of a single caller."""
+        return self.closed[0]
 
     @property
     def peak(self) -> Point:
@@ -108,9 +98,123 @@ class PipelineResult:
     accuracy: dict[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Prompted:
+    """So many boxes in one request. first_ms: on a new picture; again_ms: on the same one."""
+
+    boxes: int
+    first_ms: Spread
+    again_ms: Spread
+    response_masks: int
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Many boxes on one picture, and the least-squares line of a known picture's time over them.
+
+    growth: time of the most boxes over that of one box. last_step: what one more box costs between
+    the two greatest counts, over the line's slope: near 1 where the cost grows with the work and
+    no faster. second_prompt_ratio: one box on a new picture over one box on a known one.
+    """
+
+    rows: list[Prompted]
+    slope_ms: float | None = None
+    base_ms: float | None = None
+    growth: float | None = None
+    last_step: float | None = None
+    second_prompt_ratio: float | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One call of the batch verb. slowest_part: the least of the rates of its ten parts over
+    their median. outcomes: results and kinds of errors, counted."""
+
+    pictures: int
+    megapixels: float
+    seconds: float
+    pictures_per_s: float
+    slowest_part: float | None
+    outcomes: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Few pictures, then many. cost_ratio: one of many over one of few."""
+
+    rows: list[Batch]
+    cost_ratio: float | None = None
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A verb alone, and while all others have as many callers.
+
+    kept: its rate in the mix over its rate alone, by round. slower: its p99 likewise.
+    """
+
+    verb: str
+    alone_per_s: Spread
+    mixed_per_s: Spread
+    kept: Spread
+    alone_p99_ms: Spread
+    mixed_p99_ms: Spread
+    slower: Spread
+
+
+@dataclass(frozen=True)
+class Mix:
+    """All verbs at once. fair_share: of each if all had the machine equally. least_kept: the
+    smallest part of its own rate that a verb kept. total_kept: of all together; above 1 the mix is
+    more efficient than taking turns. starved: verbs that kept too little of their fair share."""
+
+    rows: list[Shared]
+    callers_each: int = 0
+    fair_share: float = 0.0
+    least_kept: float = 0.0
+    total_kept: float = 0.0
+    median_slower: float = 0.0
+    starved: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Crosscheck:
+    """One load by our generator and by perf_analyzer, one after the other."""
+
+    target: str
+    concurrency: int
+    ours_per_s: float
+    theirs_per_s: float
+    ours_p50_ms: float
+    theirs_p50_ms: float
+    ours_p99_ms: float
+    theirs_p99_ms: float
+
+
+@dataclass(frozen=True)
+class Crosschecks:
+    """missing: why there is none."""
+
+    rows: list[Crosscheck] = field(default_factory=list)
+    missing: str = ""
+
+
+@dataclass
+class Sections:
+    """What `benchmarks.scenarios` measures, each by its name there."""
+
+    prompts: Prompts | None = None
+    folder: Folder | None = None
+    mix: Mix | None = None
+    perf_analyzer: Crosschecks | None = None
+
+
 @dataclass
 class Results:
-    """Everything that one run found; filled as it goes."""
+    """Everything that one run found; filled as it goes.
+
+    accuracy: of the served ensembles. left_out: what the time did not allow.
+    """
 
     settings: dict[str, Any]
     machine: dict[str, Any]
@@ -120,7 +224,7 @@ class Results:
     networks: list[NetworkResult] = field(default_factory=list)
     pipelines: list[PipelineResult] = field(default_factory=list)
     accuracy: dict[str, dict[str, float]] = field(default_factory=dict)
-    sections: dict[str, Any] = field(default_factory=dict)
+    sections: Sections = field(default_factory=Sections)
     left_out: list[str] = field(default_factory=list)
 
     def of_kind(self, kind: str) -> list[TargetResult]:
@@ -129,15 +233,17 @@ class Results:
 
     def write(self, folder: Path) -> Path:
         """report.json below `folder`."""
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / FILE
-        record = _rounded({"schema": SCHEMA, **asdict(self)})
-        path.write_text(json.dumps(record, indent=1) + "\n")
-        return path
+        return write_json(folder / FILE, {"schema": SCHEMA, **asdict(self)})
+
+
+def write_json(path: Path, record: Any) -> Path:
+    """A record for programs and people; floats have DIGITS significant digits."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(_rounded(record), indent=1) + "\n")
+    return path
 
 
 def _rounded(value: Any) -> Any:
-    """Floats with DIGITS significant digits, all the way down."""
     if isinstance(value, float):
         return float(f"{value:.{DIGITS}g}")
     if isinstance(value, dict):
@@ -147,45 +253,30 @@ def _rounded(value: Any) -> Any:
     return value
 
 
-def read_record(path: Path) -> dict[str, Any]:
-    """report.json, of its folder or by its own name; ValueError for another schema."""
-    file = path / FILE if path.is_dir() else path
-    record: dict[str, Any] = json.loads(file.read_text())
-    if record.get("schema") != SCHEMA:
-        raise ValueError(f"{file}: expected schema {SCHEMA}, got {record.get('schema')}")
-    return record
-
-
 def read_results(path: Path) -> Results:
-    """The results that wrote report.json; errors as of `read_record`."""
-    record = read_record(path)
-    del record["schema"]
-    record["targets"] = [
-        TargetResult(
-            **target
-            | {loops: [_point(point) for point in target[loops]] for loops in ("closed", "open")}
-        )
-        for target in record["targets"]
-    ]
-    record["networks"] = [NetworkResult(**_spreads(row)) for row in record["networks"]]
-    record["pipelines"] = [PipelineResult(**_spreads(row)) for row in record["pipelines"]]
-    return Results(**record)
+    """The results that wrote report.json, of its folder or by its own name.
+
+    Raises ValueError for another schema or another content.
+    """
+    file = path / FILE if path.is_dir() else path
+    record = json.loads(file.read_text())
+    schema = record.pop("schema", None)
+    if schema != SCHEMA:
+        raise ValueError(f"{file}: expected schema {SCHEMA}, got {schema}")
+    return TypeAdapter(Results).validate_python(record)
 
 
-def _point(record: dict[str, Any]) -> Point:
-    times = {
-        name: {int(rows): ms for rows, ms in by_rows.items()}
-        for name, by_rows in record["batch_ms"].items()
-    }
-    return Point(**_spreads(record) | {"batch_ms": times})
+def best(results: Sequence[NetworkResult], network: str, side: str) -> NetworkResult | None:
+    """The batch size of the most rows per second."""
+    found = [r for r in results if (r.network, r.side) == (network, side)]
+    return max(found, key=lambda r: r.rows_per_s.median, default=None)
 
 
-def _spreads(record: dict[str, Any]) -> dict[str, Any]:
-    """With a Spread for each record of one."""
-    fields = set(Spread.__dataclass_fields__)
-    return {
-        name: Spread.of(value["values"])
-        if isinstance(value, dict) and set(value) == fields
-        else value
-        for name, value in record.items()
-    }
+def best_batch(results: Sequence[NetworkResult], side: str, networks: Sequence[str]) -> int:
+    """The batch size that takes the least time per picture through all `networks`."""
+    totals: dict[int, list[float]] = {}
+    for result in results:
+        if result.side == side and result.network in networks:
+            totals.setdefault(result.batch, []).append(result.batch_ms.median / result.batch)
+    whole = {batch: sum(ms) for batch, ms in totals.items() if len(ms) == len(networks)}
+    return min(whole, key=lambda batch: whole[batch], default=1)

@@ -1,13 +1,14 @@
-"""One run: export, serve, measure; the order of things and the time for each."""
+"""One run: export, serve, measure; how much of everything, in which order, in which time."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -15,39 +16,98 @@ from fovea_client import Client
 from fovea_server import EmbeddedServer
 from rich.console import Console
 
-from benchmarks import accuracy, folder, mix, perf_analyzer, pipelines, prompts
-from benchmarks.budget import Budget
-from benchmarks.exports import CHECKPOINT_SETS, Exported, Source, export
-from benchmarks.machine import machine, resident_mb
-from benchmarks.networks import EAGER, ONNX, DirectNetworks, best_batch
+from benchmarks import pipelines, scenarios
+from benchmarks.baselines import PlainPipeline
+from benchmarks.exports import (
+    CHECKPOINT_SETS,
+    ONE_BY_ONE,
+    PICTURE_NETWORKS,
+    Exported,
+    Settings,
+    Source,
+    export,
+)
+from benchmarks.figures import Budget
+from benchmarks.machine import machine
+from benchmarks.networks import EAGER, ONNX, DirectNetworks
 from benchmarks.questions import Question, questions
-from benchmarks.results import Results
-from benchmarks.scales import SCALES, Scale
-from benchmarks.sweep import Server, Sweep, SweepSettings
+from benchmarks.results import Results, best_batch
+from benchmarks.sweep import Sweep
 from benchmarks.targets import Target, all_targets
-from demo.served import demo_server
 from export.precision import PRECISIONS
 from export.runtimes import RUNTIMES
-from fovea import clip, grounding_dino, sam
-from fovea.pipeline import PipelineSpec
 
-SECTIONS = ("networks", "pipelines", "accuracy", "loads", "prompts", "folder", "mix",
-            "perf_analyzer")  # fmt: skip
-# Seeds of scenes that nothing else of the project uses: for loads, contests and prompts.
-LOAD_SEED, CONTEST_SEED, PROMPT_SEED = 3_000_000, 3_100_000, 3_200_000
+SCENARIOS = (scenarios.prompts, scenarios.folder, scenarios.mix, scenarios.perf_analyzer)
+# Sections of a run in their order, and their weights: each gets its part of the time that is left.
+WEIGHTS: Mapping[str, float] = {
+    "networks": 4.0,
+    "pipelines": 2.0,
+    "accuracy": 0.5,
+    "loads": 7.5,
+    "prompts": 0.7,
+    "folder": 1.5,
+    "mix": 1.0,
+    "perf_analyzer": 1.0,
+}
+FULL_SIZE_WEIGHTS = {**WEIGHTS, "networks": 5.0, "pipelines": 6.0, "loads": 5.5, "folder": 0.5}
+SECTIONS = tuple(WEIGHTS)
+# Of the loads: what the closed loops get.
+CLOSED_SHARE = 2 / 3
+# Seeds of scenes that nothing else of the project uses.
+LOAD_SEED, CONTEST_SEED = 3_000_000, 3_100_000
 TIMEOUT_S = 600.0
-EXIT_TIMEOUT_S = 5
-# main_object's networks on every picture; labels are embedded once and kept.
-PICTURE_NETWORKS = (
-    clip.IMAGE_ENCODER,
-    grounding_dino.NETWORK,
-    sam.IMAGE_ENCODER,
-    sam.MASK_DECODER,
-)
 
 
 @dataclass(frozen=True)
-class Settings:
+class Scale:
+    """How much of everything.
+
+    minutes: for all measurements, unless told otherwise. pictures: different ones to ask about.
+    rounds: repetitions. point_s: seconds of one load, at least. arrivals: of one open loop, on
+    average and at least. largest: concurrency. callers: of the served side of the pipelines.
+    contest_s: seconds of a turn of each side. largest_batch: of networks called directly. scenes:
+    judged against the truth. folder: pictures of the batch verb. serving: settings of the server.
+    """
+
+    minutes: float
+    pictures: int
+    rounds: int
+    point_s: float
+    arrivals: int
+    largest: int
+    callers: int
+    contest_s: float
+    largest_batch: int
+    scenes: int
+    folder: int
+    compile: bool = True
+    weights: Mapping[str, float] = field(default_factory=lambda: WEIGHTS)
+    serving: Settings = field(default_factory=Settings)
+
+
+SCALES = {
+    "full": Scale(
+        minutes=20, pictures=256, rounds=3, point_s=0.7, arrivals=30, largest=64,
+        callers=16, contest_s=6, largest_batch=16, scenes=100, folder=1000,
+    ),
+    "full-size": Scale(
+        minutes=25, pictures=16, rounds=3, point_s=2, arrivals=10, largest=64,
+        callers=2, contest_s=8, largest_batch=4, scenes=0, folder=10, weights=FULL_SIZE_WEIGHTS,
+        serving=ONE_BY_ONE,
+    ),
+    "gpu": Scale(
+        minutes=10, pictures=512, rounds=3, point_s=1.0, arrivals=100, largest=64,
+        callers=64, contest_s=5, largest_batch=16, scenes=0, folder=1000,
+    ),
+    "quick": Scale(
+        minutes=3, pictures=16, rounds=2, point_s=0.05, arrivals=3, largest=2,
+        callers=2, contest_s=0.1, largest_batch=2, scenes=2, folder=10, compile=False,
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
     """What is measured, and how much of it; ValueError for a name that is none."""
 
     checkpoint_set: str = "demo"
@@ -68,25 +128,23 @@ class Settings:
         _check("section", self.sections, SECTIONS)
 
     @property
-    def source(self) -> Source:
-        """What is exported."""
-        return Source(
-            self.checkpoint_set,
-            self.grounding_dino_edge,
-            self.precision,
-            RUNTIMES[self.runtime],
-            SCALES[self.scale].serving,
-        )
+    def amount(self) -> Scale:
+        """The scale, with what was ordered otherwise."""
+        scale = SCALES[self.scale]
+        minutes, rounds = self.minutes or scale.minutes, self.rounds or scale.rounds
+        return replace(scale, minutes=minutes, rounds=rounds)
 
     @property
-    def seconds(self) -> float:
-        """For all measurements."""
-        return 60 * (self.minutes or SCALES[self.scale].minutes)
+    def source(self) -> Source:
+        """What is exported."""
+        runtime = RUNTIMES[self.runtime]
+        edge, serving = self.grounding_dino_edge, self.amount.serving
+        return Source(self.checkpoint_set, edge, self.precision, runtime, serving)
 
     def record(self) -> dict[str, object]:
         """For the report."""
-        rounds = self.rounds or SCALES[self.scale].rounds
-        fields = asdict(self) | {"minutes": self.seconds / 60, "rounds": rounds}
+        amount = self.amount
+        fields = asdict(self) | {"minutes": amount.minutes, "rounds": amount.rounds}
         return {"set": fields.pop("checkpoint_set")} | fields
 
 
@@ -96,158 +154,123 @@ def _check(kind: str, names: Sequence[str], known: Sequence[str]) -> None:
             raise ValueError(f"expected a {kind} of {', '.join(known)}, got {name!r}")
 
 
-def run(settings: Settings, console: Console) -> Results:
-    """Everything that the settings name; progress goes to the console."""
+def run(order: Order, console: Console) -> Results:
+    """Everything that was ordered; progress goes to the console."""
     torch.set_num_threads(os.cpu_count() or 1)
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    results = Results(settings.record(), machine(), started)
-    with console.status("exporting") as status:
-        exported = export(settings.source, lambda name, what: status.update(f"{name}: {what}"))
+    results = Results(order.record(), machine(), started)
+    with console.status("exporting") as status, tempfile.TemporaryDirectory() as place:
+        exported = export(order.source, lambda name, what: status.update(f"{name}: {what}"))
         status.update("starting Triton")
-        with _serving(exported, SCALES[settings.scale].pictures) as server:
+        serving = exported.without_hits(order.amount.pictures)
+        with (
+            exported.served(serving, Path(place) / "repository") as server,
+            Client(server.grpc_url, timeout_s=TIMEOUT_S) as client,
+        ):
             begun = time.monotonic()
             # A status line where somebody watches, or else a line for each step.
             say = status.update if console.is_terminal else console.print
-            _Run(settings, exported, server, results, say).measure()
+            _Run(order, exported, server, client, results, say).measure()
     results.seconds = time.monotonic() - begun
     return results
 
 
-def _serving(exported: Exported, pictures: int):
-    """With a response cache for half of the pictures: asked in turn, none is ever found there."""
-    room = pictures // 2 * embedding_bytes(exported.loaded.pipeline)
-    repository = exported.export.repository
-    return demo_server(repository, cache_size_bytes=room, exit_timeout_s=EXIT_TIMEOUT_S)
-
-
-def embedding_bytes(pipeline: PipelineSpec) -> int:
-    """Of SAM's embedding of a picture, float32."""
-    return 4 * pipeline.sam.embedding_channels * pipeline.sam.embedding_edge**2
-
-
+@dataclass
 class _Run:
     """The sections, which share the server, the time and the results."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        exported: Exported,
-        server: EmbeddedServer,
-        results: Results,
-        say: Callable[[str], None],
-    ) -> None:
-        self.settings, self.exported, self.server = settings, exported, server
-        self.results, self.say = results, say
-        scale = SCALES[settings.scale]
-        self.scale: Scale = replace(scale, rounds=settings.rounds or scale.rounds)
-        self.budget = Budget.of(settings.seconds)
-        self.budget.left_out = results.left_out
-        self._weights = {
-            name: weight
-            for name, weight in self.scale.weights.items()
-            if (name if name not in ("closed", "open") else "loads") in settings.sections
-        }
+    order: Order
+    exported: Exported
+    server: EmbeddedServer
+    client: Client
+    results: Results
+    say: Callable[[str], None]
 
     def measure(self) -> None:
-        """Every section that was asked for."""
-        asked = questions(range(LOAD_SEED, LOAD_SEED + self.scale.pictures))
-        url = self.server.grpc_url
-        chosen = self.settings.sections
-        if {"networks", "pipelines"} & {*chosen}:
-            self._baselines()
-        with Client(url, timeout_s=TIMEOUT_S) as client:
-            if "accuracy" in chosen and self.exported.source.has_truth and self.scale.scenes:
-                self.say("accuracy")
-                scenes = accuracy.trials(self.scale.scenes)
-                self.results.accuracy = accuracy.of_server(client, scenes)
-            networks = self.exported.loaded.networks
-            with all_targets(url, asked, networks, TIMEOUT_S) as targets:
-                if "loads" in chosen:
-                    self._loads(targets)
-                self._many(client, targets, asked)
-
-    def _share(self, section: str) -> Budget:
-        """The section's part of what is left."""
-        weight = self._weights.pop(section)
-        return self.budget.share(weight / (weight + sum(self._weights.values())))
-
-    def _baselines(self) -> None:
-        scale, exported = self.scale, self.exported
+        """Every section that was ordered, each in its share of the time that is left."""
+        scale = self.scale = self.order.amount
+        budget = Budget.of(60 * scale.minutes)
+        budget.left_out = self.results.left_out
+        asked = questions(range(LOAD_SEED, LOAD_SEED + scale.pictures))
+        # The pipelines need the networks' runners, whoever ordered those.
         direct = DirectNetworks(
-            exported.loaded.networks,
-            exported.export,
-            device=self.settings.device,
+            self.exported,
+            device=self.order.device,
             largest=scale.largest_batch,
             compile=scale.compile,
             say=self.say,
         )
-        networks = self._share("networks") if "networks" in self._weights else self.budget
-        self.results.networks = direct.measure(scale.rounds, networks)
-        if "pipelines" in self.settings.sections:
-            with Client(self.server.grpc_url, timeout_s=TIMEOUT_S) as client:
-                self._pipelines(direct, client)
+        wanted = {*self.order.sections}
+        wanted |= {"networks"} if "pipelines" in wanted else set()
+        with all_targets(self.client, asked, self.exported.networks) as targets:
+            ground = scenarios.Ground(
+                self.client, targets, asked, scale.rounds, 2 * scale.point_s, scale.folder, self.say
+            )
+            sections: dict[str, Callable[[Budget], None]] = {
+                "networks": lambda share: self._networks(direct, share),
+                "pipelines": lambda share: self._pipelines(direct, share),
+                "accuracy": self._accuracy,
+                "loads": lambda share: self._loads(targets, share),
+                **{s.__name__: partial(self._scenario, s, ground) for s in SCENARIOS},
+            }
+            chosen = [name for name in sections if name in wanted]
+            for place, name in enumerate(chosen):
+                weights = [scale.weights[section] for section in chosen[place:]]
+                sections[name](budget.share(weights[0] / sum(weights)))
 
-    def _pipelines(self, direct: DirectNetworks, client: Client) -> None:
-        sides = self._sides(direct, client)
-        contest = pipelines.Contest(sides, self.scale.rounds, self.scale.contest_s, self.say)
+    def _networks(self, direct: DirectNetworks, budget: Budget) -> None:
+        self.results.networks = direct.measure(self.scale.rounds, budget)
+
+    def _pipelines(self, direct: DirectNetworks, budget: Budget) -> None:
+        exported, scale = self.exported, self.scale
+
+        def batch(side: str) -> int:
+            return best_batch(self.results.networks, side, PICTURE_NETWORKS)
+
+        sides = [
+            pipelines.PlainSide(PlainPipeline(exported, self.order.device)),
+            pipelines.DirectSide("pytorch", exported, direct.torch, batch(EAGER)),
+            pipelines.DirectSide("onnxruntime", exported, direct.onnx, batch(ONNX)),
+            pipelines.ServedSide(self.client, scale.callers),
+        ]
 
         def ask(first: int, count: int) -> list[Question]:
             return questions(range(CONTEST_SEED + first, CONTEST_SEED + first + count))
 
-        rates = contest.run(ask, self._share("pipelines"))
-        found = pipelines.results(sides, rates)
-        if self.exported.source.has_truth and self.scale.scenes:
+        contest = pipelines.Contest(sides, scale.rounds, scale.contest_s, self.say)
+        found = contest.run(ask, budget)
+        if exported.source.has_truth and scale.scenes:
             self.say("accuracy of each side")
-            found = accuracy.judge_sides(found, sides, accuracy.trials(self.scale.scenes))
+            scenes = pipelines.trials(scale.scenes)
+            accuracies = [pipelines.accuracy_of_side(side, scenes) for side in sides]
+            found = [replace(one, accuracy=a) for one, a in zip(found, accuracies, strict=True)]
         self.results.pipelines = found
 
-    def _sides(self, direct: DirectNetworks, client: Client) -> list[pipelines.Side]:
-        spec, exported = self.exported.loaded.pipeline, self.exported
-        tokenizers = exported.export.repository / "preprocess_image" / "1"
-        batches = {
-            side: best_batch(self.results.networks, side, PICTURE_NETWORKS)
-            for side in (EAGER, ONNX)
-        }
-        plain = pipelines.PlainPipeline(exported.folder_of_checkpoints, spec, self.settings.device)
-        return [
-            pipelines.PlainSide(plain),
-            pipelines.DirectSide("pytorch", spec, direct.torch, tokenizers, batches[EAGER]),
-            pipelines.DirectSide("onnxruntime", spec, direct.onnx, tokenizers, batches[ONNX]),
-            pipelines.ServedSide(client, self.scale.callers),
-        ]
+    def _accuracy(self, budget: Budget) -> None:
+        if self.exported.source.has_truth and self.scale.scenes:
+            self.say("accuracy")
+            scenes = pipelines.trials(self.scale.scenes)
+            self.results.accuracy = pipelines.accuracy_of_server(self.client, scenes)
 
-    def _loads(self, targets: Sequence[Target]) -> None:
-        place = Server(self.server.grpc_url, lambda: resident_mb(self.server.pid))
+    def _loads(self, targets: Sequence[Target], budget: Budget) -> None:
         scale = self.scale
-        settings = SweepSettings(scale.rounds, scale.point_s, scale.arrivals, scale.largest)
-        sweep = Sweep(place, targets, settings, self.say)
-        sweep.close_loops(self._share("closed"))
-        sweep.open_loops(self._share("open"))
+        sweep = Sweep(
+            self.server,
+            targets,
+            rounds=scale.rounds,
+            point_s=scale.point_s,
+            arrivals=scale.arrivals,
+            largest=scale.largest,
+            say=self.say,
+        )
+        sweep.close_loops(budget.share(CLOSED_SHARE))
+        sweep.open_loops(budget)
         self.results.targets = sweep.results()
 
-    def _many(self, client: Client, targets: Sequence[Target], asked: list[Question]) -> None:
-        """Many prompts, many pictures, many verbs; and the cross-check."""
-        chosen, scale, sections = self.settings.sections, self.scale, self.results.sections
-        if "prompts" in chosen:
-            self.say("many prompts on one picture")
-            pictures = questions(
-                range(PROMPT_SEED, PROMPT_SEED + scale.rounds * len(prompts.COUNTS))
-            )
-            budget = self._share("prompts")
-            sections["prompts"] = prompts.measure(client, pictures, scale.rounds, budget)
-        if "folder" in chosen:
-            with tempfile.TemporaryDirectory() as place:
-                sections["folder"] = folder.measure(
-                    client, Path(place), scale.folder, self._share("folder"), self.say
-                )
-        if "mix" in chosen:
-            verbs = [target for target in targets if target.kind == "verb"]
-            seconds = 2 * scale.point_s
-            sections["mix"] = mix.measure(
-                verbs, scale.rounds, seconds, self._share("mix"), self.say
-            )
-        if "perf_analyzer" in chosen:
-            sections["perf_analyzer"] = perf_analyzer.measure(
-                self.server.grpc_url, targets, asked, 2 * scale.point_s,
-                self._share("perf_analyzer"), self.say,
-            )  # fmt: skip
+    def _scenario(
+        self,
+        scenario: Callable[[scenarios.Ground, Budget], object],
+        ground: scenarios.Ground,
+        budget: Budget,
+    ) -> None:
+        setattr(self.results.sections, scenario.__name__, scenario(ground, budget))

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import partial, reduce
 
 import numpy as np
 from fovea_client.statistics import ModelStatistics, difference, read_statistics
+from fovea_server import EmbeddedServer
 
 from benchmarks import breakdown
-from benchmarks.budget import Budget, powers_of_two
+from benchmarks.figures import Budget, Spread, percentiles, powers_of_two
 from benchmarks.loads import STEADY_ANSWERS, Samples, closed_loop, open_loop, poisson_arrivals
+from benchmarks.machine import resident_mb
 from benchmarks.questions import VERBS
 from benchmarks.results import Point, TargetResult
-from benchmarks.spread import Spread, percentiles
 from benchmarks.targets import Target
 
 ENSEMBLES = frozenset(verb.name for verb in VERBS)
@@ -26,25 +27,7 @@ KNEE_LATENCY = 3.0
 # … or when more than this part of its requests fails.
 KNEE_FAILURES = 0.05
 
-
-@dataclass(frozen=True)
-class Server:
-    """Where Triton's statistics come from, and what its processes hold in memory."""
-
-    url: str
-    memory_mb: Callable[[], float]
-
-
-@dataclass(frozen=True)
-class SweepSettings:
-    """rounds: repetitions. point_s: seconds of one load, at least. arrivals: of one open loop, at
-    least, on average. largest: concurrency."""
-
-    rounds: int
-    point_s: float
-    arrivals: int = 30
-    largest: int = 64
-    seed: int = 0
+Spent = dict[str, ModelStatistics]
 
 
 @dataclass
@@ -54,20 +37,35 @@ class _Load:
     concurrency: int | None = None
     rate: float | None = None
     runs: list[Samples] = field(default_factory=list)
-    spent: list[dict[str, ModelStatistics]] = field(default_factory=list)
-    memory_mb: list[float] = field(default_factory=list)
+    spent: list[Spent] = field(default_factory=list)
+    cache_hits: int = 0
+    memory_mb: float = 0.0
 
     @property
     def throughput(self) -> float:
         return max((run.throughput for run in self.runs), default=0.0)
 
-    def measure(self, server: Server, run: Callable[[], Samples]) -> Samples:
-        before = read_statistics(server.url)
+    @property
+    def p95_ms(self) -> float:
+        return Spread.of(percentiles(run.latencies_s)["p95_ms"] for run in self.runs).median
+
+    def measure(self, server: EmbeddedServer, run: Callable[[], Samples]) -> Samples:
+        before = read_statistics(server.grpc_url)
+        hits_before = breakdown.read_cache_hits(server.metrics_url)
         samples = run()
-        self.spent.append(difference(read_statistics(server.url), before))
+        self.spent.append(difference(read_statistics(server.grpc_url), before))
+        self.cache_hits += breakdown.read_cache_hits(server.metrics_url) - hits_before
+        self.memory_mb = max(self.memory_mb, resident_mb(server.pid))
         self.runs.append(samples)
-        self.memory_mb.append(server.memory_mb())
         return samples
+
+    def behind_knee(self, lowest: _Load) -> bool:
+        """Do many fail, or does the median round wait much longer than at the lowest rate?"""
+        failed = sum(run.failures.total() for run in self.runs)
+        answered = sum(len(run.ends_s) for run in self.runs)
+        if failed > KNEE_FAILURES * (failed + answered):
+            return True
+        return self.p95_ms > KNEE_LATENCY * lowest.p95_ms
 
     def point(self, model: str) -> Point | None:
         """None where nothing was answered in any round."""
@@ -75,110 +73,103 @@ class _Load:
         if not answered:
             return None
         latencies = np.concatenate([run.latencies_s for run in answered])
-        spent = _sum(self.spent)
+        count, mean_s = len(latencies), float(latencies.mean())
+        spent = reduce(_plus, self.spent)
         cuts = [percentiles(run.latencies_s) for run in answered]
-        failures = sum((run.failures for run in self.runs), Counter())
+        alone = self.concurrency == 1
         return Point(
             concurrency=self.concurrency,
             rate=self.rate,
-            requests=len(latencies),
-            failures=dict(failures),
+            requests=count,
+            failures=dict(sum((run.failures for run in self.runs), Counter())),
             throughput=Spread.of(run.throughput for run in answered),
             **{name: Spread.of(cut[name] for cut in cuts) for name in cuts[0]},
-            split_ms=breakdown.split_ms(model, spent, ENSEMBLES, float(latencies.mean())),
-            steps_ms=breakdown.steps_ms(spent, len(latencies), ENSEMBLES),
+            split_ms=breakdown.split_ms(model, spent, ENSEMBLES, mean_s),
+            steps_ms=breakdown.steps_ms(spent, count, ENSEMBLES),
             batches=breakdown.mean_batches(spent),
             batch_ms=breakdown.batch_ms(spent),
-            overhead_share=(
-                breakdown.overhead_share(spent, len(latencies), float(latencies.mean()))
-                if self.concurrency == 1
-                else None
-            ),
-            cache_hits=breakdown.cache_hits(spent),
-            memory_mb=max(self.memory_mb),
+            overhead_share=breakdown.overhead_share(spent, count, mean_s) if alone else None,
+            cache_hits=self.cache_hits,
+            memory_mb=self.memory_mb,
         )
 
 
-def _sum(readings: Iterable[dict[str, ModelStatistics]]) -> dict[str, ModelStatistics]:
-    total: dict[str, ModelStatistics] = {}
-    for reading in readings:
-        for name, counters in reading.items():
-            total[name] = total.get(name, ModelStatistics()).plus(counters)
-    return total
+def _plus(one: Spent, other: Spent) -> Spent:
+    none = ModelStatistics()
+    return {name: one.get(name, none).plus(other.get(name, none)) for name in one | other}
 
 
 class Sweep:
-    """Closed and open loops on targets; each round covers all of them."""
+    """Closed and open loops on targets; each round covers all of them.
+
+    rounds: repetitions. point_s: seconds of one load, at least. arrivals: of one open loop, at
+    least, on average. largest: concurrency.
+    """
 
     def __init__(
         self,
-        server: Server,
+        server: EmbeddedServer,
         targets: Sequence[Target],
-        settings: SweepSettings,
-        on_load: Callable[[str], None] = lambda what: None,
+        *,
+        rounds: int,
+        point_s: float,
+        arrivals: int,
+        largest: int,
+        say: Callable[[str], None] = lambda what: None,
     ) -> None:
-        self.server = server
-        self.targets = targets
-        self.settings = settings
-        self.on_load = on_load
-        self._closed: dict[str, dict[int, _Load]] = defaultdict(dict)
-        self._open: dict[str, dict[float, _Load]] = defaultdict(dict)
+        self._server, self._targets, self._say = server, targets, say
+        self._rounds, self._point_s = rounds, point_s
+        self._arrivals, self._largest = arrivals, largest
+        self._closed: dict[str, dict[int, _Load]] = {target.key: {} for target in targets}
+        self._open: dict[str, dict[float, _Load]] = {target.key: {} for target in targets}
 
     def close_loops(self, budget: Budget) -> None:
         """All levels of concurrency that the time allows."""
-        for index in range(self.settings.rounds):
-            for target in self.targets:
+        for index in range(self._rounds):
+            for target in self._targets:
                 self._closed_round(target, index, budget)
 
     def _closed_round(self, target: Target, index: int, budget: Budget) -> None:
-        loads = self._closed[target.key]
         per_answer_s = target.seconds
-        for concurrency in powers_of_two(self.settings.largest):
+        for concurrency in powers_of_two(self._largest):
             at_least = concurrency * (STEADY_ANSWERS if per_answer_s < 1 else 1)
-            expected_s = max(self.settings.point_s, at_least * per_answer_s)
             what = f"{target.key}: {concurrency} callers, round {index + 1}"
-            if not budget.allows(expected_s, what):
+            if not budget.allows(max(self._point_s, at_least * per_answer_s), what):
                 return
-            self.on_load(what)
-            load = loads.setdefault(concurrency, _Load(concurrency=concurrency))
+            self._say(what)
+            load = self._closed[target.key].setdefault(concurrency, _Load(concurrency=concurrency))
             asking = partial(
-                closed_loop,
-                target.call,
-                concurrency,
-                seconds=self.settings.point_s,
-                at_least=at_least,
+                closed_loop, target.call, concurrency, seconds=self._point_s, at_least=at_least
             )
-            run = load.measure(self.server, asking)
+            run = load.measure(self._server, asking)
             per_answer_s = 1 / run.throughput if run.throughput else budget.left_s
 
     def open_loops(self, budget: Budget) -> None:
         """Rates up to the first behind the knee, in each round the same ones."""
-        for index in range(self.settings.rounds):
-            for target in self.targets:
-                if self._closed[target.key]:
-                    self._open_round(target, index, budget)
+        for index in range(self._rounds):
+            for target in self._targets:
+                self._open_round(target, index, budget)
 
     def _open_round(self, target: Target, index: int, budget: Budget) -> None:
-        peak = max(load.throughput for load in self._closed[target.key].values())
+        peak = max((load.throughput for load in self._closed[target.key].values()), default=0.0)
         if not peak:
             return  # none was answered, and the report shows the failures
         loads = self._open[target.key]
-        rates = [*loads] if index else [part * peak for part in RATES]
-        for rate in rates:
-            seconds = max(self.settings.point_s, self.settings.arrivals / rate)
+        for rate in [*loads] if index else [part * peak for part in RATES]:
+            seconds = max(self._point_s, self._arrivals / rate)
             what = f"{target.key}: {rate:.3g} requests a second, round {index + 1}"
             if not budget.allows(1.5 * seconds, what):
                 return
-            self.on_load(what)
+            self._say(what)
             load = loads.setdefault(rate, _Load(rate=rate))
-            arrivals = poisson_arrivals(rate, seconds, (self.settings.seed, index))
-            load.measure(self.server, partial(open_loop, target.call, arrivals))
-            if not index and _behind_knee(load, next(iter(loads.values()))):
+            arrivals = poisson_arrivals(rate, seconds, (0, index))
+            load.measure(self._server, partial(open_loop, target.call, arrivals))
+            if not index and load.behind_knee(next(iter(loads.values()))):
                 return
 
     def results(self) -> list[TargetResult]:
         """What was found of each target."""
-        return [self._result(target) for target in self.targets]
+        return [self._result(target) for target in self._targets]
 
     def _result(self, target: Target) -> TargetResult:
         closed = [load.point(target.name) for load in self._closed[target.key].values()]
@@ -199,20 +190,7 @@ def _knee(loads: dict[float, _Load]) -> float | None:
     """The highest rate before the first that is behind the knee."""
     before = None
     for rate, load in loads.items():
-        if _behind_knee(load, next(iter(loads.values()))):
+        if load.behind_knee(next(iter(loads.values()))):
             break
         before = rate
     return before
-
-
-def _behind_knee(load: _Load, lowest: _Load) -> bool:
-    """Do many fail, or does the median round wait much longer than at the lowest rate?"""
-    failed = sum(run.failures.total() for run in load.runs)
-    answered = sum(len(run.ends_s) for run in load.runs)
-    if failed > KNEE_FAILURES * (failed + answered):
-        return True
-    return _p95_ms(load) > KNEE_LATENCY * _p95_ms(lowest)
-
-
-def _p95_ms(load: _Load) -> float:
-    return Spread.of(percentiles(run.latencies_s)["p95_ms"] for run in load.runs).median

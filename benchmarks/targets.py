@@ -67,8 +67,8 @@ class Wire:
 class Pool:
     """Pictures, asked in turn over and over, by all who share the pool.
 
-    The next use of a picture comes after those of all others: a response cache with room for
-    fewer than there are never has the answer.
+    The next use of a picture comes after those of all others: a cache with room for half of them
+    never has the answer.
     """
 
     questions: Sequence[Question]
@@ -81,7 +81,7 @@ class Pool:
 
 def ensemble_target(wire: Wire, verb: Verb, pool: Pool) -> Target:
     """The ensemble behind a verb: prepared messages, answers not decoded."""
-    messages = [next(verb.steps(question)).message(None) for question in pool.questions]
+    messages = [verb.request(question).message(None) for question in pool.questions]
     return _measured("ensemble", verb.name, wire, lambda _: messages[pool.next_index()])
 
 
@@ -131,17 +131,16 @@ def _measured(kind: Kind, name: str, wire: Wire, message: Callable[[int], Any]) 
 
 @contextmanager
 def all_targets(
-    url: str, asked: Sequence[Question], networks: Iterable[Network], timeout_s: float
+    client: Client, asked: Sequence[Question], networks: Iterable[Network]
 ) -> Iterator[list[Target]]:
-    """Every network, ensemble and verb of the server at `url`."""
-    with Wire(url) as wire, Client(url, timeout_s=timeout_s) as client:
-        pools = {verb.cached: Pool(asked) for verb in VERBS}
-        ensembles = [ensemble_target(wire, verb, pools[verb.cached]) for verb in VERBS]
+    """Every network, ensemble and verb of the client's server."""
+    with Wire(client.url) as wire:
+        # An ensemble and its verb share a pool; another verb in between must not skip a picture.
+        pools = {verb.name: Pool(asked) for verb in VERBS}
+        ensembles = [ensemble_target(wire, verb, pools[verb.name]) for verb in VERBS]
+        pairs = zip(VERBS, ensembles, strict=True)
         yield [
             *ensembles,
             *(network_target(wire, network) for network in networks),
-            *(
-                verb_target(client, verb, pools[verb.cached], same)
-                for verb, same in zip(VERBS, ensembles, strict=True)
-            ),
+            *(verb_target(client, verb, pools[verb.name], same) for verb, same in pairs),
         ]

@@ -8,44 +8,47 @@ measured once more against the defaults, and written as settings that the export
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from fovea_client import Client
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.exports import Source, export, served_with
+from benchmarks.exports import (
+    FIRST_STEP,
+    GROUNDING_DINO,
+    PICTURE_NETWORKS,
+    SAM_IMAGE_ENCODER,
+    Exported,
+    Settings,
+    Source,
+    export,
+    with_batches,
+    with_placements,
+)
+from benchmarks.figures import Spread, in_turn, percentiles
 from benchmarks.loads import Samples, closed_loop
 from benchmarks.machine import machine
 from benchmarks.options import CheckpointSet, Edge, PrecisionName, RuntimeName
 from benchmarks.questions import questions
-from benchmarks.spread import Spread, percentiles
-from benchmarks.turns import in_turn
+from benchmarks.results import write_json
+from benchmarks.run import TIMEOUT_S
 from export.errors import ExportError
-from export.pipeline import Export
 from export.runtimes import RUNTIMES
-from fovea import clip, grounding_dino, sam
-from fovea.pipeline import PipelineSpec, Settings, networks, steps
-from fovea.placement import Placement
 from fovea.specs import to_json
 
 # A value counts as faster from this ratio on, where it also won every turn.
 NOISE = 1.03
 LATENCY_GROWTH = 1.10
 FIRST_SEED, PICTURES = 920_000, 32
-TIMEOUT_S = 600.0
-EXIT_TIMEOUT_S = 5
-BIG = (grounding_dino.NETWORK, sam.IMAGE_ENCODER)
-ALL = (clip.IMAGE_ENCODER, *BIG, sam.MASK_DECODER)
-PREPROCESS = "preprocess_image"
+BIG = (GROUNDING_DINO, SAM_IMAGE_ENCODER)
 
 console = Console(stderr=True)
 
@@ -83,44 +86,37 @@ class Knob:
     turn: Callable[[Settings, int], Settings]
 
 
-def knobs(pipeline: PipelineSpec) -> tuple[Knob, ...]:
+def knobs(exported: Exported) -> tuple[Knob, ...]:
     """What is chosen, in this order."""
+    pipeline = exported.loaded.pipeline
 
-    def place(models: tuple[str, ...], field: str) -> Callable[[Settings, int], Settings]:
-        return lambda settings, value: _place(pipeline, settings, models, **{field: value})
+    def place(field: str, *models: str) -> Callable[[Settings, int], Settings]:
+        return lambda settings, value: with_placements(pipeline, settings, models, **{field: value})
 
-    def batch(settings: Settings, value: int) -> Settings:
-        sizes = replace(settings.batch_sizes, **dict.fromkeys(BIG, value))
-        return replace(settings, batch_sizes=sizes)
-
-    every_core = os.cpu_count() or 1
     return (
-        Knob("largest batch of GroundingDINO and SAM's encoder", (1, 2, 4), batch),
-        Knob("threads of each network", (1, every_core), place(ALL, "threads")),
-        Knob("instances of each network", (2,), place(ALL, "instances")),
-        Knob(f"instances of {PREPROCESS}", (1, 3), place((PREPROCESS,), "instances")),
-        Knob("microseconds to wait for a batch", (2_000, 10_000), place(ALL, "delay_us")),
+        Knob(
+            "largest batch of GroundingDINO and SAM's encoder",
+            (1, 2, 4),
+            lambda settings, value: with_batches(settings, BIG, value),
+        ),
+        Knob(
+            "threads of each network", (1, os.cpu_count() or 1), place("threads", *PICTURE_NETWORKS)
+        ),
+        Knob("instances of each network", (2,), place("instances", *PICTURE_NETWORKS)),
+        Knob(f"instances of {FIRST_STEP}", (1, 3), place("instances", FIRST_STEP)),
+        Knob(
+            "microseconds to wait for a batch",
+            (2_000, 10_000),
+            place("delay_us", *PICTURE_NETWORKS),
+        ),
     )
-
-
-def _place(
-    pipeline: PipelineSpec, settings: Settings, models: tuple[str, ...], **changes: Any
-) -> Settings:
-    """The settings with other placements of some models."""
-    specs = {spec.name: spec for spec in networks(pipeline)}
-    specs |= {spec.name: spec for spec, _ in steps(pipeline)}
-    placements = {placement.model: placement for placement in settings.placements}
-    for model in models:
-        before = placements.get(model) or Placement(model, instances=specs[model].instances)
-        placements[model] = replace(before, **changes)
-    return replace(settings, placements=tuple(placements.values()))
 
 
 class Bench:
     """Serves settings of one export, and puts the same load on two of them in turns."""
 
-    def __init__(self, made: Export, pipeline: PipelineSpec, work: Path, load: Load) -> None:
-        self._export, self._pipeline, self._work, self._load = made, pipeline, work, load
+    def __init__(self, exported: Exported, work: Path, load: Load) -> None:
+        self._exported, self._work, self._load = exported, work, load
         self._asked = questions(range(FIRST_SEED, FIRST_SEED + PICTURES))
 
     def compare(self, ours: Settings, theirs: Settings) -> tuple[Spread, Spread]:
@@ -137,11 +133,9 @@ class Bench:
 
     @contextmanager
     def _served(self, side: str, settings: Settings) -> Iterator[Client]:
-        """A client of a warm server with the settings, which answers nothing from a cache."""
-        options = {"cache_size_bytes": 0, "exit_timeout_s": EXIT_TIMEOUT_S}
-        made, pipeline = self._export, self._pipeline
+        """A client of a warm server with the settings."""
         with (
-            served_with(settings, made, pipeline, self._work / side, **options) as server,
+            self._exported.served(settings, self._work / side) as server,
             Client(server.grpc_url, timeout_s=TIMEOUT_S) as client,
         ):
             self._ask(client, seconds=0, at_least=2 * self._load.concurrency)
@@ -213,10 +207,9 @@ def main(
     source = Source(checkpoint_set, grounding_dino_edge, precision, RUNTIMES[runtime])
     try:
         with console.status("exporting") as status:
-            made = export(source, lambda name, what: status.update(f"{name}: {what}"))
-        pipeline = made.loaded.pipeline
-        bench = Bench(made.export, pipeline, work, Load(concurrency, seconds, rounds))
-        tuned(bench, knobs(pipeline), out)
+            exported = export(source, lambda name, what: status.update(f"{name}: {what}"))
+        bench = Bench(exported, work, Load(concurrency, seconds, rounds))
+        tuned(bench, knobs(exported), out)
     except (ExportError, BenchError) as error:
         console.print(f"[red]{type(error).__name__}[/]: {error}", highlight=False)
         sys.exit(1)
@@ -235,7 +228,7 @@ def tuned(bench: Bench, choices: Sequence[Knob], out: Path) -> Settings:
     record = {"trials": [asdict(trial) for trial in trials], "settings": asdict(kept)}
     record |= {"final": [asdict(ratio) for ratio in final] if final else None}
     record |= {"machine": machine()}
-    out.with_suffix(".report.json").write_text(json.dumps(record, indent=1) + "\n")
+    write_json(out.with_suffix(".report.json"), record)
     Console().print(f"settings in {out}: python -m export --settings {out}")
     return kept
 

@@ -55,6 +55,7 @@ class Queues:
 
 
 DECODE_MARGIN = 2.0
+EMBEDDING_CACHE_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class PipelineSpec:
     queues: Queues = field(default_factory=Queues)
     placements: tuple[Placement, ...] = ()
     decode_margin: float = DECODE_MARGIN
-    embedding_cache_bytes: int = 256 * 2**20
+    embedding_cache_bytes: int = EMBEDDING_CACHE_BYTES
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ class Settings:
     batch_sizes: BatchSizes = field(default_factory=BatchSizes)
     placements: tuple[Placement, ...] = ()
     decode_margin: float = DECODE_MARGIN
+    embedding_cache_bytes: int = EMBEDDING_CACHE_BYTES
 
     def apply(self, pipeline: PipelineSpec) -> PipelineSpec:
         """The pipeline for this machine. Raises ValueError for a model that is not in it."""
@@ -98,6 +100,7 @@ class Settings:
             batch_sizes=self.batch_sizes,
             placements=self.placements,
             decode_margin=self.decode_margin,
+            embedding_cache_bytes=self.embedding_cache_bytes,
         )
 
 

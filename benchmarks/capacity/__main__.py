@@ -2,48 +2,90 @@
 
 The answer stands on service times that were measured: those of this repository unless
 `--service-times` names others, which are what `python -m benchmarks.capacity.measure` writes on
-any machine, or the report of `make bench` or `make bench-gpu`. With times of one GPU, the others
-of the catalogue are estimated, and say so.
+any machine. With times of one GPU, the others of the catalogue are estimated, and say so.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
+import math
+import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.capacity import hardware, quantities
-from benchmarks.capacity.bench_report import read_any
-from benchmarks.capacity.errors import CapacityError, Infeasible, InvalidQuantity, UnknownHardware
+from benchmarks.capacity import hardware
+from benchmarks.capacity.errors import CapacityError, Infeasible, UnknownHardware
 from benchmarks.capacity.plan import Plan, Target, plan
-from benchmarks.capacity.service_times import GPU, ServiceTimes
+from benchmarks.capacity.service_times import GPU, ServiceTimes, read
 
 MEASURED = Path(__file__).parent / "measured"
-T = TypeVar("T")
+_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0}
+_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+) *(us|ms|s|min)")
 
 
-def argument(parse: Callable[[str], T]) -> Callable[[str], T]:
-    """A reader of quantities for argparse, whose errors keep their words."""
+def delay_s(text: str) -> float:
+    """Seconds of a text such as `300ms`, `1.5s`, `2 min`; only 0 needs no unit.
 
-    def convert(text: str) -> T:
-        try:
-            return parse(text)
-        except InvalidQuantity as exc:
-            raise argparse.ArgumentTypeError(str(exc)) from exc
+    Raises BadParameter for anything else.
+    """
+    stripped = text.strip().lower()
+    match = _DURATION.fullmatch("0s" if stripped == "0" else stripped)
+    if match is None:
+        raise typer.BadParameter(
+            f"expected a time with its unit, such as 300ms (us, ms, s, min), got {text!r}"
+        )
+    return float(match[1]) * _SECONDS[match[2]]
 
-    return convert
+
+def duration_s(text: str) -> float:
+    """Like `delay_s`, but above 0."""
+    seconds = delay_s(text)
+    if seconds == 0:
+        raise typer.BadParameter(f"expected a time above 0, got {text!r}")
+    return seconds
 
 
-def candidates(paths: Iterable[Path], kinds: list[str]) -> Iterator[ServiceTimes]:
+def rate(text: str) -> float:
+    """Requests per second, above 0: `500` or `500/s`. Raises BadParameter for anything else."""
+    return _positive(text.strip().removesuffix("/s"), "a rate of requests per second")
+
+
+@dataclass(frozen=True)
+class Price:
+    """Of one machine and hour."""
+
+    kind: str
+    dollars: float
+
+
+def price(text: str) -> Price:
+    """`KIND=DOLLARS` per machine and hour. Raises BadParameter for anything else."""
+    kind, equals, dollars = (part.strip() for part in text.partition("="))
+    if not equals or not kind:
+        raise typer.BadParameter(f"expected KIND=DOLLARS an hour, got {text!r}")
+    return Price(kind, _positive(dollars, f"the price of {kind}"))
+
+
+def _positive(text: str, what: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise typer.BadParameter(f"expected {what} above 0, got {text!r}")
+    return value
+
+
+def candidates(paths: Iterable[Path], kinds: Sequence[str]) -> Iterator[ServiceTimes]:
     """What was measured, and each GPU of the catalogue that can be estimated from it."""
-    measured = [read_any(path) for path in paths]
+    measured = [read(path) for path in paths]
     on_gpu = [times for times in measured if any(step.place == GPU for step in times.steps)]
     names = {times.kind for times in on_gpu}
     estimated = [
@@ -65,18 +107,40 @@ def candidates(paths: Iterable[Path], kinds: list[str]) -> Iterator[ServiceTimes
     yield from chosen
 
 
+def answer(
+    found: Iterable[ServiceTimes], target: Target, prices: Iterable[Price]
+) -> tuple[list[Plan], list[str]]:
+    """A plan for each kind, cheapest first, and why there is none for some.
+
+    Raises Infeasible where there is none at all.
+    """
+    own = {price.kind: price.dollars for price in prices}
+    plans, impossible = [], []
+    for times in found:
+        cost, source = hardware.price_of(times.kind)
+        if times.kind in own:
+            cost, source = own[times.kind], "your own"
+        try:
+            plans.append(plan(times, target, dollars_per_machine=cost, price_from=source))
+        except Infeasible as exc:
+            impossible.append(str(exc))
+    if not plans:
+        raise Infeasible("\n".join(impossible))
+    plans.sort(key=lambda row: (row.dollars_per_hour is None, row.dollars_per_hour or 0))
+    return plans, impossible
+
+
 def table_of(plans: list[Plan], target: Target) -> Table:
-    """The answer for people, cheapest first."""
+    """The answer for people."""
     title = f"{target.rate:g} requests a second, p99 within {1000 * target.p99_s:g} ms"
     table = Table(
         "kind", "machines", "rate each", "utilisation", "p50 ms", "p99 ms", "$ / hour",
         "$ / million", "scale at waiting", "times", title=title,
     )  # fmt: skip
     for row in plans:
-        machines = f"{row.machines}" + (f" ({row.spare} spare)" if row.spare else "")
         table.add_row(
             f"{row.kind}\n{row.models}",
-            machines,
+            f"{row.machines}" + (f" ({row.spare} spare)" if row.spare else ""),
             f"{row.rate_per_machine:.1f}/s",
             f"{row.utilisation:.0%}",
             f"{1000 * row.p50_s:.0f}",
@@ -93,68 +157,38 @@ def table_of(plans: list[Plan], target: Target) -> Table:
     return table
 
 
-def answer(args: argparse.Namespace) -> tuple[list[Plan], list[str]]:
-    """A plan for each kind, and why there is none for some."""
-    target = Target(args.rate, args.p99, args.spare)
-    prices = dict(args.price)
-    plans, impossible = [], []
-    for times in candidates(args.service_times, args.kind):
-        if args.delay is not None:
-            times = times.with_delay(args.delay)
-        cost, source = hardware.price_of(times.kind)
-        if times.kind in prices:
-            cost, source = prices[times.kind], "your own"
-        try:
-            plans.append(plan(times, target, dollars_per_machine=cost, price_from=source))
-        except Infeasible as exc:
-            impossible.append(str(exc))
-    if not plans:
-        raise Infeasible("\n".join(impossible))
-    plans.sort(key=lambda row: (row.dollars_per_hour is None, row.dollars_per_hour or 0))
-    return plans, impossible
-
-
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    made = argparse.ArgumentParser(prog="python -m benchmarks.capacity", description=__doc__)
-    made.add_argument("--rate", type=argument(quantities.rate), required=True, help="requests/s")
-    made.add_argument("--p99", type=argument(quantities.duration_s), required=True, help="300ms")
-    made.add_argument("--spare", type=int, default=0, help="machines that may fail")
-    made.add_argument("--delay", type=argument(quantities.delay_s), help="batching delay, 5ms")
-    made.add_argument(
-        "--service-times", type=Path, nargs="+", default=sorted(MEASURED.glob("*.json"))
-    )
-    made.add_argument("--kind", action="append", default=[], help="only this kind; repeatable")
-    made.add_argument(
-        "--price",
-        type=argument(quantities.price),
-        action="append",
-        default=[],
-        metavar="KIND=DOLLARS",
-        help="of one machine and hour; repeatable",
-    )
-    made.add_argument("--json", action="store_true", help="for programs")
-    return made
-
-
-def main() -> None:
+def main(
+    rate: Annotated[float, typer.Option(parser=rate, help="Requests a second.")],
+    p99: Annotated[float, typer.Option(parser=duration_s, help="As in 300ms.")],
+    spare: Annotated[int, typer.Option(min=0, help="Machines that may fail.")] = 0,
+    delay: Annotated[
+        float | None, typer.Option(parser=delay_s, help="Batching delay, as in 5ms.")
+    ] = None,
+    service_times: Annotated[list[Path] | None, typer.Option(help="Measured; repeat.")] = None,
+    kind: Annotated[list[str] | None, typer.Option(help="Only this one; repeat.")] = None,
+    price: Annotated[
+        list[Price] | None,
+        typer.Option(parser=price, metavar="KIND=DOLLARS", help="Of a machine and hour; repeat."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
     """Answer; exit code 1 when there is no answer, 2 when the question is wrong."""
-    args = parser().parse_args()
-    if args.spare < 0:
-        parser().error(f"expected a number of spare machines from 0, got {args.spare}")
-    errors = Console(stderr=True)
+    errors, target = Console(stderr=True), Target(rate, p99, spare)
     try:
-        plans, impossible = answer(args)
+        found = candidates(service_times or sorted(MEASURED.glob("*.json")), kind or [])
+        if delay is not None:
+            found = (times.with_delay(delay) for times in found)
+        plans, impossible = answer(found, target, price or [])
     except CapacityError as exc:
         errors.print(str(exc), style="red", markup=False)
         sys.exit(1)
     for line in impossible:
         errors.print(line, style="yellow", markup=False)
-    if args.json:
+    if as_json:
         print(json.dumps({"plans": [asdict(row) for row in plans], "impossible": impossible}))
     else:
-        Console().print(table_of(plans, Target(args.rate, args.p99, args.spare)))
+        Console().print(table_of(plans, target))
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

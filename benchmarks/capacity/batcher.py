@@ -42,7 +42,6 @@ class Batcher:
         on_start: Callable[[Step, Sequence[Request]], None] = lambda step, batch: None,
     ) -> None:
         self.step = step
-        self.requests = 0
         self.executions = 0
         self.executing_s = 0.0
         self._env = env
@@ -83,7 +82,6 @@ class Batcher:
 
     def _execute(self, batch: list[tuple[float, Request]]) -> None:
         self._idle -= 1
-        self.requests += len(batch)
         self.executions += 1
         for queued_at, request in batch:
             request.queued_s += self._env.now - queued_at

@@ -9,77 +9,59 @@ the processes of the model's instances.
 from __future__ import annotations
 
 import dataclasses
-import queue
 import re
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
-import tritonclient.grpc as triton
 from fovea_client.requests import Request
 from fovea_client.statistics import BatchStatistics, ModelStatistics, read_statistics
-from numpy.typing import NDArray
-from tritonclient.utils import (
-    deserialize_bytes_tensor,
-    np_to_triton_dtype,
-    triton_to_np_dtype,
-)
+from tritonclient.grpc import service_pb2
 
 from benchmarks.capacity.repository import read_config
 from benchmarks.capacity.service_times import CPU, BatchCurve, Step
+from benchmarks.targets import Wire
 
-Arrays = dict[str, NDArray[Any]]
-Batches = Mapping[int, BatchStatistics]
 # Bursts of a batch size in a round, and rounds below which a size is left out.
 _BURSTS, _FEW = 3, 3
 # How long Triton may take to count what it has answered.
 _COUNTED_S = 1.0
 
 
-class StepCaller:
-    """Calls single models of a server, many at once."""
+def walk(wire: Wire, repository: Path, request: Request) -> dict[str, Any]:
+    """The message that each step of a verb gets for a request, by the step's model."""
+    asked = request.message(None)
+    tensors = dict(_named(asked.inputs, asked.raw_input_contents))
+    messages = {}
+    for step in read_config(repository, request.model).ensemble_scheduling.step:
+        message = service_pb2.ModelInferRequest(model_name=step.model_name)
+        for own, name in step.input_map.items():
+            if name in tensors:
+                tensor, content = tensors[name]
+                message.inputs.add(name=own, datatype=tensor.datatype, shape=tensor.shape)
+                message.raw_input_contents.append(content)
+        answer = wire.infer(message)
+        given = dict(_named(answer.outputs, answer.raw_output_contents))
+        tensors |= {name: given[own] for own, name in step.output_map.items()}
+        messages[step.model_name] = message
+    return messages
 
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._client = triton.InferenceServerClient(url)
 
-    def walk(self, repository: Any, verb: str, request: Request) -> dict[str, Arrays]:
-        """What each step of the verb gets for a request, by the step's model."""
-        message = request.message(None)
-        tensors = {
-            tensor.name: _decode(tensor, content)
-            for tensor, content in zip(message.inputs, message.raw_input_contents, strict=True)
-        }
-        given = {}
-        for step in read_config(repository, verb).ensemble_scheduling.step:
-            arrays = {own: tensors[name] for own, name in step.input_map.items() if name in tensors}
-            answer = self._client.infer(step.model_name, _inputs(arrays))
-            tensors |= {name: answer.as_numpy(own) for own, name in step.output_map.items()}
-            given[step.model_name] = arrays
-        return given
+def _named(tensors: Any, contents: Any) -> Any:
+    return ((t.name, (t, content)) for t, content in zip(tensors, contents, strict=True))
 
-    def at_once(self, model: str, requests: Sequence[Arrays]) -> None:
-        """All requests together; returns when the last is answered, raises what any raised."""
-        answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        for arrays in requests:
-            self._client.async_infer(
-                model, _inputs(arrays), lambda result, error: answers.put(error)
-            )
-        for _ in requests:
-            error = answers.get()
-            if error is not None:
-                raise error
 
-    def statistics(self, model: str) -> ModelStatistics:
-        """Triton's counters of the model."""
-        return read_statistics(self._url)[model]
-
-    def close(self) -> None:
-        self._client.close()
+def at_once(wire: Wire, messages: Sequence[Any]) -> None:
+    """All requests together; returns when the last is answered, raises what any raised."""
+    with ThreadPoolExecutor(len(messages)) as pool:
+        for _ in pool.map(wire.infer, messages):
+            pass
 
 
 @dataclass(frozen=True)
@@ -92,13 +74,15 @@ class Burst:
 
 
 class StepMeter:
-    """Measures one step, some bursts of each batch size at a time."""
+    """Measures one step of the server at `url`, some bursts of each batch size at a time.
+
+    given: messages of single requests; batches take them in turn.
+    """
 
     def __init__(
-        self, caller: StepCaller, step: Step, given: Sequence[Arrays], *, server_pid: int
+        self, wire: Wire, url: str, step: Step, given: Sequence[Any], *, server_pid: int
     ) -> None:
-        """`given`: inputs of single requests; batches take them in turn."""
-        self._caller, self._step, self._given = caller, step, given
+        self._wire, self._url, self._step, self._given = wire, url, step, given
         self._processes = instances(server_pid, step.model)
         self._taken = 0
         self._bursts: list[Burst] = []
@@ -114,19 +98,21 @@ class StepMeter:
                 seconds = statistics.mean(batches[size].total_s for batches in ran)
                 self._bursts.append(Burst(size, seconds, cpu_s))
 
-    def _burst(self, size: int) -> Batches:
+    def _burst(self, size: int) -> dict[int, BatchStatistics]:
         """What Triton counted of so many requests at once."""
-        model = self._step.model
         numbers = range(self._taken, self._taken + size)
         self._taken += size
-        before = self._caller.statistics(model)
-        self._caller.at_once(model, [self._given[number % len(self._given)] for number in numbers])
+        before = self._counted()
+        at_once(self._wire, [self._given[number % len(self._given)] for number in numbers])
         deadline = time.monotonic() + _COUNTED_S
-        spent = self._caller.statistics(model).since(before)
+        spent = self._counted().since(before)
         while spent.inferences < size and time.monotonic() < deadline:
             time.sleep(_COUNTED_S / 100)  # Triton answers first and counts then
-            spent = self._caller.statistics(model).since(before)
+            spent = self._counted().since(before)
         return {rows: batch for rows, batch in spent.batches.items() if batch.executions}
+
+    def _counted(self) -> ModelStatistics:
+        return read_statistics(self._url)[self._step.model]
 
     def measured(self) -> Step:
         """The step with what was measured so far."""
@@ -163,15 +149,11 @@ def batch_sizes(largest: int) -> list[int]:
 
 def instances(server_pid: int, model: str) -> list[psutil.Process]:
     """The processes of a model's instances; the server's where the backend runs within it."""
-    return _own_processes(server_pid, model) or [psutil.Process(server_pid)]
+    return own_processes(server_pid, model) or [psutil.Process(server_pid)]
 
 
-def runs_apart(server_pid: int, model: str) -> bool:
-    """Whether the model's instances are processes of their own."""
-    return bool(_own_processes(server_pid, model))
-
-
-def _own_processes(server_pid: int, model: str) -> list[psutil.Process]:
+def own_processes(server_pid: int, model: str) -> list[psutil.Process]:
+    """Those of a model's instances, where they are processes of their own."""
     name = re.compile(rf"{re.escape(model)}_\d+_\d+")
     children = psutil.Process(server_pid).children(recursive=True)
     return [child for child in children if any(name.fullmatch(arg) for arg in child.cmdline())]
@@ -183,18 +165,33 @@ def processor_s(processes: Sequence[psutil.Process]) -> float:
     return sum(times.user + times.system for times in spent)
 
 
-def _inputs(arrays: Arrays) -> list[triton.InferInput]:
-    made = []
-    for name, array in arrays.items():
-        tensor = triton.InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype))
-        made.append(tensor.set_data_from_numpy(array))
-    return made
+class ProcessorUse:
+    """Who used the processor since it was made. Ours are this process and the server with its
+    children; others may be other machines on the same host."""
+
+    def __init__(self, server_pid: int) -> None:
+        server = psutil.Process(server_pid)
+        self._around = [psutil.Process(), server]
+        self._ours = [*self._around, *server.children(recursive=True)]
+        self._begun = (time.monotonic(), _busy_s(), processor_s(self._ours))
+        self._around_begun = processor_s(self._around)
+
+    def ours_s(self) -> float:
+        """Processor seconds."""
+        return processor_s(self._ours) - self._begun[2]
+
+    def around_s(self) -> float:
+        """Processor seconds of ours without the server's children."""
+        return processor_s(self._around) - self._around_begun
+
+    def foreign_cores(self) -> float:
+        """That others used, on average; 0 is a quiet machine."""
+        others_s = (_busy_s() - self._begun[1]) - self.ours_s()
+        return max(0.0, others_s) / (time.monotonic() - self._begun[0])
 
 
-def _decode(tensor: Any, content: bytes) -> NDArray[Any]:
-    """An input of a message as the array that it was made from."""
-    if tensor.datatype == "BYTES":
-        data = deserialize_bytes_tensor(content)
-        return data.reshape(tuple(tensor.shape))
-    dtype = triton_to_np_dtype(tensor.datatype)
-    return np.frombuffer(content, dtype).reshape(tuple(tensor.shape))
+def _busy_s() -> float:
+    times = psutil.cpu_times()
+    # Linux counts guests' time in `user` as well.
+    guests = times.guest + times.guest_nice
+    return sum(times) - guests - times.idle - times.iowait

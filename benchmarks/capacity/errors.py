@@ -1,7 +1,6 @@
 """What can be wrong with a capacity question.
 
 CapacityError
-├── InvalidQuantity     a rate, time, price or share that cannot be read or be meant
 ├── InvalidReport       service times that cannot be read
 ├── UnknownHardware     a kind of machine that the catalogue does not have
 └── Infeasible          no number of machines reaches the target; the message says what would
@@ -10,10 +9,6 @@ CapacityError
 
 class CapacityError(Exception):
     """Base of them all; the message is for people."""
-
-
-class InvalidQuantity(CapacityError):
-    """A rate, time, price or share that cannot be read or be meant."""
 
 
 class InvalidReport(CapacityError):

@@ -3,8 +3,7 @@
 Processor time of the server's own process and of the caller becomes a step beside the others. How
 much longer the steps of one request take in each other's company than their shares of the processor
 explain is the contention. What time is left (the wire, gRPC, the way between the steps) becomes a
-step in front, and the differences between requests become the spread. A report of the benchmark
-knows less of a single caller: there the throughput of many gives the contention.
+step in front, and the differences between requests become the spread.
 
 No latency under an open load goes in: those are what the simulation is judged by.
 """
@@ -26,10 +25,8 @@ OWN = (FRONT, AROUND)
 _QUANTILES = 101
 _LEAST_S = 1e-5
 _WAITING = 0.01
-_CONTENTIONS = (-0.4, 2.0)
+_MOST_CONTENTION = 2.0
 _HALVINGS = 10
-_BUSY_REQUESTS = 1500
-_ROUNDS = 3
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,7 @@ def to_one_caller(times: ServiceTimes, alone: OneCaller) -> ServiceTimes:
     steps together; the one is taken at which both err equally, in opposite directions.
     """
     times = with_around(times, alone.around_s)
-    low, high = 0.0, _CONTENTIONS[1]
+    low, high = 0.0, _MOST_CONTENTION
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         candidate = with_front(dataclasses.replace(times, contention=middle), alone.latency_s)
@@ -71,19 +68,6 @@ def to_one_caller(times: ServiceTimes, alone: OneCaller) -> ServiceTimes:
         steps = steps_s / sum(alone.execution_s.values())
         low, high = (middle, high) if latency + steps < 2 else (low, middle)
     return with_front(dataclasses.replace(times, contention=low), alone.latency_s)
-
-
-def to_two_loads(
-    times: ServiceTimes, *, alone_s: float, busy_rate: float, busy_callers: int
-) -> ServiceTimes:
-    """The same with the front and the contention that explain a single caller and many.
-
-    alone_s: mean latency of one caller. busy_rate: answers per second of `busy_callers`.
-    """
-    for _ in range(_ROUNDS):  # each depends a little on the other
-        times = with_front(times, alone_s)
-        times = with_contention(times, busy_rate, busy_callers)
-    return with_front(times, alone_s)
 
 
 def with_around(times: ServiceTimes, around_s: float) -> ServiceTimes:
@@ -110,17 +94,6 @@ def with_front(times: ServiceTimes, alone_s: float) -> ServiceTimes:
     front = Step(FRONT, (), curve, instances=0)
     behind = [dataclasses.replace(s, after=(FRONT,)) if s.model in first else s for s in bare]
     return dataclasses.replace(times, steps=(*own, front, *behind))
-
-
-def with_contention(times: ServiceTimes, busy_rate: float, busy_callers: int) -> ServiceTimes:
-    """The same with the contention at which so many callers get `busy_rate` answers a second."""
-    low, high = _CONTENTIONS
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        candidate = dataclasses.replace(times, contention=middle)
-        load = closed_loop(candidate, concurrency=busy_callers, count=_BUSY_REQUESTS)
-        low, high = (middle, high) if load.rate > busy_rate else (low, middle)
-    return dataclasses.replace(times, contention=(low + high) / 2)
 
 
 def _alone(times: ServiceTimes) -> Load:

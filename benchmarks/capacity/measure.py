@@ -7,14 +7,15 @@ how much requests differ, and how much work slows down when it shares the proces
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import typer
 from fovea_client.statistics import ModelStatistics, difference, read_statistics
 from fovea_server import EmbeddedServer
 from rich.console import Console
@@ -22,24 +23,21 @@ from rich.progress import Progress
 from rich.table import Table
 
 from benchmarks.capacity import fit
-from benchmarks.capacity.curves import StepCaller, StepMeter, runs_apart
+from benchmarks.capacity.curves import ProcessorUse, StepMeter, own_processes, walk
 from benchmarks.capacity.fit import OneCaller
-from benchmarks.capacity.processor_use import ProcessorUse
 from benchmarks.capacity.repository import copy_with_delay, read_steps
 from benchmarks.capacity.service_times import CPU, ServiceTimes, Step, write
 from benchmarks.loads import Samples, closed_loop
 from benchmarks.machine import gpu_name, machine
-from benchmarks.questions import VERBS, Question, Verb, questions
+from benchmarks.questions import VERBS, Verb, questions
 from benchmarks.targets import Pool, Target, Wire, ensemble_target
-from demo.served import EXPORT_FOLDER, demo_server, export_demo
+from demo.served import demo_server, export_demo
 
 # Long enough for a full batch to arrive at the batcher, short enough not to fill the minutes.
 DELAY_US = 50_000
-# Room for a few of the pictures that are asked for in turn: none is answered from it.
-CACHE_BYTES = 2 * 2**20
 FIRST_SEED = 920_000
 BUSY_CALLERS = 24
-# The verbs whose only inputs are a picture and words.
+# Those whose only inputs are a picture and words, and which keep no answers.
 MEASURABLE = ("main_object", "detect", "detect_and_segment", "embed_image")
 
 
@@ -57,15 +55,6 @@ class Effort:
     alone_requests: int = 25
     busy_s: float = 4.0
 
-    def pool(self) -> Pool:
-        """The pictures that are asked for."""
-        return Pool(questions(range(FIRST_SEED, FIRST_SEED + self.pictures)))
-
-
-def server_of(repository: Path) -> AbstractContextManager[EmbeddedServer]:
-    """A real Triton on free loopback ports whose response cache is too small to help."""
-    return demo_server(repository, cache_size_bytes=CACHE_BYTES)
-
 
 @dataclass(frozen=True)
 class Measured:
@@ -79,6 +68,21 @@ class Measured:
     alone_s: tuple[float, ...]
     alone: OneCaller
     busy_rates: tuple[float, ...]
+
+    def to_times(self, verb: str, models: str) -> ServiceTimes:
+        """Service times of this machine; models: what it served, for people."""
+        known = machine()
+        draft = ServiceTimes(
+            verb=verb,
+            kind=known["gpu"] or "{cores} cores of {processor}".format(**known),
+            models=models,
+            cores=known["cores"],
+            steps=self.steps,
+            spread=fit.spread(np.array(self.alone_s)),
+            origin="measured by benchmarks.capacity.measure",
+            machine=known,
+        )
+        return fit.to_one_caller(draft, self.alone)
 
 
 class CallerMeter:
@@ -106,7 +110,7 @@ class CallerMeter:
         spent = {step.model: self._spent[step.model] for step in steps}
         requests = len(self.latencies_s)
         # Where a step runs within the server, its processor time cannot be told from the rest.
-        apart = all(runs_apart(self._server.pid, s.model) for s in steps if s.place == CPU)
+        apart = all(own_processes(self._server.pid, s.model) for s in steps if s.place == CPU)
         return OneCaller(
             latency_s=float(np.mean(self.latencies_s)),
             execution_s={name: s.busy_s / s.executions for name, s in spent.items()},
@@ -115,23 +119,27 @@ class CallerMeter:
         )
 
 
+@contextmanager
+def served(
+    repository: Path, verb: Verb, effort: Effort
+) -> Iterator[tuple[EmbeddedServer, Target, Pool]]:
+    """The server that is measured, the verb on it, and the pictures that it is asked about."""
+    pool = Pool(questions(range(FIRST_SEED, FIRST_SEED + effort.pictures)))
+    with demo_server(repository) as server, Wire(server.grpc_url) as wire:
+        yield server, ensemble_target(wire, verb, pool), pool
+
+
 def measure_machine(
-    repository: Path,
-    verb: Verb,
-    asked: Sequence[Question],
-    target: Target,
-    server: EmbeddedServer,
-    effort: Effort,
+    repository: Path, verb: Verb, pool: Pool, target: Target, server: EmbeddedServer, effort: Effort
 ) -> Measured:
     """Every step at every batch size, one caller and many, in turns.
 
-    target: the verb on the server that is measured; asked: what it is asked for. The steps run on
-    a second server of the same models, whose batchers wait until a batch is full.
+    The steps run on a second server of the same models, whose batchers wait until a batch is full.
     """
     closed_loop(target.call, 4, seconds=0, at_least=effort.pictures // 4)  # labels are cached then
     caller, busy_rates = CallerMeter(target, server), []
     with (
-        _meters(repository, verb, asked) as meters,
+        _meters(repository, verb, pool) as meters,
         Progress(console=Console(stderr=True)) as progress,
     ):
         for _ in progress.track(range(effort.rounds), description="service times"):
@@ -146,25 +154,24 @@ def measure_machine(
 
 
 @contextmanager
-def _meters(
-    repository: Path, verb: Verb, asked: Sequence[Question]
-) -> Iterator[tuple[StepMeter, ...]]:
+def _meters(repository: Path, verb: Verb, pool: Pool) -> Iterator[tuple[StepMeter, ...]]:
     """A meter for each step, on a server of their own."""
     steps = read_steps(repository, verb.name, gpu=gpu_name() is not None)
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+    asked = pool.questions[: 2 * max(step.max_batch for step in steps)]
+    with tempfile.TemporaryDirectory() as folder:
         waiting = copy_with_delay(repository, Path(folder) / "models", DELAY_US)
-        server = stack.enter_context(server_of(waiting))
-        caller = StepCaller(server.grpc_url)
-        stack.callback(caller.close)
-        largest = max(step.max_batch for step in steps)
-        walks = [
-            caller.walk(waiting, verb.name, next(verb.steps(question)))
-            for question in asked[: 2 * largest]
-        ]
-        yield tuple(
-            StepMeter(caller, step, [walk[step.model] for walk in walks], server_pid=server.pid)
-            for step in steps
-        )
+        with demo_server(waiting) as server, Wire(server.grpc_url) as wire:
+            walks = [walk(wire, waiting, verb.request(question)) for question in asked]
+            yield tuple(
+                StepMeter(
+                    wire,
+                    server.grpc_url,
+                    step,
+                    [messages[step.model] for messages in walks],
+                    server_pid=server.pid,
+                )
+                for step in steps
+            )
 
 
 def answered(samples: Samples) -> Samples:
@@ -172,23 +179,6 @@ def answered(samples: Samples) -> Samples:
     if samples.failures:
         raise RuntimeError(f"requests failed: {dict(samples.failures)}")
     return samples
-
-
-def assemble(measured: Measured, verb: str, models: str) -> ServiceTimes:
-    """Service times of this machine from what was measured on it."""
-    known = machine()
-    latencies = np.array(measured.alone_s)
-    draft = ServiceTimes(
-        verb=verb,
-        kind=known["gpu"] or "{cores} cores of {processor}".format(**known),
-        models=models,
-        cores=known["cores"],
-        steps=measured.steps,
-        spread=fit.spread(latencies),
-        origin="measured by benchmarks.capacity.measure",
-        machine=known,
-    )
-    return fit.to_one_caller(draft, measured.alone)
 
 
 def table_of(times: ServiceTimes) -> Table:
@@ -211,27 +201,25 @@ def table_of(times: ServiceTimes) -> Table:
     return table
 
 
-def main() -> None:
+def main(
+    verb: Annotated[str, typer.Option(help=f"One of {', '.join(MEASURABLE)}.")] = MEASURABLE[0],
+    repository: Annotated[Path | None, typer.Option(help="Exported; default: the demo's.")] = None,
+    models: Annotated[str | None, typer.Option(help="What it holds, for people.")] = None,
+    rounds: int = Effort.rounds,
+    out: Annotated[Path, typer.Option("--json")] = Path("build/service-times.json"),
+) -> None:
     """Measure, print and write."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--verb", choices=MEASURABLE, default="main_object")
-    parser.add_argument("--repository", type=Path, help="an exported one; by default the demo's")
-    parser.add_argument("--models", help="what it holds, for people")
-    parser.add_argument("--rounds", type=int, default=Effort.rounds)
-    parser.add_argument("--json", type=Path, default=Path("build/service-times.json"))
-    args = parser.parse_args()
-    verb = next(verb for verb in VERBS if verb.name == args.verb)
-    repository = args.repository or export_demo(EXPORT_FOLDER)
-    effort = Effort(rounds=args.rounds)
-    pool = effort.pool()
-    with server_of(repository) as server, Wire(server.grpc_url) as wire:
-        target = ensemble_target(wire, verb, pool)
-        measured = measure_machine(repository, verb, pool.questions, target, server, effort)
-    models = args.models or ("demo checkpoints" if args.repository is None else str(repository))
-    times = assemble(measured, verb.name, models)
-    write(times, args.json)
+    if verb not in MEASURABLE:
+        raise typer.BadParameter(f"expected one of {', '.join(MEASURABLE)}, got {verb!r}")
+    chosen = next(known for known in VERBS if known.name == verb)
+    folder, effort = repository or export_demo(), Effort(rounds=rounds)
+    with served(folder, chosen, effort) as (server, target, pool):
+        measured = measure_machine(folder, chosen, pool, target, server, effort)
+    known_models = "demo checkpoints" if repository is None else str(repository)
+    times = measured.to_times(verb, models or known_models)
+    write(times, out)
     Console().print(table_of(times))
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

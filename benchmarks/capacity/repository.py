@@ -57,7 +57,7 @@ def _step(config: pb.ModelConfig, after: tuple[str, ...], gpu: bool) -> Step:
 
 
 def copy_with_delay(repository: Path, out: Path, delay_us: int) -> Path:
-    """The same models, each waiting so long for a fuller batch, none with a response cache.
+    """The same models, each waiting so long for a fuller batch.
 
     Weights are linked, everything else is copied.
     """
@@ -73,6 +73,5 @@ def copy_with_delay(repository: Path, out: Path, delay_us: int) -> Path:
         config = text_format.Parse(path.read_text(), pb.ModelConfig())
         if config.HasField("dynamic_batching"):
             config.dynamic_batching.max_queue_delay_microseconds = delay_us
-            config.response_cache.enable = False
             path.write_text(text_format.MessageToString(config))
     return out

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,15 +41,13 @@ class BatchCurve:
 
     def at(self, batch: int) -> float:
         """Seconds of one execution of `batch` requests."""
-        index = bisect_left(self.batches, batch)
-        if index < len(self.batches) and self.batches[index] == batch:
-            return self.seconds[index]
         if len(self.batches) == 1:
             return self.seconds[0] * batch
-        high = min(max(index, 1), len(self.batches) - 1)
-        (b0, b1), (t0, t1) = (c[high - 1 : high + 1] for c in (self.batches, self.seconds))
         # Noise can make a larger batch look faster; it never takes less than a smaller one.
-        return t0 + max(t1 - t0, 0.0) / (b1 - b0) * (batch - b0)
+        seconds = np.maximum.accumulate(self.seconds)
+        beyond = max(0, batch - self.batches[-1])
+        slope = (seconds[-1] - seconds[-2]) / (self.batches[-1] - self.batches[-2])
+        return float(np.interp(batch, self.batches, seconds) + slope * beyond)
 
     def threads_at(self, batch: int) -> float:
         """Processors that an execution of `batch` requests keeps busy."""

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 
 from benchmarks.capacity import check, fit
+from benchmarks.capacity.check import Run
 from benchmarks.capacity.measure import Measured
-from benchmarks.capacity.record import Record, Run
 from benchmarks.capacity.service_times import BatchCurve, ServiceTimes, Step
 from benchmarks.capacity.simulation import closed_loop, open_loop
 from benchmarks.loads import poisson_arrivals
-from fovea.specs import to_json
 
 MS = 1e-3
 BUSY_CALLERS = 16
@@ -58,7 +57,7 @@ def alone(known: ServiceTimes) -> fit.OneCaller:
 
 
 @pytest.fixture(scope="module")
-def record(known: ServiceTimes, alone: fit.OneCaller) -> Record:
+def recorded(known: ServiceTimes, alone: fit.OneCaller) -> tuple[Measured, list[Run]]:
     """What that server would have given, the second load while the machine was a tenth slower."""
     busy = closed_loop(known, concurrency=BUSY_CALLERS, count=2000).rate
     runs = []
@@ -86,7 +85,7 @@ def record(known: ServiceTimes, alone: fit.OneCaller) -> Record:
             executions=sizes,
         )
         runs.append(run)
-    return Record(Measured(STEPS, (alone.latency_s,), alone, (busy,)), tuple(runs))
+    return Measured(STEPS, (alone.latency_s,), alone, (busy,)), runs
 
 
 def test_what_a_single_caller_shows_is_found_again(known, alone):
@@ -99,21 +98,9 @@ def test_what_a_single_caller_shows_is_found_again(known, alone):
     assert [step.curve for step in steps] == [step.curve for step in STEPS]
 
 
-def test_front_and_contention_are_found_again_from_two_loads(known):
-    front = Step(fit.FRONT, (), BatchCurve((1,), (4 * MS,)), instances=0)
-    bare = dataclasses.replace(known, steps=(front, *known.steps[2:]))
-    found = fit.to_two_loads(
-        dataclasses.replace(bare, steps=STEPS, contention=0.0),
-        alone_s=float(np.mean(closed_loop(bare, concurrency=1, count=40).latencies_s)),
-        busy_rate=closed_loop(bare, concurrency=BUSY_CALLERS, count=2000).rate,
-        busy_callers=BUSY_CALLERS,
-    )
-    assert found.contention == pytest.approx(0.2, abs=0.04)
-    assert found.steps[0].curve.at(1) == pytest.approx(4 * MS, abs=0.5 * MS)
-
-
-def test_a_load_says_how_fast_the_machine_was(known, record):
-    slowdowns = [record.slowdown(run, known) for run in record.runs]
+def test_a_load_says_how_fast_the_machine_was(known, recorded):
+    measured, runs = recorded
+    slowdowns = [run.slowdown(known, measured) for run in runs]
     assert slowdowns == pytest.approx([1.0, 1.1], abs=0.01)
 
 
@@ -123,30 +110,26 @@ def test_the_spread_has_mean_one():
     assert quantiles[-1] / quantiles[0] == pytest.approx(3)
 
 
-def test_a_right_simulation_passes(known, record):
-    verdict = check.compare(record, known, tolerance=0.15)
+def test_a_right_simulation_passes(known, recorded):
+    verdict = check.compare(known, *recorded, tolerance=0.15)
     assert verdict.passed
     assert [row.percentile for row in verdict.comparisons] == [50, 99, 50, 99]
     assert all(abs(row.error) < 0.02 for row in verdict.comparisons)
 
 
-def test_a_wrong_simulation_fails(known, record):
+def test_a_wrong_simulation_fails(known, recorded):
     wrong = tuple(dataclasses.replace(step, max_batch=1) for step in known.steps)
-    verdict = check.compare(record, dataclasses.replace(known, steps=wrong), tolerance=0.15)
+    wrong_times = dataclasses.replace(known, steps=wrong)
+    verdict = check.compare(wrong_times, *recorded, tolerance=0.15)
     assert not verdict.passed
     assert max(row.error for row in verdict.comparisons) > 0.15
 
 
-def test_the_command_ends_with_one_where_the_server_was_slower(record, tmp_path, monkeypatch):
-    slower = tuple(
-        dataclasses.replace(run, latencies_s=tuple(2 * s for s in run.latencies_s))
-        for run in record.runs
-    )
-    path = tmp_path / "record.json"
-    path.write_text(to_json(dataclasses.replace(record, runs=slower)))
+def test_the_command_ends_with_one_where_the_server_was_slower(recorded, tmp_path):
+    measured, runs = recorded
+    slower = [
+        dataclasses.replace(run, latencies_s=tuple(2 * s for s in run.latencies_s)) for run in runs
+    ]
     out = tmp_path / "check.json"
-    monkeypatch.setattr("sys.argv", ["check", "--record", str(path), "--json", str(out)])
-    with pytest.raises(SystemExit) as end:
-        check.main()
-    assert end.value.code == 1
+    assert check.finish(measured, slower, 0.15, out) == 1
     assert out.exists() and out.with_suffix(".png").exists()

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 
-from benchmarks.capacity.processor_use import ProcessorUse
+from benchmarks.capacity.curves import ProcessorUse
 
 BURN = "import time\nwhile time.process_time() < 0.5: pass"
 

@@ -47,7 +47,6 @@ def test_the_copy_waits_and_leaves_the_original_alone(tmp_path):
     text = (copied / sam.IMAGE_ENCODER / "config.pbtxt").read_text()
     config = text_format.Parse(text, pb.ModelConfig())
     assert config.dynamic_batching.max_queue_delay_microseconds == 7000
-    assert not config.response_cache.enable
     assert (REPOSITORY / sam.IMAGE_ENCODER / "config.pbtxt").read_text() == original
     assert read_steps(copied, "main_object", gpu=False)[0].delay_s == 0.007
 

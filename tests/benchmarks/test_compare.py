@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from benchmarks import compare
 from benchmarks.compare import Figure
-from benchmarks.results import Results, read_record
+from benchmarks.results import Results, read_results
 
 
 def one(values: tuple[float, ...], *, more: bool = True) -> dict[str, Figure]:
@@ -78,7 +78,7 @@ def test_figures_are_those_that_both_reports_have():
 
 def test_a_record_of_another_schema_is_refused(tmp_path):
     Results({"set": "demo"}, {}, "now").write(tmp_path)
-    assert compare.figures_of(read_record(tmp_path)) == {}
+    assert compare.figures_of(read_results(tmp_path)) == {}
     (tmp_path / "report.json").write_text(json.dumps({"schema": 0}))
     with pytest.raises(ValueError, match="schema"):
-        read_record(tmp_path)
+        read_results(tmp_path)

@@ -3,18 +3,22 @@
 import pytest
 
 from benchmarks import report
+from benchmarks.figures import Spread
 from benchmarks.machine import machine, machine_name
-from benchmarks.networks import EAGER, ONNX, best, best_batch
-from benchmarks.plots import draw
+from benchmarks.networks import EAGER, ONNX
 from benchmarks.results import (
+    Batch,
+    Folder,
     NetworkResult,
     PipelineResult,
     Point,
     Results,
+    Sections,
     TargetResult,
+    best,
+    best_batch,
     read_results,
 )
-from benchmarks.spread import Spread
 
 
 def point(callers: int, per_s: float) -> Point:
@@ -59,6 +63,7 @@ def results() -> Results:
         networks=[network(EAGER, 1, 50.0), network(ONNX, 1, 20.0), network(ONNX, 2, 25.0)],
         pipelines=[side],
         accuracy={"detect": {"found": 0.9}},
+        sections=Sections(folder=Folder([Batch(10, 4.75, 2.0, 5.0, None, {"answered": 10})], 0.5)),
         left_out=[
             "verb detect: 64 callers, round 1 (about 9 s)",
             "verb detect: 64 callers, round 2 (about 9 s)",
@@ -74,19 +79,34 @@ def test_a_report_is_read_as_it_was_written(results, tmp_path):
     assert after.throughput == before.throughput and after.batch_ms == before.batch_ms
     assert after.p99_ms.median == pytest.approx(before.p99_ms.median, rel=1e-5)
     assert again.pipelines == results.pipelines and again.networks == results.networks
+    assert again.sections == results.sections
     again.write(tmp_path / "again")
     assert (tmp_path / "again/report.json").read_text() == (tmp_path / "report.json").read_text()
 
 
 def test_the_report_names_each_figure_with_its_spread(results, tmp_path):
-    text = report.write(results, tmp_path, draw(results, tmp_path)).read_text()
-    assert "| detect | 33.3 | 40.0 | 43.3 | 30.0 | 50.0 (45.0 to 55.0) | 2 | 40.0 | 25% |" in text
+    text = report.write(results, tmp_path).read_text()
+    assert "| detect | 33.33 | 30.00 | 50.00 (45.00 to 55.00) | 2 | 40.00 | 0.25 | 25.00 |" in text
+    assert "| detect | 2 | – | 20 | RpcError UNAVAILABLE 1 | 50.00 (45.00 to 55.00) |" in text
     assert "found 0.900" in text and "label 0.990" in text
-    assert "| grounding_dino | 20.0 (1) | – | 80.0 (2) | 4.00 | 50.0 | 0.62 |" in text
+    assert "| grounding_dino | 20.0 (1) | – | 80.0 (2) | 50.00 | 4.00 | 0.62 |" in text
+    assert "| 10 | 4.75 | 2.00 | 5.00 | – | answered 10 |\n\ncost_ratio 0.50" in text
     assert "- verb detect: 64 callers (about 9 s), 2 rounds\n" in text
     assert text.endswith("- a folder of 10 pictures (about 8 s)\n")
     assert "Verbs of the client" not in text
     assert {path.name for path in tmp_path.glob("*.png")} >= {"sides.png", "batch-curves.png"}
+
+
+def test_a_table_aligns_figures_to_the_right():
+    assert report.table(
+        [{"name": "a|b", "ms": 1234.5}, {"name": "c", "ms": None}]
+    ).splitlines() == [
+        "| name | ms |",
+        "| --- | --: |",
+        "| a\\|b | 1,234.50 |",
+        "| c | – |",
+    ]
+    assert report.cell(float("nan")) == report.cell({}) == "–"
 
 
 def test_the_best_batch_has_the_most_rows_a_second(results):

@@ -3,8 +3,7 @@
 import pytest
 from rich.console import Console
 
-from benchmarks import run
-from benchmarks.__main__ import write
+from benchmarks import report, run
 from benchmarks.pipelines import SERVED, TRANSFORMERS
 from benchmarks.results import read_results
 
@@ -18,8 +17,8 @@ MINUTES = 60.0
 @pytest.fixture(scope="module")
 def results():
     sections = tuple(name for name in run.SECTIONS if name != "perf_analyzer")
-    settings = run.Settings(scale="quick", minutes=MINUTES, sections=sections, rounds=1)
-    return run.run(settings, Console(stderr=True, force_terminal=False))
+    order = run.Order(scale="quick", minutes=MINUTES, sections=sections, rounds=1)
+    return run.run(order, Console(stderr=True, force_terminal=False))
 
 
 def test_every_network_ensemble_and_verb_is_put_under_load(results):
@@ -32,6 +31,11 @@ def test_every_network_ensemble_and_verb_is_put_under_load(results):
         assert not any(point.failures for point in (*target.closed, *target.open))
 
 
+def test_no_load_finds_an_embedding_that_was_kept(results):
+    points = [point for target in results.targets for point in (*target.closed, *target.open)]
+    assert [point.cache_hits for point in points] == [0] * len(points)
+
+
 def test_all_sides_answer_main_object_alike(results):
     sides = {side.side: side for side in results.pipelines}
     assert set(sides) == {TRANSFORMERS, "pytorch", "onnxruntime", SERVED}
@@ -41,7 +45,7 @@ def test_all_sides_answer_main_object_alike(results):
 
 
 def test_the_report_is_written_and_read_back(results, tmp_path):
-    page = write(results, tmp_path).read_text()
+    page = report.write(results, tmp_path).read_text()
     assert read_results(tmp_path).pipelines[0].side == results.pipelines[0].side
     plots = {path.name for path in tmp_path.glob("*.png")}
     assert {"sides.png", "latency-against-throughput.png", "breakdown.png"} <= plots

@@ -6,11 +6,12 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
-from benchmarks.exports import Source, export
-from benchmarks.spread import Spread
+from benchmarks.exports import Exported, Source, export
+from benchmarks.figures import Spread
 from benchmarks.tune import Bench, Knob, Load, better, knobs, search, tuned
 from export.__main__ import read_settings
 from export.errors import ExportError
+from export.pipeline import Loaded
 from export.repository import write_repository
 from fovea.pipeline import BatchSizes, Settings
 from fovea.placement import Placement
@@ -32,6 +33,7 @@ def test_settings_reach_the_configurations(tmp_path):
             Placement("preprocess_image", instances=3),
         ),
         decode_margin=3.0,
+        embedding_cache_bytes=5,
     )
     assert from_json(Settings, to_json(settings)) == settings
     write_repository(tmp_path, settings.apply(TINY))
@@ -42,7 +44,8 @@ def test_settings_reach_the_configurations(tmp_path):
     step = config(tmp_path, "preprocess_image")
     assert step.instance_group[0].count == 3
     assert "intra_op_thread_count" not in step.parameters
-    assert json.loads(step.parameters["pipeline"].string_value)["decode_margin"] == 3.0
+    pipeline = json.loads(step.parameters["pipeline"].string_value)
+    assert (pipeline["decode_margin"], pipeline["embedding_cache_bytes"]) == (3.0, 5)
     assert config(tmp_path, "grounding_dino").max_batch_size == 2
     plain = config(tmp_path, "sam_mask_decoder")
     assert plain.instance_group[0].count == 1
@@ -111,7 +114,8 @@ def test_where_nothing_wins_the_defaults_stay(tmp_path, capsys):
 
 
 def test_every_knob_turns_something_that_a_repository_can_hold(tmp_path):
-    for knob in knobs(TINY):
+    exported = Exported(Source(), export=None, loaded=Loaded(TINY, []))
+    for knob in knobs(exported):
         for value in knob.values:
             turned = knob.turn(Settings(), value)
             assert turned != Settings(), knob.name
@@ -121,8 +125,8 @@ def test_every_knob_turns_something_that_a_repository_can_hold(tmp_path):
 @pytest.mark.server
 def test_two_settings_are_served_at_once_and_compared_in_turns(tmp_path):
     made = export(Source(), lambda network, what: None)
-    bench = Bench(made.export, made.loaded.pipeline, tmp_path, Load(2, seconds=0.5, rounds=2))
-    (knob,) = [knob for knob in knobs(made.loaded.pipeline) if "preprocess" in knob.name]
+    bench = Bench(made, tmp_path, Load(2, seconds=0.5, rounds=2))
+    (knob,) = [knob for knob in knobs(made) if "preprocess" in knob.name]
     throughput, p99 = bench.compare(knob.turn(Settings(), 1), Settings())
     assert len(throughput.values) == len(p99.values) == 2
     assert throughput.least > 0 and p99.least > 0

@@ -3,8 +3,8 @@
 import pytest
 from fovea_client import InvalidImage, Overloaded, ServerError, Unavailable
 
-from benchmarks.faults.ledger import Ledger
-from benchmarks.faults.report import broken, nothing_lost
+from tests.faults.ledger import Ledger
+from tests.faults.report import broken, nothing_lost
 
 
 def failing(error):

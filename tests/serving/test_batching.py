@@ -1,7 +1,5 @@
 """Requests are batched, cached and run side by side, and never change each other's answers."""
 
-import re
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -10,6 +8,7 @@ import tritonclient.grpc as triton
 from fovea_client import Client
 from fovea_client.statistics import difference, read_statistics
 
+from benchmarks.breakdown import read_cache_hits
 from fovea import clip, grounding_dino, sam
 from tests.serving import requests
 
@@ -111,21 +110,14 @@ def test_a_second_prompt_on_a_picture_takes_its_embedding_from_the_cache(server,
     picture = trials[150].image
     before = read_statistics(server.grpc_url)
     first = client.segment(picture, points=[(50, 60)])
-    middle, counted = read_statistics(server.grpc_url), cached_embeddings(server)
+    middle, counted = read_statistics(server.grpc_url), read_cache_hits(server.metrics_url)
     client.segment(picture, points=[(80, 90)])
     again = client.segment(picture, points=[(50, 60)])
     encoder = sam.IMAGE_ENCODER
     assert difference(middle, before)[encoder].executions == 1
     assert difference(read_statistics(server.grpc_url), middle)[encoder].executions == 0
-    assert cached_embeddings(server) == counted + 2
+    assert read_cache_hits(server.metrics_url) == counted + 2
     assert np.array_equal(first.masks[0].to_numpy(), again.masks[0].to_numpy())
-
-
-def cached_embeddings(server) -> float:
-    """How many of SAM's embeddings were found in the cache so far."""
-    with urllib.request.urlopen(server.metrics_url) as answer:
-        text = answer.read().decode()
-    return sum(map(float, re.findall(r"(?m)^fovea_embedding_cache_hits_total{.*} (\S+)", text)))
 
 
 def test_many_prompts_go_in_one_request(client: Client, samples):

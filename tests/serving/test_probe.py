@@ -6,8 +6,8 @@ import pytest
 from fovea_client.statistics import difference, read_statistics
 from fovea_server.probe import Probe, ProbeFailure, main
 
-from benchmarks.faults.killed import kill_stub
 from demo.served import demo_server
+from tests.faults.killed import kill_stub
 
 pytestmark = pytest.mark.server
 

@@ -11,9 +11,9 @@ from fovea_server import EmbeddedServer
 from fovea_server.stubs import stubs_of
 from rich.progress import Progress
 
-from benchmarks.faults.ledger import Ledger
-from benchmarks.faults.load import Questions, quiet_load
-from benchmarks.faults.report import Report, broken, nothing_lost
+from tests.faults.ledger import Ledger
+from tests.faults.load import Questions, quiet_load
+from tests.faults.report import Report, broken, nothing_lost
 
 PICTURES = 2000
 VICTIM = "grounding_dino"

@@ -9,11 +9,11 @@ import urllib.request
 from fovea_client import AsyncClient, Client, RetryPolicy
 from fovea_server import EmbeddedServer
 
-from benchmarks.faults.ledger import Ledger
-from benchmarks.faults.load import Questions, async_asker, open_loop, quiet_load
-from benchmarks.faults.report import Report, broken, nothing_lost
 from fovea.backlog import LOOK_EVERY, parse_loads
 from fovea.pipeline import Queues
+from tests.faults.ledger import Ledger
+from tests.faults.load import Questions, async_asker, open_loop, quiet_load
+from tests.faults.report import Report, broken, nothing_lost
 
 TIMES = 3.0
 SECONDS = 60.0

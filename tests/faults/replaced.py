@@ -12,14 +12,14 @@ import tritonclient.grpc as triton
 from fovea_client import Client, RetryPolicy
 from fovea_server import EmbeddedServer
 
-from benchmarks.faults.ledger import Ledger
-from benchmarks.faults.load import CALLERS, Questions, closed_loop, quiet_load
-from benchmarks.faults.report import Report, broken, nothing_lost
+from benchmarks.exports import FIRST_STEP, GROUNDING_DINO, SAM_IMAGE_ENCODER
 from demo.served import demo_server, export_demo
-from fovea import grounding_dino, sam
+from tests.faults.ledger import Ledger
+from tests.faults.load import CALLERS, Questions, closed_loop, quiet_load
+from tests.faults.report import Report, broken, nothing_lost
 
 # One behind the other, and one of the two that run beside each other.
-MODELS = (grounding_dino.NETWORK, sam.IMAGE_ENCODER, "preprocess_image")
+MODELS = (GROUNDING_DINO, SAM_IMAGE_ENCODER, FIRST_STEP)
 REQUESTS = 100
 PAUSE_S = 2.0
 TIMEOUT_S = 120.0

@@ -9,11 +9,11 @@ from fovea_client import Client, RetryPolicy
 from fovea_server import EmbeddedServer
 from fovea_server.probe import Probe, ProbeFailure
 
-from benchmarks.faults.killed import kill_stub
-from benchmarks.faults.ledger import Ledger
-from benchmarks.faults.load import Questions, quiet_load
-from benchmarks.faults.report import Report, broken
 from demo.served import demo_server
+from tests.faults.killed import kill_stub
+from tests.faults.ledger import Ledger
+from tests.faults.load import Questions, quiet_load
+from tests.faults.report import Report, broken
 
 VICTIM = "select_masks"
 REQUESTS = 20

@@ -1,26 +1,26 @@
-"""`python -m benchmarks.faults`: every fault in turn, each on a server of its own.
+"""`python -m tests.faults`: every fault in turn, each on a server of its own.
 
 Writes the figures of each and ends with 1 if a promise was broken.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from fovea_server import EmbeddedServer
 from rich.console import Console
 
-from benchmarks.faults import deadlines, fuzz, heavy, killed, overload, replaced, stopped, unready
-from benchmarks.faults.report import Report, table_of
 from benchmarks.machine import machine
+from benchmarks.results import write_json
 from demo.served import demo_server
+from tests.faults import deadlines, fuzz, heavy, killed, overload, replaced, stopped, unready
+from tests.faults.report import Report, table_of
 
 # Fault -> its function; those of ON_A_SERVER get a server, the others start their own.
 ON_A_SERVER: dict[str, Callable[..., Report]] = {
@@ -64,23 +64,24 @@ def run(fault: str, *, short: bool = False, server: EmbeddedServer | None = None
         return ON_A_SERVER[fault](started, **sizes)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs, prints and writes; the file grows with every fault."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=FAULTS, default=FAULTS)
-    parser.add_argument("--short", action="store_true", help="seconds each")
-    parser.add_argument("--json", type=Path, default=Path("build/faults.json"))
-    args = parser.parse_args(argv)
+def main(
+    only: Annotated[list[str] | None, typer.Option(help=f"Repeat; of {', '.join(FAULTS)}.")] = None,
+    short: Annotated[bool, typer.Option("--short", help="Seconds each.")] = False,
+    out: Annotated[Path, typer.Option("--json")] = Path("build/faults.json"),
+) -> None:
+    """Runs, prints and writes; the file grows with every fault. 1 if a promise was broken."""
+    chosen = only or FAULTS
+    if unknown := {*chosen} - {*FAULTS}:
+        raise typer.BadParameter(f"expected some of {', '.join(FAULTS)}, got {sorted(unknown)}")
     console, reports = Console(stderr=True), list[Report]()
-    args.json.parent.mkdir(parents=True, exist_ok=True)
-    for fault in args.only:
+    for fault in chosen:
         console.print(f"{fault} ...")
-        reports.append(run(fault, short=args.short))
-        written = {"machine": machine(), "faults": [asdict(report) for report in reports]}
-        args.json.write_text(json.dumps(written, indent=1) + "\n")
+        reports.append(run(fault, short=short))
+        faults = [asdict(report) for report in reports]
+        write_json(out, {"machine": machine(), "faults": faults})
     Console(width=160).print(table_of(reports))
-    return 1 if any(report.broken for report in reports) else 0
+    sys.exit(any(report.broken for report in reports))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    typer.run(main)

@@ -11,9 +11,9 @@ from fovea_client import AsyncClient, Client, DeadlineExceeded
 from fovea_client.errors import FoveaError
 from fovea_server import EmbeddedServer
 
-from benchmarks.faults.ledger import Ledger
-from benchmarks.faults.load import Questions, async_asker, closed_loop, open_loop, quiet_load
-from benchmarks.faults.report import Report, broken, nothing_lost
+from tests.faults.ledger import Ledger
+from tests.faults.load import Questions, async_asker, closed_loop, open_loop, quiet_load
+from tests.faults.report import Report, broken, nothing_lost
 
 TIMES = 3.0
 SECONDS = 60.0

@@ -16,10 +16,10 @@ from typing import Any
 
 from fovea_client import Client, RetryPolicy
 
-from benchmarks.faults.ledger import Ledger
-from benchmarks.faults.load import Questions, closed_loop, quiet_load
-from benchmarks.faults.report import Report, broken, nothing_lost
 from demo.served import export_demo
+from tests.faults.ledger import Ledger
+from tests.faults.load import Questions, closed_loop, quiet_load
+from tests.faults.report import Report, broken, nothing_lost
 
 CALLERS = 8
 SECONDS = 10.0

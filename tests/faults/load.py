@@ -15,9 +15,9 @@ import numpy as np
 from fovea_client import AsyncClient, Client, MainObject
 from fovea_client.errors import FoveaError
 
-from benchmarks.faults.ledger import Ledger
 from benchmarks.loads import poisson_arrivals
 from demo.samples import FOLDER as SAMPLES
+from tests.faults.ledger import Ledger
 
 CALLERS = 4
 # Answers of other batches differ by rounding.

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.faults.soak`: memory under half an hour of moderate, mixed load.
+"""`python -m tests.faults.soak`: memory under half an hour of moderate, mixed load.
 
 One verb after the other at random times, wrong input among it, on pictures and labels that repeat:
 caches fill up early, so that what still grows afterwards is a leak.
@@ -6,25 +6,28 @@ caches fill up early, so that what still grows afterwards is a leak.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import psutil
+import typer
 from fovea_client import AsyncClient, Client, InvalidInput
 from fovea_server import EmbeddedServer
+from matplotlib.figure import Figure
 from rich.progress import Progress
 
-from benchmarks.faults.ledger import Ledger
-from benchmarks.faults.load import Questions, open_loop, quiet_load
 from benchmarks.machine import machine, resident_mb
+from benchmarks.plots import save
+from benchmarks.results import write_json
 from demo.served import demo_server
+from tests.faults.ledger import Ledger
+from tests.faults.load import Questions, open_loop, quiet_load
 
 MINUTES = 30.0
 # Of what the server can carry.
@@ -114,33 +117,28 @@ async def soak(server: EmbeddedServer, rate: float, seconds: float) -> tuple[lis
 
 def plot(samples: list[Sample], path: Path, title: str) -> None:
     """Memory over time as a PNG."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(8, 4), layout="constrained")
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axes = figure.subplots()
     minutes = [sample.second / 60 for sample in samples]
     axes.plot(minutes, [sample.server_mb for sample in samples], label="server, all processes")
     axes.plot(minutes, [sample.client_mb for sample in samples], label="client")
     axes.axvline(WARM_UP * minutes[-1], color="grey", linestyle=":", label="warmed up")
     axes.set(xlabel="minutes", ylabel="MB", title=title, ylim=(0, None))
     axes.legend()
-    figure.savefig(path, dpi=120)
+    save(figure, path)
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(
+    minutes: float = MINUTES,
+    rate: Annotated[
+        float | None, typer.Option(help="Requests a second; default: a fifth of capacity.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--json")] = Path("build/soak.json"),
+) -> None:
     """Runs, prints and writes; 1 when memory grew or a request went wrong."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=MINUTES)
-    parser.add_argument(
-        "--rate", type=float, help="requests a second; a fifth of capacity if not given"
-    )
-    parser.add_argument("--json", type=Path, default=Path("build/soak.json"))
-    args = parser.parse_args(argv)
     with demo_server() as server, Client(server.grpc_url, timeout_s=TIMEOUT_S) as client:
-        rate = args.rate or LOAD * capacity_per_s(client)
-        samples, ledger = asyncio.run(soak(server, rate, 60 * args.minutes))
+        rate = rate or LOAD * capacity_per_s(client)
+        samples, ledger = asyncio.run(soak(server, rate, 60 * minutes))
         alive = server.recoveries.reloads + server.recoveries.restarts == 0
     settled = [s for s in samples if s.second > WARM_UP * samples[-1].second]
     slopes = {
@@ -152,7 +150,7 @@ def main(argv: list[str] | None = None) -> int:
     account = ledger.account()
     fine = account.answered == account.sent and not account.wrong and alive and growth < GROWTH
     written = {
-        "minutes": args.minutes,
+        "minutes": minutes,
         "rate_per_s": rate,
         "server_mb": {"first": samples[0].server_mb, "last": samples[-1].server_mb},
         "settled_after_minutes": settled[0].second / 60,
@@ -163,13 +161,12 @@ def main(argv: list[str] | None = None) -> int:
         "samples": [asdict(sample) for sample in samples],
         "machine": machine(),
     }
-    args.json.parent.mkdir(parents=True, exist_ok=True)
-    args.json.write_text(json.dumps(written, indent=1) + "\n")
+    write_json(out, written)
     said = f"{slopes['server']:+.1f} MB/h after the warm-up, {growth:+.2%} in {60 * hours:.0f} min"
-    plot(samples, args.json.with_suffix(".png"), f"memory under mixed load: {said}")
+    plot(samples, out.with_suffix(".png"), f"memory under mixed load: {said}")
     print(f"{account.answered} of {account.sent} answered, {account.wrong} wrong; server {said}")
-    return 0 if fine else 1
+    sys.exit(0 if fine else 1)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    typer.run(main)

@@ -15,10 +15,10 @@ from fovea_client import Client
 from fovea_server import EmbeddedServer
 from PIL import Image
 
-from benchmarks.faults.ledger import Ledger
-from benchmarks.faults.load import CALLERS, Questions, quiet_load
-from benchmarks.faults.report import Report, broken, nothing_lost
 from fovea.limits import Limits
+from tests.faults.ledger import Ledger
+from tests.faults.load import CALLERS, Questions, quiet_load
+from tests.faults.report import Report, broken, nothing_lost
 
 REQUESTS = 1000
 HEAVY_CALLERS = 2

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from benchmarks.faults.ledger import Account
+from tests.faults.ledger import Account
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,149 @@
+"""What the server is compared with: its own steps in this process, and plain transformers.
+
+With `benchmarks.exports` it is all that the benchmarks know of the pipeline's types.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils import _pytree as pytree
+
+from benchmarks.exports import Exported
+from benchmarks.networks import DTYPES, Arrays, Runner
+from demo.reference import ReferencePipeline
+from fovea import steps
+from fovea.ensembles import ensembles
+from fovea.pipeline import PipelineSpec
+from fovea.pipeline import steps as step_specs
+from fovea.specs import EnsembleStep
+
+Row = dict[str, NDArray[Any]]
+
+
+class _Context:
+    """What a step sees of its surroundings."""
+
+    def __init__(
+        self,
+        pipeline: PipelineSpec,
+        folder: Path,
+        parameters: Mapping[str, str],
+        runners: Mapping[str, Runner],
+    ) -> None:
+        self.pipeline, self.folder, self.parameters = pipeline, folder, parameters
+        self._runners = runners
+
+    def call_model(self, name: str, inputs: Arrays, outputs: list[str]) -> Arrays:
+        """Another network, on a batch."""
+        answers = self._runners[name](inputs)
+        return {key: answers[key] for key in outputs}
+
+    def count(self, metric: str, amount: int) -> None:
+        """Nobody reads the counters here."""
+
+    def room_for(self, models: Collection[str]) -> bool:
+        """Nothing ever waits here."""
+        return True
+
+
+class DirectEnsemble:
+    """Runs a batch of requests through an ensemble, step by step, without a server between them.
+
+    runners: the networks by name. Rows of equal shapes go through a network together, as Triton
+    batches them.
+    """
+
+    def __init__(self, name: str, exported: Exported, runners: Mapping[str, Runner]) -> None:
+        pipeline = exported.loaded.pipeline
+        self._spec = next(spec for spec in ensembles(pipeline) if spec.name == name)
+        self._runners = runners
+        self._steps = {
+            model.name: getattr(steps, kind)(
+                _Context(pipeline, exported.tokenizers, dict(model.parameters), runners)
+            )
+            for model, kind in step_specs(pipeline)
+            if model.name in {step.model for step in self._spec.steps}
+        }
+
+    def __call__(self, requests: Sequence[Row]) -> list[Row]:
+        """The ensemble's outputs for each request, without batch axis."""
+        rows = [dict(request) for request in requests]
+        for step in self._spec.steps:
+            # Optional tensors may be missing.
+            inputs = [{own: row[name] for own, name in step.inputs if name in row} for row in rows]
+            for row, answer in zip(rows, self._run(step, inputs), strict=True):
+                row |= {theirs: answer[own] for own, theirs in step.outputs}
+        names = [tensor.name for tensor in self._spec.outputs]
+        return [{name: row[name] for name in names} for row in rows]
+
+    def _run(self, step: EnsembleStep, inputs: list[Row]) -> list[Row]:
+        if step.model in self._runners:
+            return _run_batched(self._runners[step.model], inputs)
+        wanted = frozenset(own for own, _ in step.outputs)
+        return [self._steps[step.model].run(row, wanted) for row in inputs]
+
+
+def _run_batched(runner: Runner, rows: Sequence[Row]) -> list[Row]:
+    """Rows of equal shapes together, the answers in the order of the rows."""
+    groups: dict[Any, list[int]] = defaultdict(list)
+    for index, row in enumerate(rows):
+        groups[tuple(array.shape for array in row.values())].append(index)
+    answers: dict[int, Row] = {}
+    for indices in groups.values():
+        stacked = {name: np.stack([rows[i][name] for i in indices]) for name in rows[indices[0]]}
+        outputs = runner(stacked)
+        for place, index in enumerate(indices):
+            answers[index] = {name: array[place] for name, array in outputs.items()}
+    return [answers[index] for index in range(len(rows))]
+
+
+class PlainPipeline(ReferencePipeline):
+    """The reference on any device, for pictures of the size that is served."""
+
+    def __init__(self, exported: Exported, device: str) -> None:
+        super().__init__(exported.folder_of_checkpoints)
+        self._spec = exported.loaded.pipeline.grounding_dino
+        self.dino_processor.image_processor.size = {
+            "shortest_edge": self._spec.shortest_edge,
+            "longest_edge": self._spec.longest_edge,
+        }
+        if device != "cpu":
+            for name in ("clip", "dino", "sam"):
+                setattr(self, name, _OnDevice(getattr(self, name), device))
+
+    @property
+    def box_threshold(self) -> float:
+        """The served one: stand-ins record none."""
+        return self._spec.box_threshold
+
+    @property
+    def text_threshold(self) -> float:
+        """The served one."""
+        return self._spec.text_threshold
+
+
+class _OnDevice:
+    """A transformers model on a device in its type there; inputs and answers stay on the host."""
+
+    def __init__(self, model: torch.nn.Module, device: str) -> None:
+        self.config = model.config
+        self._device, self._dtype = device, DTYPES[device]
+        self._model = model.to(device, self._dtype)
+
+    def __call__(self, **inputs: Any) -> Any:
+        moved = pytree.tree_map_only(torch.Tensor, self._to_device, inputs)
+        return pytree.tree_map_only(torch.Tensor, _to_host, self._model(**moved))
+
+    def _to_device(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.to(self._device, self._dtype if tensor.is_floating_point() else None)
+
+
+def _to_host(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.float().cpu() if tensor.is_floating_point() else tensor.cpu()

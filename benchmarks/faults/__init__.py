@@ -1,1 +1,0 @@
-"""Faults on the real server under load, with an account of every request."""

@@ -1,0 +1,109 @@
+"""Figures with their spread, and the time and the turns in which they are taken."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+PERCENTILES = (50, 95, 99)
+# Each turn of the clock lasts at least this long.
+TURN_S = 0.05
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The median of repetitions, the least, the greatest, and all of them in order."""
+
+    median: float
+    least: float
+    greatest: float
+    values: tuple[float, ...]
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Spread:
+        """Raises ValueError where there are none."""
+        kept = tuple(float(value) for value in values)
+        if not kept:
+            raise ValueError("a spread takes at least one repetition")
+        return cls(statistics.median(kept), min(kept), max(kept), kept)
+
+    def text(self, digits: int = 1) -> str:
+        """ "12.3 (11.9 to 12.8)", or the figure alone where it was measured once."""
+        middle = f"{self.median:,.{digits}f}"
+        if len(self.values) < 2:
+            return middle
+        return f"{middle} ({self.least:,.{digits}f} to {self.greatest:,.{digits}f})"
+
+
+def percentiles(seconds: Iterable[float]) -> dict[str, float]:
+    """p50, p95 and p99 in milliseconds, interpolated between samples; NaN where there are none."""
+    values = np.fromiter(seconds, float)
+    cuts = np.percentile(values, PERCENTILES) if len(values) else [float("nan")] * 3
+    return {f"p{p}_ms": float(1000 * cut) for p, cut in zip(PERCENTILES, cuts, strict=True)}
+
+
+@dataclass
+class Budget:
+    """Seconds until `ends`, on a monotonic clock; `left_out` says what did not fit."""
+
+    ends: float
+    left_out: list[str] = field(default_factory=list)
+    clock: Callable[[], float] = time.monotonic
+
+    @classmethod
+    def of(cls, seconds: float, clock: Callable[[], float] = time.monotonic) -> Budget:
+        """From now on."""
+        return cls(clock() + seconds, clock=clock)
+
+    @property
+    def left_s(self) -> float:
+        """What is left, 0 when it is used up."""
+        return max(0.0, self.ends - self.clock())
+
+    def share(self, part: float) -> Budget:
+        """A budget of its own with a part of what is left; what it leaves out is noted here."""
+        return Budget(self.clock() + part * self.left_s, self.left_out, self.clock)
+
+    def allows(self, seconds: float, what: str) -> bool:
+        """Whether that much is left; notes `what` where it is not."""
+        if seconds <= self.left_s:
+            return True
+        note = f"{what} (about {seconds:.0f} s)"
+        if note not in self.left_out:
+            self.left_out.append(note)
+        return False
+
+
+def powers_of_two(largest: int) -> list[int]:
+    """1, 2, 4 … up to `largest`."""
+    return [2**i for i in range(largest.bit_length()) if 2**i <= largest]
+
+
+def turns(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Seconds per call of each, over rounds in which each has one turn of the clock."""
+    repeats = {}
+    for name, call in calls.items():
+        call()  # warms up
+        repeats[name] = max(1, round(TURN_S / max(1e-6, seconds_per_call(call, 1))))
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for index in range(rounds):
+        for name in in_turn([*calls], index):
+            seconds[name].append(seconds_per_call(calls[name], repeats[name]))
+    return seconds
+
+
+def in_turn(names: list[str], index: int) -> list[str]:
+    """The order of a round: every second one goes backwards, so that a drift evens out."""
+    return names if index % 2 == 0 else names[::-1]
+
+
+def seconds_per_call(call: Callable[[], object], repeats: int) -> float:
+    """The mean of so many calls in a row."""
+    start = time.perf_counter()
+    for _ in range(repeats):
+        call()
+    return (time.perf_counter() - start) / repeats

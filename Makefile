@@ -84,7 +84,7 @@ parity-real-size: $(READY) ## the production architectures at full size, random 
 
 .PHONY: precision
 precision: $(READY) ## fp16 and int8 against fp32: size, speed, and the demo world's truth
-	$(BIN)/python -m benchmarks.precision --json build/precision.json
+	$(BIN)/python -m demo.precision --json build/precision.json
 
 .PHONY: engines
 engines: $(READY) ## TensorRT engines of SET in PRECISION, on the GPU that will run them

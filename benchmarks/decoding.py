@@ -25,7 +25,6 @@ from rich.table import Table
 from benchmarks.exports import FIRST_STEP, Exported, Source, export
 from benchmarks.figures import Spread
 from benchmarks.loads import closed_loop
-from benchmarks.machine import machine
 from benchmarks.options import CheckpointSet, Edge, Json, PrecisionName, RuntimeName, ScaleName
 from benchmarks.pipelines import ServedSide
 from benchmarks.questions import Question, to_jpeg
@@ -34,6 +33,7 @@ from benchmarks.run import SCALES, TIMEOUT_S
 from demo.evaluate import Trial, judge, make_trial, mean
 from demo.reference import MainObject
 from export.errors import ExportError
+from export.machine import machine
 from export.runtimes import RUNTIMES
 
 LONGEST_EDGES = (640, 1632, 4032, 6000)

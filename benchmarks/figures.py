@@ -1,17 +1,15 @@
-"""Figures with their spread, and the time and the turns in which they are taken."""
+"""Figures with their spread, and the time in which they are taken."""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 PERCENTILES = (50, 95, 99)
-# Each turn of the clock lasts at least this long.
-TURN_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -81,29 +79,3 @@ class Budget:
 def powers_of_two(largest: int) -> list[int]:
     """1, 2, 4 … up to `largest`."""
     return [2**i for i in range(largest.bit_length()) if 2**i <= largest]
-
-
-def turns(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds per call of each, over rounds in which each has one turn of the clock."""
-    repeats = {}
-    for name, call in calls.items():
-        call()  # warms up
-        repeats[name] = max(1, round(TURN_S / max(1e-6, seconds_per_call(call, 1))))
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for index in range(rounds):
-        for name in in_turn([*calls], index):
-            seconds[name].append(seconds_per_call(calls[name], repeats[name]))
-    return seconds
-
-
-def in_turn(names: list[str], index: int) -> list[str]:
-    """The order of a round: every second one goes backwards, so that a drift evens out."""
-    return names if index % 2 == 0 else names[::-1]
-
-
-def seconds_per_call(call: Callable[[], object], repeats: int) -> float:
-    """The mean of so many calls in a row."""
-    start = time.perf_counter()
-    for _ in range(repeats):
-        call()
-    return (time.perf_counter() - start) / repeats

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from benchmarks.exports import Exported
-from benchmarks.figures import TURN_S, Budget, Spread, in_turn, powers_of_two, seconds_per_call
+from benchmarks.figures import Budget, Spread, powers_of_two
 from benchmarks.results import NetworkResult
 from export.network import Network
 from export.parity import Session
 from export.pipeline import Export
 from export.precision import POLICIES
+from export.timing import TURN_S, in_turn, seconds_per_call
 
 Arrays = dict[str, NDArray[Any]]
 # Runs one network on a batch: arrays in and out by the names of its spec.

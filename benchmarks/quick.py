@@ -26,12 +26,13 @@ from rich.progress import Progress
 from rich.table import Table
 
 from benchmarks.breakdown import NETWORKS, overhead_share
-from benchmarks.machine import machine, resident_mb
+from benchmarks.machine import resident_mb
 from benchmarks.options import Json
 from benchmarks.questions import Question, questions
 from benchmarks.results import write_json
 from demo.reference import ReferencePipeline
 from demo.served import demo_server
+from export.machine import machine
 
 CONCURRENCY = 8
 WARM_UP = 16

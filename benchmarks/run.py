@@ -28,12 +28,12 @@ from benchmarks.exports import (
     export,
 )
 from benchmarks.figures import Budget
-from benchmarks.machine import machine
 from benchmarks.networks import EAGER, ONNX, DirectNetworks
 from benchmarks.questions import Question, questions
 from benchmarks.results import Results, best_batch
 from benchmarks.sweep import Sweep
 from benchmarks.targets import Target, all_targets
+from export.machine import machine
 from export.precision import PRECISIONS
 from export.runtimes import RUNTIMES
 

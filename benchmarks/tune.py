@@ -33,15 +33,16 @@ from benchmarks.exports import (
     with_batches,
     with_placements,
 )
-from benchmarks.figures import Spread, in_turn, percentiles
+from benchmarks.figures import Spread, percentiles
 from benchmarks.loads import Samples, closed_loop
-from benchmarks.machine import machine
 from benchmarks.options import CheckpointSet, Edge, PrecisionName, RuntimeName
 from benchmarks.questions import questions
 from benchmarks.results import write_json
 from benchmarks.run import TIMEOUT_S
 from export.errors import ExportError
+from export.machine import machine
 from export.runtimes import RUNTIMES
+from export.timing import in_turn
 from fovea.specs import to_json
 
 # A value counts as faster from this ratio on, where it also won every turn.

@@ -28,10 +28,10 @@ from benchmarks.capacity.fit import OneCaller
 from benchmarks.capacity.repository import copy_with_delay, read_steps
 from benchmarks.capacity.service_times import CPU, ServiceTimes, Step, write
 from benchmarks.loads import Samples, closed_loop
-from benchmarks.machine import gpu_name, machine
 from benchmarks.questions import VERBS, Verb, questions
 from benchmarks.targets import Pool, Target, Wire, ensemble_target
 from demo.served import demo_server, export_demo
+from export.machine import gpu_name, machine
 
 # Long enough for a full batch to arrive at the batcher, short enough not to fill the minutes.
 DELAY_US = 50_000

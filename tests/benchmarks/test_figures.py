@@ -1,4 +1,4 @@
-"""Medians, percentiles and their text; time to spend on a clock of the test; turns."""
+"""Medians, percentiles and their text; time to spend on a clock of the test."""
 
 import math
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.figures import Budget, Spread, percentiles, powers_of_two, turns
+from benchmarks.figures import Budget, Spread, percentiles, powers_of_two
 
 times = st.lists(st.floats(1e-6, 1e3), min_size=1, max_size=200)
 
@@ -78,11 +78,3 @@ def test_powers_of_two():
     assert powers_of_two(64) == [1, 2, 4, 8, 16, 32, 64]
     assert powers_of_two(6) == [1, 2, 4]
     assert powers_of_two(1) == [1]
-
-
-def test_turns_alternate_so_that_a_slow_moment_hits_all():
-    order: list[str] = []
-    seconds = turns({name: lambda n=name: order.append(n) for name in "ab"}, rounds=4)
-    assert {name: len(values) for name, values in seconds.items()} == {"a": 4, "b": 4}
-    runs = [name for i, name in enumerate(order) if i == 0 or order[i - 1] != name]
-    assert runs == ["a", "b", "a", "b", "a", "b", "a"]

@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks import report
 from benchmarks.figures import Spread
-from benchmarks.machine import machine, machine_name
+from benchmarks.machine import machine_name
 from benchmarks.networks import EAGER, ONNX
 from benchmarks.results import (
     Batch,
@@ -19,6 +19,7 @@ from benchmarks.results import (
     best_batch,
     read_results,
 )
+from export.machine import machine
 
 
 def point(callers: int, per_s: float) -> Point:

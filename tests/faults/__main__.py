@@ -16,9 +16,9 @@ import typer
 from fovea_server import EmbeddedServer
 from rich.console import Console
 
-from benchmarks.machine import machine
 from benchmarks.results import write_json
 from demo.served import demo_server
+from export.machine import machine
 from tests.faults import deadlines, fuzz, heavy, killed, overload, replaced, stopped, unready
 from tests.faults.report import Report, table_of
 

@@ -22,10 +22,11 @@ from fovea_server import EmbeddedServer
 from matplotlib.figure import Figure
 from rich.progress import Progress
 
-from benchmarks.machine import machine, resident_mb
+from benchmarks.machine import resident_mb
 from benchmarks.plots import save
 from benchmarks.results import write_json
 from demo.served import demo_server
+from export.machine import machine
 from tests.faults.ledger import Ledger
 from tests.faults.load import Questions, open_loop, quiet_load
 

@@ -1,10 +1,12 @@
-"""What a lower precision may lose."""
+"""What a lower precision may lose, and how it is timed."""
 
 import pytest
 
-from benchmarks.precision import JUDGED, LARGEST_LOSS, check_losses, losses
+from demo.precision import JUDGED
 from export.errors import AccuracyLost
 from export.precision import PRECISIONS
+from export.precision_gate import LARGEST_LOSS, check_losses, losses
+from export.timing import turns
 
 
 def figures(**changed):
@@ -34,3 +36,11 @@ def test_bf16_may_lose_half_a_point():
     truth = {"fp32": figures(), "bf16": figures(box_recall=0.894)}
     with pytest.raises(AccuracyLost, match=r"bf16 loses 0\.6 points of box_recall, at most 0\.5"):
         check_losses(losses(truth))
+
+
+def test_turns_alternate_so_that_a_slow_moment_hits_all():
+    order: list[str] = []
+    seconds = turns({name: lambda n=name: order.append(n) for name in "ab"}, rounds=4)
+    assert {name: len(values) for name, values in seconds.items()} == {"a": 4, "b": 4}
+    runs = [name for i, name in enumerate(order) if i == 0 or order[i - 1] != name]
+    assert runs == ["a", "b", "a", "b", "a", "b", "a"]

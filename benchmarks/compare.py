@@ -24,6 +24,7 @@ from scipy import stats
 
 from benchmarks.options import Json
 from benchmarks.results import Results, read_results, write_json
+from benchmarks.tables import on_terminal
 
 FALSE_DISCOVERIES = 0.05
 LEAST_CHANGE = 0.05
@@ -109,14 +110,19 @@ def _verdict(ratio: float, p: float, more_is_better: bool) -> Verdict:
 
 def table_of(changes: Iterable[Change]) -> Table:
     """What got better or worse, the largest changes first."""
-    table = Table("figure", title="Beyond the noise")
-    for column in ("before", "after", "ratio", "p, adjusted", "verdict"):
-        table.add_column(column, justify="right")
     changed = [change for change in changes if change.verdict in ("better", "worse")]
-    for change in sorted(changed, key=lambda c: -abs(math.log(c.ratio))):
-        figures = (f"{change.before:.4g}", f"{change.after:.4g}", f"{change.ratio:.2f}")
-        table.add_row(change.name, *figures, f"{change.p:.3f}", change.verdict)
-    return table
+    rows = [
+        {
+            "figure": change.name,
+            "before": f"{change.before:.4g}",
+            "after": f"{change.after:.4g}",
+            "ratio": change.ratio,
+            "p, adjusted": f"{change.p:.3f}",
+            "verdict": change.verdict,
+        }
+        for change in sorted(changed, key=lambda c: -abs(math.log(c.ratio)))
+    ]
+    return on_terminal(rows, "Beyond the noise")
 
 
 def main(before: Path, after: Path, out: Json | None = None) -> None:

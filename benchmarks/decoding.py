@@ -30,6 +30,7 @@ from benchmarks.pipelines import ServedSide
 from benchmarks.questions import Question, to_jpeg
 from benchmarks.results import write_json
 from benchmarks.run import SCALES, TIMEOUT_S
+from benchmarks.tables import on_terminal
 from demo.evaluate import Trial, judge, make_trial, mean
 from demo.reference import MainObject
 from export.errors import ExportError
@@ -142,22 +143,19 @@ def _row(client: Client, margin: float, photos: Sequence[Photo], truth: bool) ->
 
 def table_of(rows: Sequence[Row]) -> Table:
     """The rows for people."""
-    table = Table(title="One caller of main_object")
-    for column in ("megapixels", "JPEG MB", "margin", "request ms", "first step ms", "share"):
-        table.add_column(column, justify="right")
-    for name in rows[0].accuracy:
-        table.add_column(name, justify="right")
-    for row in sorted(rows, key=lambda row: (row.megapixels, row.margin)):
-        table.add_row(
-            f"{row.megapixels:.1f}",
-            f"{row.jpeg_mb:.2f}",
-            f"{row.margin:g}" if row.margin else "in full",
-            f"{row.request_ms.median:.1f}",
-            f"{row.first_step_ms:.1f}",
-            f"{row.share:.0%}",
-            *(f"{value:.3f}" for value in row.accuracy.values()),
-        )
-    return table
+    by_size = [
+        {
+            "megapixels": f"{row.megapixels:.1f}",
+            "JPEG MB": row.jpeg_mb,
+            "margin": f"{row.margin:g}" if row.margin else "in full",
+            "request ms": f"{row.request_ms.median:.1f}",
+            "first step ms": f"{row.first_step_ms:.1f}",
+            "share": f"{row.share:.0%}",
+            **{name: f"{value:.3f}" for name, value in row.accuracy.items()},
+        }
+        for row in sorted(rows, key=lambda row: (row.megapixels, row.margin))
+    ]
+    return on_terminal(by_size, "One caller of main_object")
 
 
 def main(

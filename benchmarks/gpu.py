@@ -29,6 +29,7 @@ from benchmarks.networks import EAGER, ONNX
 from benchmarks.options import CheckpointSet, Edge, Minutes, ScaleName, Section
 from benchmarks.pipelines import TRANSFORMERS
 from benchmarks.results import Results, best, write_json
+from benchmarks.tables import on_terminal
 from export.report import STAND_IN
 from export.to_onnx import OPSET
 
@@ -105,14 +106,17 @@ def aims_of(runtime: str, results: Results) -> list[Aim]:
 
 def table_of(aims: list[Aim]) -> Table:
     """The aims for people."""
-    table = Table("runtime", "ratio of", title="Targets for an H100")
-    for column in ("aim", "measured", ""):
-        table.add_column(column, justify="right")
-    for aim in aims:
-        measured = report.cell(aim.ratio, 2)
-        met = "met" if aim.met else "missed"
-        table.add_row(aim.runtime, aim.what, f"{aim.aim:g}", measured, met)
-    return table
+    rows = [
+        {
+            "runtime": aim.runtime,
+            "ratio of": aim.what,
+            "aim": f"{aim.aim:g}",
+            "measured": aim.ratio,
+            "": "met" if aim.met else "missed",
+        }
+        for aim in aims
+    ]
+    return on_terminal(rows, "Targets for an H100")
 
 
 def main(

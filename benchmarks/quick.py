@@ -30,6 +30,7 @@ from benchmarks.machine import resident_mb
 from benchmarks.options import Json
 from benchmarks.questions import Question, questions
 from benchmarks.results import write_json
+from benchmarks.tables import on_terminal
 from demo.reference import ReferencePipeline
 from demo.served import demo_server
 from export.machine import machine
@@ -112,18 +113,17 @@ def run(server: EmbeddedServer, client: Client, count: int, rounds: int) -> Resu
 def table_of(result: Result) -> Table:
     """The figures for people."""
     least, greatest = min(result.ratio_rounds), max(result.ratio_rounds)
-    table = Table("figure", "value", title="main_object, demo checkpoints")
-    for side, value in result.pictures_per_s.items():
-        table.add_row(f"{side}: pictures per second", f"{value:.1f}")
-    table.add_row("ratio", f"{result.ratio:.2f} ({least:.2f} to {greatest:.2f})")
-    table.add_row("latency at concurrency 1", f"{result.latency_ms:.1f} ms")
-    for name, value in result.network_ms.items():
-        table.add_row(f"  {name}", f"{value:.2f} ms")
-    table.add_row("overhead share", f"{result.overhead_share:.1%}")
-    for name, value in result.batch_sizes.items():
-        table.add_row(f"mean batch of {name}", f"{value:.2f}")
-    table.add_row("server's resident memory", f"{result.server_rss_mb:.0f} MB")
-    return table
+    figures = {
+        **{f"{side}: pictures per second": f"{v:.1f}" for side, v in result.pictures_per_s.items()},
+        "ratio": f"{result.ratio:.2f} ({least:.2f} to {greatest:.2f})",
+        "latency at concurrency 1": f"{result.latency_ms:.1f} ms",
+        **{f"  {name}": f"{value:.2f} ms" for name, value in result.network_ms.items()},
+        "overhead share": f"{result.overhead_share:.1%}",
+        **{f"mean batch of {name}": value for name, value in result.batch_sizes.items()},
+        "server's resident memory": f"{result.server_rss_mb:.0f} MB",
+    }
+    rows = [{"figure": name, "value": value} for name, value in figures.items()]
+    return on_terminal(rows, "main_object, demo checkpoints")
 
 
 def main(pictures: int = 80, rounds: int = 3, out: Json = Path("build/bench-quick.json")) -> None:

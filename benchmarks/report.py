@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Iterator
 from pathlib import Path
 
 import typer
 
-from benchmarks.figures import Spread
 from benchmarks.networks import COMPILED, EAGER, ONNX
 from benchmarks.plots import draw
 from benchmarks.results import Results, best, read_results
+from benchmarks.tables import cell, markdown, of
 
 FILE = "report.md"
-NOTHING = "–"
 _ROUND = re.compile(r", round \d+|: round \d+")
 TARGETS = {
     "ensemble": "Ensembles, over gRPC",
@@ -46,34 +44,6 @@ PARTS_OF_TIME = (
     "In split_ms, `network` is what the caller saw and Triton did not, the rest are Triton's own "
     "counters, summed over an ensemble's steps, of which some run beside each other."
 )
-
-
-def cell(value: object, digits: int = 2) -> str:
-    """A figure for people; NOTHING for None, NaN and an empty record."""
-    if value is None or value != value or value in ({}, []):
-        return NOTHING
-    if isinstance(value, Spread):
-        return value.text(digits)
-    if isinstance(value, float):
-        return f"{value:,.{digits}f}"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {cell(item, digits)}" for name, item in value.items())
-    if isinstance(value, (list, tuple)):
-        return ", ".join(map(str, value))
-    return str(value).replace("|", "\\|")
-
-
-def table(rows: Sequence[Mapping[str, object]]) -> str:
-    """A column for each key of the first row; those after the first are aligned to the right."""
-    rule = ["---"] + ["--:"] * (len(rows[0]) - 1)
-    body = [[cell(value) for value in row.values()] for row in rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in ([*rows[0]], rule, *body))
-
-
-def of(row: object, *but: str) -> dict[str, object]:
-    """The fields of a dataclass as a table's row."""
-    names = (one.name for one in fields(row))  # type: ignore[arg-type]
-    return {name: getattr(row, name) for name in names if name not in but}
 
 
 def write(results: Results, folder: Path) -> Path:
@@ -109,14 +79,14 @@ def _baselines(results: Results) -> Iterator[str]:
         yield "## main_object against its baselines"
         yield SIDES
         sides = results.pipelines
-        yield table([of(side) | {"accuracy": cell(side.accuracy, 3)} for side in sides])
+        yield markdown([of(side) | {"accuracy": cell(side.accuracy, 3)} for side in sides])
     if results.networks:
         names = dict.fromkeys(result.network for result in results.networks)
         yield "## Networks called directly"
         yield "Rows a second of the best batch, in brackets; answers come back to the host."
-        yield table([_network(results, name) for name in names])
+        yield markdown([_network(results, name) for name in names])
         yield "### By batch size"
-        yield table([of(result) for result in results.networks])
+        yield markdown([of(result) for result in results.networks])
 
 
 def _network(results: Results, name: str) -> dict[str, object]:
@@ -141,7 +111,7 @@ def _targets(results: Results) -> Iterator[str]:
         accuracy = {} if kind == "network" else results.accuracy
         if targets:
             yield f"## {title}"
-            yield table(
+            yield markdown(
                 [
                     {
                         "name": target.name,
@@ -160,7 +130,7 @@ def _targets(results: Results) -> Iterator[str]:
             )
             yield "### Every load"
             yield PARTS_OF_TIME
-            yield table(
+            yield markdown(
                 [
                     {"name": target.name} | of(point, "steps_ms", "batch_ms")
                     for target in targets
@@ -175,7 +145,7 @@ def _sections(results: Results) -> Iterator[str]:
         if section:
             yield f"## {title}"
             if section.rows:
-                yield table([of(row) for row in section.rows])
+                yield markdown([of(row) for row in section.rows])
             yield cell({k: v for k, v in of(section, "rows").items() if v or v == 0})
 
 

@@ -39,6 +39,7 @@ from benchmarks.options import CheckpointSet, Edge, PrecisionName, RuntimeName
 from benchmarks.questions import questions
 from benchmarks.results import write_json
 from benchmarks.run import TIMEOUT_S
+from benchmarks.tables import on_terminal
 from export.errors import ExportError
 from export.machine import machine
 from export.runtimes import RUNTIMES
@@ -184,13 +185,17 @@ def better(throughput: Spread, p99: Spread) -> bool:
 
 def table_of(trials: Sequence[Trial]) -> Table:
     """The trials for people."""
-    table = Table("knob", "value", title="Each value against the best before it")
-    for column in ("pictures/s", "p99", ""):
-        table.add_column(column, justify="right")
-    for trial in trials:
-        outcome = "kept" if trial.kept else ""
-        table.add_row(trial.knob, trial.value, trial.throughput.text(2), trial.p99.text(2), outcome)
-    return table
+    rows = [
+        {
+            "knob": trial.knob,
+            "value": trial.value,
+            "pictures/s": trial.throughput,
+            "p99": trial.p99,
+            "": "kept" if trial.kept else "",
+        }
+        for trial in trials
+    ]
+    return on_terminal(rows, "Each value against the best before it")
 
 
 def main(

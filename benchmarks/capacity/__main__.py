@@ -24,6 +24,7 @@ from benchmarks.capacity import hardware
 from benchmarks.capacity.errors import CapacityError, Infeasible, UnknownHardware
 from benchmarks.capacity.plan import Plan, Target, plan
 from benchmarks.capacity.service_times import GPU, ServiceTimes, read
+from benchmarks.tables import on_terminal
 
 MEASURED = Path(__file__).parent / "measured"
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0}
@@ -132,29 +133,26 @@ def answer(
 
 def table_of(plans: list[Plan], target: Target) -> Table:
     """The answer for people."""
-    title = f"{target.rate:g} requests a second, p99 within {1000 * target.p99_s:g} ms"
-    table = Table(
-        "kind", "machines", "rate each", "utilisation", "p50 ms", "p99 ms", "$ / hour",
-        "$ / million", "scale at waiting", "times", title=title,
-    )  # fmt: skip
-    for row in plans:
-        table.add_row(
-            f"{row.kind}\n{row.models}",
-            f"{row.machines}" + (f" ({row.spare} spare)" if row.spare else ""),
-            f"{row.rate_per_machine:.1f}/s",
-            f"{row.utilisation:.0%}",
-            f"{1000 * row.p50_s:.0f}",
-            f"{1000 * row.p99_s:.0f}",
-            "?" if row.dollars_per_hour is None else f"{row.dollars_per_hour:.2f}",
-            "?" if row.dollars_per_million is None else f"{row.dollars_per_million:.2f}",
-            f"{1000 * row.scale_at_queue_s:.0f} ms",
-            row.origin,
-        )
+    rows = [
+        {
+            "kind": f"{row.kind}\n{row.models}",
+            "machines": f"{row.machines}" + (f" ({row.spare} spare)" if row.spare else ""),
+            "rate each": f"{row.rate_per_machine:.1f}/s",
+            "utilisation": f"{row.utilisation:.0%}",
+            "p50 ms": f"{1000 * row.p50_s:.0f}",
+            "p99 ms": f"{1000 * row.p99_s:.0f}",
+            "$ / hour": row.dollars_per_hour,
+            "$ / million": row.dollars_per_million,
+            "scale at waiting": f"{1000 * row.scale_at_queue_s:.0f} ms",
+            "times": row.origin,
+        }
+        for row in plans
+    ]
     sources = sorted({f"{row.kind}: {row.price_from}" for row in plans if row.price_from})
     unpriced = [row.kind for row in plans if row.dollars_per_hour is None]
     notes = [*sources, *(f"{kind}: no price, give --price '{kind}=…'" for kind in unpriced)]
-    table.caption = "\n".join(notes)
-    return table
+    title = f"{target.rate:g} requests a second, p99 within {1000 * target.p99_s:g} ms"
+    return on_terminal(rows, title, "\n".join(notes))
 
 
 def main(

@@ -45,6 +45,7 @@ from benchmarks.loads import open_loop, poisson_arrivals
 from benchmarks.plots import save
 from benchmarks.questions import VERBS
 from benchmarks.results import write_json
+from benchmarks.tables import on_terminal
 from benchmarks.targets import Target
 from demo.served import export_demo
 
@@ -235,35 +236,31 @@ def _compare(
 
 def table_of_verdict(verdict: Verdict) -> Table:
     """The comparison for people."""
+    rows = [
+        {
+            "load": f"{row.utilisation:.0%}",
+            "rate": f"{row.rate:.1f}",
+            "": f"p{row.percentile}",
+            "measured ms": f"{row.measured_ms:.1f}",
+            "runs": "{:.1f} to {:.1f}".format(*row.measured_spread_ms),
+            "simulated ms": f"{row.simulated_ms:.1f}",
+            "error": f"{row.error:+.1%}" + (" !" if abs(row.error) > verdict.tolerance else ""),
+            "slowdown": "{:.2f} to {:.2f}".format(*row.slowdown),
+        }
+        for row in verdict.comparisons
+    ]
     title = (
         f"Simulated against measured; capacity {verdict.capacity_per_s:.1f} a second, "
         f"{BUSY_CALLERS} callers got {verdict.measured_per_s:.1f}"
     )
-    table = Table(
-        "load", "rate", "", "measured ms", "runs", "simulated ms", "error", "slowdown", title=title,
-    )  # fmt: skip
-    for row in verdict.comparisons:
-        colour = "green" if abs(row.error) <= verdict.tolerance else "red"
-        table.add_row(
-            f"{row.utilisation:.0%}",
-            f"{row.rate:.1f}",
-            f"p{row.percentile}",
-            f"{row.measured_ms:.1f}",
-            "{:.1f} to {:.1f}".format(*row.measured_spread_ms),
-            f"{row.simulated_ms:.1f}",
-            f"[{colour}]{row.error:+.1%}[/]",
-            "{:.2f} to {:.2f}".format(*row.slowdown),
-        )
-    for utilisation, (measured, simulated) in verdict.queue_ms.items():
-        cells = (f"{utilisation:.0%}", "", "waits", f"{measured:.1f}", "", f"{simulated:.1f}")
-        table.add_row(*cells, style="dim")
-    limit = f"within {verdict.tolerance:.0%}"
-    table.caption = f"all {limit}" if verdict.passed else f"not all {limit}"
+    notes = [("all" if verdict.passed else "not all") + f" within {verdict.tolerance:.0%}"]
+    notes += [
+        f"waiting at {utilisation:.0%}: {measured:.1f} ms measured, {simulated:.1f} simulated"
+        for utilisation, (measured, simulated) in verdict.queue_ms.items()
+    ]
     if verdict.foreign_cores > QUIET:
-        table.caption += (
-            f"\nnot a quiet machine: others used up to {verdict.foreign_cores:.2f} cores"
-        )
-    return table
+        notes += [f"not a quiet machine: others used up to {verdict.foreign_cores:.2f} cores"]
+    return on_terminal(rows, title, "\n".join(notes))
 
 
 def draw(verdict: Verdict, path: Path) -> Path:

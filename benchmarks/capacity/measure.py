@@ -29,6 +29,7 @@ from benchmarks.capacity.repository import copy_with_delay, read_steps
 from benchmarks.capacity.service_times import CPU, ServiceTimes, Step, write
 from benchmarks.loads import Samples, closed_loop
 from benchmarks.questions import VERBS, Verb, questions
+from benchmarks.tables import on_terminal
 from benchmarks.targets import Pool, Target, Wire, ensemble_target
 from demo.served import demo_server, export_demo
 from export.machine import gpu_name, machine
@@ -184,21 +185,19 @@ def answered(samples: Samples) -> Samples:
 def table_of(times: ServiceTimes) -> Table:
     """The curves for people."""
     sizes = sorted({batch for step in times.steps for batch in step.curve.batches})
-    title = f"{times.verb}, {times.models}, {times.kind}: ms by batch size"
-    table = Table("step", "place", *map(str, sizes), title=title)
+    rows = []
     for step in times.steps:
-        measured = dict(zip(step.curve.batches, step.curve.seconds, strict=True))
-        cells = [
-            f"{1000 * measured[size]:.2f} ({step.curve.threads_at(size):.1f})"
-            if size in measured else ""
-            for size in sizes
-        ]  # fmt: skip
-        table.add_row(step.model, step.place, *cells)
-    table.caption = (
-        f"in brackets: threads; contention {times.contention:.2f}, "
-        f"alone {1000 * times.alone_s():.1f} ms"
-    )
-    return table
+        cells = {
+            str(size): f"{1000 * seconds:.2f} ({step.curve.threads_at(size):.1f})"
+            for size, seconds in zip(step.curve.batches, step.curve.seconds, strict=True)
+        }
+        rows.append(
+            {"step": step.model, "place": step.place}
+            | {str(size): cells.get(str(size), "") for size in sizes}
+        )
+    title = f"{times.verb}, {times.models}, {times.kind}: ms by batch size"
+    alone = f"contention {times.contention:.2f}, alone {1000 * times.alone_s():.1f} ms"
+    return on_terminal(rows, title, f"in brackets: threads; {alone}")
 
 
 def main(

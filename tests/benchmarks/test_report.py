@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import report
+from benchmarks import report, tables
 from benchmarks.figures import Spread
 from benchmarks.machine import machine_name
 from benchmarks.networks import EAGER, ONNX
@@ -99,7 +99,7 @@ def test_the_report_names_each_figure_with_its_spread(results, tmp_path):
 
 
 def test_a_table_aligns_figures_to_the_right():
-    assert report.table(
+    assert tables.markdown(
         [{"name": "a|b", "ms": 1234.5}, {"name": "c", "ms": None}]
     ).splitlines() == [
         "| name | ms |",
@@ -107,7 +107,7 @@ def test_a_table_aligns_figures_to_the_right():
         "| a\\|b | 1,234.50 |",
         "| c | – |",
     ]
-    assert report.cell(float("nan")) == report.cell({}) == "–"
+    assert tables.cell(float("nan")) == tables.cell({}) == "–"
 
 
 def test_the_best_batch_has_the_most_rows_a_second(results):

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import typer
@@ -22,7 +22,6 @@ from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
-from benchmarks.options import Json
 from benchmarks.results import Results, read_results, write_json
 from benchmarks.tables import on_terminal
 
@@ -125,7 +124,11 @@ def table_of(changes: Iterable[Change]) -> Table:
     return on_terminal(rows, "Beyond the noise")
 
 
-def main(before: Path, after: Path, out: Json | None = None) -> None:
+def main(
+    before: Path,
+    after: Path,
+    out: Annotated[Path | None, typer.Option("--json", help="The changes, for programs.")] = None,
+) -> None:
     """Compare two report.json or their folders, print and write."""
     console = Console()
     reports = [read_results(path) for path in (before, after)]

@@ -92,7 +92,7 @@ def candidates(paths: Iterable[Path], kinds: Sequence[str]) -> Iterator[ServiceT
     estimated = [
         hardware.scaled(times, gpu)
         for times in on_gpu
-        if hardware.knows(times.kind)
+        if hardware.find(times.kind)
         for gpu in hardware.catalogue()
         if names.isdisjoint((gpu.kind, *gpu.driver_names))
     ]

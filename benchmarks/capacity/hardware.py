@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+
+from pydantic import TypeAdapter
 
 from benchmarks.capacity.errors import UnknownHardware
 from benchmarks.capacity.service_times import GPU, ServiceTimes
@@ -27,26 +30,18 @@ class Hardware:
     price_date: str
 
 
+@cache
 def catalogue() -> tuple[Hardware, ...]:
     """All kinds."""
-    entries = json.loads(CATALOGUE.read_text())["gpus"]
-    return tuple(
-        Hardware(**{**entry, "driver_names": tuple(entry["driver_names"])}) for entry in entries
+    return TypeAdapter(tuple[Hardware, ...]).validate_python(
+        json.loads(CATALOGUE.read_text())["gpus"]
     )
 
 
-def find(name: str) -> Hardware:
-    """By its kind or by the name that its driver gives; UnknownHardware lists what there is."""
-    for hardware in catalogue():
-        if name in (hardware.kind, *hardware.driver_names):
-            return hardware
-    kinds = ", ".join(hardware.kind for hardware in catalogue())
-    raise UnknownHardware(f"{name!r} is not in the catalogue, which has {kinds}")
-
-
-def knows(name: str) -> bool:
-    """Whether `find` would."""
-    return any(name in (hardware.kind, *hardware.driver_names) for hardware in catalogue())
+def find(name: str) -> Hardware | None:
+    """By its kind or by the name that its driver gives."""
+    named = (gpu for gpu in catalogue() if name in (gpu.kind, *gpu.driver_names))
+    return next(named, None)
 
 
 def scaled(times: ServiceTimes, target: Hardware) -> ServiceTimes:
@@ -58,12 +53,12 @@ def scaled(times: ServiceTimes, target: Hardware) -> ServiceTimes:
     Raises:
         UnknownHardware: the times were not measured on a GPU of the catalogue.
     """
-    if all(step.place != GPU for step in times.steps):
-        raise UnknownHardware(
-            f"the times of {times.kind} were measured without a GPU, and say nothing of "
-            f"{target.kind}: measure on any GPU first"
-        )
     source = find(times.kind)
+    if source is None or all(step.place != GPU for step in times.steps):
+        raise UnknownHardware(
+            f"the times of {times.kind} were measured without a GPU of the catalogue, and say "
+            f"nothing of {target.kind}: measure on any of {', '.join(g.kind for g in catalogue())}"
+        )
     slower = max(
         source.tensor_tflops / target.tensor_tflops,
         source.memory_gb_per_s / target.memory_gb_per_s,
@@ -78,6 +73,7 @@ def scaled(times: ServiceTimes, target: Hardware) -> ServiceTimes:
 
 def price_of(kind: str) -> tuple[float | None, str]:
     """Dollars an hour and where they come from; None for what the catalogue does not have."""
-    if not knows(kind) or (hardware := find(kind)).dollars_per_hour is None:
+    known = find(kind)
+    if known is None or known.dollars_per_hour is None:
         return None, ""
-    return hardware.dollars_per_hour, f"{hardware.price_from}, {hardware.price_date}"
+    return known.dollars_per_hour, f"{known.price_from}, {known.price_date}"

@@ -120,10 +120,8 @@ def sustainable_rate(times: ServiceTimes, p99_s: float, most: float) -> float:
         return high
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        if meets(at_rate(times, middle, _SEARCH_REQUESTS), p99_s):
-            low = middle
-        else:
-            high = middle
+        kept = meets(at_rate(times, middle, _SEARCH_REQUESTS), p99_s)
+        low, high = (middle, high) if kept else (low, middle)
     return low
 
 

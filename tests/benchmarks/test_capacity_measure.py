@@ -50,7 +50,7 @@ def given(wire, repository):
 def test_the_walk_has_the_inputs_of_every_step(given, repository):
     steps = read_steps(repository, MAIN_OBJECT.name, gpu=False)
     assert set(given) == {step.model for step in steps}
-    (pixels, _) = given[clip.IMAGE_ENCODER].inputs
+    (pixels,) = given[clip.IMAGE_ENCODER].inputs
     assert (pixels.name, pixels.datatype) == ("pixel_values", "UINT8")
 
 

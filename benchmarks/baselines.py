@@ -24,7 +24,7 @@ from fovea.pipeline import PipelineSpec
 from fovea.pipeline import steps as step_specs
 from fovea.specs import EnsembleStep
 
-Row = dict[str, NDArray[Any]]
+Tensors = dict[str, NDArray[Any]]
 
 
 class _Context:
@@ -72,7 +72,7 @@ class DirectEnsemble:
             if model.name in {step.model for step in self._spec.steps}
         }
 
-    def __call__(self, requests: Sequence[Row]) -> list[Row]:
+    def __call__(self, requests: Sequence[Tensors]) -> list[Tensors]:
         """The ensemble's outputs for each request, without batch axis."""
         rows = [dict(request) for request in requests]
         for step in self._spec.steps:
@@ -83,19 +83,19 @@ class DirectEnsemble:
         names = [tensor.name for tensor in self._spec.outputs]
         return [{name: row[name] for name in names} for row in rows]
 
-    def _run(self, step: EnsembleStep, inputs: list[Row]) -> list[Row]:
+    def _run(self, step: EnsembleStep, inputs: list[Tensors]) -> list[Tensors]:
         if step.model in self._runners:
             return _run_batched(self._runners[step.model], inputs)
         wanted = frozenset(own for own, _ in step.outputs)
         return [self._steps[step.model].run(row, wanted) for row in inputs]
 
 
-def _run_batched(runner: Runner, rows: Sequence[Row]) -> list[Row]:
+def _run_batched(runner: Runner, rows: Sequence[Tensors]) -> list[Tensors]:
     """Rows of equal shapes together, the answers in the order of the rows."""
     groups: dict[Any, list[int]] = defaultdict(list)
     for index, row in enumerate(rows):
         groups[tuple(array.shape for array in row.values())].append(index)
-    answers: dict[int, Row] = {}
+    answers: dict[int, Tensors] = {}
     for indices in groups.values():
         stacked = {name: np.stack([rows[i][name] for i in indices]) for name in rows[indices[0]]}
         outputs = runner(stacked)

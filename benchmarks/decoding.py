@@ -47,7 +47,7 @@ console = Console(stderr=True)
 
 
 @dataclass(frozen=True)
-class Row:
+class Cost:
     """One size of pictures under one margin.
 
     first_step_ms: of a request, by Triton. share: of the whole, the same. accuracy: of the answers
@@ -94,7 +94,7 @@ def photo(trial: Trial, longest_edge: int) -> Photo:
     return Photo(question, replace(trial, scene=scene, named=larger), size[0] * size[1] / 1e6)
 
 
-def measure(exported: Exported, margins: Sequence[float], count: int, work: Path) -> Iterator[Row]:
+def measure(exported: Exported, margins: Sequence[float], count: int, work: Path) -> Iterator[Cost]:
     """Every size under every margin, one server after the other."""
     scenes = [make_trial(FIRST_SEED + index) for index in range(count)]
     with Progress(console=console) as progress:
@@ -114,7 +114,7 @@ def measure(exported: Exported, margins: Sequence[float], count: int, work: Path
                     progress.advance(bar)
 
 
-def _row(client: Client, margin: float, photos: Sequence[Photo], truth: bool) -> Row:
+def _row(client: Client, margin: float, photos: Sequence[Photo], truth: bool) -> Cost:
     side = ServedSide(client, callers=1)
     side.ask([photos[0].question])  # the first request is slow
     answers: list[MainObject] = []
@@ -130,7 +130,7 @@ def _row(client: Client, margin: float, photos: Sequence[Photo], truth: bool) ->
     step = difference(read_statistics(client.url), before)[FIRST_STEP]
     judged = [judge(answer, photo.trial) for answer, photo in zip(answers, photos, strict=True)]
     figures = {name: mean(vars(one)[name] for one in judged) for name in vars(judged[0])}
-    return Row(
+    return Cost(
         margin=margin,
         megapixels=mean(photo.megapixels for photo in photos),
         jpeg_mb=mean(len(photo.question.jpeg) / 1e6 for photo in photos),
@@ -141,7 +141,7 @@ def _row(client: Client, margin: float, photos: Sequence[Photo], truth: bool) ->
     )
 
 
-def table_of(rows: Sequence[Row]) -> Table:
+def table_of(rows: Sequence[Cost]) -> Table:
     """The rows for people."""
     by_size = [
         {

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from fovea_client import Client
 
-from benchmarks.baselines import DirectEnsemble, Row
+from benchmarks.baselines import DirectEnsemble, Tensors
 from benchmarks.exports import Exported
 from benchmarks.figures import Budget, Spread
 from benchmarks.networks import Runner
@@ -93,12 +93,12 @@ class ServedSide:
             return [*pool.map(call, questions)]
 
 
-def _to_row(question: Question) -> Row:
+def _to_row(question: Question) -> Tensors:
     labels = [label.encode() for label in question.labels]
     return {"IMAGE": np.array([question.jpeg], object), "TEXT": np.array(labels, object)}
 
 
-def _to_answer(row: Row) -> MainObject:
+def _to_answer(row: Tensors) -> MainObject:
     label = row["LABEL"][0].decode()
     score = float(row["LABEL_SCORES"].max())
     if not len(row["BOXES"]):

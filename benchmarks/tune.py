@@ -60,7 +60,7 @@ class BenchError(Exception):
 
 
 @dataclass(frozen=True)
-class Load:
+class Duel:
     """A closed loop: callers, seconds of a turn, turns of each side."""
 
     concurrency: int
@@ -69,7 +69,7 @@ class Load:
 
 
 @dataclass(frozen=True)
-class Trial:
+class Attempt:
     """A value against the best before it: ratios of throughput (above 1 is faster) and of p99."""
 
     knob: str
@@ -117,8 +117,8 @@ def knobs(exported: Exported) -> tuple[Knob, ...]:
 class Bench:
     """Serves settings of one export, and puts the same load on two of them in turns."""
 
-    def __init__(self, exported: Exported, work: Path, load: Load) -> None:
-        self._exported, self._work, self._load = exported, work, load
+    def __init__(self, exported: Exported, work: Path, duel: Duel) -> None:
+        self._exported, self._work, self._duel = exported, work, duel
         self._asked = questions(range(FIRST_SEED, FIRST_SEED + PICTURES))
 
     def compare(self, ours: Settings, theirs: Settings) -> tuple[Spread, Spread]:
@@ -127,7 +127,7 @@ class Bench:
         tails: list[float] = []
         with self._served("ours", ours) as our, self._served("theirs", theirs) as their:
             clients = {"ours": our, "theirs": their}
-            for index in range(self._load.rounds):
+            for index in range(self._duel.rounds):
                 found = {side: self._turn(clients[side]) for side in in_turn([*clients], index)}
                 rates.append(found["ours"][0] / found["theirs"][0])
                 tails.append(found["ours"][1] / found["theirs"][1])
@@ -140,12 +140,12 @@ class Bench:
             self._exported.served(settings, self._work / side) as server,
             Client(server.grpc_url, timeout_s=TIMEOUT_S) as client,
         ):
-            self._ask(client, seconds=0, at_least=2 * self._load.concurrency)
+            self._ask(client, seconds=0, at_least=2 * self._duel.concurrency)
             yield client
 
     def _turn(self, client: Client) -> tuple[float, float]:
         """Pictures a second, and p99 in milliseconds."""
-        samples = self._ask(client, seconds=self._load.seconds)
+        samples = self._ask(client, seconds=self._duel.seconds)
         return samples.throughput, percentiles(samples.latencies_s)["p99_ms"]
 
     def _ask(self, client: Client, *, seconds: float, at_least: int = 0) -> Samples:
@@ -153,17 +153,17 @@ class Bench:
             question = self._asked[number % len(self._asked)]
             return client.main_object(question.jpeg, question.labels)
 
-        samples = closed_loop(ask, self._load.concurrency, seconds=seconds, at_least=at_least)
+        samples = closed_loop(ask, self._duel.concurrency, seconds=seconds, at_least=at_least)
         if samples.failures:
             raise BenchError(f"the server failed requests: {dict(samples.failures)}")
         return samples
 
 
 def search(
-    bench: Bench, choices: Sequence[Knob], report: Callable[[Trial], None]
-) -> tuple[Settings, list[Trial]]:
-    """The best settings found, and every trial on the way."""
-    best, trials = Settings(), []
+    bench: Bench, choices: Sequence[Knob], report: Callable[[Attempt], None]
+) -> tuple[Settings, list[Attempt]]:
+    """The best settings found, and every attempt on the way."""
+    best, attempts = Settings(), []
     for knob in choices:
         start = best
         for value in knob.values:
@@ -173,9 +173,9 @@ def search(
             throughput, p99 = bench.compare(settings, best)
             kept = better(throughput, p99)
             best = settings if kept else best
-            trials.append(Trial(knob.name, str(value), throughput, p99, kept))
-            report(trials[-1])
-    return best, trials
+            attempts.append(Attempt(knob.name, str(value), throughput, p99, kept))
+            report(attempts[-1])
+    return best, attempts
 
 
 def better(throughput: Spread, p99: Spread) -> bool:
@@ -183,17 +183,17 @@ def better(throughput: Spread, p99: Spread) -> bool:
     return throughput.least > 1 and throughput.median >= NOISE and p99.median <= LATENCY_GROWTH
 
 
-def table_of(trials: Sequence[Trial]) -> Table:
-    """The trials for people."""
+def table_of(attempts: Sequence[Attempt]) -> Table:
+    """The attempts for people."""
     rows = [
         {
-            "knob": trial.knob,
-            "value": trial.value,
-            "pictures/s": trial.throughput,
-            "p99": trial.p99,
-            "": "kept" if trial.kept else "",
+            "knob": attempt.knob,
+            "value": attempt.value,
+            "pictures/s": attempt.throughput,
+            "p99": attempt.p99,
+            "": "kept" if attempt.kept else "",
         }
-        for trial in trials
+        for attempt in attempts
     ]
     return on_terminal(rows, "Each value against the best before it")
 
@@ -214,7 +214,7 @@ def main(
     try:
         with console.status("exporting") as status:
             exported = export(source, lambda name, what: status.update(f"{name}: {what}"))
-        bench = Bench(exported, work, Load(concurrency, seconds, rounds))
+        bench = Bench(exported, work, Duel(concurrency, seconds, rounds))
         tuned(bench, knobs(exported), out)
     except (ExportError, BenchError) as error:
         console.print(f"[red]{type(error).__name__}[/]: {error}", highlight=False)
@@ -224,14 +224,14 @@ def main(
 def tuned(bench: Bench, choices: Sequence[Knob], out: Path) -> Settings:
     """The search, a last comparison with the defaults, and what it wrote."""
     with console.status("trying"):
-        best, trials = search(bench, choices, lambda trial: console.print(_line(trial)))
+        best, attempts = search(bench, choices, lambda attempt: console.print(_line(attempt)))
         final = bench.compare(best, Settings()) if best != Settings() else None
     kept = best if final and better(*final) else Settings()
-    Console().print(table_of(trials))
+    Console().print(table_of(attempts))
     Console().print(_verdict(final, kept))
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(to_json(kept) + "\n")
-    record = {"trials": [asdict(trial) for trial in trials], "settings": asdict(kept)}
+    record = {"trials": [asdict(attempt) for attempt in attempts], "settings": asdict(kept)}
     record |= {"final": [asdict(ratio) for ratio in final] if final else None}
     record |= {"machine": machine()}
     write_json(out.with_suffix(".report.json"), record)
@@ -239,9 +239,11 @@ def tuned(bench: Bench, choices: Sequence[Knob], out: Path) -> Settings:
     return kept
 
 
-def _line(trial: Trial) -> str:
-    verdict = "kept" if trial.kept else "not kept"
-    return f"{trial.knob} = {trial.value}: {trial.throughput.text(2)} times as fast, {verdict}"
+def _line(attempt: Attempt) -> str:
+    verdict = "kept" if attempt.kept else "not kept"
+    return (
+        f"{attempt.knob} = {attempt.value}: {attempt.throughput.text(2)} times as fast, {verdict}"
+    )
 
 
 def _verdict(final: tuple[Spread, Spread] | None, kept: Settings) -> str:

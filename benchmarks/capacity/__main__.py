@@ -22,7 +22,7 @@ from rich.table import Table
 
 from benchmarks.capacity import hardware
 from benchmarks.capacity.errors import CapacityError, Infeasible, UnknownHardware
-from benchmarks.capacity.plan import Plan, Target, plan
+from benchmarks.capacity.plan import Goal, Plan, plan
 from benchmarks.capacity.service_times import GPU, ServiceTimes, read
 from benchmarks.tables import on_terminal
 
@@ -109,7 +109,7 @@ def candidates(paths: Iterable[Path], kinds: Sequence[str]) -> Iterator[ServiceT
 
 
 def answer(
-    found: Iterable[ServiceTimes], target: Target, prices: Iterable[Price]
+    found: Iterable[ServiceTimes], goal: Goal, prices: Iterable[Price]
 ) -> tuple[list[Plan], list[str]]:
     """A plan for each kind, cheapest first, and why there is none for some.
 
@@ -122,7 +122,7 @@ def answer(
         if times.kind in own:
             cost, source = own[times.kind], "your own"
         try:
-            plans.append(plan(times, target, dollars_per_machine=cost, price_from=source))
+            plans.append(plan(times, goal, dollars_per_machine=cost, price_from=source))
         except Infeasible as exc:
             impossible.append(str(exc))
     if not plans:
@@ -131,7 +131,7 @@ def answer(
     return plans, impossible
 
 
-def table_of(plans: list[Plan], target: Target) -> Table:
+def table_of(plans: list[Plan], goal: Goal) -> Table:
     """The answer for people."""
     rows = [
         {
@@ -151,7 +151,7 @@ def table_of(plans: list[Plan], target: Target) -> Table:
     sources = sorted({f"{row.kind}: {row.price_from}" for row in plans if row.price_from})
     unpriced = [row.kind for row in plans if row.dollars_per_hour is None]
     notes = [*sources, *(f"{kind}: no price, give --price '{kind}=…'" for kind in unpriced)]
-    title = f"{target.rate:g} requests a second, p99 within {1000 * target.p99_s:g} ms"
+    title = f"{goal.rate:g} requests a second, p99 within {1000 * goal.p99_s:g} ms"
     return on_terminal(rows, title, "\n".join(notes))
 
 
@@ -171,12 +171,12 @@ def main(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Answer; exit code 1 when there is no answer, 2 when the question is wrong."""
-    errors, target = Console(stderr=True), Target(rate, p99, spare)
+    errors, goal = Console(stderr=True), Goal(rate, p99, spare)
     try:
         found = candidates(service_times or sorted(MEASURED.glob("*.json")), kind or [])
         if delay is not None:
             found = (times.with_delay(delay) for times in found)
-        plans, impossible = answer(found, target, price or [])
+        plans, impossible = answer(found, goal, price or [])
     except CapacityError as exc:
         errors.print(str(exc), style="red", markup=False)
         sys.exit(1)
@@ -185,7 +185,7 @@ def main(
     if as_json:
         print(json.dumps({"plans": [asdict(row) for row in plans], "impossible": impossible}))
     else:
-        Console().print(table_of(plans, target))
+        Console().print(table_of(plans, goal))
 
 
 if __name__ == "__main__":

@@ -212,7 +212,7 @@ def compare(
 
 def _compare(
     runs: Sequence[Run],
-    loads: Sequence[simulation.Load],
+    loads: Sequence[simulation.Simulated],
     slowdowns: Sequence[float],
     percentile: int,
 ) -> Comparison:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.capacity.service_times import BatchCurve, ServiceTimes, Step
-from benchmarks.capacity.simulation import Load, closed_loop
+from benchmarks.capacity.simulation import Simulated, closed_loop
 
 FRONT, AROUND = "front", "around"
 OWN = (FRONT, AROUND)
@@ -96,6 +96,6 @@ def with_front(times: ServiceTimes, alone_s: float) -> ServiceTimes:
     return dataclasses.replace(times, steps=(*own, front, *behind))
 
 
-def _alone(times: ServiceTimes) -> Load:
+def _alone(times: ServiceTimes) -> Simulated:
     """A single caller whose requests are all alike."""
     return closed_loop(dataclasses.replace(times, spread=(1.0,)), concurrency=1, count=4)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from benchmarks.capacity.errors import Infeasible
 from benchmarks.capacity.service_times import ServiceTimes
-from benchmarks.capacity.simulation import Load, capacity, open_loop
+from benchmarks.capacity.simulation import Simulated, capacity, open_loop
 from benchmarks.loads import poisson_arrivals
 
 # Requests of one simulation: of the search, and of the answer itself. A tenth warms up.
@@ -25,7 +25,7 @@ MILLION = 1_000_000
 
 
 @dataclass(frozen=True)
-class Target:
+class Goal:
     """What is asked: requests per second of all machines, their p99, and spare machines."""
 
     rate: float
@@ -62,7 +62,7 @@ class Plan:
 
 def plan(
     times: ServiceTimes,
-    target: Target,
+    goal: Goal,
     *,
     dollars_per_machine: float | None = None,
     price_from: str = "",
@@ -73,22 +73,22 @@ def plan(
         Infeasible: even a machine with hardly any load misses the p99.
     """
     most = capacity(times)
-    best = sustainable_rate(times, target.p99_s, most)
-    needed = math.ceil(target.rate / best)
-    worst = at_rate(times, target.rate / needed, _ANSWER_REQUESTS)
-    while not meets(worst, target.p99_s):  # the search's fewer requests can be too hopeful
+    best = sustainable_rate(times, goal.p99_s, most)
+    needed = math.ceil(goal.rate / best)
+    worst = at_rate(times, goal.rate / needed, _ANSWER_REQUESTS)
+    while not meets(worst, goal.p99_s):  # the search's fewer requests can be too hopeful
         needed += 1
-        worst = at_rate(times, target.rate / needed, _ANSWER_REQUESTS)
-    machines = needed + target.spare
-    usual = at_rate(times, target.rate / machines, _ANSWER_REQUESTS) if target.spare else worst
+        worst = at_rate(times, goal.rate / needed, _ANSWER_REQUESTS)
+    machines = needed + goal.spare
+    usual = at_rate(times, goal.rate / machines, _ANSWER_REQUESTS) if goal.spare else worst
     early = at_rate(times, best / (1 + GROWTH), _ANSWER_REQUESTS)
     cost = None if dollars_per_machine is None else dollars_per_machine * machines
     return Plan(
         kind=times.kind,
         models=times.models,
         machines=machines,
-        spare=target.spare,
-        rate_per_machine=target.rate / machines,
+        spare=goal.spare,
+        rate_per_machine=goal.rate / machines,
         capacity_per_machine=most,
         utilisation=usual.utilisation,
         p50_s=usual.p50_s,
@@ -96,7 +96,7 @@ def plan(
         p99_without_spare_s=worst.p99_s,
         scale_at_queue_s=early.queue_s,
         dollars_per_hour=cost,
-        dollars_per_million=cost and cost / (target.rate * SECONDS_PER_HOUR) * MILLION,
+        dollars_per_million=cost and cost / (goal.rate * SECONDS_PER_HOUR) * MILLION,
         origin=times.origin,
         price_from=price_from,
     )
@@ -125,12 +125,12 @@ def sustainable_rate(times: ServiceTimes, p99_s: float, most: float) -> float:
     return low
 
 
-def at_rate(times: ServiceTimes, rate: float, requests: int) -> Load:
+def at_rate(times: ServiceTimes, rate: float, requests: int) -> Simulated:
     """One machine under a Poisson load, always of the same random numbers."""
     arrivals = poisson_arrivals(rate, requests / rate, seed=0)
     return open_loop(times, arrivals, warm_up=int(_WARM_UP * len(arrivals)))
 
 
-def meets(load: Load, p99_s: float) -> bool:
+def meets(load: Simulated, p99_s: float) -> bool:
     """Whether the load kept the p99 and refused nothing."""
     return load.refused == 0 and load.p99_s <= p99_s

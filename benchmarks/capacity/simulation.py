@@ -18,7 +18,7 @@ OnStart = Callable[[Step, Sequence[Request]], None]
 
 
 @dataclass(frozen=True)
-class Load:
+class Simulated:
     """What one simulated machine did.
 
     latencies_s: of each answered request, in the order of arrival. queue_s: waiting in all
@@ -50,7 +50,7 @@ def open_loop(
     seed: int = 0,
     warm_up: int = 0,
     on_start: OnStart = lambda step, batch: None,
-) -> Load:
+) -> Simulated:
     """Requests arrive when they arrive, answered or not; the first `warm_up` are not counted."""
     machine = _Machine(times, len(arrivals_s), seed, on_start)
 
@@ -64,7 +64,7 @@ def open_loop(
     return machine.load(warm_up)
 
 
-def closed_loop(times: ServiceTimes, *, concurrency: int, count: int, seed: int = 0) -> Load:
+def closed_loop(times: ServiceTimes, *, concurrency: int, count: int, seed: int = 0) -> Simulated:
     """So many callers, each asking again as soon as it is answered."""
     machine = _Machine(times, count, seed)
     machine.ask_again = count - concurrency
@@ -136,7 +136,7 @@ class _Machine:
                 self.ask_again -= 1
                 self.arrive()
 
-    def load(self, warm_up: int, cool_down: int = 0) -> Load:
+    def load(self, warm_up: int, cool_down: int = 0) -> Simulated:
         """What happened, without the first requests; `cool_down` answers do not count as a rate."""
         kept = [pair for pair in self._answered if pair[0].number >= warm_up]
         kept.sort(key=lambda pair: pair[0].number)
@@ -144,7 +144,7 @@ class _Machine:
             self._processors[place].busy_core_s() / (cores * self.env.now)
             for place, cores in self._cores.items()
         ]
-        return Load(
+        return Simulated(
             latencies_s=np.array([latency for _, latency in kept]),
             queue_s=float(np.mean([request.queued_s for request, _ in kept])) if kept else 0.0,
             utilisation=max(used),

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from benchmarks.capacity import __main__ as command
 from benchmarks.capacity import hardware
 from benchmarks.capacity.errors import Infeasible, InvalidReport, UnknownHardware
-from benchmarks.capacity.plan import Target, plan
+from benchmarks.capacity.plan import Goal, plan
 from benchmarks.capacity.service_times import GPU, BatchCurve, ServiceTimes, Step, read, write
 
 MS = 1e-3
@@ -28,7 +28,7 @@ def gpu_times(kind: str = "NVIDIA H100 80GB HBM3") -> ServiceTimes:
 
 
 def test_batches_make_a_machine_carry_more_than_one_by_one():
-    row = plan(gpu_times(), Target(rate=2000, p99_s=0.1))
+    row = plan(gpu_times(), Goal(rate=2000, p99_s=0.1))
     assert row.machines < math.ceil(2000 * 5 * MS)
     assert row.machines >= math.ceil(2000 * 12 * MS / 8)
     assert row.p99_s <= 0.1
@@ -36,13 +36,13 @@ def test_batches_make_a_machine_carry_more_than_one_by_one():
 
 
 def test_a_tighter_p99_never_takes_fewer_machines():
-    machines = [plan(gpu_times(), Target(2000, p99)).machines for p99 in (0.02, 0.1)]
+    machines = [plan(gpu_times(), Goal(2000, p99)).machines for p99 in (0.02, 0.1)]
     assert machines == sorted(machines, reverse=True)
 
 
 def test_spare_machines_are_added_and_paid():
-    lean = plan(gpu_times(), Target(2000, 0.05), dollars_per_machine=2.0)
-    safe = plan(gpu_times(), Target(2000, 0.05, spare=1), dollars_per_machine=2.0)
+    lean = plan(gpu_times(), Goal(2000, 0.05), dollars_per_machine=2.0)
+    safe = plan(gpu_times(), Goal(2000, 0.05, spare=1), dollars_per_machine=2.0)
     assert safe.machines == lean.machines + 1
     assert safe.dollars_per_hour == 2.0 * safe.machines
     assert safe.dollars_per_million == pytest.approx(safe.dollars_per_hour / 7.2)
@@ -52,7 +52,7 @@ def test_spare_machines_are_added_and_paid():
 
 def test_a_p99_below_the_service_time_is_impossible_and_says_what_is():
     with pytest.raises(Infeasible, match="hardly any load has 7 ms"):
-        plan(gpu_times(), Target(rate=10, p99_s=0.005))
+        plan(gpu_times(), Goal(rate=10, p99_s=0.005))
 
 
 def test_another_gpu_is_slower_by_what_it_is_worse_at():

@@ -9,7 +9,7 @@ import math
 import numpy as np
 import pytest
 
-from benchmarks.capacity.simulation import Load, closed_loop, open_loop
+from benchmarks.capacity.simulation import Simulated, closed_loop, open_loop
 from benchmarks.loads import poisson_arrivals
 from tests.benchmarks.capacity_examples import diamond, exponential_spread, one_step
 
@@ -18,13 +18,13 @@ BATCHES = 20
 STANDARD_ERRORS = 3.5
 
 
-def simulate(times, load: float, servers: int = 1) -> Load:
+def simulate(times, load: float, servers: int = 1) -> Simulated:
     """At `load` of what `servers` can do in work of 1 s each."""
     rate = load * servers
     return open_loop(times, poisson_arrivals(rate, REQUESTS / rate, seed=1), warm_up=2000)
 
 
-def assert_mean_latency(load: Load, expected: float) -> None:
+def assert_mean_latency(load: Simulated, expected: float) -> None:
     means = [batch.mean() for batch in np.array_split(load.latencies_s, BATCHES)]
     error = np.std(means, ddof=1) / math.sqrt(BATCHES)
     assert error < 0.1 * expected, "too few requests to say anything"

@@ -8,7 +8,7 @@ from tritonclient.grpc import model_config_pb2 as pb
 
 from benchmarks.exports import Exported, Source, export
 from benchmarks.figures import Spread
-from benchmarks.tune import Bench, Knob, Load, better, knobs, search, tuned
+from benchmarks.tune import Bench, Duel, Knob, better, knobs, search, tuned
 from export.__main__ import read_settings
 from export.errors import ExportError
 from export.pipeline import Loaded
@@ -100,9 +100,9 @@ def test_the_search_walks_from_knob_to_knob():
         Knob("dino", (1, 2, 4), sizes("grounding_dino")),
         Knob("steps", (1, 2, 3), sizes("steps")),
     )
-    best, trials = search(Formula(), choices, lambda trial: None)
+    best, attempts = search(Formula(), choices, lambda attempt: None)
     assert (best.batch_sizes.grounding_dino, best.batch_sizes.steps) == (4, 2)
-    assert [trial.kept for trial in trials] == [True, True, True, True, True, False]
+    assert [attempt.kept for attempt in attempts] == [True, True, True, True, True, False]
 
 
 def test_where_nothing_wins_the_defaults_stay(tmp_path, capsys):
@@ -125,7 +125,7 @@ def test_every_knob_turns_something_that_a_repository_can_hold(tmp_path):
 @pytest.mark.server
 def test_two_settings_are_served_at_once_and_compared_in_turns(tmp_path):
     made = export(Source(), lambda network, what: None)
-    bench = Bench(made, tmp_path, Load(2, seconds=0.5, rounds=2))
+    bench = Bench(made, tmp_path, Duel(2, seconds=0.5, rounds=2))
     (knob,) = [knob for knob in knobs(made) if "preprocess" in knob.name]
     throughput, p99 = bench.compare(knob.turn(Settings(), 1), Settings())
     assert len(throughput.values) == len(p99.values) == 2

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import grpc
@@ -91,20 +92,12 @@ class Attack:
 
     def shots(self, pictures: list[bytes]) -> st.SearchStrategy[Callable[[], str]]:
         """Senders of wrong requests: 16 of 20 gRPC, 2 HTTP, 2 random bytes to either port."""
-        length = st.sampled_from([None, None, *map(str, mutations.ODD_SIZES), "x", ""])
-        grpc_shots = st.builds(lambda asked: lambda: self.grpc(asked), mutations.requests(pictures))
-        http_shots = st.builds(
-            lambda model, body, length: lambda: self.http(model, body, length),
-            st.sampled_from(HTTP_MODELS),
-            mutations.http_bodies(),
-            length,
-        )
-        raw_shots = st.builds(
-            lambda port, prefaced, data: lambda: self.raw(port, prefaced, data),
-            st.sampled_from([*PREFACES]),
-            st.booleans(),
-            st.binary(min_size=1, max_size=4096),
-        )
+        lengths = st.sampled_from([None, None, *map(str, mutations.ODD_SIZES), "x", ""])
+        models, bodies = st.sampled_from(HTTP_MODELS), mutations.http_bodies()
+        ports, data = st.sampled_from([*PREFACES]), st.binary(min_size=1, max_size=4096)
+        grpc_shots = st.builds(partial, st.just(self.grpc), mutations.requests(pictures))
+        http_shots = st.builds(partial, st.just(self.http), models, bodies, lengths)
+        raw_shots = st.builds(partial, st.just(self.raw), ports, st.booleans(), data)
         kinds = [grpc_shots] * 16 + [http_shots] * 2 + [raw_shots] * 2
         return st.integers(0, len(kinds) - 1).flatmap(lambda number: kinds[number])
 

@@ -7,6 +7,7 @@ import json
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,7 @@ def images(draw: Draw, pictures: list[bytes]) -> bytes:
     if change == "sizes":
         return _declared_size(draw)
     if change == "bomb":
-        return _bomb(_number(draw, 500, 1500), _any(draw, "PNG", "WEBP", "JPEG"))
+        return _bomb(_any(draw, 500, 1000, 1500), _any(draw, "PNG", "WEBP", "JPEG"))
     if change == "splice":
         other = _any(draw, *pictures)
         return bytes(data[:at]) + other[_number(draw, 0, len(other) - 1) :]
@@ -84,6 +85,7 @@ def _declared_size(draw: Draw) -> bytes:
     return b"RIFF" + struct.pack("<I", 22) + b"WEBPVP8X" + struct.pack("<I", 10) + bytes(4) + edges
 
 
+@cache
 def _bomb(edge: int, kind: str) -> bytes:
     """A small file that grows when it is unpacked: pixels, and in a PNG text beside them."""
     out, info = io.BytesIO(), PngImagePlugin.PngInfo()

@@ -24,12 +24,12 @@ from rich.table import Table
 
 from benchmarks.exports import FIRST_STEP, Exported, Source, export
 from benchmarks.figures import Spread
-from benchmarks.loads import closed_loop
+from benchmarks.loads import answered, closed_loop
 from benchmarks.options import CheckpointSet, Edge, Json, PrecisionName, RuntimeName, ScaleName
 from benchmarks.pipelines import ServedSide
 from benchmarks.questions import Question, to_jpeg
 from benchmarks.results import write_json
-from benchmarks.run import SCALES, TIMEOUT_S
+from benchmarks.run import SCALES
 from benchmarks.tables import on_terminal
 from demo.evaluate import Trial, judge, make_trial, mean
 from demo.reference import MainObject
@@ -105,10 +105,7 @@ def measure(exported: Exported, margins: Sequence[float], count: int, work: Path
         bar = progress.add_task("asking", total=len(margins) * len(sizes))
         for margin in margins:
             settings = replace(exported.source.serving, decode_margin=margin)
-            with (
-                exported.served(settings, work) as server,
-                Client(server.grpc_url, timeout_s=TIMEOUT_S) as client,
-            ):
+            with exported.served(settings, work) as (_, client):
                 for photos in sizes:
                     yield _row(client, margin, photos, exported.source.has_truth)
                     progress.advance(bar)
@@ -119,14 +116,11 @@ def _row(client: Client, margin: float, photos: Sequence[Photo], truth: bool) ->
     side.ask([photos[0].question])  # the first request is slow
     answers: list[MainObject] = []
     before = read_statistics(client.url)
-    samples = closed_loop(
-        lambda number: answers.extend(side.ask([photos[number].question])),
-        1,
-        seconds=0,
-        at_least=len(photos),
-    )
-    if samples.failures:
-        raise RuntimeError(f"requests failed: {dict(samples.failures)}")
+
+    def ask(number: int) -> None:
+        answers.extend(side.ask([photos[number].question]))
+
+    samples = answered(closed_loop(ask, 1, seconds=0, at_least=len(photos)))
     step = difference(read_statistics(client.url), before)[FIRST_STEP]
     judged = [judge(answer, photo.trial) for answer, photo in zip(answers, photos, strict=True)]
     figures = {name: mean(vars(one)[name] for one in judged) for name in vars(judged[0])}

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from fovea_client import Client
 from fovea_server import EmbeddedServer
 
 from demo.served import demo_server
@@ -46,7 +47,7 @@ NETWORKS = (
 )
 # main_object's on every picture; labels are embedded once and kept.
 PICTURE_NETWORKS = tuple(name for name in NETWORKS if name != CLIP_TEXT_ENCODER)
-EXIT_TIMEOUT_S = 5
+TIMEOUT_S, EXIT_TIMEOUT_S = 600.0, 5
 
 
 @dataclass(frozen=True)
@@ -121,14 +122,17 @@ class Exported:
         return replace(self.source.serving, embedding_cache_bytes=room)
 
     @contextmanager
-    def served(self, settings: Settings, folder: Path) -> Iterator[EmbeddedServer]:
-        """On a real Triton under these settings, from a copy in `folder`."""
+    def served(self, settings: Settings, folder: Path) -> Iterator[tuple[EmbeddedServer, Client]]:
+        """On a real Triton under these settings, from a copy in `folder`, and a client of it."""
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(self.export.repository, folder, copy_function=link_or_copy)
         pipeline = settings.apply(self.loaded.pipeline)
         write_repository(folder, pipeline, self.export.runtime, self.export.precision)
-        with demo_server(folder, exit_timeout_s=EXIT_TIMEOUT_S) as server:
-            yield server
+        with (
+            demo_server(folder, exit_timeout_s=EXIT_TIMEOUT_S) as server,
+            Client(server.grpc_url, timeout_s=TIMEOUT_S) as client,
+        ):
+            yield server, client
 
 
 def export(source: Source, report: Callable[[str, str], None]) -> Exported:

@@ -59,6 +59,13 @@ class Samples:
         return float(count / (self.ends_s[-1] - self.starts_s.min()))
 
 
+def answered(samples: Samples) -> Samples:
+    """The same; RuntimeError when a request was not answered."""
+    if samples.failures:
+        raise RuntimeError(f"requests failed: {dict(samples.failures)}")
+    return samples
+
+
 class _Recorder:
     """Calls, and notes when each began and ended, from any thread."""
 

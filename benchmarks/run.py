@@ -55,7 +55,6 @@ SECTIONS = tuple(WEIGHTS)
 CLOSED_SHARE = 2 / 3
 # Seeds of scenes that nothing else of the project uses.
 LOAD_SEED, CONTEST_SEED = 3_000_000, 3_100_000
-TIMEOUT_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -163,10 +162,7 @@ def run(order: Order, console: Console) -> Results:
         exported = export(order.source, lambda name, what: status.update(f"{name}: {what}"))
         status.update("starting Triton")
         serving = exported.without_hits(order.amount.pictures)
-        with (
-            exported.served(serving, Path(place) / "repository") as server,
-            Client(server.grpc_url, timeout_s=TIMEOUT_S) as client,
-        ):
+        with exported.served(serving, Path(place) / "repository") as (server, client):
             begun = time.monotonic()
             # A status line where somebody watches, or else a line for each step.
             say = status.update if console.is_terminal else console.print

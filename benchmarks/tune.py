@@ -34,11 +34,10 @@ from benchmarks.exports import (
     with_placements,
 )
 from benchmarks.figures import Spread, percentiles
-from benchmarks.loads import Samples, closed_loop
+from benchmarks.loads import Samples, answered, closed_loop
 from benchmarks.options import CheckpointSet, Edge, PrecisionName, RuntimeName
 from benchmarks.questions import questions
 from benchmarks.results import write_json
-from benchmarks.run import TIMEOUT_S
 from benchmarks.tables import on_terminal
 from export.errors import ExportError
 from export.machine import machine
@@ -53,10 +52,6 @@ FIRST_SEED, PICTURES = 920_000, 32
 BIG = (GROUNDING_DINO, SAM_IMAGE_ENCODER)
 
 console = Console(stderr=True)
-
-
-class BenchError(Exception):
-    """The server did not answer, so nothing can be chosen."""
 
 
 @dataclass(frozen=True)
@@ -136,10 +131,7 @@ class Bench:
     @contextmanager
     def _served(self, side: str, settings: Settings) -> Iterator[Client]:
         """A client of a warm server with the settings."""
-        with (
-            self._exported.served(settings, self._work / side) as server,
-            Client(server.grpc_url, timeout_s=TIMEOUT_S) as client,
-        ):
+        with self._exported.served(settings, self._work / side) as (_, client):
             self._ask(client, seconds=0, at_least=2 * self._duel.concurrency)
             yield client
 
@@ -153,10 +145,8 @@ class Bench:
             question = self._asked[number % len(self._asked)]
             return client.main_object(question.jpeg, question.labels)
 
-        samples = closed_loop(ask, self._duel.concurrency, seconds=seconds, at_least=at_least)
-        if samples.failures:
-            raise BenchError(f"the server failed requests: {dict(samples.failures)}")
-        return samples
+        callers = self._duel.concurrency
+        return answered(closed_loop(ask, callers, seconds=seconds, at_least=at_least))
 
 
 def search(
@@ -216,7 +206,7 @@ def main(
             exported = export(source, lambda name, what: status.update(f"{name}: {what}"))
         bench = Bench(exported, work, Duel(concurrency, seconds, rounds))
         tuned(bench, knobs(exported), out)
-    except (ExportError, BenchError) as error:
+    except (ExportError, RuntimeError) as error:
         console.print(f"[red]{type(error).__name__}[/]: {error}", highlight=False)
         sys.exit(1)
 

@@ -34,14 +34,13 @@ from benchmarks.capacity.measure import (
     BUSY_CALLERS,
     Effort,
     Measured,
-    answered,
     measure_machine,
     served,
     table_of,
 )
 from benchmarks.capacity.service_times import CPU, ServiceTimes, write
 from benchmarks.figures import Spread
-from benchmarks.loads import open_loop, poisson_arrivals
+from benchmarks.loads import answered, open_loop, poisson_arrivals
 from benchmarks.plots import save
 from benchmarks.questions import VERBS
 from benchmarks.results import write_json

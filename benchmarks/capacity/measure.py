@@ -27,7 +27,7 @@ from benchmarks.capacity.curves import ProcessorUse, StepMeter, own_processes, w
 from benchmarks.capacity.fit import OneCaller
 from benchmarks.capacity.repository import copy_with_delay, read_steps
 from benchmarks.capacity.service_times import CPU, ServiceTimes, Step, write
-from benchmarks.loads import Samples, closed_loop
+from benchmarks.loads import answered, closed_loop
 from benchmarks.questions import VERBS, Verb, questions
 from benchmarks.tables import on_terminal
 from benchmarks.targets import Pool, Target, Wire, ensemble_target
@@ -173,13 +173,6 @@ def _meters(repository: Path, verb: Verb, pool: Pool) -> Iterator[tuple[StepMete
                 )
                 for step in steps
             )
-
-
-def answered(samples: Samples) -> Samples:
-    """The same; RuntimeError when a request was not answered."""
-    if samples.failures:
-        raise RuntimeError(f"requests failed: {dict(samples.failures)}")
-    return samples
 
 
 def table_of(times: ServiceTimes) -> Table:

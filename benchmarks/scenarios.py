@@ -11,6 +11,7 @@ import csv
 import json
 import shutil
 import statistics
+import struct
 import subprocess
 import tempfile
 import time
@@ -256,7 +257,9 @@ def perf_analyzer(ground: Ground, budget: Budget) -> Crosschecks:
 
 
 def _data(ensemble: str, question: Question) -> dict[str, Any]:
-    image = {"IMAGE": {"b64": base64.b64encode(question.jpeg).decode()}}
+    # What is encoded goes out as it is: a BYTES element with its length in front.
+    element = struct.pack("<I", len(question.jpeg)) + question.jpeg
+    image = {"IMAGE": {"b64": base64.b64encode(element).decode()}}
     # perf_analyzer asks for the shape of a tensor whose length may vary.
     text = {"TEXT": {"content": question.labels, "shape": [len(question.labels)]}}
     return image if ensemble == "embed_image" else image | text

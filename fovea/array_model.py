@@ -22,7 +22,7 @@ import numpy as np
 
 from fovea import triton_tensors
 from fovea.backlog import Backlog, read_loads
-from fovea.errors import InvalidInput, InvalidTensor, Overloaded, input_codes
+from fovea.errors import InvalidInput, InvalidTensor, Overloaded, cut, input_codes
 from fovea.pipeline import PipelineSpec, networks
 from fovea.specs import from_json
 from fovea.steps import Arrays, Step
@@ -130,11 +130,11 @@ class ArrayModel:
             failure = pb.TritonError(f"{QUEUE_FULL}: {error}", pb.TritonError.UNAVAILABLE)
         except ModelCallFailed as error:
             self._increment(self._failures, 1)
-            failure = pb.TritonError(str(error), error.code)
+            failure = pb.TritonError(cut(str(error)), error.code)
         except Exception as error:
             self._increment(self._failures, 1)
             log.error("%s failed:\n%s", self.step_type.__name__, traceback.format_exc())
-            failure = pb.TritonError(f"{self.step_type.__name__} failed: {error!r}")
+            failure = pb.TritonError(cut(f"{self.step_type.__name__} failed: {error!r}"))
         return pb.InferenceResponse(error=failure)
 
     def _read(self, request: Any) -> Arrays:

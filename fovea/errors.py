@@ -16,13 +16,22 @@
 
 Triton carries a status code and a message. An InvalidInput is sent as INVALID_ARGUMENT with
 its code in brackets before the message ("[invalid_image] expected …, got …"), so that
-`from_message` gives the client the same class back.
+`from_message` gives the client the same class back. A message that quotes what came may be as long
+as that: gRPC carries it in 8 KiB of metadata and would refuse the answer, so it is cut (`cut`).
 """
 
 from __future__ import annotations
 
 import re
 from typing import ClassVar
+
+# gRPC writes a character in up to 12 bytes, and Triton puts the names of models before them.
+MESSAGE_CHARS = 500
+
+
+def cut(message: str) -> str:
+    """At most MESSAGE_CHARS characters; "…" stands for the rest."""
+    return message if len(message) <= MESSAGE_CHARS else f"{message[: MESSAGE_CHARS - 1]}…"
 
 
 class FoveaError(Exception):
@@ -36,7 +45,7 @@ class InvalidInput(FoveaError, ValueError):
 
     def to_message(self) -> str:
         """The message as it travels: `[code] text`."""
-        return f"[{self.code}] {self}"
+        return cut(f"[{self.code}] {self}")
 
     @staticmethod
     def from_message(message: str) -> InvalidInput:

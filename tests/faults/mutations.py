@@ -137,7 +137,9 @@ def _wrong_text(draw: Draw, pictures: list[bytes]) -> Message:
     repeats = _any(draw, 1, 1, 1, 40, 1500)
     labels = draw(st.lists(texts, max_size=2)) * repeats
     message = service_pb2.ModelInferRequest(model_name=_any(draw, "embed_text", *VERBS[1:3]))
-    if message.model_name != "embed_text":
+    if message.model_name == "embed_text":  # another number is a wrong shape, not a wrong text
+        labels = [draw(texts)]
+    else:
         _add_bytes(message, "IMAGE", [pictures[0]])
     _add_bytes(message, "TEXT", labels)
     return message

@@ -1,7 +1,10 @@
+import urllib.parse
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fovea.errors import InvalidInput, InvalidPrompt, InvalidTensor
 from fovea.pipeline import PipelineSpec
@@ -40,6 +43,14 @@ def test_errors_keep_their_class_on_the_wire():
     assert type(back) is InvalidPrompt
     assert str(back) == "expected x, got y"
     assert type(InvalidInput.from_message("unexpected shape for input")) is InvalidTensor
+
+
+@given(st.text(max_size=5000))
+def test_an_error_is_never_too_long_for_grpcs_metadata(said):
+    message = InvalidPrompt(said).to_message()
+    assert len(urllib.parse.quote(message)) < 6200  # of 8192, with the names of models before it
+    back = InvalidInput.from_message(message)
+    assert type(back) is InvalidPrompt and (str(back) == said or str(back).endswith("…"))
 
 
 def test_specs_are_frozen():

@@ -37,6 +37,11 @@ BAD_PROMPTS = {
     "a NaN point": (prompt([[[np.nan, 5], [0, 0]]], [[1, -1]]), InvalidPrompt),
     "an unknown point label": (prompt([[[1, 5], [0, 0]]], [[9, -1]]), InvalidPrompt),
     "labels of another shape": (prompt([FRAME], [[2, 3, 1]]), InvalidPrompt),
+    "as many NaN points as there may be": (
+        prompt(np.full((128, 16, 2), np.nan), np.ones((128, 16))),
+        InvalidPrompt,
+    ),
+    "as many unknown labels": (prompt(np.ones((128, 16, 2)), np.full((128, 16), 9)), InvalidPrompt),
     "too many prompts": (prompt([FRAME] * 129, [[2, 3]] * 129), InvalidPrompt),
 }
 BAD_TEXTS = {

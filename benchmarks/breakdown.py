@@ -6,7 +6,6 @@ import urllib.request
 from collections.abc import Mapping
 
 from fovea_client.statistics import ModelStatistics
-from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.exports import (
     CLIP_IMAGE_ENCODER,
@@ -76,6 +75,8 @@ def batch_ms(spent: Statistics) -> dict[str, dict[int, float]]:
 
 def read_cache_hits(metrics_url: str) -> int:
     """SAM's embeddings that the server has found in its cache so far."""
+    from prometheus_client.parser import text_string_to_metric_families  # of the extra `bench`
+
     with urllib.request.urlopen(metrics_url) as answer:
         families = text_string_to_metric_families(answer.read().decode())
         samples = (sample for family in families for sample in family.samples)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fovea_server.command import SECRET_HEADER
+from fovea_server.command import READING_HEADER, SECRET_HEADER
 from fovea_server.errors import ServerError
 
 _READY_TIMEOUT_S = 2.0
@@ -35,12 +35,13 @@ def has_instance(config: Mapping[str, Any], instance: str) -> bool:
 
 
 class Administration:
-    """Talks to one server; holds the secret that opens its closed APIs."""
+    """Talks to one server; holds the secrets that open its closed APIs."""
 
     def __init__(self, *, host: str, port: int) -> None:
         self._host = host
         self.port = port
         self.secret = secrets.token_urlsafe(32)
+        self.reading_secret = secrets.token_urlsafe(32)
         self._hidden_in: int | None = None
 
     def is_ready(self) -> bool:
@@ -125,19 +126,20 @@ class Administration:
         """Whether a model that takes nothing more still has requests; raises ServerError."""
         return any(entry.get("state") == "UNLOADING" for entry in self._index())
 
-    def hide_secret(self, pid: int) -> None:
-        """Overwrites the secret in the arguments that other users may read of this process.
+    def hide_secrets(self, pid: int) -> None:
+        """Overwrites the secrets in the arguments that other users may read of this process.
 
         tritonserver has parsed its arguments by the time of its first log line; the copy in
-        /proc/<pid>/cmdline is of no use to it. Other users of the machine can read the secret
+        /proc/<pid>/cmdline is of no use to it. Other users of the machine can read the secrets
         until then, some tens of milliseconds, and for good where the system forbids the writing:
         among users who do not trust each other, choose the model control mode "none".
         """
         if self._hidden_in == pid:
             return
         self._hidden_in = pid
-        with contextlib.suppress(OSError, ValueError):
-            _overwrite_argument(pid, self.secret.encode())
+        for secret in (self.secret, self.reading_secret):
+            with contextlib.suppress(OSError, ValueError):
+                _overwrite_argument(pid, secret.encode())
 
     def _index(self) -> list[dict[str, str]]:
         index: list[dict[str, str]] = json.loads(self._order("POST", "/v2/repository/index", {}))
@@ -149,7 +151,8 @@ class Administration:
         connection = http.client.HTTPConnection(self._host, self.port, timeout=timeout_s)
         try:
             text = None if body is None else json.dumps(body)
-            connection.request(method, path, text, {SECRET_HEADER: self.secret})
+            headers = {SECRET_HEADER: self.secret, READING_HEADER: self.reading_secret}
+            connection.request(method, path, text, headers)
             answer = connection.getresponse()
             return answer.status, answer.read().decode(errors="replace")
         finally:

@@ -9,7 +9,11 @@ from fovea_server.ports import Ports
 
 # The header that opens the closed APIs; gRPC prefixes it with "triton-grpc-protocol-".
 SECRET_HEADER = "x-fovea-admin"
-
+# Likewise for those that only tell what the server does. The probe finds this secret in the
+# environment of tritonserver, which nobody but its user can read.
+READING_HEADER = "x-fovea-read"
+READING_SECRET = "FOVEA_READING_SECRET"
+_READING_APIS = ("statistics", "model-config")
 
 # The backends whose models are Python processes with shared memory.
 _WITH_STUBS = ("python", "onnxruntime")
@@ -22,6 +26,7 @@ def build_command(
     backends: BackendDirectory,
     ports: Ports,
     secret: str,
+    reading_secret: str,
     regions: str,
     hardware: Hardware,
 ) -> list[str]:
@@ -33,6 +38,7 @@ def build_command(
         backends: where its program, backends and caches are.
         ports: the ports, none of them 0.
         secret: the value of SECRET_HEADER that opens `options.closed_apis`.
+        reading_secret: the value of READING_HEADER that opens those of them that change nothing.
         regions: how the names of the stubs' shared memory begin.
         hardware: what the machine has.
     """
@@ -57,10 +63,23 @@ def build_command(
         f"--metrics-interval-ms={options.metrics_interval_ms}",
         *(f"--metrics-config={setting}" for setting in options.metrics_config),
     ]
-    if options.closed_apis:
-        rule = f"{','.join(options.closed_apis)}:{SECRET_HEADER}={secret}"
-        command += [f"--http-restricted-api={rule}", f"--grpc-restricted-protocol={rule}"]
+    command += _closed_apis(options, secret, reading_secret)
     return [*command, *options.extra_args]
+
+
+def _closed_apis(options: ServerOptions, secret: str, reading_secret: str) -> list[str]:
+    reading = [api for api in options.closed_apis if api in _READING_APIS]
+    others = [api for api in options.closed_apis if api not in _READING_APIS]
+    rules = [
+        f"{','.join(apis)}:{header}={value}"
+        for apis, header, value in (
+            (others, SECRET_HEADER, secret),
+            (reading, READING_HEADER, reading_secret),
+        )
+        if apis
+    ]
+    flags = ("http-restricted-api", "grpc-restricted-protocol")
+    return [f"--{flag}={rule}" for flag in flags for rule in rules]
 
 
 def _model_control(options: ServerOptions) -> list[str]:

@@ -16,7 +16,7 @@ from types import TracebackType
 from fovea.backlog import METRICS_URL
 from fovea_server import orphans, repository
 from fovea_server.administration import Administration
-from fovea_server.command import build_command
+from fovea_server.command import READING_SECRET, build_command
 from fovea_server.errors import ServerError, StartError
 from fovea_server.hardware import this_machine
 from fovea_server.installation import BackendDirectory, cache_folder, prepare_backends
@@ -281,6 +281,7 @@ class EmbeddedServer:
             backends=backends,
             ports=self._used_ports(),
             secret=self._admin().secret,
+            reading_secret=self._admin().reading_secret,
             regions=self._regions,
             hardware=this_machine(),
         )
@@ -288,7 +289,10 @@ class EmbeddedServer:
         with self._lock:
             if self._stopping.is_set():
                 raise ServerError("the server was stopped before it was ready")
-            environment = backends.environment(os.environ) | {METRICS_URL: self.metrics_url}
+            environment = backends.environment(os.environ) | {
+                METRICS_URL: self.metrics_url,
+                READING_SECRET: self._admin().reading_secret,
+            }
             self._process = TritonProcess(
                 command,
                 environment=environment,

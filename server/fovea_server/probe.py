@@ -3,41 +3,40 @@
 Triton's own readiness stays 200 when a python-backend process has died, while every request that
 its instance gets fails. This probe looks deeper, from within the same machine or container:
 
-| level | what must hold |
-| --- | --- |
-| live | Triton's liveness answers, gRPC accepts connections, no backend process is dead |
-| ready | the same, Triton's readiness, and a real request through every model is answered |
+- live: Triton's liveness answers, gRPC accepts connections, no backend process is dead, and "ready"
+  has not failed for longer than `--give-up-after-s`. It runs no model.
+- ready: Triton's readiness, gRPC and the processes likewise, and every model answers or is at work.
 
-A server that refuses the requests because its queues are full is busy, not broken: that passes,
-so that overload never makes an orchestrator kill or empty the servers that carry it. "live" runs
-no model, so that slow answers never kill a server.
+What users asked of late needs no asking: an ensemble that has answered them proves its models.
+The rest is asked with one small picture and word, which change once an hour, so that caches keep
+their places for users. The more an answer costs, the longer it counts as proof, up to
+`--proof-s`: asking for it takes a fiftieth of the time at most.
 
-It talks HTTP to the loopback, which Triton serves whether gRPC is encrypted or not.
+A slow queue is not a broken server: overload must never make an orchestrator kill or empty the
+servers that carry it. A request that is refused for want of room, or not answered in time, passes
+as long as no model stands still: requests wait for it at every probe, and it finishes none for
+`--stuck-after-s`, or for 20 of the longest executions of a network where that is more. So a
+process that hangs is found after that time, one that died or fails at once. A server is not ready
+before it has answered each time once.
+
+It talks HTTP to the loopback, which Triton serves whether gRPC is encrypted or not. What waits it
+reads from the metrics. Without them it looks at what the models behind an unanswered request have
+done, and cannot tell a step that hangs from a slow one where others keep the models before it
+busy. What it saw it keeps from one probe to the next, in `$FOVEA_CACHE/probe`.
 """
 
 import argparse
-import contextlib
-import http.client
-import json
-import socket
 import sys
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from pathlib import Path
 
-import psutil
+from fovea_server import probe_memory
+from fovea_server.errors import ServerError
+from fovea_server.installation import cache_folder
+from fovea_server.probe_look import Look, ProbeFailure, Server
 
-from fovea_server import probe_requests
-from fovea_server.stubs import stubs_of
-
-# How Triton words a refusal for want of room or of time in its queues.
-_BUSY = ("Exceeds maximum queue size", "Request timeout expired", "request timeout")
-_TRITONSERVER = "tritonserver"
-
-
-class ProbeFailure(Exception):
-    """The server is broken; the message says in what way."""
+__all__ = ["Probe", "ProbeFailure", "main"]
 
 
 @dataclass(frozen=True)
@@ -47,76 +46,69 @@ class Probe:
     Attributes:
         host, http_port: where Triton's HTTP listens.
         grpc_port: where gRPC must accept connections.
-        models: ensembles of `probe_requests.PROBED` that must answer.
         timeout_s: seconds for everything together.
+        proof_s: an answer counts so long at most; 0 asks every time.
+        stuck_after_s: a model may stand still so long, or longer where executions are long.
+        give_up_after_s: "live" fails when "ready" has failed for longer.
         look_at_processes: whether a dead backend process fails the probe.
+        folder: where it remembers; None is `probe` in fovea's cache folder.
     """
 
     host: str = "127.0.0.1"
     http_port: int = 8000
     grpc_port: int = 8001
-    models: tuple[str, ...] = tuple(probe_requests.PROBED)
     timeout_s: float = 10.0
+    proof_s: float = 600.0
+    stuck_after_s: float = 120.0
+    give_up_after_s: float = 300.0
     look_at_processes: bool = True
+    folder: Path | None = None
 
     def check(self, level: str) -> None:
         """Raises ProbeFailure unless the server is of this level, "live" or "ready"."""
-        deadline = time.monotonic() + self.timeout_s
         try:
-            self._check_health(level, deadline)
-            if self.look_at_processes:
-                self._check_processes()
-            if level == "ready":
-                self._check_models(deadline)
-        except (OSError, http.client.HTTPException) as exc:
-            raise ProbeFailure(f"{type(exc).__name__}: {exc}") from exc
+            self._check(level)
+        except TimeoutError as exc:
+            raise ProbeFailure(f"no answer within {self.timeout_s:g} s") from exc
 
-    def _check_health(self, level: str, deadline: float) -> None:
-        status, _ = self._ask("GET", f"/v2/health/{level}", deadline)
-        if status != 200:
-            raise ProbeFailure(f"Triton says that it is not {level}: HTTP {status}")
-        socket.create_connection((self.host, self.grpc_port), _left(deadline)).close()
+    def _check(self, level: str) -> None:
+        server = Server.listening_on(self.http_port)
+        path = self._memory_path()
+        memory = probe_memory.load(path, server.run)
+        look = Look(
+            host=self.host,
+            http_port=self.http_port,
+            grpc_port=self.grpc_port,
+            server=server,
+            deadline=time.monotonic() + self.timeout_s,
+        )
+        if level == "live":
+            look.at_health(level, processes=self.look_at_processes)
+            if (failing_s := memory.failing_s()) > self.give_up_after_s:
+                raise ProbeFailure(f"not ready for {failing_s:.0f} s")
+            return
+        ready = False
+        try:
+            look.at_health(level, processes=self.look_at_processes)
+            look.at_models(memory, proof_s=self.proof_s, stuck_after_s=self.stuck_after_s)
+            ready = True
+        finally:
+            memory.record(ready=ready)
+            if not probe_memory.save(path, memory):
+                print(f"nothing can be kept in {path}", file=sys.stderr)
 
-    def _check_processes(self) -> None:
-        servers = list(_listeners(self.http_port))
-        if not servers:
-            raise ProbeFailure(f"no tritonserver of this user listens on port {self.http_port}")
-        dead = [stub for pid in servers for stub in stubs_of(pid) if stub.is_zombie()]
-        if dead:
-            raise ProbeFailure(f"{len(dead)} backend processes are dead")
-
-    def _check_models(self, deadline: float) -> None:
-        with ThreadPoolExecutor(len(self.models)) as pool:
-            asked = {pool.submit(self._infer, model, deadline): model for model in self.models}
-            for answer in as_completed(asked):
-                answer.result()
-
-    def _infer(self, model: str, deadline: float) -> None:
-        body, headers = probe_requests.encode(probe_requests.inputs_of(model))
-        status, answer = self._ask("POST", f"/v2/models/{model}/infer", deadline, body, headers)
-        if status != 200 and not any(words in answer for words in _BUSY):
-            raise ProbeFailure(f"{model}: HTTP {status}: {_reason(answer)}")
-
-    def _ask(
-        self,
-        method: str,
-        path: str,
-        deadline: float,
-        body: bytes | None = None,
-        headers: dict[str, str] | None = None,
-    ) -> tuple[int, str]:
-        connection = http.client.HTTPConnection(self.host, self.http_port, timeout=_left(deadline))
-        with contextlib.closing(connection):
-            connection.request(method, path, body, headers or {})
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode(errors="replace")
+    def _memory_path(self) -> Path | None:
+        try:
+            return (self.folder or cache_folder() / "probe") / f"{self.http_port}.json"
+        except ServerError:
+            return None
 
 
 def main(argv: list[str] | None = None) -> int:
     """Prints one line: ok, or what is wrong."""
     arguments = vars(_parser().parse_args(argv))
     level = arguments.pop("level")
-    probe = Probe(**{**arguments, "models": tuple(arguments["models"])})
+    probe = Probe(**arguments)
     began = time.monotonic()
     try:
         probe.check(level)
@@ -134,8 +126,16 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--host", default=Probe.host, help="where Triton's HTTP and gRPC listen")
     made.add_argument("--http-port", type=int, default=Probe.http_port)
     made.add_argument("--grpc-port", type=int, default=Probe.grpc_port)
-    made.add_argument("--timeout-s", type=float, default=Probe.timeout_s, help="for everything")
-    made.add_argument("--models", nargs="+", choices=Probe.models, default=Probe.models)
+    for name, text in (
+        ("timeout_s", "for everything"),
+        ("proof_s", "for which an answer is proof, at most; 0 asks every time"),
+        ("stuck_after_s", "for which a model may stand still while requests wait for it"),
+        ("give_up_after_s", 'of a failing "ready" after which "live" fails'),
+    ):
+        flag, default = f"--{name.replace('_', '-')}", getattr(Probe, name)
+        made.add_argument(
+            flag, type=float, default=default, help=f"seconds {text} (default: %(default)s)"
+        )
     made.add_argument(
         "--look-at-processes",
         action=argparse.BooleanOptionalAction,
@@ -143,30 +143,6 @@ def _parser() -> argparse.ArgumentParser:
         help="whether a dead backend process fails the probe",
     )
     return made
-
-
-def _listeners(port: int) -> Iterator[int]:
-    """Process ids of the tritonservers that listen on a TCP port."""
-    for process in psutil.process_iter(["name"]):
-        if process.info["name"] != _TRITONSERVER:
-            continue
-        with contextlib.suppress(psutil.Error):
-            sockets = process.net_connections("tcp")
-            if any(s.status == psutil.CONN_LISTEN and s.laddr.port == port for s in sockets):
-                yield process.pid
-
-
-def _left(deadline: float) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise ProbeFailure("no answer in time")
-    return left
-
-
-def _reason(answer: str) -> str:
-    with contextlib.suppress(ValueError, AttributeError):
-        return str(json.loads(answer).get("error", answer))
-    return answer[:200]
 
 
 if __name__ == "__main__":

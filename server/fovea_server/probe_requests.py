@@ -1,17 +1,20 @@
-"""The smallest requests that together run every model of the pipeline.
+"""The smallest requests that a probe can make of an ensemble's inputs.
 
 HTTP with Triton's binary data, made of the standard library alone: a probe starts often. Pixels
-and words differ from probe to probe, so that no cache answers in place of a model.
+and words are the same for an hour, so that what keeps answers keeps one of a probe's, not many;
+then they change, so that the networks behind such a step are asked as well.
 """
 
 import json
-import secrets
+import random
 import struct
+import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 _EDGE = 16
+_SAME_FOR_S = 3600
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # Eight bits a channel, RGB; see the PNG specification, 11.2.2.
 _PNG_RGB8 = (8, 2, 0, 0, 0)
@@ -29,10 +32,16 @@ class Tensor:
 Inputs = Mapping[str, Tensor]
 
 
-def png(edge: int = _EDGE) -> bytes:
-    """A small picture of random pixels."""
-    rows = b"".join(b"\0" + secrets.token_bytes(3 * edge) for _ in range(edge))
-    header = struct.pack(">IIBBBBB", edge, edge, *_PNG_RGB8)
+def current_seed() -> int:
+    """What tells the requests of this hour from those of others."""
+    return int(time.time() // _SAME_FOR_S)
+
+
+def png(seed: int) -> bytes:
+    """A small picture; equal seeds give equal pixels."""
+    pixels = random.Random(seed)
+    rows = b"".join(b"\0" + pixels.randbytes(3 * _EDGE) for _ in range(_EDGE))
+    header = struct.pack(">IIBBBBB", _EDGE, _EDGE, *_PNG_RGB8)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows, 1)), (b"IEND", b""))
     return _PNG_SIGNATURE + b"".join(_chunk(kind, data) for kind, data in chunks)
 
@@ -42,17 +51,25 @@ def text(value: bytes) -> Tensor:
     return Tensor("BYTES", (1, 1), struct.pack("<I", len(value)) + value)
 
 
-def inputs_of(model: str) -> Inputs:
-    """Fresh inputs for one of PROBED.
+def can_ask(names: Iterable[str]) -> bool:
+    """Whether a request can be made of inputs of these names."""
+    return KNOWN.keys() >= set(names)
+
+
+def make_inputs(names: Iterable[str], seed: int) -> Inputs:
+    """The inputs of these names; equal seeds give equal ones.
 
     Raises:
-        KeyError: this module has no request for the model.
+        KeyError: a name is not in KNOWN.
     """
-    return PROBED[model]()
+    return {name: KNOWN[name](seed) for name in names}
 
 
-def encode(inputs: Inputs) -> tuple[bytes, dict[str, str]]:
-    """The body of an inference request and its headers."""
+def encode(inputs: Inputs, timeout_s: float | None = None) -> tuple[bytes, dict[str, str]]:
+    """The body of an inference request and its headers.
+
+    timeout_s: a request that must wait longer in Triton's queues is refused.
+    """
     described = [
         {
             "name": name,
@@ -62,7 +79,10 @@ def encode(inputs: Inputs) -> tuple[bytes, dict[str, str]]:
         }
         for name, tensor in inputs.items()
     ]
-    head = json.dumps({"inputs": described}).encode()
+    request: dict[str, object] = {"inputs": described}
+    if timeout_s is not None:
+        request["parameters"] = {"timeout": max(1, round(timeout_s * 1e6))}
+    head = json.dumps(request).encode()
     body = head + b"".join(tensor.content for tensor in inputs.values())
     return body, {"Inference-Header-Content-Length": str(len(head))}
 
@@ -71,27 +91,14 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def _word() -> bytes:
-    return f"thing {secrets.randbelow(10**6)}".encode()
+def _middle(seed: int) -> Tensor:
+    return Tensor("FP32", (1, 1, 1, 2), struct.pack("<2f", _EDGE / 2, _EDGE / 2))
 
 
-def _image_and_text() -> Inputs:
-    return {"IMAGE": text(png()), "TEXT": text(_word())}
-
-
-def _image_and_point() -> Inputs:
-    middle = struct.pack("<2f", _EDGE / 2, _EDGE / 2)
-    return {
-        "IMAGE": text(png()),
-        "POINT_COORDS": Tensor("FP32", (1, 1, 1, 2), middle),
-        "POINT_LABELS": Tensor("INT32", (1, 1, 1), struct.pack("<i", 1)),
-    }
-
-
-# Together they run every network and every step; detect_and_segment would add none.
-PROBED: Mapping[str, Callable[[], Inputs]] = {
-    "main_object": _image_and_text,
-    "detect": _image_and_text,
-    "segment": _image_and_point,
-    "embed_text": lambda: {"TEXT": text(_word())},
+# What is known to be a right value, by the name of the input.
+KNOWN: Mapping[str, Callable[[int], Tensor]] = {
+    "IMAGE": lambda seed: text(png(seed)),
+    "TEXT": lambda seed: text(f"thing {seed}".encode()),
+    "POINT_COORDS": _middle,
+    "POINT_LABELS": lambda seed: Tensor("INT32", (1, 1, 1), struct.pack("<i", 1)),
 }

@@ -102,7 +102,7 @@ class TritonProcess:
                 raise self._not_ready(timeout_s)
             log = self.log()
             if log:
-                administration.hide_secret(self.pid)
+                administration.hide_secrets(self.pid)
             # Another server may hold the port and answer in place of this one.
             if administration.is_ready() and self._listens_on(administration.port):
                 return

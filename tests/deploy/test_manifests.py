@@ -125,6 +125,14 @@ def test_the_probes_look_into_the_models(overlay):
         assert float(command[command.index("--timeout-s") + 1]) < probe["timeoutSeconds"]
 
 
+def test_a_pod_loses_its_callers_long_before_it_is_restarted(overlay):
+    _, container = server(overlay)
+    ready, live = container["readinessProbe"], container["livenessProbe"]
+    command = live["exec"]["command"]
+    gives_up = float(command[command.index("--give-up-after-s") + 1])
+    assert (ready["periodSeconds"] + ready["timeoutSeconds"]) * ready["failureThreshold"] < gives_up
+
+
 def test_a_server_has_time_to_answer_what_it_accepted(overlay):
     pod, container = server(overlay)
     queues = Queues()

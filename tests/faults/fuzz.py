@@ -158,9 +158,8 @@ def run(server: EmbeddedServer, *, requests: int = REQUESTS, seed: int = 0) -> R
         seconds = time.perf_counter() - began
     account = beside.account()
     sent = sum(attack.outcomes.values())
-    Probe(http_port=server.ports.http, grpc_port=server.ports.grpc, timeout_s=TIMEOUT_S).check(
-        "ready"
-    )
+    ports = {"http_port": server.ports.http, "grpc_port": server.ports.grpc}
+    Probe(**ports, timeout_s=TIMEOUT_S, proof_s=0).check("ready")
     return Report(
         "wrong requests and random bytes",
         before.account(),

@@ -24,6 +24,7 @@ def build(options=OPTIONS, machine=PROCESSOR):
         backends=prepare_backends(),
         ports=Ports(grpc=1, http=2, metrics=3),
         secret="s3cret",
+        reading_secret="r3ad",
         regions="mine_",
         hardware=machine,
     )
@@ -53,6 +54,16 @@ def test_the_command_listens_on_loopback_and_closes_administration():
     assert settings(command, "http-restricted-api") == [rule]
     assert settings(command, "grpc-restricted-protocol") == [rule]
     assert command[-1] == "--id=mine"
+
+
+def test_what_changes_nothing_opens_by_a_secret_of_its_own():
+    closed = ("model-repository", "model-config", "statistics", "trace")
+    command = build(dataclasses.replace(OPTIONS, closed_apis=closed))
+    rules = ["model-repository,trace:x-fovea-admin=s3cret"]
+    rules.append("model-config,statistics:x-fovea-read=r3ad")
+    assert settings(command, "http-restricted-api") == rules
+    assert settings(command, "grpc-restricted-protocol") == rules
+    assert not settings(build(dataclasses.replace(OPTIONS, closed_apis=())), "http-restricted-api")
 
 
 def test_the_official_backend_shares_one_thread_pool_on_a_processor(official):

@@ -1,12 +1,17 @@
-"""The probe sees what Triton's own readiness does not."""
+"""The probe on the demo: it sees what Triton's readiness does not, and takes nothing from users."""
 
+import re
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from fovea_client import Client, RetryPolicy
 from fovea_client.statistics import difference, read_statistics
 from fovea_server.probe import Probe, ProbeFailure, main
+from fovea_server.stubs import stubs_of
 
-from demo.served import demo_server
+from benchmarks.breakdown import NETWORKS
+from demo.served import demo_server, export_demo
 from tests.faults.killed import kill_stub
 
 pytestmark = pytest.mark.server
@@ -14,27 +19,116 @@ pytestmark = pytest.mark.server
 COMPOSED = {"detect_and_segment", "embed_image"}
 
 
-def probe(server, **more):
-    return Probe(http_port=server.ports.http, grpc_port=server.ports.grpc, timeout_s=60, **more)
+@pytest.fixture
+def probe(tmp_path):
+    """A probe of a server that asks all of it every time, unless told otherwise."""
+
+    def make(server, **more):
+        ports = {"http_port": server.ports.http, "grpc_port": server.ports.grpc}
+        return Probe(folder=tmp_path / "probe", **{"timeout_s": 60, "proof_s": 0, **ports, **more})
+
+    return make
 
 
-def test_one_probe_runs_every_network_and_every_step(server, url):
+def ran_since(url, before):
+    """Models that have worked since the statistics `before`, with their executions."""
+    spent = difference(read_statistics(url), before)
+    return {name: counters.executions for name, counters in spent.items() if counters.inferences}
+
+
+def cache_counts(server):
+    """Hits and misses of SAM's embeddings."""
+    text = urllib.request.urlopen(server.metrics_url).read().decode()
+    found = (
+        re.findall(rf"^fovea_embedding_cache_{kind}_total\S* (\S+)$", text, re.MULTILINE)
+        for kind in ("hits", "misses")
+    )
+    return tuple(sum(map(float, values)) for values in found)
+
+
+def test_one_probe_runs_every_network_and_every_step(server, url, tmp_path, monkeypatch):
+    monkeypatch.setenv("FOVEA_CACHE", str(tmp_path))
     before = read_statistics(url)
     ports = ["--http-port", str(server.ports.http), "--grpc-port", str(server.ports.grpc)]
-    assert main([*ports, "--timeout-s", "60"]) == 0
-    ran = {n for n, s in difference(read_statistics(url), before).items() if s.inferences}
-    assert ran == set(before) - COMPOSED
+    assert main([*ports, "--timeout-s", "60", "--proof-s", "0"]) == 0
+    assert set(ran_since(url, before)) == set(before) - COMPOSED
 
 
-def test_a_dead_process_fails_both_levels_while_triton_says_that_it_is_ready():
+def test_what_users_ask_spares_the_probe_every_network(server, url, client, samples, probe):
+    picture, _ = samples[0]
+    client.main_object(picture, ["cat", "dog"])
+    client.detect_and_segment(picture, ["cat"])
+    client.segment(picture, points=[(9, 9)])
+    client.embed_text("a cat")
+    before = read_statistics(url)
+    probe(server, proof_s=600).check("ready")
+    assert ran_since(url, before) == {}
+
+
+def test_the_probes_take_one_place_among_the_embeddings_of_users(
+    server, url, client, samples, probe
+):
+    picture, _ = samples[1]
+    client.segment(picture, points=[(9, 9)])
+    _, misses = cache_counts(server)
+    for _ in range(5):
+        probe(server).check("ready")
+    hits, now = cache_counts(server)
+    assert now - misses <= 2  # a second one at the turn of the hour
+    client.segment(picture, points=[(20, 20)])
+    assert cache_counts(server) == (hits + 1, now)
+
+
+def test_a_server_with_more_callers_than_it_can_answer_stays_ready(server, url, trials, probe):
+    trial, ended = trials[0], []
+    once = RetryPolicy(attempts=1)
+
+    def ask():
+        with Client(url, timeout_s=60, retry=once) as caller:
+            while not ended:
+                caller.main_object(trial.image, trial.candidates)
+
+    probe(server).check("ready")
+    with ThreadPoolExecutor(16) as pool:
+        asking = [pool.submit(ask) for _ in range(16)]
+        try:
+            for _ in range(8):
+                probe(server, timeout_s=1.5).check("ready")
+        finally:
+            ended.append(True)
+    for done in asking:
+        done.result()
+
+
+def test_a_server_of_one_verb_is_asked_for_that_alone(tmp_path, probe):
+    models = {"detect", "preprocess_image", "grounding_dino", "select_boxes"}
+    repository = tmp_path / "models"
+    repository.mkdir()
+    for model in models:
+        (repository / model).symlink_to((export_demo() / model).absolute())
+    with demo_server(repository, exit_timeout_s=2) as server:
+        before = read_statistics(server.grpc_url)
+        probe(server).check("ready")
+        assert ran_since(server.grpc_url, before) == dict.fromkeys(models, 1)
+
+
+def test_whichever_process_dies_both_levels_fail_though_triton_says_it_is_ready(probe):
     with demo_server(exit_timeout_s=2, restart_dead_backends=False) as server:
-        for level in ("live", "ready"):
-            probe(server).check(level)
-        kill_stub(server, "select_masks")
-        ready = urllib.request.urlopen(f"http://{server.http_url}/v2/health/ready")
-        assert ready.status == 200
-        for level in ("live", "ready"):
-            with pytest.raises(ProbeFailure, match="1 backend processes are dead"):
-                probe(server).check(level)
-        with pytest.raises(ProbeFailure, match=r"select_masks.* is not healthy"):
-            probe(server, look_at_processes=False).check("ready")
+        probe(server).check("ready")
+        instances = [stub.instance for stub in stubs_of(server.pid)]
+        models = {instance.rsplit("_", 2)[0] for instance in instances}
+        assert models > set(NETWORKS)
+        for model in sorted(models):
+            kill_stub(server, model)
+            ready = urllib.request.urlopen(f"http://{server.http_url}/v2/health/ready")
+            assert ready.status == 200
+            for level in ("live", "ready"):
+                with pytest.raises(ProbeFailure, match="1 backend processes are dead"):
+                    probe(server).check(level)
+            if f"{model}_0_1" not in instances:  # a second one answers half of the requests
+                with pytest.raises(ProbeFailure, match=rf"{model}.* is not healthy"):
+                    probe(server, look_at_processes=False).check("ready")
+            server._admin().reload(model, timeout_s=60)
+            while any(stub.is_zombie() for stub in stubs_of(server.pid)):
+                probe(server, look_at_processes=False).check("live")
+            probe(server).check("ready")

@@ -1,0 +1,103 @@
+"""What probes remember of a server from one to the next, in a small file of this user's own."""
+
+import contextlib
+import json
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+# Whoever stopped asking long ago has nothing to say about now.
+_STALE_S = 120.0
+
+
+@dataclass
+class Memory:
+    """Of one server; times are seconds of the machine's monotonic clock, which all processes share.
+
+    Attributes:
+        server: what tells this run of tritonserver from others; what is known of another is void.
+        answered: the ensembles that have ever answered a probe or a user.
+        waiting: of what requests wait for: what it had done when that began, and since when.
+        failing_since, seen: when "ready" began to fail, and when it was last asked; 0: it holds.
+    """
+
+    server: str
+    answered: set[str] = field(default_factory=set)
+    waiting: dict[str, tuple[int, float]] = field(default_factory=dict)
+    failing_since: float = 0.0
+    seen: float = 0.0
+
+    def silent_s(self, waiting: Mapping[str, int]) -> dict[str, float]:
+        """For how long each has done nothing though requests waited for it at every probe.
+
+        Args:
+            waiting: name -> how much it has done, for what requests wait for right now.
+        """
+        now = time.monotonic()
+        known = self.waiting
+        self.waiting = {
+            name: known[name] if known.get(name, (None,))[0] == done else (done, now)
+            for name, done in waiting.items()
+        }
+        return {name: now - since for name, (_, since) in self.waiting.items()}
+
+    def record(self, *, ready: bool) -> None:
+        """Remembers what "ready" has found."""
+        self.seen = time.monotonic()
+        if ready:
+            self.failing_since = 0.0
+        elif not self.failing_since:
+            self.failing_since = self.seen
+
+    def failing_s(self) -> float:
+        """For how long "ready" has failed, from the first time to the last; 0 if it holds."""
+        stale = time.monotonic() - self.seen > _STALE_S
+        return 0.0 if stale or not self.failing_since else self.seen - self.failing_since
+
+
+def load(path: Path | None, server: str) -> Memory:
+    """What is remembered of this server; nothing where the file is not this user's alone."""
+    if path is None:
+        return Memory(server)
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+        text = _read_own(path)
+        stored: dict[str, Any] = json.loads(text)
+        if stored["server"] == server:
+            waiting = {name: (int(d), float(s)) for name, (d, s) in stored.pop("waiting").items()}
+            answered = set(stored.pop("answered"))
+            return Memory(answered=answered, waiting=waiting, **stored)
+    return Memory(server)
+
+
+def save(path: Path | None, memory: Memory) -> bool:
+    """Whether it could be stored; whole or not at all."""
+    if path is None:
+        return False
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if _is_own(path.parent.stat()):
+            descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+            with os.fdopen(descriptor, "w") as file:
+                json.dump({**vars(memory), "answered": sorted(memory.answered)}, file)
+            os.replace(draft, path)
+            return True
+    return False
+
+
+def _read_own(path: Path) -> str:
+    if not _is_own(path.parent.stat()):
+        raise PermissionError(path.parent)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    with os.fdopen(descriptor) as file:
+        if not _is_own(os.fstat(descriptor)):
+            raise PermissionError(path)
+        return file.read()
+
+
+def _is_own(found: os.stat_result) -> bool:
+    return found.st_uid == os.geteuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)

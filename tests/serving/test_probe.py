@@ -1,6 +1,7 @@
 """The probe on the demo: it sees what Triton's readiness does not, and takes nothing from users."""
 
 import re
+import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
@@ -115,20 +116,40 @@ def test_a_server_of_one_verb_is_asked_for_that_alone(tmp_path, probe):
 def test_whichever_process_dies_both_levels_fail_though_triton_says_it_is_ready(probe):
     with demo_server(exit_timeout_s=2, restart_dead_backends=False) as server:
         probe(server).check("ready")
-        instances = [stub.instance for stub in stubs_of(server.pid)]
-        models = {instance.rsplit("_", 2)[0] for instance in instances}
-        assert models > set(NETWORKS)
-        for model in sorted(models):
+        assert models_of(server) > set(NETWORKS)
+        for model in sorted(models_of(server)):
             kill_stub(server, model)
             ready = urllib.request.urlopen(f"http://{server.http_url}/v2/health/ready")
             assert ready.status == 200
             for level in ("live", "ready"):
                 with pytest.raises(ProbeFailure, match="1 backend processes are dead"):
                     probe(server).check(level)
-            if f"{model}_0_1" not in instances:  # a second one answers half of the requests
-                with pytest.raises(ProbeFailure, match=rf"{model}.* is not healthy"):
-                    probe(server, look_at_processes=False).check("ready")
             server._admin().reload(model, timeout_s=60)
-            while any(stub.is_zombie() for stub in stubs_of(server.pid)):
-                probe(server, look_at_processes=False).check("live")
+            until(lambda: not any(stub.is_zombie() for stub in stubs_of(server.pid)))
             probe(server).check("ready")
+
+
+def test_whichever_process_dies_a_request_finds_it_too(probe):
+    with demo_server(exit_timeout_s=2, restart_dead_backends=False) as server:
+        instances = {stub.instance for stub in stubs_of(server.pid)}
+        # Of two processes the second answers half of the requests.
+        single = {model for model in models_of(server) if f"{model}_0_1" not in instances}
+        assert single > set(NETWORKS)
+        for model in sorted(single):
+            kill_stub(server, model)
+            with pytest.raises(ProbeFailure, match=rf"{model}.* is not healthy"):
+                probe(server, look_at_processes=False).check("ready")
+            server._admin().reload(model, timeout_s=60)
+            probe(server, look_at_processes=False).check("ready")
+
+
+def models_of(server):
+    """Those that have backend processes."""
+    return {stub.instance.rsplit("_", 2)[0] for stub in stubs_of(server.pid)}
+
+
+def until(condition, within_s=30):
+    ends = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < ends, "too late"
+        time.sleep(0.05)

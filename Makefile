@@ -6,6 +6,8 @@ VENV ?= .venv
 # For CPU-only wheels of torch from PyTorch's own index:
 #   make demo PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 PIP_ARGS ?=
+# What `make serve` serves: the name of one in deployments/, or a TOML file.
+DEPLOYMENT ?= demo
 # What `make engines` builds.
 SET ?= demo
 PRECISION ?= fp16
@@ -66,9 +68,9 @@ test: $(READY) ## all tests but the long ones
 	$(BIN)/python -m pytest
 
 .PHONY: serve
-serve: $(READY) ## serve the demo's model repository until interrupted
-	$(BIN)/python -m export --set demo
-	$(BIN)/fovea serve --model-repository build/export/demo/model_repository
+serve: $(READY) ## export and serve DEPLOYMENT (demo, or a TOML file) until interrupted
+	$(BIN)/python -m export $(DEPLOYMENT)
+	$(BIN)/fovea serve --deployment $(DEPLOYMENT)
 
 .PHONY: truth
 truth: $(READY) ## reference and served answers against 500 held-out scenes
@@ -161,7 +163,7 @@ kind: $(READY) ## the demo on a throw-away Kubernetes cluster; needs Docker and 
 
 .PHONY: configs
 configs: $(READY) ## write model_repository anew from the specs
-	$(BIN)/python -m export configs
+	$(BIN)/python -m export.configs
 
 .PHONY: lint
 lint: $(READY) ## ruff and mypy

@@ -1,12 +1,13 @@
 """What the server is compared with: its own steps in this process, and plain transformers.
 
-With `benchmarks.exports` it is all that the benchmarks know of the pipeline's types.
+With `benchmarks.exports` it is all that the benchmarks know of the deployment's types.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,9 @@ from torch.utils import _pytree as pytree
 from benchmarks.exports import Exported
 from benchmarks.networks import DTYPES, Arrays, Runner
 from demo.reference import ReferencePipeline
-from fovea import steps
-from fovea.ensembles import ensembles
-from fovea.pipeline import PipelineSpec
-from fovea.pipeline import steps as step_specs
+from fovea.house import wire
 from fovea.specs import EnsembleStep
+from fovea.steps import STEPS
 
 Tensors = dict[str, NDArray[Any]]
 
@@ -32,12 +31,11 @@ class _Context:
 
     def __init__(
         self,
-        pipeline: PipelineSpec,
         folder: Path,
         parameters: Mapping[str, str],
         runners: Mapping[str, Runner],
     ) -> None:
-        self.pipeline, self.folder, self.parameters = pipeline, folder, parameters
+        self.folder, self.parameters = folder, parameters
         self._runners = runners
 
     def call_model(self, name: str, inputs: Arrays, outputs: list[str]) -> Arrays:
@@ -61,15 +59,15 @@ class DirectEnsemble:
     """
 
     def __init__(self, name: str, exported: Exported, runners: Mapping[str, Runner]) -> None:
-        pipeline = exported.loaded.pipeline
-        self._spec = next(spec for spec in ensembles(pipeline) if spec.name == name)
+        wired = wire(exported.loaded.deployment)
+        self._spec = next(spec for spec in wired.ensembles if spec.name == name)
         self._runners = runners
         self._steps = {
-            model.name: getattr(steps, kind)(
-                _Context(pipeline, exported.tokenizers, dict(model.parameters), runners)
+            step.model.name: getattr(import_module(STEPS[step.kind]), step.kind)(
+                _Context(exported.tokenizers, dict(step.model.parameters), runners)
             )
-            for model, kind in step_specs(pipeline)
-            if model.name in {step.model for step in self._spec.steps}
+            for step in wired.steps
+            if step.model.name in {one.model for one in self._spec.steps}
         }
 
     def __call__(self, requests: Sequence[Tensors]) -> list[Tensors]:
@@ -109,7 +107,7 @@ class PlainPipeline(ReferencePipeline):
 
     def __init__(self, exported: Exported, device: str) -> None:
         super().__init__(exported.folder_of_checkpoints)
-        self._spec = exported.loaded.pipeline.grounding_dino
+        self._spec = exported.loaded.deployment.member("grounding_dino").spec
         self.dino_processor.image_processor.size = {
             "shortest_edge": self._spec.shortest_edge,
             "longest_edge": self._spec.longest_edge,

@@ -1,7 +1,7 @@
 """`python -m benchmarks.decoding`: what the decoding of large JPEGs costs, in full and scaled.
 
 One caller asks main_object for photos from 0.3 to 24 megapixels, served with each decode margin
-(`fovea.pipeline.PipelineSpec`). The first step decodes, checks and resizes: its share of the
+(`fovea.deployment.Deployment`). The first step decodes, checks and resizes: its share of the
 request is what decoding costs at most. On the demo world the answers are judged by the truth.
 """
 

@@ -1,10 +1,12 @@
 """What is measured: exports of the demo and of full-size stand-ins, and how they are served.
 
-All that the benchmarks know of the pipeline's types is here and in `benchmarks.baselines`.
+All that the benchmarks know of the deployment's types is here and in `benchmarks.baselines`.
 """
 
 from __future__ import annotations
 
+import json
+import math
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,28 +18,36 @@ from fovea_server import EmbeddedServer
 
 from demo.served import demo_server
 from export.assembly import link_or_copy
-from export.checkpoints import SETS, Checkpoint, find
+from export.deployments import (
+    DEPLOYMENTS,
+    MANIFEST,
+    Export,
+    Loaded,
+    load,
+    read_deployment,
+    read_manifest,
+    run,
+)
 from export.network import Network
-from export.pipeline import Export, Loaded, load, run
 from export.precision import Precision
-from export.report import STAND_IN
 from export.repository import write_repository
 from export.runtimes import ONNXRUNTIME, Runtime
-from export.stand_ins import write_stand_ins
-from fovea import clip, grounding_dino, sam
-from fovea.pipeline import BatchSizes, PipelineSpec, Settings, networks, steps
+from export.stand_ins import STAND_IN, stand_in
+from fovea.deployment import BatchSizes, Deployment, Settings
+from fovea.deployment_file import DeploymentFile
+from fovea.house import FIRST_STEP, wire
 from fovea.placement import Placement
 
-CHECKPOINT_SETS = (*SETS, STAND_IN)
+CHECKPOINT_SETS = (*DEPLOYMENTS, STAND_IN)
 STAND_IN_CHECKPOINTS = Path("build/parity/checkpoints")
 # Of the export: batches up to this one are checked, where the networks are of full size.
 STAND_IN_MAX_BATCH = 1
+# Of the deployments of CLIP, GroundingDINO and SAM, which are what is measured.
+CLIP_IMAGE_ENCODER, CLIP_TEXT_ENCODER = "clip_image_encoder", "clip_text_encoder"
+GROUNDING_DINO = "grounding_dino"
+SAM_IMAGE_ENCODER, SAM_MASK_DECODER = "sam_image_encoder", "sam_mask_decoder"
 # Pictures of full size fill a processor one by one, and eight of them take gigabytes.
-ONE_BY_ONE = Settings(BatchSizes(grounding_dino=1, sam_image_encoder=1))
-FIRST_STEP = "preprocess_image"
-CLIP_IMAGE_ENCODER, CLIP_TEXT_ENCODER = clip.IMAGE_ENCODER, clip.TEXT_ENCODER
-GROUNDING_DINO = grounding_dino.NETWORK
-SAM_IMAGE_ENCODER, SAM_MASK_DECODER = sam.IMAGE_ENCODER, sam.MASK_DECODER
+ONE_BY_ONE = Settings(BatchSizes(networks=((GROUNDING_DINO, 1), (SAM_IMAGE_ENCODER, 1))))
 NETWORKS = (
     CLIP_IMAGE_ENCODER,
     CLIP_TEXT_ENCODER,
@@ -69,11 +79,15 @@ class Source:
         """Are the weights trained on the demo world?"""
         return self.checkpoint_set == "demo"
 
-    def checkpoints(self) -> dict[str, Checkpoint]:
-        """The three; stand-ins are written where they are not there yet."""
-        full_size = self.checkpoint_set == STAND_IN
-        sources = write_stand_ins(STAND_IN_CHECKPOINTS) if full_size else SETS[self.checkpoint_set]
-        return {family: find(family, source) for family, source in sources.items()}
+    def deployment(self) -> DeploymentFile:
+        """What the set names; stand-ins are written where they are not there yet."""
+        if self.checkpoint_set == STAND_IN:
+            chosen = stand_in(STAND_IN_CHECKPOINTS)
+        else:
+            chosen = read_deployment(self.checkpoint_set)
+        if self.edge:
+            return chosen.with_option(GROUNDING_DINO, "longest_edge", self.edge)
+        return chosen
 
     @property
     def folder(self) -> Path:
@@ -101,7 +115,7 @@ class Exported:
     @property
     def folder_of_checkpoints(self) -> Path:
         """Where `clip`, `grounding_dino` and `sam` are."""
-        return self.export.checkpoints["clip"].folder.parent
+        return self.loaded.checkpoints["clip"].folder.parent
 
     @property
     def tokenizers(self) -> Path:
@@ -110,8 +124,8 @@ class Exported:
 
     def embedding_bytes(self) -> int:
         """Of SAM's embedding of one picture, float32."""
-        spec = self.loaded.pipeline.sam
-        return 4 * spec.embedding_channels * spec.embedding_edge**2
+        [embedding] = self.loaded.deployment.play("sam").image_network.outputs
+        return 4 * math.prod(embedding.shape)
 
     def without_hits(self, pictures: int) -> Settings:
         """Its settings with room for half of so many pictures' embeddings.
@@ -121,13 +135,17 @@ class Exported:
         room = pictures // 2 * self.embedding_bytes()
         return replace(self.source.serving, embedding_cache_bytes=room)
 
+    def served_deployment(self) -> Deployment:
+        """As it was exported, with the members' fingerprints."""
+        return read_manifest(json.loads((self.export.out / MANIFEST).read_text()))
+
     @contextmanager
     def served(self, settings: Settings, folder: Path) -> Iterator[tuple[EmbeddedServer, Client]]:
         """On a real Triton under these settings, from a copy in `folder`, and a client of it."""
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(self.export.repository, folder, copy_function=link_or_copy)
-        pipeline = settings.apply(self.loaded.pipeline)
-        write_repository(folder, pipeline, self.export.runtime, self.export.precision)
+        form, deployment = self.export.form, settings.apply(self.served_deployment())
+        write_repository(folder, deployment, form.runtime, form.precision)
         with (
             demo_server(folder, exit_timeout_s=EXIT_TIMEOUT_S) as server,
             Client(server.grpc_url, timeout_s=TIMEOUT_S) as client,
@@ -137,12 +155,10 @@ class Exported:
 
 def export(source: Source, report: Callable[[str, str], None]) -> Exported:
     """Exported anew only when something changed."""
-    checkpoints = source.checkpoints()
     full_size = source.checkpoint_set == STAND_IN
     made = Export(
-        checkpoints,
+        source.deployment(),
         source.folder,
-        source.edge,
         report,
         source.precision,
         source.runtime,
@@ -150,15 +166,16 @@ def export(source: Source, report: Callable[[str, str], None]) -> Exported:
         settings=source.serving,
     )
     run(made)
-    return Exported(source, made, load(checkpoints, source.edge))
+    return Exported(source, made, load(made))
 
 
 def with_placements(
-    pipeline: PipelineSpec, settings: Settings, models: tuple[str, ...], **changes: int
+    deployment: Deployment, settings: Settings, models: tuple[str, ...], **changes: int
 ) -> Settings:
     """The settings with other placements of some models."""
-    specs = {spec.name: spec for spec in networks(pipeline)}
-    specs |= {spec.name: spec for spec, _ in steps(pipeline)}
+    wired = wire(deployment)
+    specs = {spec.name: spec for spec in wired.networks}
+    specs |= {step.model.name: step.model for step in wired.steps}
     placements = {placement.model: placement for placement in settings.placements}
     for model in models:
         before = placements.get(model) or Placement(model, instances=specs[model].instances)
@@ -168,5 +185,6 @@ def with_placements(
 
 def with_batches(settings: Settings, models: tuple[str, ...], size: int) -> Settings:
     """The settings with another largest batch of some networks."""
-    sizes = replace(settings.batch_sizes, **dict.fromkeys(models, size))
+    networks = dict(settings.batch_sizes.networks) | dict.fromkeys(models, size)
+    sizes = replace(settings.batch_sizes, networks=tuple(networks.items()))
     return replace(settings, batch_sizes=sizes)

@@ -17,10 +17,9 @@ from torch import nn
 from benchmarks.exports import Exported
 from benchmarks.figures import Budget, Spread, powers_of_two
 from benchmarks.results import NetworkResult
+from export.deployments import Export
 from export.network import Network
 from export.parity import Session
-from export.pipeline import Export
-from export.precision import POLICIES
 from export.timing import TURN_S, in_turn, seconds_per_call
 
 Arrays = dict[str, NDArray[Any]]
@@ -45,17 +44,18 @@ class OnnxRunner:
     """The exported graph as the server runs it, with as many threads as there are cores."""
 
     def __init__(self, network: Network, export: Export) -> None:
-        self._session = _session(network.spec.name, export)
+        self._session = _session(network, export)
         self._outputs = [tensor.name for tensor in network.spec.outputs]
 
     def __call__(self, feeds: Mapping[str, NDArray[Any]]) -> Arrays:
         return dict(zip(self._outputs, self._session.run(self._outputs, dict(feeds)), strict=True))
 
 
-def _session(network: str, export: Export) -> Session:
-    path, runtime = export.onnx_path(network), export.runtime
+def _session(network: Network, export: Export) -> Session:
+    path, form = export.onnx_path(network.spec.name), export.form
+    runtime = form.runtime
     if runtime.accelerator not in PROVIDERS:
-        return runtime.open_session(path, POLICIES[network].takes(export.precision))
+        return runtime.open_session(path, network.policy.takes(form.precision))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = os.cpu_count() or 1

@@ -85,10 +85,12 @@ class Knob:
 
 def knobs(exported: Exported) -> tuple[Knob, ...]:
     """What is chosen, in this order."""
-    pipeline = exported.loaded.pipeline
+    deployment = exported.loaded.deployment
 
     def place(field: str, *models: str) -> Callable[[Settings, int], Settings]:
-        return lambda settings, value: with_placements(pipeline, settings, models, **{field: value})
+        return lambda settings, value: with_placements(
+            deployment, settings, models, **{field: value}
+        )
 
     return (
         Knob(

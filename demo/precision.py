@@ -23,13 +23,13 @@ from rich.table import Table
 
 from demo.evaluate import evaluate
 from demo.served import ServedPredictor, demo_server
-from export.checkpoints import SETS, find
+from export.deployments import Export, load, read_deployment, run
 from export.errors import ExportError
 from export.machine import machine
-from export.pipeline import Export, load, run
 from export.precision import PRECISIONS, Precision
 from export.precision_gate import Figures, Speed, check_losses, losses, measure_speed
 from export.runtimes import cpu_runtime
+from fovea.deployment_file import DeploymentFile
 
 # Of demo.evaluate's figures: accuracies, recalls and mean IoUs of the styles trained on.
 JUDGED = (
@@ -45,23 +45,22 @@ JUDGED = (
 
 
 def measure(
-    sources: Mapping[str, str],
+    deployment: DeploymentFile,
     precisions: Sequence[Precision],
     folder: Path,
     scenes: int,
     rounds: int,
 ) -> tuple[list[Speed], dict[str, Figures]]:
     """Export each precision into a folder of its own, time its networks, judge what it serves."""
-    checkpoints = {family: find(family, source) for family, source in sources.items()}
     exports = {
-        p: Export(checkpoints, folder / p, precision=p, runtime=cpu_runtime(p)) for p in precisions
+        p: Export(deployment, folder / p, precision=p, runtime=cpu_runtime(p)) for p in precisions
     }
     speeds, truth = [], {}
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("exporting", total=None)
         for export in exports.values():
             run(export)
-        for network in load(checkpoints).networks:
+        for network in load(exports["fp32"]).networks:
             progress.update(task, description=f"timing {network.spec.name}")
             speeds += measure_speed(network, exports, rounds)
     for precision, export in exports.items():
@@ -113,11 +112,12 @@ def main(
     if unknown := {*(precision or [])} - {*PRECISIONS}:
         raise typer.BadParameter(f"expected some of {', '.join(PRECISIONS)}, got {sorted(unknown)}")
     chosen = [p for p in PRECISIONS if precision is None or p in ("fp32", *precision)]
-    sources = SETS["demo"]
+    deployment = read_deployment("demo")
     if checkpoints:
-        sources = {family: str(checkpoints / family) for family in sources}
+        folders = {name: str(checkpoints / name) for name in deployment.members}
+        deployment = deployment.with_checkpoints(folders)
     try:
-        speeds, truth = measure(sources, chosen, work, scenes, rounds)
+        speeds, truth = measure(deployment, chosen, work, scenes, rounds)
         lost = losses(judged(truth))
         record = {
             "scenes": scenes,

@@ -12,8 +12,7 @@ from fovea_server import EmbeddedServer, ServerOptions
 from PIL import Image
 
 from demo.reference import Detection, LabelScore, MainObject, Segmentation
-from export.checkpoints import SETS, find
-from export.pipeline import Export, run
+from export.deployments import Export, read_deployment, run
 
 Box = tuple[float, float, float, float]
 EXPORT_FOLDER = Path("build/export/demo")
@@ -21,8 +20,7 @@ EXPORT_FOLDER = Path("build/export/demo")
 
 def export_demo(out: Path = EXPORT_FOLDER) -> Path:
     """The demo's model repository; exported anew only when something changed."""
-    checkpoints = {family: find(family, source) for family, source in SETS["demo"].items()}
-    export = Export(checkpoints, out)
+    export = Export(read_deployment("demo"), out)
     run(export)
     return export.repository
 

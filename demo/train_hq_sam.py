@@ -19,7 +19,7 @@ from demo.sam_config import EDGE
 from demo.scenes import Scene, make_scene, scene_rng
 from demo.train_sam import jittered, mask_losses, point_inside, true_iou
 from demo.training import CHECKPOINTS_FOLDER, Losses, Plan, Training, arguments, save_checkpoint
-from export.hq_sam import HqFeatures, MaskDecoder, read_spec
+from export.families.hq_sam import HqFeatures, MaskDecoder, read_spec
 from fovea.prompts import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, FOREGROUND, PADDING
 
 FOLDER = CHECKPOINTS_FOLDER / "hq_sam"
@@ -112,7 +112,7 @@ def hq_losses(decoder: MaskDecoder, features: HqFeatures, batch: HqBatch) -> Los
     That is mask 0 for a box, and for a point the one of masks 1 to 3 with the highest score.
     """
     hq_features = features(batch.embeddings, batch.early_features)
-    ious, masks = decoder(batch.embeddings, hq_features, batch.coords, batch.labels)
+    ious, masks = decoder.all_masks(batch.embeddings, hq_features, batch.coords, batch.labels)
     chosen = 1 + ious[..., 1:].argmax(-1)
     chosen[:, :BOXES] = 0
     low_res = masks.gather(2, chosen[..., None, None, None].expand(-1, -1, 1, *masks.shape[-2:]))

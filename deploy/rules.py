@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from export.production import production_pipeline
-from fovea import ensembles, pipeline
+from export.production import production_deployment
+from fovea.house import wire
 
 MONITORING = Path(__file__).parent / "monitoring"
 TEMPLATE = MONITORING / "rules.template.yaml"
@@ -27,19 +27,19 @@ _TESTED_FOR = "x30"
 @functools.cache
 def verbs() -> tuple[str, ...]:
     """The ensembles, which are what users ask for."""
-    return tuple(spec.name for spec in ensembles.ensembles(production_pipeline()))
+    return tuple(spec.name for spec in wire(production_deployment()).ensembles)
 
 
 @functools.cache
 def networks() -> tuple[str, ...]:
     """The models that run on a GPU where there is one."""
-    return tuple(spec.name for spec in pipeline.networks(production_pipeline()))
+    return tuple(spec.name for spec in wire(production_deployment()).networks)
 
 
 @functools.cache
 def models() -> tuple[str, ...]:
     """Every model of a whole server."""
-    steps = tuple(spec.name for spec, _ in pipeline.steps(production_pipeline()))
+    steps = tuple(step.model.name for step in wire(production_deployment()).steps)
     return (*verbs(), *networks(), *steps)
 
 

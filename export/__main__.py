@@ -1,4 +1,4 @@
-"""`python -m export`: three checkpoints to ONNX and a Triton model repository."""
+"""`python -m export DEPLOYMENT`: checkpoints to ONNX and a Triton model repository."""
 
 from __future__ import annotations
 
@@ -12,37 +12,47 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from export.checkpoints import SETS, find
+from export.deployments import DEPLOYMENTS, Export, read_deployment, run
 from export.engines import make_all
 from export.errors import ExportError
 from export.grid_sample import FORMS
-from export.pipeline import Export, run
+from export.members import MEMBERS
 from export.precision import PRECISIONS
-from export.production import production_pipeline
-from export.repository import write_repository
 from export.runtimes import ONNXRUNTIME, RUNTIMES
 from export.to_engine import LIBRARIES, local_compute_capability
-from fovea.pipeline import Settings
+from fovea.deployment import InvalidDeployment, Settings
+from fovea.deployment_file import DeploymentFile
 from fovea.specs import from_json
 
 app = typer.Typer(add_completion=False, help=__doc__)
 console = Console(stderr=True)
 
 
-@app.callback(invoke_without_command=True)
+@app.command()
 def main(
-    context: typer.Context,
-    checkpoint_set: Annotated[
-        str, typer.Option("--set", help=f"Named set: {', '.join(SETS)}.")
-    ] = "demo",
-    clip: Annotated[str | None, typer.Option(help="Hub id or folder instead.")] = None,
-    grounding_dino: Annotated[str | None, typer.Option(help="Hub id or folder instead.")] = None,
-    sam: Annotated[str | None, typer.Option(help="Hub id or folder instead.")] = None,
-    grounding_dino_edge: Annotated[
-        int | None, typer.Option(help="Cap GroundingDINO's picture at a square of this edge.")
+    deployment: Annotated[
+        str | None,
+        typer.Argument(
+            help=f"A TOML file, or one that comes with the project: {', '.join(DEPLOYMENTS)}."
+        ),
     ] = None,
-    precision: Annotated[str, typer.Option(help=f"One of {', '.join(PRECISIONS)}.")] = "fp32",
-    runtime: Annotated[str, typer.Option(help=f"One of {', '.join(RUNTIMES)}.")] = ONNXRUNTIME.name,
+    named: Annotated[
+        str | None, typer.Option("--set", help="The same, as an option. Default: demo.")
+    ] = None,
+    checkpoint: Annotated[
+        list[str] | None,
+        typer.Option(help="MEMBER=SOURCE: a hub id or folder instead of the member's; repeat."),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="MEMBER.NAME=NUMBER, as in grounding_dino.longest_edge=800; repeat."),
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help=f"One of {', '.join(PRECISIONS)}; default: the deployment's.")
+    ] = None,
+    runtime: Annotated[
+        str | None, typer.Option(help=f"One of {', '.join(RUNTIMES)}; default: the deployment's.")
+    ] = None,
     grid_sample: Annotated[
         str | None, typer.Option(help=f"One of {', '.join(FORMS)}; default: the runtime's choice.")
     ] = None,
@@ -58,37 +68,37 @@ def main(
         typer.Option(help="This machine's, as JSON: what `python -m benchmarks.tune` wrote."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Default: build/export/SET[-PRECISION][-RUNTIME].")
+        Path | None, typer.Option(help="Default: build/export/DEPLOYMENT[-PRECISION][-RUNTIME].")
+    ] = None,
+    members: Annotated[
+        Path | None,
+        typer.Option(help="Where members are kept. Default: build/members, or OUT/members."),
     ] = None,
     force: Annotated[bool, typer.Option(help="Export again though nothing changed.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest.")] = False,
 ) -> None:
-    """Export three checkpoints; every network is checked against PyTorch."""
-    if context.invoked_subcommand:
-        return
-    _check_choice(checkpoint_set, SETS)
-    _check_choice(precision, PRECISIONS)
-    _check_choice(runtime, RUNTIMES)
+    """Export the members of a deployment; every network is checked against PyTorch."""
+    if deployment and named:
+        raise typer.BadParameter(f"expected one deployment, got {deployment!r} and {named!r}")
+    _check_choice(precision or PRECISIONS[0], PRECISIONS)
+    _check_choice(runtime or ONNXRUNTIME.name, RUNTIMES)
     _check_choice(grid_sample or FORMS[0], FORMS)
-    sources = dict(SETS[checkpoint_set])
-    given = {"clip": clip, "grounding_dino": grounding_dino, "sam": sam}
-    sources |= {family: source for family, source in given.items() if source}
     try:
-        checkpoints = {family: find(family, source) for family, source in sources.items()}
+        chosen = _chosen(deployment or named or "demo", checkpoint or [], option or [])
         with Spinners() as report:
             export = Export(
-                checkpoints,
-                out or default_folder(checkpoint_set, precision, runtime),
-                grounding_dino_edge,
+                chosen,
+                out or default_folder(chosen, precision, runtime),
                 report,
                 precision,
-                RUNTIMES[runtime],
+                RUNTIMES[runtime] if runtime else None,
                 grid_sample,
                 max_batch,
                 read_settings(settings) if settings else None,
+                members=members or (out / "members" if out else MEMBERS),
             )
             manifest = run(export, force=force)
-        if RUNTIMES[runtime].needs_engines:
+        if export.form.runtime.needs_engines:
             _place_engines(export.out, engines, force)
     except ExportError as error:
         console.print(f"[red]{type(error).__name__}[/]: {error}", highlight=False)
@@ -97,6 +107,29 @@ def main(
         print(json.dumps(manifest))
     else:
         console.print(_table(manifest))
+
+
+def _chosen(name: str, checkpoints: list[str], options: list[str]) -> DeploymentFile:
+    """The deployment with what the command line says instead; raises ExportError."""
+    chosen = read_deployment(name)
+    try:
+        for row in checkpoints:
+            member, source = _pair("--checkpoint", row)
+            chosen = chosen.with_checkpoints({member: source})
+        for row in options:
+            key, value = _pair("--option", row)
+            member, _, option = key.partition(".")
+            chosen = chosen.with_option(member, option, int(value) if value.isdecimal() else value)
+    except InvalidDeployment as error:
+        raise ExportError(str(error)) from error
+    return chosen
+
+
+def _pair(option: str, row: str) -> tuple[str, str]:
+    key, equals, value = row.partition("=")
+    if not (key and equals and value):
+        raise typer.BadParameter(f"{option}: expected NAME=VALUE, got {row!r}")
+    return key, value
 
 
 def read_settings(path: Path) -> Settings:
@@ -115,23 +148,20 @@ def _place_engines(folder: Path, wanted: bool | None, force: bool) -> None:
         make_all(folder, LIBRARIES["tensorrt"], force=force)
 
 
-def default_folder(checkpoint_set: str, precision: str, runtime: str) -> Path:
-    """Each combination has its own; the plain one has the set's name."""
-    parts = [checkpoint_set]
-    parts += [precision] if precision != "fp32" else []
-    parts += [runtime] if runtime != ONNXRUNTIME.name else []
+def default_folder(
+    deployment: DeploymentFile, precision: str | None = None, runtime: str | None = None
+) -> Path:
+    """Each combination has its own; the plain one has the deployment's name."""
+    serving = deployment.serving
+    parts = [deployment.name]
+    parts += [precision] if precision and precision != serving.precision else []
+    parts += [runtime] if runtime and runtime != serving.runtime else []
     return Path("build/export") / "-".join(parts)
 
 
 def _check_choice(value: str, choices: Iterable[str]) -> None:
     if value not in choices:
         raise typer.BadParameter(f"expected one of {', '.join(choices)}, got {value!r}")
-
-
-@app.command()
-def configs(out: Path = Path("model_repository")) -> None:
-    """Write the production set's config.pbtxt and model.py files, without weights."""
-    write_repository(out, production_pipeline())
 
 
 class Spinners:

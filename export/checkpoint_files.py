@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from export.errors import CheckpointUnavailable, InvalidCheckpoint
+from export.families import MODEL_TYPES
+from fovea import families
 
 CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"
@@ -65,24 +67,39 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def check_files(family: str, folder: Path, model_type: str) -> None:
-    """Raise CheckpointUnavailable or InvalidCheckpoint unless all is there, of this model type.
+def family_of(name: str, folder: Path) -> str:
+    """What config.json says that it is; raises CheckpointUnavailable and InvalidCheckpoint."""
+    if not (folder / CONFIG).is_file():
+        raise CheckpointUnavailable(f"{name}: expected {CONFIG} in {folder}, got none")
+    model_type = read_json(folder / CONFIG).get("model_type")
+    if not isinstance(model_type, str) or model_type not in MODEL_TYPES:
+        raise InvalidCheckpoint(
+            f"{name}: expected a checkpoint of model_type {', '.join(MODEL_TYPES)} in {folder}, "
+            f"got {model_type!r}"
+        )
+    return MODEL_TYPES[model_type]
+
+
+def check_files(name: str, family: str, folder: Path) -> None:
+    """Raise CheckpointUnavailable or InvalidCheckpoint unless all is there, of this family.
 
     Nothing but JSON is read, and no weights.
     """
-    needed = [CONFIG] if family == "sam" else [CONFIG, TOKENIZER]
-    missing = [name for name in needed if not (folder / name).is_file()]
-    if not any((folder / name).is_file() for name in (PREPROCESSOR, PROCESSOR)):
+    needed = [CONFIG, *families.load(family).FILES]
+    missing = [file for file in needed if not (folder / file).is_file()]
+    if not any((folder / file).is_file() for file in (PREPROCESSOR, PROCESSOR)):
         missing.append(PREPROCESSOR)
     if missing:
         raise CheckpointUnavailable(
-            f"{family}: expected {', '.join([*needed, PREPROCESSOR])} in {folder}, "
+            f"{name}: expected {', '.join([*needed, PREPROCESSOR])} in {folder}, "
             f"missing {', '.join(missing)}: copy them from the checkpoint that this one was "
             "trained from, or save its processor there with save_pretrained"
         )
     got = read_json(folder / CONFIG).get("model_type")
-    if got != model_type:
+    expected = [model_type for model_type, of in MODEL_TYPES.items() if of == family]
+    if got not in expected:
         raise InvalidCheckpoint(
-            f"{family}: expected a checkpoint of model_type {model_type!r} in {folder}, got {got!r}"
+            f"{name}: expected a checkpoint of model_type {', '.join(map(repr, expected))} "
+            f"in {folder}, got {got!r}"
         )
     weight_files(folder)

@@ -1,4 +1,4 @@
-"""Where checkpoints come from: a hub id, a local folder, or a named set."""
+"""Where checkpoints come from: a hub id or a local folder; and what is in them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,7 @@ import torch
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
 from tokenizers import Tokenizer
-from transformers import AutoTokenizer, CLIPModel, GroundingDinoForObjectDetection, SamModel
-from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
-from transformers.models.grounding_dino.image_processing_pil_grounding_dino import (
-    GroundingDinoImageProcessorPil,
-)
-from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
+from transformers import AutoTokenizer
 from transformers.utils import logging as hf_logging
 
 from export.checkpoint_files import (
@@ -26,42 +21,17 @@ from export.checkpoint_files import (
     TOKENIZER,
     WEIGHTS,
     check_files,
+    family_of,
     files,
 )
 from export.errors import CheckpointUnavailable, ExportError, InvalidCheckpoint
+from export.families import load
 from export.processor import check_fields
 from fovea.checksums import file_sha256
+from fovea.members import Source
 
 hf_logging.disable_progress_bar()  # it would cut through ours
 hf_logging.set_verbosity_error()  # keys that do not fit are our own errors, not a report
-
-ROOT = Path(__file__).resolve().parent.parent
-
-SETS: dict[str, dict[str, str]] = {
-    "demo": {
-        "clip": str(ROOT / "demo/checkpoints/clip"),
-        "grounding_dino": str(ROOT / "demo/checkpoints/grounding_dino"),
-        "sam": str(ROOT / "demo/checkpoints/sam"),
-    },
-    "production": {
-        "clip": "openai/clip-vit-base-patch32@3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268",
-        "grounding_dino": (
-            "IDEA-Research/grounding-dino-tiny@a2bb814dd30d776dcf7e30523b00659f4f141c71"
-        ),
-        "sam": "facebook/sam-vit-base@70c1a07f894ebb5b307fd9eaaee97b9dfc16068f",
-    },
-    "production-large": {
-        "clip": "openai/clip-vit-large-patch14",
-        "grounding_dino": "IDEA-Research/grounding-dino-base",
-        "sam": "facebook/sam-vit-huge",
-    },
-}
-
-CLASSES: dict[str, tuple[Any, Any]] = {
-    "clip": (CLIPModel, CLIPImageProcessorPil),
-    "grounding_dino": (GroundingDinoForObjectDetection, GroundingDinoImageProcessorPil),
-    "sam": (SamModel, SamImageProcessorPil),
-}
 
 # As many of the names that do not fit as a message shows.
 SHOWN_KEYS = 4
@@ -69,8 +39,9 @@ SHOWN_KEYS = 4
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint on disk: `source` as asked for, `revision` of the hub ("" for a folder)."""
+    """A member's checkpoint on disk: `source` as asked for, `revision` of the hub or ""."""
 
+    name: str
     family: str
     source: str
     revision: str
@@ -78,7 +49,7 @@ class Checkpoint:
 
     @property
     def tokenizer(self) -> Path:
-        """tokenizer.json; SAM has none."""
+        """tokenizer.json, where the family has one."""
         return self.folder / TOKENIZER
 
     def sha256(self) -> str:
@@ -96,7 +67,7 @@ class Checkpoint:
         mask to GroundingDINO's text attention instead of applying it (transformers 5.23).
         Raises InvalidCheckpoint unless every weight of the model is the checkpoint's.
         """
-        cls, _ = CLASSES[self.family]
+        cls = load(self.family).model_class
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # hints on speed in training
@@ -110,7 +81,7 @@ class Checkpoint:
                 )
         except Exception as error:  # each file format and layer of the loader has its own kinds
             raise InvalidCheckpoint(
-                f"{self.family}: the weights in {self.folder} cannot be loaded: {error}"
+                f"{self.name}: the weights in {self.folder} cannot be loaded: {error}"
             ) from error
         self._check_keys(info)
         return model.eval().requires_grad_(False)
@@ -126,8 +97,8 @@ class Checkpoint:
         told = [_name_keys(kind, keys) for kind, keys in kinds.items() if keys]
         if told:
             raise InvalidCheckpoint(
-                f"{self.family}: the weights in {self.folder} are not those of a "
-                f"{CLASSES[self.family][0].__name__}: {'; '.join(told)}"
+                f"{self.name}: the weights in {self.folder} are not those of a "
+                f"{load(self.family).model_class.__name__}: {'; '.join(told)}"
             )
 
     def load_image_processor(self) -> Any:
@@ -135,16 +106,16 @@ class Checkpoint:
 
         Raises UnsupportedProcessor for settings that nobody here knows, and InvalidCheckpoint.
         """
-        _, cls = CLASSES[self.family]
+        cls = load(self.family).processor_class
         try:
             settings, _ = cls.get_image_processor_dict(self.folder, local_files_only=True)
-            check_fields(self.family, cls, settings)
+            check_fields(self.name, cls, settings)
             return cls.from_dict(settings)
         except ExportError:
             raise
         except Exception as error:  # missing, not JSON, of values that do not go together
             raise InvalidCheckpoint(
-                f"{self.family}: no image processor can be made from {self.folder}: {error}"
+                f"{self.name}: no image processor can be made from {self.folder}: {error}"
             ) from error
 
     def load_tokenizer(self) -> Any:
@@ -153,8 +124,15 @@ class Checkpoint:
             return AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
         except Exception as error:  # it tries several formats, each with errors of its own
             raise InvalidCheckpoint(
-                f"{self.family}: transformers can load no tokenizer from {self.folder}: {error}"
+                f"{self.name}: transformers can load no tokenizer from {self.folder}: {error}"
             ) from error
+
+    def pad_token_id(self) -> int:
+        """What the checkpoint's own tokenizer pads with; raises InvalidCheckpoint."""
+        found = self.load_tokenizer().pad_token_id
+        if found is None:
+            raise InvalidCheckpoint(f"{self.name}: the tokenizer in {self.folder} does not pad")
+        return int(found)
 
     def token_id(self, *names: str) -> int:
         """The id of the first of `names` that the tokenizer knows; raises InvalidCheckpoint."""
@@ -176,28 +154,28 @@ def _name_keys(kind: str, keys: list[str]) -> str:
     return f"{kind} {', '.join(keys[:SHOWN_KEYS])}{more}"
 
 
-def find(family: str, source: str) -> Checkpoint:
-    """The checkpoint behind a local folder or a hub id; raises CheckpointUnavailable.
+def find(name: str, source: Source) -> Checkpoint:
+    """The checkpoint of a member; raises CheckpointUnavailable and InvalidCheckpoint.
 
     "id@revision" pins a hub id; without it the newest revision is taken. Either way the manifest
     records which one it was.
     """
-    folder = Path(source)
+    folder = Path(source.checkpoint)
     if folder.is_dir():
-        return _checked(Checkpoint(family, source, "", folder))
-    repository, _, revision = source.partition("@")
+        return _checked(name, source, folder, revision="")
+    repository, _, revision = source.checkpoint.partition("@")
     try:
         cached = Path(_download(repository, revision or None))
     except ExportError:
         raise
     except Exception as error:  # the hub client raises many kinds, offline and for wrong ids
         raise CheckpointUnavailable(
-            f"{family}: {source!r} is not a folder here and could not be had from the hub "
+            f"{name}: {source.checkpoint!r} is not a folder here and could not be had from the hub "
             f"({type(error).__name__}). Copy the checkpoint's folder to this machine (config.json, "
             "model.safetensors, preprocessor_config.json, tokenizer.json) and name it: "
-            f"python -m export --{family.replace('_', '-')} FOLDER"
+            f"python -m export --checkpoint {name}=FOLDER"
         ) from error
-    return _checked(Checkpoint(family, repository, cached.name, cached))
+    return _checked(name, source, cached, revision=cached.name)
 
 
 def _download(repository: str, revision: str | None) -> str:
@@ -220,7 +198,8 @@ def _download(repository: str, revision: str | None) -> str:
     )
 
 
-def _checked(checkpoint: Checkpoint) -> Checkpoint:
-    model_class, _ = CLASSES[checkpoint.family]
-    check_files(checkpoint.family, checkpoint.folder, model_class.config_class.model_type)
-    return checkpoint
+def _checked(name: str, source: Source, folder: Path, *, revision: str) -> Checkpoint:
+    family = source.family or family_of(name, folder)
+    check_files(name, family, folder)
+    asked = source.checkpoint.partition("@")[0] if revision else source.checkpoint
+    return Checkpoint(name, family, asked, revision, folder)

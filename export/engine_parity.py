@@ -103,7 +103,7 @@ def judge(
             continue
         got = run({tensor.name: sample[tensor.name] for tensor in spec.inputs})
         expected = {tensor.name: sample[tensor.name] for tensor in spec.outputs}
-        for name, value in task_terms(spec.name, expected, got).items():
+        for name, value in task_terms(expected, got).items():
             terms[name] = min(value, terms.get(name, value))
         try:
             agreements += compare(checked, expected, got, batch, variant)

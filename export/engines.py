@@ -21,9 +21,9 @@ from rich.console import Console
 from rich.table import Table
 
 from export import onnx_files
+from export.deployments import MANIFEST, read_manifest
 from export.engine_parity import check_engine
 from export.errors import EngineError, ExportError
-from export.pipeline import MANIFEST
 from export.profiles import Profile, profile
 from export.repository import plan_path
 from export.to_engine import (
@@ -34,9 +34,9 @@ from export.to_engine import (
     local_compute_capability,
     local_gpu,
 )
-from fovea.ensembles import ensembles
-from fovea.pipeline import PipelineSpec, networks
-from fovea.specs import ModelSpec, Tolerance, from_json
+from fovea.deployment import Deployment
+from fovea.house import wire
+from fovea.specs import ModelSpec, Tolerance
 
 ENGINE_MANIFEST = "engine.json"
 _MAX_BATCH = re.compile(r"^max_batch_size: (\d+)$", re.MULTILINE)
@@ -94,7 +94,7 @@ def jobs(
     max_batch: int | None = None,
     workspace_bytes: int = WORKSPACE_BYTES,
 ) -> list[Job]:
-    """The five engines of an export for engines; raises EngineError for another folder.
+    """The engines of an export for engines; raises EngineError for another folder.
 
     max_batch: the engines take no larger batch, and the folder's configurations say so.
     """
@@ -104,20 +104,21 @@ def jobs(
         raise EngineError(
             f"{folder}: expected what `python -m export --runtime tensorrt` writes there"
         )
-    pipeline = from_json(PipelineSpec, json.dumps(manifest["pipeline"]))
+    deployment = read_manifest(manifest)
     records = {record["name"]: record for record in manifest["networks"]}
     repository = folder / "model_repository"
     if max_batch:
-        cap_batches(repository, pipeline, max_batch)
+        cap_batches(repository, deployment, max_batch)
     specs = [
-        replace(spec, max_batch_size=_max_batch(repository, spec)) for spec in networks(pipeline)
+        replace(spec, max_batch_size=_max_batch(repository, spec))
+        for spec in wire(deployment).networks
     ]
     return [
         Job(
             spec=replace(spec, tolerance=Tolerance(**records[spec.name]["tolerance"])),
-            onnx=folder / "onnx" / f"{spec.name}.onnx",
+            onnx=folder / "onnx" / spec.name / "model.onnx",
             plan=plan_path(repository, spec.name),
-            profile=profile(spec, pipeline),
+            profile=profile(spec, deployment.limits),
             precision=records[spec.name]["precision"],
             library=library,
             compute_capability=compute_capability,
@@ -128,9 +129,10 @@ def jobs(
     ]
 
 
-def cap_batches(repository: Path, pipeline: PipelineSpec, largest: int) -> None:
+def cap_batches(repository: Path, deployment: Deployment, largest: int) -> None:
     """Lets no network take a larger batch, and no request to an ensemble bring one."""
-    for spec in (*networks(pipeline), *ensembles(pipeline)):
+    wired = wire(deployment)
+    for spec in (*wired.networks, *wired.ensembles):
         path = repository / spec.name / "config.pbtxt"
         path.write_text(
             _MAX_BATCH.sub(lambda m: f"max_batch_size: {min(int(m[1]), largest)}", path.read_text())
@@ -209,7 +211,7 @@ def main(
     ] = Parity.stop,
     force: Annotated[bool, typer.Option(help="Build again though nothing changed.")] = False,
 ) -> None:
-    """Build, check and place the five engines."""
+    """Build, check and place the engines."""
     try:
         make_all(
             folder,

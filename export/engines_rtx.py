@@ -18,20 +18,19 @@ from rich.table import Table
 
 from export import lower_precision
 from export.assembly import aside
-from export.checkpoints import SETS, find
+from export.deployments import Export, load, read_deployment
 from export.errors import ExportError
 from export.grid_sample import GridSample
 from export.network import Network
 from export.onnx_files import parts
-from export.pipeline import Export, load
 from export.precision import Precision
 from export.profiles import profile
-from export.report import STAND_IN
 from export.rtx_build import RTX, Outcome, isolated_build
 from export.runtimes import RUNTIMES
-from export.stand_ins import write_stand_ins
+from export.stand_ins import STAND_IN, stand_in
 from export.to_onnx import to_onnx
-from fovea.pipeline import PipelineSpec
+from fovea.deployment_file import DeploymentFile
+from fovea.limits import Limits
 
 TARGETS = ("8.6", "8.9", "12.0")
 ENGINE_PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16")
@@ -71,7 +70,7 @@ def graph(network: Network, folder: Path, key: str, form: GridSample, precision:
         draft = made / whole.name
         for part in parts(whole):
             shutil.copyfile(part, made / part.name)
-        lower_precision.lower(network.spec.name, draft, precision)
+        lower_precision.lower(network.policy, draft, precision)
         lowered.parent.mkdir(parents=True, exist_ok=True)
         for part in reversed(parts(draft)):  # the graph last: it says that all is there
             part.replace(lowered.with_name(part.name))
@@ -83,7 +82,7 @@ class Plan:
     """What to build: every network of `names`, precision and target."""
 
     networks: list[Network]
-    pipeline: PipelineSpec
+    limits: Limits
     folder: Path
     key: str
     grid_sample: GridSample
@@ -98,7 +97,7 @@ def build_all(plan: Plan) -> list[Built]:
         total = len(plan.networks) * len(plan.precisions) * len(plan.targets)
         task = progress.add_task("", total=total)
         for network in plan.networks:
-            shapes = profile(network.spec, plan.pipeline)
+            shapes = profile(network.spec, plan.limits)
             for precision in plan.precisions:
                 progress.update(task, description=f"{network.spec.name} {precision}: tracing")
                 path = graph(network, plan.folder, plan.key, plan.grid_sample, precision)
@@ -112,8 +111,10 @@ def build_all(plan: Plan) -> list[Built]:
 
 
 def main(
-    checkpoint_set: Annotated[str, typer.Option("--set")] = "demo",
-    checkpoints: Annotated[Path | None, typer.Option(help="A folder of three instead.")] = None,
+    deployment: Annotated[str, typer.Option("--set", help="A deployment.")] = "demo",
+    checkpoints: Annotated[
+        Path | None, typer.Option(help="A folder of the members' checkpoints instead of its own.")
+    ] = None,
     grounding_dino_edge: int | None = None,
     grid_sample: Annotated[str, typer.Option(help="gather or native.")] = "gather",
     network: Annotated[list[str] | None, typer.Option(help="Only these; repeat.")] = None,
@@ -125,19 +126,18 @@ def main(
     """Build every engine; fails where a node is not supported or an engine is not built."""
     try:
         RTX.load()
-        source = str(checkpoints or checkpoint_set)
-        folder = work / Path(source).name
-        found = {f: find(f, s) for f, s in _sources(checkpoints, checkpoint_set, work).items()}
-        loaded = load(found, grounding_dino_edge)
-        pipeline = RUNTIMES["tensorrt"].limit(loaded.pipeline)
-        chosen = [n for n in loaded.networks if not network or n.spec.name in network]
-        export = Export(found, folder, grounding_dino_edge, runtime=RUNTIMES["tensorrt"])
-        key = json.dumps(export.request() | {"grid_sample": grid_sample})
+        chosen = _chosen(checkpoints, deployment, work)
+        if grounding_dino_edge:
+            chosen = chosen.with_option("grounding_dino", "longest_edge", grounding_dino_edge)
+        folder = work / chosen.name
+        export = Export(chosen, folder, runtime=RUNTIMES["tensorrt"])
+        loaded = load(export)
+        keys = {name: member.key() for name, member in export.find().items()}
         plan = Plan(
-            chosen,
-            pipeline,
+            [n for n in loaded.networks if not network or n.spec.name in network],
+            loaded.deployment.limits,
             folder,
-            key,
+            json.dumps(keys | {"grid_sample": grid_sample}),
             grid_sample,
             precision or list(ENGINE_PRECISIONS),
             target or list(TARGETS),
@@ -147,7 +147,7 @@ def main(
         console.print(f"[red]{type(error).__name__}[/]: {error}", highlight=False)
         raise typer.Exit(1) from error
     record = {
-        "source": checkpoint_set if checkpoints is None else "folder",
+        "source": chosen.name if checkpoints is None else "folder",
         "library": RTX.name,
         "version": RTX.version,
         "grid_sample": grid_sample,
@@ -161,12 +161,13 @@ def main(
         raise typer.Exit(1)
 
 
-def _sources(checkpoints: Path | None, checkpoint_set: str, work: Path) -> dict[str, str]:
-    if checkpoints is not None:
-        return {family: str(checkpoints / family) for family in SETS["demo"]}
-    if checkpoint_set == STAND_IN:
-        return write_stand_ins(work / "checkpoints")
-    return SETS[checkpoint_set]
+def _chosen(checkpoints: Path | None, deployment: str, work: Path) -> DeploymentFile:
+    if deployment == STAND_IN:
+        return stand_in(work / "checkpoints")
+    chosen = read_deployment(deployment)
+    if checkpoints is None:
+        return chosen
+    return chosen.with_checkpoints({name: str(checkpoints / name) for name in chosen.members})
 
 
 def _table(results: list[Built]) -> Table:

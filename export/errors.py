@@ -19,6 +19,10 @@ class UnsupportedProcessor(ExportError):
     """A checkpoint's image processor has a setting that is not honoured here."""
 
 
+class InvalidOption(ExportError):
+    """A deployment says of a member what its family does not take."""
+
+
 class ParityError(ExportError):
     """An exported network does not do what its checkpoint does."""
 

@@ -19,7 +19,7 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 from export.errors import ParityError
 from export.network import Arrays
 from export.onnx_files import EMBEDDED_BYTES, has_external_weights, load_graph, save, save_graph
-from export.precision import POLICIES, Policy, Precision
+from export.precision import Policy, Precision
 
 HALF_MAX = float(np.finfo(np.float16).max)
 INT8_MAX = 127
@@ -28,14 +28,13 @@ MASK = 1e30
 
 
 def lower(
-    network: str, path: Path, precision: Precision, embedded_bytes: int = EMBEDDED_BYTES
+    policy: Policy, path: Path, precision: Precision, embedded_bytes: int = EMBEDDED_BYTES
 ) -> Precision:
     """Rewrite the fp32 graph at `path`; returns the precision that it now has.
 
     embedded_bytes: weights of more than that lie beside the graph. It stays fp32 where the policy
     says so; bf16 is the runtime's doing, not the graph's.
     """
-    policy = POLICIES[network]
     taken = policy.takes(precision)
     if taken == "fp16":
         _to_fp16(policy, path, embedded_bytes)
@@ -225,13 +224,12 @@ def _sort(graph: onnx.GraphProto) -> None:
     graph.node.extend(order)
 
 
-def check_range(network: str, path: Path, sample: Arrays) -> float:
+def check_range(network: str, policy: Policy, path: Path, sample: Arrays) -> float:
     """The largest magnitude that a fp16 layer of the fp32 graph at `path` meets.
 
     ONNX Runtime's CPU provider computes most of fp16 in fp32, so an overflow would show only on
     a GPU: this looks for it beforehand. Raises ParityError naming the layer.
     """
-    policy = POLICIES[network]
     model = onnx.shape_inference.infer_shapes(load_graph(path))
     floats = {
         value.name: value

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from export.precision import NO_POLICY, Policy
 from fovea.specs import ModelSpec
 
 Arrays = dict[str, NDArray[Any]]
@@ -22,7 +23,8 @@ class Network:
 
     sample(batch, variant): inputs, deterministic; variants differ in picture sizes, text lengths
     or prompt counts. variants: how many there are. tracing: a context in which the module computes
-    the same in an order that is cheaper for a graph.
+    the same in an order that is cheaper for a graph. policy: how it runs in lower precision; set
+    from the family's POLICIES.
     """
 
     spec: ModelSpec
@@ -30,6 +32,7 @@ class Network:
     sample: Callable[[int, int], Arrays]
     variants: int
     tracing: Callable[[], AbstractContextManager[None]] = nullcontext
+    policy: Policy = NO_POLICY
 
 
 def sample_pixels(

@@ -1,4 +1,4 @@
-"""Which precision each layer of each network runs in: one policy for ONNX, engines and OpenVINO.
+"""Which precision each layer of a network runs in: one policy for ONNX, engines and OpenVINO.
 
 fp16 is written into the ONNX graph (`export.lower_precision`) and engines are strongly typed, so
 an engine runs each layer in exactly the precision that its graph states. int8 is dynamic: weights
@@ -16,7 +16,6 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from fovea import clip, grounding_dino, sam
 from fovea.specs import Tolerance
 
 Precision = Literal["fp32", "fp16", "int8", "bf16", "bf16-int8"]
@@ -46,7 +45,6 @@ class Policy:
     stays fp32, for the reason in `bf16_reason`.
     """
 
-    network: str
     kept: tuple[Kept, ...]
     quantized: tuple[str, ...]
     quantized_reason: str
@@ -104,91 +102,7 @@ EVERYWHERE = (
     Kept("resizing: of masks, and once of tables of positions", operators=("Resize",)),
 )
 
-POLICIES = {
-    policy.network: policy
-    for policy in (
-        Policy(
-            clip.IMAGE_ENCODER,
-            kept=(Kept("the embedding's length is made 1", nodes=(r"^/[^/]+$",)),),
-            quantized=(r".",),
-            quantized_reason="a single vector per picture, averaged over many tokens",
-            fp16=Tolerance(difference=2e-3),
-            int8=Tolerance(difference=5e-2),
-            bf16=Tolerance(difference=1e-2),
-        ),
-        Policy(
-            clip.TEXT_ENCODER,
-            kept=(Kept("the embedding's length is made 1", nodes=(r"^/[^/]+$",)),),
-            quantized=(r".",),
-            quantized_reason="a single vector per text",
-            fp16=Tolerance(difference=2e-3),
-            int8=Tolerance(difference=5e-2),
-            bf16=Tolerance(difference=1e-2),
-        ),
-        Policy(
-            grounding_dino.NETWORK,
-            kept=(
-                Kept("sampling, with GridSample or by gathers", nodes=(r"_attn/attn/",)),
-                Kept(
-                    "sampling: its coordinates",
-                    operators=("GridSample",),
-                    nodes=(
-                        r"/(deformable_layer/self_attn|encoder_attn)/([^/]+|sampling_offsets/.*)$",
-                    ),
-                ),
-                Kept(
-                    "coordinates: positions of pixels, reference points, proposals",
-                    nodes=(
-                        r"/position_embedding",
-                        r"^/[^/]+$",
-                        r"^/model/[^/]+$",
-                        r"^/model/model/[^/]+$",
-                        r"^/model/model/(encoder|decoder|backbone)/[^/]+$",
-                        r"^/model/model/backbone/conv_encoder/[^/]+$",
-                        r"/reference_points_head",
-                    ),
-                ),
-                Kept(
-                    "box refinement: added to the inverse sigmoid of the last box",
-                    operators=("Sigmoid", "Log"),
-                    nodes=(r"bbox_embed",),
-                ),
-                Kept(
-                    "top-k: the scores that choose the proposals, and the answer's own",
-                    nodes=(r"/enc_output", r"class_embed"),
-                ),
-            ),
-            quantized=(r"/backbone/conv_encoder/", r"/text_backbone/"),
-            quantized_reason="its transformer broke; the backbones are most of it",
-            fp16=Tolerance(difference=1e-2, rows=0.9),
-            int8=Tolerance(difference=5e-2, rows=0.8),
-            bf16=Tolerance(difference=5e-2, rows=0.8),
-            grouped=(r"/backbone/conv_encoder/", r"/deformable_layer/fc[12]/"),
-        ),
-        Policy(
-            sam.IMAGE_ENCODER,
-            kept=(),
-            quantized=(r".",),
-            quantized_reason="the embedding goes into a decoder that stays fp32",
-            fp16=Tolerance(difference=5e-3),
-            int8=Tolerance(difference=1e-1),
-            bf16=Tolerance(difference=5e-2),
-            grouped=(r".",),
-        ),
-        Policy(
-            sam.MASK_DECODER,
-            kept=(
-                Kept(
-                    "coordinates: a pixel of 1024 is below half's resolution",
-                    nodes=(r"^/shared_embedding/", r"^/[^/]+$"),
-                ),
-                Kept("the scores that choose among three masks", nodes=(r"iou_prediction_head",)),
-            ),
-            quantized=(),
-            quantized_reason="its masks broke (agreement 0.8 of the area), and it is the smallest",
-            fp16=Tolerance(difference=3e-2),
-            int8=Tolerance(),
-            bf16_reason="coordinates: bf16 has 4 pixels at 1024; and it is the smallest",
-        ),
-    )
-}
+# Of a network that runs in fp32 alone.
+NO_POLICY = Policy(
+    kept=(), quantized=(), quantized_reason="never tried", fp16=Tolerance(), int8=Tolerance()
+)

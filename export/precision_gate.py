@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from export.deployments import Export
 from export.errors import AccuracyLost
 from export.network import Arrays, Network
-from export.pipeline import Export
 from export.precision import Precision
 from export.timing import turns
 
@@ -71,7 +71,7 @@ def measure_speed(
 def _caller(
     network: Network, export: Export, precision: Precision, sample: Arrays
 ) -> Callable[[], object]:
-    session = export.runtime.open_session(export.onnx_path(network.spec.name), precision)
+    session = export.form.runtime.open_session(export.onnx_path(network.spec.name), precision)
     outputs = [tensor.name for tensor in network.spec.outputs]
     return lambda: session.run(outputs, sample)
 

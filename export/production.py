@@ -1,4 +1,4 @@
-"""The specs of the production set, from its published architecture alone: no weights needed.
+"""The production deployment, from its published architecture alone: no weights needed.
 
 The committed model_repository is written from them; an export of the real checkpoints arrives
 at the same specs (transformers' default configs are those of the three base checkpoints).
@@ -13,8 +13,10 @@ from transformers.models.grounding_dino.image_processing_pil_grounding_dino impo
 )
 from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 
-from export import clip, grounding_dino, sam
-from fovea.pipeline import PipelineSpec
+from export.deployments import read_deployment
+from export.families import clip, grounding_dino, sam
+from fovea.deployment import Deployment
+from fovea.members import Member
 
 # openai/CLIP clips the learned scale at 100, and ViT-B/32 ends there; its padding is <|endoftext|>.
 CLIP_LOGIT_SCALE = 100.0
@@ -22,17 +24,19 @@ CLIP_PAD_TOKEN_ID = 49407
 BERT_PAD_TOKEN_ID = 0
 
 
-def production_pipeline(grounding_dino_edge: int | None = None) -> PipelineSpec:
-    """CLIP ViT-B/32, GroundingDINO tiny and SAM ViT-B."""
-    return PipelineSpec(
-        clip=clip.read_spec(
+def production_deployment(grounding_dino_edge: int | None = None) -> Deployment:
+    """CLIP ViT-B/32, GroundingDINO tiny and SAM ViT-B, as deployments/production.toml has them."""
+    specs = {
+        "clip": clip.read_spec(
             CLIPConfig(), CLIPImageProcessorPil(), CLIP_PAD_TOKEN_ID, CLIP_LOGIT_SCALE
         ),
-        grounding_dino=grounding_dino.read_spec(
+        "grounding_dino": grounding_dino.read_spec(
             GroundingDinoConfig(),
             GroundingDinoImageProcessorPil(),
             BERT_PAD_TOKEN_ID,
             grounding_dino_edge,
         ),
-        sam=sam.read_spec(SamConfig(), SamImageProcessorPil()),
-    )
+        "sam": sam.read_spec(SamConfig(), SamImageProcessorPil()),
+    }
+    members = tuple(Member(family, family, spec) for family, spec in specs.items())
+    return Deployment(members=members, verbs=read_deployment("production").verbs)

@@ -12,38 +12,35 @@ from rich.console import Console
 from rich.table import Table
 
 from export import parity
-from export.checkpoints import SETS, find
+from export.deployments import Export, load, read_deployment
 from export.network import Network
 from export.parity import Agreement
-from export.pipeline import load
-from export.stand_ins import write_stand_ins
+from export.stand_ins import STAND_IN, stand_in
 from export.to_onnx import to_onnx
 
-STAND_IN = "stand-in"
 console = Console()
 
 
 def main(
-    checkpoint_set: Annotated[str, typer.Option("--set")] = "demo",
+    deployment: Annotated[str, typer.Option("--set", help="A deployment.")] = "demo",
     grounding_dino_edge: int | None = None,
     max_batch: Annotated[int | None, typer.Option(help="Largest batch to check.")] = None,
     work: Path = Path("build/parity"),
     out: Annotated[Path, typer.Option("--json")] = Path("build/parity.json"),
 ) -> None:
-    """Trace each network of a set (or of the full-size stand-ins) and compare it with PyTorch."""
-    sources = (
-        write_stand_ins(work / "checkpoints")
-        if checkpoint_set == STAND_IN
-        else SETS[checkpoint_set]
+    """Trace each network of a deployment, or of the full-size stand-ins, and compare it."""
+    chosen = (
+        stand_in(work / "checkpoints") if deployment == STAND_IN else read_deployment(deployment)
     )
-    checkpoints = {family: find(family, source) for family, source in sources.items()}
-    loaded = load(checkpoints, grounding_dino_edge)
+    if grounding_dino_edge:
+        chosen = chosen.with_option("grounding_dino", "longest_edge", grounding_dino_edge)
+    loaded = load(Export(chosen, work))
     agreements = [
         agreement
         for network in loaded.networks
-        for agreement in _check(network, work / checkpoint_set, max_batch)
+        for agreement in _check(network, work / chosen.name, max_batch)
     ]
-    record = [{"source": checkpoint_set, **asdict(agreement)} for agreement in agreements]
+    record = [{"source": chosen.name, **asdict(agreement)} for agreement in agreements]
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(record, indent=1) + "\n")
     console.print(_table(agreements))

@@ -1,4 +1,4 @@
-"""How Triton runs the five networks; names, shapes, ensembles and steps are always the same."""
+"""How Triton runs the networks; names, shapes, ensembles and steps are always the same."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tritonclient.grpc import model_config_pb2 as pb
 from export.errors import RuntimeUnavailable
 from export.grid_sample import GridSample
 from export.parity import Session, open_onnxruntime
-from export.precision import POLICIES, Precision
+from export.precision import Policy, Precision
 from export.profiles import profile
+from fovea.limits import Limits
 from fovea.openvino_session import OpenVinoSession
-from fovea.pipeline import PipelineSpec
 from fovea.specs import ModelSpec
 
 # Engines reserve memory for their largest shapes when they load: 8 pictures of 128 prompts would
@@ -30,7 +30,7 @@ class Runtime:
 
     accelerator: ONNX Runtime's execution provider, by Triton's name, or "". grid_sample: how
     deformable attention samples unless told otherwise. max_prompts: boxes or point sets for one
-    picture at most, or None for the pipeline's own limit. precisions: what it runs.
+    picture at most, or None for the deployment's own limit. precisions: what it runs.
     """
 
     name: str
@@ -47,10 +47,9 @@ class Runtime:
         """Are the networks' files engines, built from ONNX on the target GPU?"""
         return self.backend == "tensorrt"
 
-    def limit(self, pipeline: PipelineSpec) -> PipelineSpec:
-        """The pipeline with no more prompts than this runtime takes."""
-        prompts = min(pipeline.limits.prompts, self.max_prompts or pipeline.limits.prompts)
-        return replace(pipeline, limits=replace(pipeline.limits, prompts=prompts))
+    def limit(self, limits: Limits) -> Limits:
+        """No more prompts than this runtime takes."""
+        return replace(limits, prompts=min(limits.prompts, self.max_prompts or limits.prompts))
 
     def open_session(self, path: Path, precision: Precision) -> Session:
         """A network of this precision as the server will run it, where this machine can.
@@ -107,9 +106,10 @@ def cpu_runtime(precision: Precision) -> Runtime:
 def configure(
     config: pb.ModelConfig,
     spec: ModelSpec,
-    pipeline: PipelineSpec,
+    limits: Limits,
     runtime: Runtime,
     precision: Precision,
+    policy: Policy,
 ) -> pb.ModelConfig:
     """A network's configuration, changed in place for the runtime, and returned."""
     config.backend = runtime.backend
@@ -120,25 +120,23 @@ def configure(
     if runtime.accelerator == "openvino":
         accelerator = config.optimization.execution_accelerators.cpu_execution_accelerator.add()
         accelerator.name = runtime.accelerator
-        accelerator.parameters["precision"] = POLICIES[spec.name].takes(precision)
+        accelerator.parameters["precision"] = policy.takes(precision)
     elif runtime.accelerator:
         accelerator = config.optimization.execution_accelerators.gpu_execution_accelerator.add()
         accelerator.name = runtime.accelerator
         if runtime.accelerator == "tensorrt":
-            accelerator.parameters.update(_tensorrt_parameters(spec, pipeline, precision))
+            accelerator.parameters.update(_tensorrt_parameters(spec, limits, precision))
     return config
 
 
-def _tensorrt_parameters(
-    spec: ModelSpec, pipeline: PipelineSpec, precision: Precision
-) -> dict[str, str]:
+def _tensorrt_parameters(spec: ModelSpec, limits: Limits, precision: Precision) -> dict[str, str]:
     """The parameters of Triton's onnxruntime backend for the TensorRT provider.
 
     Up to TensorRT 10 the provider's networks are weakly typed: where fp16 is allowed, TensorRT may
     take it for layers that the policy keeps. TensorRT 11 is strongly typed only, as engines
     (runtime tensorrt) are everywhere: each layer runs in what its graph states.
     """
-    shapes = dict(profile(spec, pipeline).shapes)
+    shapes = dict(profile(spec, limits).shapes)
 
     def listed(kind: int) -> str:
         return ",".join(

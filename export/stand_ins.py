@@ -6,6 +6,7 @@ ones, in the same folders of files, so they go through the very same code.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,11 @@ from transformers.models.grounding_dino.image_processing_pil_grounding_dino impo
 )
 from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 
+from export.deployments import read_deployment
+from fovea.deployment_file import DeploymentFile
+
+# How commands name the deployment.
+STAND_IN = "stand-in"
 # Heads that start at zero would make parity vacuous: everything gets a little noise.
 NOISE = 0.02
 # GroundingDINO starts with nearly no fusion of text and picture; trained ones have some.
@@ -36,8 +42,14 @@ FUSION = 0.1
 DONE = ".complete-2"
 
 
+def stand_in(folder: Path) -> DeploymentFile:
+    """The production deployment, with stand-ins below `folder` for its checkpoints."""
+    deployment = read_deployment("production").with_checkpoints(write_stand_ins(folder))
+    return replace(deployment, name=STAND_IN)
+
+
 def write_stand_ins(folder: Path, seed: int = 0) -> dict[str, str]:
-    """Write the three checkpoints below `folder` unless there; returns family -> folder."""
+    """Write the three checkpoints below `folder` unless there; returns member -> folder."""
     builders = {"clip": _clip, "grounding_dino": _grounding_dino, "sam": _sam}
     for family, build in builders.items():
         target = folder / family

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from export.network import Arrays
-from fovea import boxes, clip, grounding_dino, sam
+from fovea import boxes
+from fovea.roles import LOW_RES_MASKS
 
 Floats = NDArray[np.float32]
 # Of a picture's rows: as many as the most confident answers that could be shown.
@@ -21,9 +21,17 @@ UNIT_HW = (1, 1)
 FLOORS = {"cosine": 0.999, "boxes_matched": 0.95, "labels_same": 0.95, "mask_iou": 0.97}
 
 
-def task_terms(network: str, expected: Arrays, got: Arrays) -> dict[str, float]:
-    """Agreement of one batch, the worst of its rows or the share of them; all NaN count as 0."""
-    terms = _TERMS[network](expected, got)
+def task_terms(expected: Arrays, got: Arrays) -> dict[str, float]:
+    """Agreement of one batch, the worst of its rows or the share of them; all NaN count as 0.
+
+    The names of the tensors say what they are: boxes, masks, or vectors.
+    """
+    if "pred_boxes" in expected:
+        terms = _detections(expected, got)
+    elif LOW_RES_MASKS in expected:
+        terms = _masks(expected, got)
+    else:
+        terms = {"cosine": min(_cosine(expected[name], got[name]) for name in expected)}
     return {name: float(np.nan_to_num(value)) for name, value in terms.items()}
 
 
@@ -36,15 +44,11 @@ def below(terms: dict[str, float]) -> list[str]:
     ]
 
 
-def _cosine(name: str) -> Callable[[Arrays, Arrays], dict[str, Any]]:
-    """The smallest cosine of a row of one output."""
-
-    def terms(expected: Arrays, got: Arrays) -> dict[str, Any]:
-        x, y = (a[name].reshape(len(a[name]), -1).astype(np.float64) for a in (expected, got))
-        norms = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
-        return {"cosine": ((x * y).sum(axis=1) / np.maximum(norms, 1e-12)).min()}
-
-    return terms
+def _cosine(expected: Floats, got: Floats) -> float:
+    """The smallest cosine of a row."""
+    x, y = (a.reshape(len(a), -1).astype(np.float64) for a in (expected, got))
+    norms = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
+    return float(((x * y).sum(axis=1) / np.maximum(norms, 1e-12)).min())
 
 
 def _detections(expected: Arrays, got: Arrays) -> dict[str, Any]:
@@ -67,22 +71,8 @@ def _detections(expected: Arrays, got: Arrays) -> dict[str, Any]:
 
 
 def _masks(expected: Arrays, got: Arrays) -> dict[str, Any]:
-    """Mean IoU of the masks that the scores choose, one for each prompt."""
-    left, right = (_chosen(answer) > 0 for answer in (expected, got))
+    """Mean IoU of the masks, one for each prompt."""
+    left, right = (answer[LOW_RES_MASKS] > 0 for answer in (expected, got))
     union = (left | right).sum(axis=(-2, -1))
     shared = (left & right).sum(axis=(-2, -1))
     return {"mask_iou": np.where(union == 0, 1.0, shared / np.maximum(union, 1)).mean()}
-
-
-def _chosen(answer: Arrays) -> Floats:
-    best = answer["iou_scores"].argmax(axis=-1)[..., None, None, None]
-    return np.take_along_axis(answer["low_res_masks"], best, axis=2)[:, :, 0]
-
-
-_TERMS: dict[str, Callable[[Arrays, Arrays], dict[str, Any]]] = {
-    clip.IMAGE_ENCODER: _cosine("image_embeds"),
-    clip.TEXT_ENCODER: _cosine("text_embeds"),
-    sam.IMAGE_ENCODER: _cosine("image_embeddings"),
-    grounding_dino.NETWORK: _detections,
-    sam.MASK_DECODER: _masks,
-}

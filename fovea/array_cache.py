@@ -14,7 +14,7 @@ class ArrayCache:
     """Keys to arrays of together at most `max_bytes`; may be used by several threads.
 
     What depends on a network's weights is kept by a process whose configuration names them
-    (`pipeline.steps`): other weights start another process, with an empty cache.
+    (`fovea.house.StepSpec.keeps`): other weights start another process, with an empty cache.
     """
 
     def __init__(self, max_bytes: int) -> None:

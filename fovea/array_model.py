@@ -23,9 +23,10 @@ import numpy as np
 from fovea import triton_tensors
 from fovea.backlog import Backlog, read_loads
 from fovea.errors import InvalidInput, InvalidTensor, Overloaded, cut, input_codes
-from fovea.pipeline import PipelineSpec, networks
-from fovea.specs import from_json
-from fovea.steps import Arrays, Step
+from fovea.roles import Arrays
+from fovea.specs import from_json, to_json
+from fovea.steps.base import Step
+from fovea.steps.settings import Waiting
 from fovea.triton_tensors import to_tensor
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,9 @@ FAILURES = "fovea_failures_total"
 OVERLOADED = "overloaded"
 # As Triton words its own refusal, so that clients and the probe know it.
 QUEUE_FULL = "Exceeds maximum queue size"
+
+# Of steps that refuse nothing.
+NO_WAITING = to_json(Waiting(timeout_us=0, backlog=0, instances=()))
 
 
 class ModelCallFailed(Exception):
@@ -70,14 +74,14 @@ class ArrayModel:
         self.parameters: Mapping[str, str] = {
             name: value["string_value"] for name, value in config["parameters"].items()
         }
-        self.pipeline = from_json(PipelineSpec, self.parameters["pipeline"])
         self.folder = Path(args["model_repository"]) / args["model_version"]
         self.optional = {t["name"] for t in config["input"] if t.get("optional")}
         self.input_names = [t["name"] for t in config["input"]]
         self.batches = config["max_batch_size"] > 0
         self._make_counters(config["name"])
-        instances = {spec.name: spec.instances for spec in networks(self.pipeline)}
-        self._backlog = Backlog(read_loads, self.pipeline.queues.backlog, instances)
+        self._waiting = from_json(Waiting, self.parameters.get("waiting", NO_WAITING))
+        instances = dict(self._waiting.instances)
+        self._backlog = Backlog(read_loads, self._waiting.backlog, instances)
         self._asking = _Asking()
         self._workers = ThreadPoolExecutor(self.step_type.WORKERS)
         self._free = threading.Semaphore(self.step_type.WORKERS)
@@ -186,7 +190,7 @@ class ArrayModel:
 
     def _patience_s(self, request: Any) -> float:
         """Seconds that the caller waits, as its `timeout` says; else those of the first queue."""
-        return (request.timeout() or self.pipeline.queues.entry.timeout_us or math.inf) / 1e6
+        return (request.timeout() or self._waiting.timeout_us or math.inf) / 1e6
 
     def _increment(self, counter: Any, amount: int) -> None:
         with self._counting:

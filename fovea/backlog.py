@@ -1,7 +1,7 @@
 """How long requests wait behind the first step, as Triton's own metrics tell it.
 
 An ensemble has no queue of its own, and a step behind the first one must never refuse (see
-`pipeline.Queues`). Where decoding is faster than a network, requests would therefore pile up in
+`deployment.Queues`). Where decoding is faster than a network, requests would therefore pile up in
 front of that network without bound, and each would wait for all of those before it. So the first
 step looks behind itself, and takes no more while more is waiting there than can be answered in
 time.

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fovea import text
 from fovea.errors import InvalidText
-from fovea.grounding_dino import (
-    DELIMITER_IDS,
-    NO_LABEL,
-    Caption,
-    GroundingDinoSpec,
-    text_self_attention,
-)
 from fovea.tokenizer import PaddedTokenizer, Piece
+
+# Fixed in transformers' GroundingDinoModel, whatever the vocabulary: [CLS], [SEP], '.', '?'.
+DELIMITER_IDS = (101, 102, 1012, 1029)
+
+# In place of a label's index, for a token that is of no label.
+NO_LABEL = -1
 
 _NO_SPAN = (NO_LABEL, 0, 0)
 DELIMITERS = frozenset(DELIMITER_IDS)
@@ -39,15 +39,31 @@ here some any each every no not
 FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
 
 
+@dataclass(frozen=True)
+class Caption:
+    """A tokenized caption of T tokens, as the network takes it.
+
+    input_ids, attention_mask, position_ids: int64 [T]; text_self_attention_masks: bool [T, T].
+    token_spans, for naming boxes: int32 [T, 3], the index of each token's label (-1: of none), and
+    the characters [start, end) of its word in that label.
+    """
+
+    input_ids: NDArray[np.int64]
+    attention_mask: NDArray[np.int64]
+    position_ids: NDArray[np.int64]
+    text_self_attention_masks: NDArray[np.bool_]
+    token_spans: NDArray[np.int32]
+
+
 class CaptionWriter:
     """Labels as a caption of a checkpoint's tokenizer."""
 
-    def __init__(self, tokenizer: PaddedTokenizer, spec: GroundingDinoSpec) -> None:
+    def __init__(self, tokenizer: PaddedTokenizer, text_buckets: tuple[int, ...]) -> None:
         self._tokenizer = tokenizer
-        self._spec = spec
+        self._text_buckets = text_buckets
         self._start, self._end = tokenizer.encode("")
         [self._period] = tokenizer.pieces(["."])[0].ids
-        self._room = spec.text_buckets[-1]
+        self._room = text_buckets[-1]
 
     def write(self, labels: Mapping[int, str]) -> Caption:
         """The caption of labels by index, "cat. dog.", padded to the smallest bucket that holds it.
@@ -95,7 +111,7 @@ class CaptionWriter:
         return list(zip(forms, pieces, strict=True))
 
     def _padded(self, ids: list[int], spans: list[tuple[int, int, int]]) -> Caption:
-        length = next(bucket for bucket in self._spec.text_buckets if bucket >= len(ids))
+        length = next(bucket for bucket in self._text_buckets if bucket >= len(ids))
         input_ids, attention_mask = self._tokenizer.pad(ids, length)
         masks, position_ids = text_self_attention(input_ids)
         token_spans = np.full((length, 3), _NO_SPAN, np.int32)
@@ -151,3 +167,24 @@ def words_of(
 
 def _can_name(word: str) -> bool:
     return word.lower() not in FUNCTION_WORDS and any(map(str.isalnum, word))
+
+
+def text_self_attention(
+    input_ids: NDArray[np.int64],
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Which tokens see each other (only those of one phrase), and positions within phrases.
+
+    input_ids [T] -> masks bool [T, T], position_ids int64 [T]. Equals transformers'
+    `generate_masks_with_special_tokens_and_transfer_map`, whose operators ONNX lacks.
+    """
+    length = len(input_ids)
+    masks = np.eye(length, dtype=np.bool_)
+    position_ids = np.zeros(length, np.int64)
+    previous = -1
+    for column in np.flatnonzero(np.isin(input_ids, DELIMITER_IDS)).tolist():
+        phrase = slice(previous + 1, column + 1)
+        if column not in (0, length - 1):
+            masks[phrase, phrase] = True
+            position_ids[phrase] = np.arange(column - previous)
+        previous = column
+    return masks, position_ids

@@ -87,11 +87,25 @@ class Tolerance:
 
 
 @dataclass(frozen=True)
-class ModelSpec:
-    """A model that Triton runs itself: one of the five networks or a Python step.
+class Span:
+    """The lengths that a dynamic edge of an input takes.
 
-    warmup: run once on zeros before the model counts as ready; warmup_shapes gives the shapes
-    of its tensors that have dynamic edges.
+    min: also the length of the warm-up. opt: what an engine is tuned for. max: the largest, or 0
+    where a field of the deployment's `Limits` says it, named in `limit`.
+    """
+
+    min: int
+    opt: int
+    max: int = 0
+    limit: str = ""
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model that Triton runs itself: a network or a Python step.
+
+    warmup: run once on zeros before the model counts as ready. spans: of the inputs with dynamic
+    edges, by name: a span for each edge of -1.
     """
 
     name: str
@@ -104,8 +118,31 @@ class ModelSpec:
     instance_kind: str = "KIND_CPU"
     parameters: tuple[tuple[str, str], ...] = ()
     warmup: bool = False
-    warmup_shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    spans: tuple[tuple[str, tuple[Span, ...]], ...] = ()
     tolerance: Tolerance = field(default_factory=Tolerance)
+
+
+def network_spec(
+    name: str,
+    *,
+    inputs: tuple[TensorSpec, ...],
+    outputs: tuple[TensorSpec, ...],
+    max_batch_size: int,
+    spans: tuple[tuple[str, tuple[Span, ...]], ...] = (),
+    tolerance: Tolerance | None = None,
+) -> ModelSpec:
+    """A network on whatever the machine has, warmed up, until a deployment says otherwise."""
+    return ModelSpec(
+        name=name,
+        backend="onnxruntime",
+        inputs=inputs,
+        outputs=outputs,
+        max_batch_size=max_batch_size,
+        instance_kind="KIND_AUTO",
+        warmup=True,
+        spans=spans,
+        tolerance=tolerance or Tolerance(),
+    )
 
 
 @dataclass(frozen=True)
@@ -119,18 +156,22 @@ class EnsembleStep:
 
 @dataclass(frozen=True)
 class EnsembleSpec:
-    """A verb: Triton runs each step as soon as its inputs are there."""
+    """A verb: Triton runs each step as soon as its inputs are there.
+
+    parameters: of its configuration, for those who ask what the ensemble is.
+    """
 
     name: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     steps: tuple[EnsembleStep, ...]
     max_batch_size: int
+    parameters: tuple[tuple[str, str], ...] = ()
 
 
 def to_json(spec: Any) -> str:
-    """A frozen dataclass of numbers, strings, tuples and dataclasses as compact JSON."""
-    return json.dumps(dataclasses.asdict(spec), separators=(",", ":"))
+    """Numbers, strings, tuples, and frozen dataclasses of those, as compact JSON."""
+    return json.dumps(spec, default=dataclasses.asdict, separators=(",", ":"))
 
 
 T = TypeVar("T")
@@ -138,19 +179,22 @@ T = TypeVar("T")
 
 def from_json(cls: type[T], text: str) -> T:
     """The inverse of `to_json`; raises TypeError for missing or unknown fields."""
-    built: T = _build(cls, json.loads(text))
+    built: T = build(cls, json.loads(text))
     return built
 
 
-def _build(cls: Any, value: Any) -> Any:
+def build(cls: Any, value: Any) -> Any:
+    """What `dataclasses.asdict` made a value of; a class may say itself how, in `from_data`."""
+    if hasattr(cls, "from_data"):
+        return cls.from_data(value)
     if dataclasses.is_dataclass(cls) and isinstance(cls, type):
         kinds = typing.get_type_hints(cls)
         unknown = set(value) - set(kinds)
         if unknown:
             raise TypeError(f"{cls.__name__} has no field {sorted(unknown)}")
-        return cls(**{name: _build(kinds[name], item) for name, item in value.items()})
+        return cls(**{name: build(kinds[name], item) for name, item in value.items()})
     if typing.get_origin(cls) is tuple:
         items = typing.get_args(cls)
         repeated = items[-1] is Ellipsis
-        return tuple(_build(items[0] if repeated else items[i], v) for i, v in enumerate(value))
+        return tuple(build(items[0] if repeated else items[i], v) for i, v in enumerate(value))
     return value

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,14 +64,15 @@ class FixedLengthTexts:
         self._tokenizer = PaddedTokenizer(path, pad_token_id)
         self._length, self._room = length, length - special_tokens
 
-    def encode(self, value: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def encode(self, value: str) -> dict[str, NDArray[Any]]:
         """input_ids and attention_mask, int64 [T] each; raises InvalidText."""
         if not value.strip():
             raise InvalidText("expected text, got none")
         ids = self._tokenizer.encode(value)
         if len(ids) > self._length:
             raise InvalidText(f"expected at most {self._length} tokens, got {len(ids)}")
-        return self._tokenizer.pad(ids, self._length)
+        input_ids, attention_mask = self._tokenizer.pad(ids, self._length)
+        return {"input_ids": input_ids, "attention_mask": attention_mask}
 
     def check(self, labels: Sequence[str]) -> None:
         """Raise InvalidText unless each label fits, as `text.same_words` has it."""

@@ -5,10 +5,9 @@ from pathlib import Path
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from export.production import production_pipeline
+from export.production import production_deployment
 from export.repository import HEADER, write_repository
-from fovea.ensembles import ensembles
-from fovea.pipeline import networks, steps
+from fovea.house import wire
 
 COMMITTED = Path(__file__).resolve().parent.parent / "model_repository"
 
@@ -22,7 +21,7 @@ def tree(folder: Path) -> dict[str, str]:
 
 
 def test_generated_configs_equal_the_committed_ones(tmp_path):
-    write_repository(tmp_path, production_pipeline())
+    write_repository(tmp_path, production_deployment())
     assert tree(tmp_path) == tree(COMMITTED)
 
 
@@ -30,7 +29,7 @@ def test_a_model_that_is_generated_no_more_is_removed_and_those_of_others_stay(t
     for name, text in (("former", HEADER), ("foreign", 'name: "foreign"\n')):
         (tmp_path / name / "1").mkdir(parents=True)
         (tmp_path / name / "config.pbtxt").write_text(text)
-    write_repository(tmp_path, production_pipeline())
+    write_repository(tmp_path, production_deployment())
     assert not (tmp_path / "former").exists()
     assert (tmp_path / "foreign" / "1").is_dir()
 
@@ -44,7 +43,7 @@ def test_every_config_parses_and_names_its_folder():
 
 
 def test_every_network_batches_and_warms_up():
-    for network in networks(production_pipeline()):
+    for network in wire(production_deployment()).networks:
         assert network.max_batch_size > 1
         assert network.warmup
 
@@ -52,28 +51,28 @@ def test_every_network_batches_and_warms_up():
 def test_only_first_steps_have_a_queue_policy():
     limited = {path.parent.name for path in COMMITTED.glob("*/config.pbtxt")
                if "default_queue_policy" in path.read_text()}  # fmt: skip
-    assert limited == {"preprocess_image", "tokenize_text"}
+    assert limited == {"preprocess_image", "clip_tokenize_text"}
 
 
 def test_only_first_steps_refuse_by_time():
-    pipeline = production_pipeline()
-    models = (*networks(pipeline), *(step for step, _ in steps(pipeline)))
+    wired = wire(production_deployment())
+    models = (*wired.networks, *(step.model for step in wired.steps))
     timed = {model.name for model in models if model.queue.timeout_us}
-    first = {ensemble.steps[0].model for ensemble in ensembles(pipeline)}
-    assert timed == first == {"preprocess_image", "tokenize_text"}
+    first = {ensemble.steps[0].model for ensemble in wired.ensembles}
+    assert timed == first == {"preprocess_image", "clip_tokenize_text"}
 
 
 def test_each_ensemble_has_one_first_step_so_that_nothing_else_runs_when_it_refuses():
-    for ensemble in ensembles(production_pipeline()):
+    for ensemble in wire(production_deployment()).ensembles:
         given = {tensor.name for tensor in ensemble.inputs}
         ready = [step.model for step in ensemble.steps if {o for _, o in step.inputs} <= given]
         assert ready == [ensemble.steps[0].model]
 
 
 def test_every_ensemble_tensor_has_one_source_and_matching_types():
-    pipeline = production_pipeline()
-    models = {m.name: m for m in (*networks(pipeline), *(s for s, _ in steps(pipeline)))}
-    for ensemble in ensembles(pipeline):
+    wired = wire(production_deployment())
+    models = {m.name: m for m in (*wired.networks, *(step.model for step in wired.steps))}
+    for ensemble in wired.ensembles:
         known = {tensor.name: tensor.dtype for tensor in ensemble.inputs}
         for step in ensemble.steps:
             model = models[step.model]

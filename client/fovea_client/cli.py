@@ -250,11 +250,27 @@ def embed(
             console.print_table([(text or "", embedding)])
 
 
+def _repository(folder: Path | None, deployment: str | None) -> Path:
+    """What is served: a folder, or what `python -m export DEPLOYMENT` wrote."""
+    if folder and deployment:
+        raise typer.BadParameter("give --model-repository or --deployment, and not both")
+    if deployment is None:
+        return folder or Path("model_repository")
+    exported = Path("build/export") / Path(deployment).stem / "model_repository"
+    if not exported.is_dir():
+        raise typer.BadParameter(f"nothing is in {exported}: python -m export {deployment}")
+    return exported
+
+
 @app.command()
 def serve(
     model_repository: Annotated[
-        Path, typer.Option(help="Folder with one folder for each model.", exists=True)
-    ] = Path("model_repository"),
+        Path | None, typer.Option(help="Folder with one folder for each model.", exists=True)
+    ] = None,
+    deployment: Annotated[
+        str | None,
+        typer.Option(help="What `python -m export` was given: serves build/export/NAME."),
+    ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     http_port: Annotated[int | None, typer.Option(help="0 takes a free one.")] = None,
     grpc_port: Annotated[int | None, typer.Option(help="0 takes a free one.")] = None,
@@ -285,5 +301,6 @@ def serve(
     except ModuleNotFoundError as error:
         console.print_error(f"serving needs {error.name}: pip install 'fovea[server]'")
         raise typer.Exit(console.INVALID) from error
-    options = ServerOptions(model_repository=model_repository, **chosen)
+    repository = _repository(model_repository, deployment)
+    options = ServerOptions(model_repository=repository, **chosen)
     raise typer.Exit(run_server(options, json_line=as_json))

@@ -15,6 +15,7 @@ COPY fovea fovea
 COPY client client
 COPY server server
 COPY export export
+COPY deployments deployments
 COPY demo demo
 # An environment that still sees the image's own tensorrt.
 # hadolint ignore=DL3013

@@ -24,10 +24,9 @@ from demo.served import ServedPredictor
 from demo.truth import Agreement, agreement
 from deploy.smoke.host import Host, by_model
 from deploy.smoke.run import Figures, Step, StepFailed
-from fovea import sam
 
 # A step that runs in a backend process of its own with every backend.
-VICTIM = "rank_labels"
+VICTIM = "clip_rank_labels_for_grounding_dino"
 EXECUTIONS = "nv_inference_exec_count"
 # Least shares of scenes that the server answers as PyTorch does; half precision moves a few.
 SAME_LABEL, BOXES_WITHIN, MASK_IOU = 0.95, 0.9, 0.95
@@ -123,9 +122,9 @@ class Smoke:
             for seed in range(CACHE_TRIES):
                 picture = make_trial(7_000_000 + seed).image
                 client.segment(picture, points=[(20, 20)])
-                before = self._executions(sam.IMAGE_ENCODER)
+                before = self._executions("sam_image_encoder")
                 client.segment(picture, points=[(60, 60)])
-                runs.append(self._executions(sam.IMAGE_ENCODER) - before)
+                runs.append(self._executions("sam_image_encoder") - before)
         figures = {"encoder_runs_for_the_second_prompt": runs}
         if sum(run == 0 for run in runs) <= CACHE_TRIES // 2:
             raise StepFailed(f"expected no run of the image encoder, got {runs}", figures)

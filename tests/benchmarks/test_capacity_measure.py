@@ -14,7 +14,6 @@ from benchmarks.capacity.repository import copy_with_delay, read_steps
 from benchmarks.questions import VERBS, questions
 from benchmarks.targets import Wire
 from demo.served import demo_server, export_demo
-from fovea import clip
 
 pytestmark = pytest.mark.server
 
@@ -50,15 +49,15 @@ def given(wire, repository):
 def test_the_walk_has_the_inputs_of_every_step(given, repository):
     steps = read_steps(repository, MAIN_OBJECT.name, gpu=False)
     assert set(given) == {step.model for step in steps}
-    (pixels,) = given[clip.IMAGE_ENCODER].inputs
+    (pixels,) = given["clip_image_encoder"].inputs
     assert (pixels.name, pixels.datatype) == ("pixel_values", "UINT8")
 
 
 def test_requests_at_once_become_one_batch(server, wire, given):
-    before = read_statistics(server.grpc_url)[clip.IMAGE_ENCODER]
-    at_once(wire, [given[clip.IMAGE_ENCODER]] * 4)
+    before = read_statistics(server.grpc_url)["clip_image_encoder"]
+    at_once(wire, [given["clip_image_encoder"]] * 4)
     deadline = time.monotonic() + 5
-    while (after := read_statistics(server.grpc_url)[clip.IMAGE_ENCODER]) == before:
+    while (after := read_statistics(server.grpc_url)["clip_image_encoder"]) == before:
         assert time.monotonic() < deadline
         time.sleep(0.05)  # Triton answers first and counts then
     spent = after.since(before).batches
@@ -68,7 +67,7 @@ def test_requests_at_once_become_one_batch(server, wire, given):
 
 def test_a_failed_request_is_not_taken_for_a_measurement(wire, given):
     wrong = service_pb2.ModelInferRequest()
-    wrong.CopyFrom(given[clip.IMAGE_ENCODER])
+    wrong.CopyFrom(given["clip_image_encoder"])
     wrong.inputs[0].datatype = "FP32"
     with pytest.raises(grpc.RpcError, match="data-type"):
         at_once(wire, [wrong])
@@ -76,12 +75,12 @@ def test_a_failed_request_is_not_taken_for_a_measurement(wire, given):
 
 def test_each_instance_is_a_process(server):
     assert len(instances(server.pid, "preprocess_image")) == 2
-    assert len(instances(server.pid, clip.IMAGE_ENCODER)) == 1
+    assert len(instances(server.pid, "clip_image_encoder")) == 1
 
 
 def test_a_step_is_measured_at_every_size(server, wire, given, repository):
     steps = {s.model: s for s in read_steps(repository, MAIN_OBJECT.name, gpu=False)}
-    step = steps["rank_labels"]
+    step = steps["clip_rank_labels_for_grounding_dino"]
     url, pid = server.grpc_url, server.pid
     meter = StepMeter(wire, url, step, [given[step.model]], server_pid=pid)
     for _ in range(3):

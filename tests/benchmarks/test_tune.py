@@ -1,7 +1,5 @@
 """What a machine's settings are chosen by, and what the export makes of them."""
 
-import json
-
 import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
@@ -10,13 +8,13 @@ from benchmarks.exports import Exported, Source, export
 from benchmarks.figures import Spread
 from benchmarks.tune import Bench, Duel, Knob, better, knobs, search, tuned
 from export.__main__ import read_settings
+from export.deployments import Loaded
 from export.errors import ExportError
-from export.pipeline import Loaded
 from export.repository import write_repository
-from fovea.pipeline import BatchSizes, Settings
+from fovea.deployment import BatchSizes, Settings
 from fovea.placement import Placement
 from fovea.specs import from_json, to_json
-from tests.pipelines import TINY
+from tests.deployments import TINY
 
 STEADY = Spread.of([1.0, 1.0, 1.0])
 
@@ -27,7 +25,7 @@ def config(folder, model):
 
 def test_settings_reach_the_configurations(tmp_path):
     settings = Settings(
-        BatchSizes(grounding_dino=2),
+        BatchSizes(networks=(("grounding_dino", 2),)),
         (
             Placement("sam_image_encoder", instances=2, threads=1, delay_us=500),
             Placement("preprocess_image", instances=3),
@@ -44,8 +42,8 @@ def test_settings_reach_the_configurations(tmp_path):
     step = config(tmp_path, "preprocess_image")
     assert step.instance_group[0].count == 3
     assert "intra_op_thread_count" not in step.parameters
-    pipeline = json.loads(step.parameters["pipeline"].string_value)
-    assert (pipeline["decode_margin"], pipeline["embedding_cache_bytes"]) == (3.0, 5)
+    assert step.parameters["decode_margin"].string_value == "3.0"
+    assert config(tmp_path, "sam_encode_image").parameters["cache_bytes"].string_value == "5"
     assert config(tmp_path, "grounding_dino").max_batch_size == 2
     plain = config(tmp_path, "sam_mask_decoder")
     assert plain.instance_group[0].count == 1
@@ -53,7 +51,7 @@ def test_settings_reach_the_configurations(tmp_path):
 
 
 def test_a_model_that_is_not_there_cannot_be_placed():
-    with pytest.raises(ValueError, match=r"no model \['sam2'\], the pipeline has \["):
+    with pytest.raises(ValueError, match=r"no model \['sam2'\], the deployment has \["):
         Settings(placements=(Placement("sam2"),)).apply(TINY)
 
 
@@ -83,7 +81,7 @@ class Formula:
 
     def rate(self, settings):
         sizes = settings.batch_sizes
-        return 10 / (1 + abs(sizes.grounding_dino - 4)) + 10 / (1 + abs(sizes.steps - 2))
+        return 10 / (1 + abs(sizes.embeddings - 4)) + 10 / (1 + abs(sizes.steps - 2))
 
     def compare(self, ours, theirs):
         return Spread.of([self.rate(ours) / self.rate(theirs)] * 3), STEADY
@@ -97,24 +95,24 @@ def sizes(name):
 
 def test_the_search_walks_from_knob_to_knob():
     choices = (
-        Knob("dino", (1, 2, 4), sizes("grounding_dino")),
+        Knob("embeddings", (1, 2, 4), sizes("embeddings")),
         Knob("steps", (1, 2, 3), sizes("steps")),
     )
     best, attempts = search(Formula(), choices, lambda attempt: None)
-    assert (best.batch_sizes.grounding_dino, best.batch_sizes.steps) == (4, 2)
+    assert (best.batch_sizes.embeddings, best.batch_sizes.steps) == (4, 2)
     assert [attempt.kept for attempt in attempts] == [True, True, True, True, True, False]
 
 
 def test_where_nothing_wins_the_defaults_stay(tmp_path, capsys):
     out = tmp_path / "settings.json"
-    choices = (Knob("dino", (12, 16), sizes("grounding_dino")),)
+    choices = (Knob("embeddings", (12, 16), sizes("embeddings")),)
     assert tuned(Formula(), choices, out) == Settings()
     assert from_json(Settings, out.read_text()) == Settings()
     assert "Nothing beat the defaults: they stay." in capsys.readouterr().out
 
 
 def test_every_knob_turns_something_that_a_repository_can_hold(tmp_path):
-    exported = Exported(Source(), export=None, loaded=Loaded(TINY, []))
+    exported = Exported(Source(), export=None, loaded=Loaded(TINY, [], {}))
     for knob in knobs(exported):
         for value in knob.values:
             turned = knob.turn(Settings(), value)

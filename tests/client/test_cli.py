@@ -427,3 +427,20 @@ def test_a_locale_without_utf8_changes_no_text(triton: FakeTriton) -> None:
     env = {**os.environ, "FOVEA_URL": triton.url, **plain}
     run = run_fovea(triton, "embed", "--text", "café", "--json", env=env)
     assert json.loads(run.communicate()[0])["text"] == "café"
+
+
+def test_serve_finds_what_a_deployment_was_exported_to(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    served = []
+    monkeypatch.setattr("fovea_server.serve", lambda options, json_line: served.append(options))
+    monkeypatch.chdir(tmp_path)
+    folder = Path("build/export/mine/model_repository")
+    missing = CliRunner().invoke(app, ["serve", "--deployment", "some/mine.toml"])
+    assert missing.exit_code == 2
+    assert "python -m export some/mine.toml" in " ".join(missing.stderr.replace("│", "").split())
+    folder.mkdir(parents=True)
+    CliRunner().invoke(app, ["serve", "--deployment", "some/mine.toml"])
+    assert served == [ServerOptions(model_repository=folder)]
+    both = ["serve", "--deployment", "mine", "--model-repository", str(tmp_path)]
+    assert CliRunner().invoke(app, both).exit_code == 2

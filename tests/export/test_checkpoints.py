@@ -1,25 +1,41 @@
 """What is exported is what the checkpoint is, or the export stops and says why."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from export import preprocessing
-from export.checkpoints import SETS, Checkpoint, find
+from export.checkpoints import Checkpoint, find
+from export.deployments import read_deployment
 from export.errors import (
     CheckpointUnavailable,
     InvalidCheckpoint,
+    InvalidOption,
     ParityError,
     UnsupportedProcessor,
 )
-from export.pipeline import load
+from export.members import MemberExport, Opened
+from export.network import sample_pixels
+from fovea.members import Source
 
-DEMO = {family: find(family, source) for family, source in SETS["demo"].items()}
+SOURCES = read_deployment("demo").members
+DEMO = {name: find(name, source) for name, source in SOURCES.items()}
+
+
+def found(family: str, folder: Path) -> Checkpoint:
+    return find(family, Source(str(folder)))
+
+
+def opened(family: str, folder: Path) -> Opened:
+    return MemberExport(found(family, folder)).open()
 
 
 @pytest.fixture
@@ -64,7 +80,7 @@ def test_weights_whose_names_do_not_fit_stop_the_export(copied, change, message)
     folder = copied("clip")
     rewrite(folder, change)
     with pytest.raises(InvalidCheckpoint, match=message):
-        find("clip", str(folder)).load_model()
+        found("clip", folder).load_model()
 
 
 def test_weights_of_another_shape_stop_the_export(copied):
@@ -72,7 +88,7 @@ def test_weights_of_another_shape_stop_the_export(copied):
     settings(folder, "config.json", projection_dim=64)
     message = r"of another shape text_projection\.weight, visual_projection\.weight$"
     with pytest.raises(InvalidCheckpoint, match=message):
-        find("clip", str(folder)).load_model()
+        found("clip", folder).load_model()
 
 
 @pytest.mark.parametrize(
@@ -92,15 +108,30 @@ def test_buffers_that_hub_checkpoints_still_carry_stop_nothing(copied, family, e
     folder = copied(family)
     state = load_file(folder / "model.safetensors") | {extra: torch.arange(16)[None]}
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
-    assert find(family, str(folder)).load_model()
+    assert found(family, folder).load_model()
 
 
-def test_a_checkpoint_of_another_model_stops_before_weights_are_read(copied):
+@pytest.mark.parametrize("model_type", ["blip", None, ["clip"]])
+def test_a_checkpoint_of_another_model_stops_before_weights_are_read(copied, model_type):
     folder = copied("clip")
-    settings(folder, "config.json", model_type="siglip")
+    settings(folder, "config.json", model_type=model_type)
     (folder / "model.safetensors").unlink()
-    with pytest.raises(InvalidCheckpoint, match=r"expected .* model_type 'clip' .* got 'siglip'"):
-        find("clip", str(folder))
+    message = rf"clip: expected .* model_type clip, .* got {re.escape(repr(model_type))}$"
+    with pytest.raises(InvalidCheckpoint, match=message):
+        found("clip", folder)
+
+
+def test_a_family_that_is_named_is_checked_and_changes_nothing(copied):
+    folder = copied("sam")
+    named = find("cutter", Source(str(folder), family="sam"))
+    assert named == find("cutter", Source(str(folder)))
+    assert (named.name, named.family) == ("cutter", "sam")
+    (folder / "model.safetensors").unlink()
+    (folder / "tokenizer.json").touch()
+    for family, model_type in (("hq_sam", "sam_hq"), ("clip", "clip")):
+        message = rf"cutter: expected .* model_type '{model_type}' .* got 'sam'$"
+        with pytest.raises(InvalidCheckpoint, match=message):
+            find("cutter", Source(str(folder), family=family))
 
 
 @pytest.mark.parametrize(
@@ -116,11 +147,7 @@ def test_a_missing_file_is_named(copied, name, error):
     folder = copied("clip")
     (folder / name).unlink()
     with pytest.raises(error, match=name):
-        find("clip", str(folder))
-
-
-def load_clip(folder: Path) -> None:
-    load(DEMO | {"clip": find("clip", str(folder))})
+        found("clip", folder)
 
 
 @pytest.mark.parametrize(
@@ -139,13 +166,13 @@ def test_a_broken_file_is_a_typed_error(copied, name, content):
     folder = copied("clip")
     (folder / name).write_bytes(content)
     with pytest.raises(InvalidCheckpoint):
-        load_clip(folder)
+        opened("clip", folder)
 
 
 def test_a_tokenizer_without_padding_is_a_typed_error(copied):
     folder = copied("clip")
     with pytest.raises(InvalidCheckpoint, match=r"expected one of the tokens \[PAD\]"):
-        find("clip", str(folder)).token_id("[PAD]")
+        found("clip", folder).token_id("[PAD]")
 
 
 def sharded(folder: Path, suffix: str = ".bin") -> list[Path]:
@@ -170,19 +197,19 @@ def sharded(folder: Path, suffix: str = ".bin") -> list[Path]:
 def test_every_shard_counts_in_the_checksum(copied, suffix):
     folder = copied("clip")
     shards = sharded(folder, suffix)
-    checkpoint = find("clip", str(folder))
+    checkpoint = found("clip", folder)
     assert checkpoint.load_model()
     before = checkpoint.sha256()
     shards[1].write_bytes(shards[1].read_bytes()[:-1] + b"x")
     assert checkpoint.sha256() != before
     shards[1].unlink()
     with pytest.raises(CheckpointUnavailable, match=f"missing {shards[1].name}"):
-        find("clip", str(folder))
+        found("clip", folder)
 
 
 def test_only_the_weights_that_are_loaded_count(copied):
     folder = copied("clip")
-    checkpoint = find("clip", str(folder))
+    checkpoint = found("clip", folder)
     before = checkpoint.sha256()
     (folder / "pytorch_model.bin").write_bytes(b"older weights, which safetensors win over")
     assert checkpoint.sha256() == before
@@ -202,19 +229,15 @@ def test_a_pickle_that_runs_code_is_refused_and_runs_nothing(copied, tmp_path):
     payload.path = str(tmp_path / "ran")
     torch.save(state | {"logit_scale": payload}, folder / "pytorch_model.bin")
     with pytest.raises(InvalidCheckpoint, match="cannot be loaded"):
-        find("clip", str(folder)).load_model()
+        found("clip", folder).load_model()
     assert not (tmp_path / "ran").exists()
-
-
-def replaced(family: str, folder: Path) -> dict[str, Checkpoint]:
-    return DEMO | {family: find(family, str(folder))}
 
 
 def test_sam_at_another_size_than_its_processor_says_what_to_set(copied):
     folder = copied("sam")
     settings(folder, size={"longest_edge": 128}, pad_size={"height": 128, "width": 128})
     with pytest.raises(InvalidCheckpoint, match=r"takes 192 x 192 .* resizes to 128 .* to 192"):
-        load(replaced("sam", folder))
+        opened("sam", folder)
 
 
 @pytest.mark.parametrize(
@@ -244,14 +267,14 @@ def test_a_setting_of_the_processor_that_is_not_honoured_is_refused_by_name(
     folder = copied(family)
     settings(folder, **changes)
     with pytest.raises(UnsupportedProcessor, match=message):
-        load(replaced(family, folder))
+        opened(family, folder)
 
 
 def test_the_processor_of_another_model_is_refused(copied):
     folder = copied("clip")
     settings(folder, image_processor_type="SiglipImageProcessor")
     with pytest.raises(InvalidCheckpoint, match="those of a SiglipImageProcessor"):
-        load(replaced("clip", folder))
+        opened("clip", folder)
 
 
 @pytest.mark.parametrize(
@@ -274,17 +297,51 @@ def test_the_processor_of_another_model_is_refused(copied):
 def test_a_setting_of_the_processor_that_is_honoured_gives_its_pixels(copied, family, changes):
     folder = copied(family)
     settings(folder, **changes)
-    found = replaced(family, folder)
-    differences = preprocessing.check(found, load(found).pipeline)["grey_levels"]
-    assert max(differences.values()) <= preprocessing.PIXEL_TOLERANCE
+    alike = preprocessing.check(found(family, folder), opened(family, folder).member, {})
+    assert alike["grey_levels"] <= preprocessing.PIXEL_TOLERANCE
+
+
+@pytest.mark.parametrize("family", DEMO)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.4, 0.5, 0.6]},
+        {"rescale_factor": 1 / 127.5, "image_mean": [1.0, 1.0, 1.0]},
+        {"do_normalize": False},
+        {"do_rescale": False, "image_mean": [100, 110, 120], "image_std": [60, 50, 40]},
+    ],
+)
+def test_the_networks_own_normalization_is_the_processors(copied, family, changes):
+    folder = copied(family)
+    settings(folder, **changes)
+    image_network = opened(family, folder).networks[0]
+    edges = image_network.spec.inputs[0].shape[1:]
+    pixels = sample_pixels(np.random.default_rng(0), (3, *edges), edges)
+    processor = found(family, folder).load_image_processor()
+    picture = Image.fromarray(pixels.transpose(1, 2, 0))
+    theirs = processor(picture, return_tensors="np")["pixel_values"][0]
+    ours = image_network.module.normalize(torch.from_numpy(pixels)[None])[0].numpy()
+    assert np.allclose(ours, theirs, atol=1e-5 * np.abs(theirs).max())
+
+
+def capped(edge: int) -> MemberExport:
+    return MemberExport(DEMO["grounding_dino"], (("longest_edge", edge),))
 
 
 def test_a_capped_edge_of_grounding_dino_is_compared_at_that_edge():
-    pipeline = load(DEMO, grounding_dino_edge=100).pipeline
-    alike = preprocessing.check(DEMO, pipeline, grounding_dino_edge=100)
-    assert alike["grey_levels"]["grounding_dino"] <= preprocessing.PIXEL_TOLERANCE
+    checkpoint, member = DEMO["grounding_dino"], capped(100).open().member
+    assert member.spec.canvas_hw == (100, 100)
+    alike = preprocessing.check(checkpoint, member, {"longest_edge": 100})
+    assert alike["grey_levels"] <= preprocessing.PIXEL_TOLERANCE
     with pytest.raises(ParityError, match="grounding_dino: a picture of"):
-        preprocessing.check(DEMO, pipeline)
+        preprocessing.check(checkpoint, member, {})
+
+
+@pytest.mark.parametrize("edge", [0, -1])
+def test_an_edge_of_no_pixels_is_refused(edge):
+    with pytest.raises(InvalidOption, match=f"longest_edge: expected a pixel or more, got {edge}"):
+        capped(edge).open()
 
 
 @pytest.mark.parametrize(
@@ -292,16 +349,15 @@ def test_a_capped_edge_of_grounding_dino_is_compared_at_that_edge():
     [
         ("clip", {"resample": 2}),
         ("clip", {"resize_edge": 110}),
-        ("clip", {"mean": (0.4, 0.4, 0.4)}),
         ("grounding_dino", {"longest_edge": 150}),
         ("sam", {"resample": 3}),
     ],
 )
 def test_pixels_that_are_not_the_processors_stop_the_export(family, changes):
-    pipeline = load(DEMO).pipeline
-    wrong = replace(pipeline, **{family: replace(getattr(pipeline, family), **changes)})
+    member = MemberExport(DEMO[family]).open().member
+    wrong = replace(member, spec=replace(member.spec, **changes))
     with pytest.raises(ParityError, match=f"{family}: a picture of"):
-        preprocessing.check(DEMO, wrong)
+        preprocessing.check(DEMO[family], wrong, {})
 
 
 def test_tokens_that_are_not_the_tokenizers_stop_the_export(copied):
@@ -309,13 +365,13 @@ def test_tokens_that_are_not_the_tokenizers_stop_the_export(copied):
     tokenizer = json.loads((folder / "tokenizer.json").read_text())
     tokenizer["normalizer"] = None
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
-    found = replaced("grounding_dino", folder)
-    with pytest.raises(ParityError, match="becomes the tokens"):
-        preprocessing.check(found, load(found).pipeline)
+    member = opened("grounding_dino", folder).member
+    with pytest.raises(ParityError, match=r"grounding_dino: .* becomes the tokens"):
+        preprocessing.check(found("grounding_dino", folder), member, {})
 
 
 def test_another_padding_than_the_tokenizers_stops_the_export():
-    pipeline = load(DEMO).pipeline
-    wrong = replace(pipeline, clip=replace(pipeline.clip, pad_token_id=5))
-    with pytest.raises(ParityError, match="becomes the tokens"):
-        preprocessing.check(DEMO, wrong)
+    member = MemberExport(DEMO["clip"]).open().member
+    wrong = replace(member, spec=replace(member.spec, pad_token_id=5))
+    with pytest.raises(ParityError, match=r"clip: .* becomes the tokens"):
+        preprocessing.check(DEMO["clip"], wrong, {})

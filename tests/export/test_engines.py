@@ -14,15 +14,14 @@ from export.engine_parity import Engine, check_engine, read_samples, samples_pat
 from export.engines import ENGINE_MANIFEST, Job, jobs, make
 from export.errors import EngineError
 from export.lower_precision import lower
-from export.precision import POLICIES
 from export.profiles import Profile, Shapes, profile
 from export.rtx_build import isolated_build
 from export.runtimes import RUNTIMES
 from export.to_engine import LIBRARIES, build, local_compute_capability, unsupported_nodes
 from export.to_onnx import to_onnx
-from fovea.sam import MASK_DECODER
 
 RTX = LIBRARIES["tensorrt_rtx"]
+MASK_DECODER = "sam_mask_decoder"
 SM = "8.6"
 needs_rtx = pytest.mark.skipif(
     importlib.util.find_spec("tensorrt_rtx") is None,
@@ -37,14 +36,14 @@ def built(loaded, tmp_path_factory):
     network = next(n for n in loaded.networks if n.spec.name == MASK_DECODER)
     path = folder / f"{MASK_DECODER}.onnx"
     to_onnx(network, path)
-    lower(MASK_DECODER, path, "fp16")
+    lower(network.policy, path, "fp16")
     write_samples(network, path, samples_path(path))
-    pipeline = RUNTIMES["tensorrt"].limit(loaded.pipeline)
+    limits = RUNTIMES["tensorrt"].limit(loaded.deployment.limits)
     return Job(
-        spec=replace(network.spec, tolerance=POLICIES[MASK_DECODER].fp16),
+        spec=replace(network.spec, tolerance=network.policy.fp16),
         onnx=path,
         plan=folder / "1" / "model.plan",
-        profile=profile(network.spec, pipeline),
+        profile=profile(network.spec, limits),
         precision="fp16",
         library=RTX,
         compute_capability=SM,

@@ -9,16 +9,19 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
+from google.protobuf import text_format
 from onnx import numpy_helper
+from tritonclient.grpc import model_config_pb2 as pb
 
 from export import parity
 from export.checkpoints import find
-from export.errors import CheckpointUnavailable, ParityError
-from export.pipeline import Export, run
+from export.deployments import Export, read_manifest, run
+from export.errors import CheckpointUnavailable, InvalidCheckpoint, ParityError
 from export.repository import onnx_path
 from export.to_onnx import to_onnx
 from fovea.checksums import CHECKSUMS
-from fovea.pipeline import Settings
+from fovea.deployment import Settings
+from fovea.members import Source
 from fovea.specs import TensorSpec
 
 
@@ -27,8 +30,8 @@ def network(loaded, name):
 
 
 @pytest.fixture(scope="module")
-def exported(checkpoints, tmp_path_factory):
-    export = Export(checkpoints, tmp_path_factory.mktemp("export"))
+def exported(deployment, members, tmp_path_factory):
+    export = Export(deployment, tmp_path_factory.mktemp("export"), members=members)
     return export, run(export)
 
 
@@ -54,14 +57,35 @@ def test_the_graphs_state_names_dtypes_and_axes_of_the_specs(exported, loaded):
                 assert edges == [-1, *tensor.shape]
 
 
+def test_no_graph_branches_or_loops(exported, loaded):
+    """Lowering moves nodes, engines fix shapes: neither looks into a graph within a graph."""
+    export, _ = exported
+    for item in loaded.networks:
+        graph = onnx.load(str(onnx_path(export.repository, item.spec.name))).graph
+        assert not {node.op_type for node in graph.node} & {"If", "Loop", "Scan"}
+
+
 def test_the_manifest_records_where_everything_came_from(exported, checkpoints):
     export, manifest = exported
     request = manifest["request"]
-    assert request["opset"] == 17
-    assert set(request["versions"]) == {"torch", "transformers", "onnx", "onnxruntime", "fovea"}
-    for family, checkpoint in checkpoints.items():
-        assert request["checkpoints"][family]["sha256"] == checkpoint.sha256()
+    assert set(request["versions"]) == {"fovea"}
+    assert (request["runtime"], request["precision"]) == ("onnxruntime", "fp32")
+    deployment = read_manifest(manifest)
+    for name, checkpoint in checkpoints.items():
+        record = request["checkpoints"][name]
+        assert record["source"] == str(checkpoint.folder)
+        assert record["sha256"] == checkpoint.sha256()
+        assert record["opset"] == 17
+        assert set(record["versions"]) == {"torch", "transformers", "onnx", "onnxruntime"}
+        assert record["fingerprint"] == deployment.member(name).fingerprint != ""
     assert json.loads((export.out / "manifest.json").read_text()) == manifest
+
+
+def test_the_manifest_holds_the_deployment_that_is_served(exported, loaded):
+    _, manifest = exported
+    deployment = read_manifest(manifest)
+    members = tuple(replace(member, fingerprint="") for member in deployment.members)
+    assert replace(deployment, members=members) == loaded.deployment
 
 
 def test_an_unchanged_export_is_not_done_again_and_a_changed_one_is(exported, tmp_path):
@@ -73,7 +97,10 @@ def test_an_unchanged_export_is_not_done_again_and_a_changed_one_is(exported, tm
     assert run(again) == manifest
     assert not told
     assert [path.stat().st_mtime_ns for path in paths] == before
-    assert replace(export, grounding_dino_edge=96).request() != manifest["request"]
+    capped = export.deployment.with_option("grounding_dino", "longest_edge", 96)
+    before, after = export.find(), replace(export, deployment=capped).find()
+    assert before["grounding_dino"].key() != after["grounding_dino"].key()
+    assert before["sam"].key() == after["sam"].key()
 
 
 def test_the_checksums_are_those_that_sha256sum_finds(exported):
@@ -92,16 +119,26 @@ def test_the_checksums_are_those_that_sha256sum_finds(exported):
     }
 
 
+def first_step(export: Export) -> pb.ModelConfig:
+    path = export.repository / "preprocess_image" / "config.pbtxt"
+    return text_format.Parse(path.read_text(), pb.ModelConfig())
+
+
+def parameter(config: pb.ModelConfig, name: str):
+    return json.loads(config.parameters[name].string_value)
+
+
 def test_a_failed_export_leaves_the_former_one_whole(exported, checkpoints, tmp_path):
     export, manifest = exported
     shutil.copytree(checkpoints["sam"].folder, tmp_path / "sam")
     (tmp_path / "sam" / "model.safetensors").write_bytes(b"cut off")
-    broken = replace(export, checkpoints=checkpoints | {"sam": find("sam", str(tmp_path / "sam"))})
-    with pytest.raises(Exception, match=r"header|safetensors"):
-        run(broken, force=True)
+    deployment = export.deployment.with_checkpoints({"sam": str(tmp_path / "sam")})
+    with pytest.raises(InvalidCheckpoint, match=r"sam: the weights in .* cannot be loaded"):
+        run(replace(export, deployment=deployment))
     assert run(export) == manifest
     assert {path.name for path in export.out.iterdir()} == {
         ".lock", "manifest.json", "model_repository"}  # fmt: skip
+    assert not [*export.members.glob(".assembling-*")]
 
 
 def test_other_settings_replace_the_configurations_and_keep_weights_and_models_of_others(exported):
@@ -111,13 +148,11 @@ def test_other_settings_replace_the_configurations_and_keep_weights_and_models_o
     foreign = export.repository / "theirs" / "1"
     foreign.mkdir(parents=True)
     run(replace(export, settings=Settings(decode_margin=0)))
-    config = (export.repository / "preprocess_image" / "config.pbtxt").read_text()
-    assert '\\"decode_margin\\":0' in config
+    assert parameter(first_step(export), "decode_margin") == 0
     assert os.path.samestat(weights.stat(), before)
     assert foreign.is_dir()
     assert run(export) == manifest
-    config = (export.repository / "preprocess_image" / "config.pbtxt").read_text()
-    assert '\\"decode_margin\\":2.0' in config
+    assert parameter(first_step(export), "decode_margin") == 2.0
 
 
 def test_an_export_without_a_file_is_done_again(exported, tmp_path):
@@ -204,10 +239,17 @@ def test_rows_of_a_detector_are_matched_one_to_one(loaded):
 
 def test_an_unreachable_hub_names_the_local_way(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(CheckpointUnavailable, match="python -m export --grounding-dino FOLDER"):
-        find("grounding_dino", "nobody/no-such-checkpoint")
+    with pytest.raises(CheckpointUnavailable, match="python -m export --checkpoint dino=FOLDER"):
+        find("dino", Source("nobody/no-such-checkpoint"))
 
 
 def test_a_folder_without_a_checkpoint_says_what_is_missing(tmp_path):
-    with pytest.raises(CheckpointUnavailable, match=r"missing config.json, tokenizer.json"):
-        find("clip", str(tmp_path))
+    with pytest.raises(CheckpointUnavailable, match=r"clip: expected config.json in .*got none"):
+        find("clip", Source(str(tmp_path)))
+    missing = "missing config.json, tokenizer.json, preprocessor_config.json: copy them"
+    with pytest.raises(CheckpointUnavailable, match=missing):
+        find("clip", Source(str(tmp_path), family="clip"))
+    (tmp_path / "config.json").write_text('{"model_type": "clip"}')
+    missing = "missing tokenizer.json, preprocessor_config.json: copy them"
+    with pytest.raises(CheckpointUnavailable, match=missing):
+        find("clip", Source(str(tmp_path)))

@@ -11,7 +11,7 @@ from transformers.models.grounding_dino.modeling_grounding_dino import (
     MultiScaleDeformableAttention,
 )
 
-from export.grounding_dino_layers import FORWARDS, reordered
+from export.families.grounding_dino_layers import FORWARDS, reordered
 from export.to_onnx import to_onnx
 
 counts = st.integers(1, 5)

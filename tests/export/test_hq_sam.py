@@ -1,24 +1,30 @@
 """HQ-SAM's networks answer as upstream's formula does, on weights that transformers loaded."""
 
+from dataclasses import replace
+
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import nn
 from transformers import SamConfig, SamHQConfig, SamHQModel, SamModel
 
 from demo import hq_sam_config, sam_config
-from export import sam
 from export.errors import InvalidCheckpoint
-from export.hq_sam import HqFeatures, MaskDecoder, networks, read_spec
+from export.families import load, sam
+from export.families.hq_sam import HqFeatures, MaskDecoder, read_spec
 from export.network import Network
 from export.parity import check_network
+from export.processor import normalization
 from export.stand_ins import add_noise
 from export.to_onnx import to_onnx
+from fovea.families.hq_sam import HqSam
 from fovea.prompts import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, FOREGROUND, PADDING
-from fovea.specs import Queue
 
 BATCH_SIZE = 3
 WIDTH = 64
+PROCESSOR = hq_sam_config.processor().image_processor
+NORMAL = normalization(PROCESSOR)
 NO_PROMPT = dict.fromkeys(("input_points", "input_labels", "input_boxes", "input_masks"))
 
 
@@ -47,18 +53,30 @@ def model() -> SamHQModel:
 
 @pytest.fixture(scope="module")
 def spec(model):
-    return read_spec(model.config, hq_sam_config.processor().image_processor)
+    return read_spec(model.config, PROCESSOR)
 
 
 @pytest.fixture(scope="module")
 def both(model, spec) -> list[Network]:
-    return networks(
-        model, spec, encoder_batch_size=BATCH_SIZE, decoder_batch_size=BATCH_SIZE, queue=Queue()
-    )
+    made = load("hq_sam").networks(HqSam("hq_sam", spec), model, NORMAL)
+    return [
+        replace(network, spec=replace(network.spec, max_batch_size=BATCH_SIZE)) for network in made
+    ]
 
 
 def tensors(sample: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(array) for name, array in sample.items()}
+
+
+def in_the_frame(given: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The same prompts for `all_masks`: their points moved to the input frame."""
+    coords = given["point_coords"].double()
+    scale = given["valid_hw"].double() / given["original_size_hw"].double()
+    moved = torch.stack(
+        [coords[..., 0] * scale[:, 1, None, None], coords[..., 1] * scale[:, 0, None, None]], dim=-1
+    )
+    others = {name: t for name, t in given.items() if not name.endswith("_hw")}
+    return others | {"point_coords": moved.float()}
 
 
 def upstream_masks(
@@ -119,7 +137,7 @@ def test_masks_are_those_of_upstreams_decoder(model, spec, seen, kind):
     with torch.inference_mode():
         features = HqFeatures(model.mask_decoder)(embeddings, early)
         decoder = MaskDecoder(model, spec)
-        scores, masks = decoder(embeddings, features, corners, labels.expand(2, 3, 2))
+        scores, masks = decoder.all_masks(embeddings, features, corners, labels.expand(2, 3, 2))
         for picture in range(2):
             for index in range(3):
                 points = corners[picture, index]
@@ -153,7 +171,7 @@ def test_transformers_forward_is_not_the_reference(model, spec, seen):
             multimask_output=False,
         )
         features = HqFeatures(model.mask_decoder)(embeddings, early)
-        scores, masks = MaskDecoder(model, spec)(
+        scores, masks = MaskDecoder(model, spec).all_masks(
             embeddings, features, box.reshape(2, 1, 2, 2), labels
         )
     assert torch.allclose(scores[:, :, 0], theirs.iou_scores[:, :, 0], atol=1e-5)
@@ -164,28 +182,28 @@ def test_without_its_token_and_its_map_it_is_sam(model, spec, both):
     plain = SamModel(small(sam_config.model_config())).eval()
     fit = plain.load_state_dict(model.state_dict(), strict=False)
     assert not fit.missing_keys
-    given = tensors(both[1].sample(2, 1))
+    given = in_the_frame(tensors(both[1].sample(2, 1)))
     del given["hq_features"]
     with torch.inference_mode():
         for ours, theirs in zip(
-            sam.MaskDecoder(model, spec)(**given),
-            sam.MaskDecoder(plain, spec)(**given),
+            sam.MaskDecoder(model, spec).all_masks(**given),
+            sam.MaskDecoder(plain, spec).all_masks(**given),
             strict=True,
         ):
             assert torch.equal(ours, theirs)
 
 
 def test_the_hq_mask_is_added_to_each_mask(model, spec, both):
-    given = tensors(both[1].sample(2, 2))
+    given = in_the_frame(tensors(both[1].sample(2, 2)))
     decoder = MaskDecoder(model, spec)
     with torch.inference_mode():
-        scores, masks = decoder(**given)
+        scores, masks = decoder.all_masks(**given)
         last = decoder.decoder.hq_mask_mlp.proj_out
         weight, bias = last.weight.clone(), last.bias.clone()
         try:
             last.weight.zero_()
             last.bias.zero_()
-            plain_scores, plain_masks = decoder(**given)
+            plain_scores, plain_masks = decoder.all_masks(**given)
         finally:
             last.weight.copy_(weight)
             last.bias.copy_(bias)
@@ -196,10 +214,32 @@ def test_the_hq_mask_is_added_to_each_mask(model, spec, both):
 
 
 @pytest.mark.parametrize("variant", [0, 1, 2])
+def test_the_answer_is_one_of_all_masks_for_prompts_in_the_original_picture(
+    model, spec, both, variant
+):
+    """A box takes mask 0, as several points do, and one point the best of masks 1 to 3."""
+    given = tensors(both[1].sample(2, variant))
+    assert not torch.equal(given["valid_hw"], given["original_size_hw"])
+    decoder = MaskDecoder(model, spec)
+    with torch.inference_mode():
+        scores, masks = decoder(**given)
+        all_scores, all_masks = decoder.all_masks(**in_the_frame(given))
+    assert scores.shape == all_scores.shape[:2]
+    for picture, prompt in np.ndindex(*scores.shape):
+        of_prompt = all_scores[picture, prompt]
+        single = int((given["point_labels"][picture, prompt] != PADDING).sum()) == 1
+        assert single == (variant == 1)
+        chosen = 1 + int(of_prompt[1:].argmax()) if single else 0
+        assert torch.allclose(scores[picture, prompt], of_prompt[chosen], atol=1e-5)
+        expected = all_masks[picture, prompt, chosen]
+        assert torch.allclose(masks[picture, prompt], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("variant", [0, 1, 2])
 def test_the_encoder_gives_sams_embedding_and_the_finer_map(model, spec, both, variant):
     given = tensors(both[0].sample(2, variant))
     height, width = (int(edge) for edge in given["valid_hw"][0])
-    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (spec.mean, spec.std))
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (NORMAL.mean, NORMAL.std))
     pixels = (given["pixel_values"].float() / 255 - mean) / std
     pixels[:, :, height:] = 0
     pixels[:, :, :, width:] = 0
@@ -216,6 +256,8 @@ def test_the_graphs_do_what_the_networks_do(both, tmp_path):
     for network in both:
         path = tmp_path / network.spec.name / "model.onnx"
         to_onnx(network, path)
+        nodes = onnx.load(str(path)).graph.node
+        assert not {node.op_type for node in nodes} & {"If", "Loop", "Scan"}
         agreements = check_network(network, path)
         assert {agreement.batch for agreement in agreements} == {1, 2, BATCH_SIZE}
 
@@ -224,11 +266,11 @@ def test_early_features_of_another_width_are_refused():
     config = small_config()
     config.mask_decoder_config.vit_dim = 48
     with pytest.raises(InvalidCheckpoint, match=r"vit_dim=48 .*hidden_size=64"):
-        read_spec(config, hq_sam_config.processor().image_processor)
+        read_spec(config, PROCESSOR)
 
 
 def test_a_vision_model_without_global_attention_is_refused():
     config = small_config()
     config.vision_config.global_attn_indexes = []
     with pytest.raises(InvalidCheckpoint, match="global attention"):
-        read_spec(config, hq_sam_config.processor().image_processor)
+        read_spec(config, PROCESSOR)

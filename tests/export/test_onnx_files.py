@@ -11,8 +11,8 @@ import pytest
 from onnx import numpy_helper
 
 from export import onnx_files, parity
+from export.deployments import Export, run
 from export.lower_precision import check_range, lower, precisions
-from export.pipeline import Export, run
 from export.to_onnx import to_onnx
 
 SMALL = 100_000  # bytes: less than the weights of the networks here
@@ -68,7 +68,7 @@ def test_a_lower_precision_has_the_same_weights_in_one_file_or_two(
     whole = tmp_path / "whole.onnx"
     to_onnx(text_encoder, whole)
     for path in (whole, split):
-        assert lower(text_encoder.spec.name, path, precision, embedded_bytes) == precision
+        assert lower(text_encoder.policy, path, precision, embedded_bytes) == precision
     assert precisions(whole) == precisions(split)
     beside = embedded_bytes == SMALL
     assert [path.suffix for path in onnx_files.parts(split)] == [".onnx", ".data"][: 1 + beside]
@@ -80,14 +80,14 @@ def test_a_lower_precision_has_the_same_weights_in_one_file_or_two(
 def test_overflow_is_looked_for_in_weights_beside_a_graph(text_encoder, split, tmp_path):
     whole = tmp_path / "whole.onnx"
     to_onnx(text_encoder, whole)
-    sample = text_encoder.sample(1, 0)
-    found = check_range(text_encoder.spec.name, split, sample)
-    assert found == check_range(text_encoder.spec.name, whole, sample) > 0
+    name, policy, sample = text_encoder.spec.name, text_encoder.policy, text_encoder.sample(1, 0)
+    found = check_range(name, policy, split, sample)
+    assert found == check_range(name, policy, whole, sample) > 0
     assert {path.name for path in split.parent.iterdir()} == {"model.onnx", "model.onnx.data"}
 
 
-def test_an_export_records_both_files_and_is_not_done_again(checkpoints, tmp_path):
-    export = Export(checkpoints, tmp_path, max_batch=1, embedded_bytes=SMALL)
+def test_an_export_records_both_files_and_is_not_done_again(deployment, members, tmp_path):
+    export = Export(deployment, tmp_path, max_batch=1, embedded_bytes=SMALL, members=members)
     manifest = run(export)
     assert run(export) == manifest
     for record in manifest["networks"]:

@@ -1,5 +1,7 @@
 """OWLv2's networks, pixels, tokens and boxes are those of the checkpoint in transformers."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -10,19 +12,20 @@ from transformers.models.owlv2.image_processing_pil_owlv2 import Owlv2ImageProce
 
 from demo import owlv2_config, train_clip
 from export.errors import InvalidCheckpoint, UnsupportedProcessor
-from export.owlv2 import networks, read_spec
+from export.families.clip import TEXTS
+from export.families.owlv2 import Owlv2Export, read_spec
 from export.parity import check_network
-from export.preprocessing import PIXEL_TOLERANCE, SIZES_HW, TEXTS, photograph
+from export.preprocessing import PIXEL_TOLERANCE, SIZES_HW, photograph
+from export.processor import normalization
 from export.to_onnx import to_onnx
-from fovea import boxes, owlv2
+from fovea import boxes
 from fovea.errors import InvalidText
+from fovea.families.owlv2 import ASKED, Owlv2, Queries, label_logits, select_boxes
 from fovea.images import Picture
 from fovea.padded_square import resize_padded_square
-from fovea.specs import Queue
 from tests.export.test_networks import normalized, tensors
 from tests.export.test_preprocessing import PHRASES, grey_levels
 
-BATCH_SIZE = 3
 LABELS = ["cat", "red van", "a photo of a snowboarder"]
 
 
@@ -45,31 +48,40 @@ def spec(model, processor):
 
 
 @pytest.fixture(scope="module")
-def both(model, spec):
-    return networks(
-        model, spec, image_batch_size=BATCH_SIZE, text_batch_size=BATCH_SIZE, queue=Queue()
-    )
+def normal(processor):
+    return normalization(processor.image_processor)
+
+
+@pytest.fixture(scope="module")
+def geometry(spec):
+    return Owlv2("owlv2", spec).geometry
+
+
+@pytest.fixture(scope="module")
+def both(model, spec, normal):
+    return Owlv2Export().networks(Owlv2("owlv2", spec), model, normal)
 
 
 @pytest.fixture(scope="module")
 def tokens(processor, spec, tmp_path_factory):
     folder = tmp_path_factory.mktemp("tokenizer")
     processor.tokenizer.save_pretrained(folder)
-    return owlv2.TextTokens(folder / "tokenizer.json", spec)
+    return Queries(folder / "tokenizer.json", spec)
 
 
 @pytest.mark.parametrize("variant", [0, 1])
-def test_logits_and_boxes_are_those_of_the_model(model, spec, both, variant):
+def test_logits_and_boxes_are_those_of_the_model(model, processor, both, variant):
+    checkpoint = SimpleNamespace(load_image_processor=lambda: processor.image_processor)
     pixels, text = tensors(both[0].sample(2, variant)), tensors(both[1].sample(6, 1))
     with torch.inference_mode():
-        theirs = model(pixel_values=normalized(pixels["pixel_values"], spec), **text)
+        theirs = model(pixel_values=normalized(pixels["pixel_values"], checkpoint), **text)
         embeds, shift, scale, pred_boxes, objectness = both[0].module(**pixels)
         queries = both[1].module(**text).numpy().reshape(2, 3, -1)
     assert torch.allclose(pred_boxes, theirs.pred_boxes, atol=1e-5)
     assert torch.allclose(objectness, theirs.objectness_logits, atol=1e-4)
     for picture in range(2):
         parts = (part[picture].numpy() for part in (embeds, shift, scale))
-        logits = owlv2.label_logits(*parts, queries[picture])
+        logits = label_logits(*parts, queries[picture])
         assert np.allclose(logits, theirs.logits[picture].numpy(), atol=1e-4)
 
 
@@ -77,17 +89,19 @@ def test_the_graphs_do_what_the_networks_do(both, tmp_path):
     for network in both:
         path = tmp_path / network.spec.name / "model.onnx"
         to_onnx(network, path)
-        agreements = check_network(network, path)
-        assert {agreement.batch for agreement in agreements} == {1, 2, BATCH_SIZE}
+        agreements = check_network(network, path, max_batch=3)
+        assert {agreement.batch for agreement in agreements} == {1, 2, 3}
 
 
 @pytest.mark.parametrize("size_hw", SIZES_HW)
-def test_pixels_are_those_of_the_processor(processor, spec, size_hw):
+def test_pixels_are_those_of_the_processor(processor, geometry, size_hw):
     picture = photograph(size_hw)
     expected = processor.image_processor(picture, return_tensors="np")["pixel_values"][0]
-    pixels = owlv2.preprocess(Picture(picture), spec)
+    pixels, _ = geometry.apply(Picture(picture))
     assert pixels.shape == expected.shape
-    assert np.abs(pixels - grey_levels(expected, spec)).max() <= PIXEL_TOLERANCE
+    assert (
+        np.abs(pixels - grey_levels(expected, processor.image_processor)).max() <= PIXEL_TOLERANCE
+    )
 
 
 @settings(max_examples=40)
@@ -114,23 +128,24 @@ def test_tokens_are_those_of_the_checkpoint(processor, tokens, spec, phrase):
         with pytest.raises(InvalidText, match=f"at most {spec.text_length} tokens"):
             tokens.encode(phrase)
         return
-    input_ids, attention_mask = tokens.encode(phrase)
-    assert input_ids.tolist() == theirs["input_ids"]
-    assert attention_mask.tolist() == theirs["attention_mask"]
+    ours = tokens.encode(phrase)
+    assert ours["input_ids"].tolist() == theirs["input_ids"]
+    assert ours["attention_mask"].tolist() == theirs["attention_mask"]
 
 
 @pytest.mark.parametrize("size_hw", [(240, 320), (320, 200), (150, 150)])
-def test_boxes_are_those_of_the_processor(model, processor, spec, both, tokens, size_hw):
+def test_boxes_are_those_of_the_processor(model, processor, spec, geometry, both, tokens, size_hw):
     """Without suppression, boxes in the same order; ours lie within the picture."""
     picture = photograph(size_hw)
     inputs = processor(text=[LABELS], images=picture, return_tensors="pt")
     with torch.inference_mode():
         theirs = model(**inputs)
-        pixels = torch.from_numpy(owlv2.preprocess(Picture(picture), spec))[None]
+        pixels = torch.from_numpy(geometry.apply(Picture(picture))[0])[None]
         embeds, shift, scale, pred_boxes, _ = (out[0].numpy() for out in both[0].module(pixels))
-        text = (np.stack(part) for part in zip(*map(tokens.encode, LABELS), strict=True))
-        queries = both[1].module(*map(torch.from_numpy, text)).numpy()
-    logits = owlv2.label_logits(embeds, shift, scale, queries)
+        text = tokens.write(dict(enumerate(LABELS)))
+        del text[ASKED]
+        queries = both[1].module(**tensors(text)).numpy()
+    logits = label_logits(embeds, shift, scale, queries)
     assert np.allclose(logits, theirs.logits[0].numpy(), atol=0.05), "pixels are rounded"
     assert np.allclose(pred_boxes, theirs.pred_boxes[0].numpy(), atol=0.01)
 
@@ -138,7 +153,7 @@ def test_boxes_are_those_of_the_processor(model, processor, spec, both, tokens, 
     expected = processor.post_process_grounded_object_detection(
         theirs, threshold=threshold, target_sizes=[size_hw], text_labels=[LABELS]
     )[0]
-    found = owlv2.select_boxes(
+    found = select_boxes(
         theirs.logits[0].numpy(),
         theirs.pred_boxes[0].numpy(),
         size_hw,
@@ -152,25 +167,25 @@ def test_boxes_are_those_of_the_processor(model, processor, spec, both, tokens, 
     assert len(order) > 10
     assert np.allclose(found.boxes_xyxy, within[order], atol=1e-3)
     assert np.allclose(found.scores, expected["scores"].numpy()[order], atol=1e-6)
-    named = [LABELS[index] for index in found.label_indices]
+    named = [LABELS[index] for index in found.labels]
     assert named == [expected["text_labels"][index] for index in order]
 
 
 def test_a_box_is_clipped_and_one_in_the_padding_is_dropped():
     pred_boxes = np.array([[0.5, 0.4, 1.0, 0.6], [0.5, 0.9, 0.2, 0.1]], np.float32)
     logits = np.array([[-3.0, 2.0], [4.0, 4.0]], np.float32)
-    found = owlv2.select_boxes(
+    found = select_boxes(
         logits, pred_boxes, (100, 200), box_threshold=0.3, nms_iou=0.7, max_boxes=5
     )
     assert np.allclose(found.boxes_xyxy, [[0, 20, 200, 100]], atol=1e-3)
-    assert found.label_indices.tolist() == [1]
+    assert found.labels.tolist() == [1]
     assert np.allclose(found.scores, 1 / (1 + np.exp(-2.0)))
 
 
 def test_of_boxes_that_overlap_the_best_is_kept():
     pred_boxes = np.array([[0.5, 0.5, 0.4, 0.4], [0.51, 0.5, 0.4, 0.4], [0.1, 0.1, 0.1, 0.1]])
     logits = np.array([[1.0], [2.0], [0.5]], np.float32)
-    found = owlv2.select_boxes(
+    found = select_boxes(
         logits,
         pred_boxes.astype(np.float32),
         (100, 100),
@@ -182,7 +197,7 @@ def test_of_boxes_that_overlap_the_best_is_kept():
 
 
 def test_no_box_is_an_answer():
-    found = owlv2.select_boxes(
+    found = select_boxes(
         np.full((4, 2), -5.0, np.float32),
         np.full((4, 4), 0.5, np.float32),
         (100, 100),
@@ -190,7 +205,7 @@ def test_no_box_is_an_answer():
         nms_iou=0.7,
         max_boxes=5,
     )
-    assert found.boxes_xyxy.shape == (0, 4) and found.label_indices.shape == (0,)
+    assert found.boxes_xyxy.shape == (0, 4) and found.labels.shape == (0,)
 
 
 def test_the_threshold_is_the_checkpoints_own(model, processor):
@@ -217,3 +232,14 @@ def test_labels_that_the_class_head_cannot_compare_are_refused(processor):
     config.projection_dim = 64
     with pytest.raises(InvalidCheckpoint, match="projection_dim=64"):
         read_spec(config, processor.image_processor, 0)
+
+
+def test_labels_that_read_the_same_are_one_query(tokens):
+    made = tokens.write({2: "Red  van", 5: "cat", 7: "red van"})
+    assert made[ASKED].tolist() == [2, 5]
+    assert made["input_ids"].shape == made["attention_mask"].shape == (2, 16)
+
+
+def test_a_label_without_room_is_refused_by_its_place(tokens):
+    with pytest.raises(InvalidText, match=r"label 1 'cat cat.*expected at most 16 tokens"):
+        tokens.write({0: "cat", 1: "cat " * 20})

@@ -10,17 +10,20 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from export import parity
-from export.errors import ParityError, UnsupportedPrecision
+from export.deployments import Export, read_deployment
+from export.errors import ExportError, ParityError, UnsupportedPrecision
+from export.families import policies
 from export.grid_sample import FORMS
 from export.lower_precision import check_range, lower, precisions
-from export.pipeline import Export
-from export.precision import POLICIES
 from export.runtimes import RUNTIMES
 from export.to_onnx import to_onnx
-from fovea.clip import IMAGE_ENCODER
+from fovea.deployment_file import Serving
+from tests.deployments import TINY
 
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
+POLICIES = policies(TINY)
 NAMES = tuple(POLICIES)
+IMAGE_ENCODER = "clip_image_encoder"
 
 
 def network(loaded, name):
@@ -43,7 +46,7 @@ def halves(graphs, tmp_path_factory):
     for source in graphs.iterdir():
         path = folder / source.name
         path.write_bytes(source.read_bytes())
-        assert lower(source.stem.rsplit("-", 1)[0], path, "fp16") == "fp16"
+        assert lower(POLICIES[source.stem.rsplit("-", 1)[0]], path, "fp16") == "fp16"
     return folder
 
 
@@ -61,7 +64,7 @@ def stems(folder):
 
 
 def test_every_network_has_a_policy(loaded):
-    assert sorted(NAMES) == sorted(n.spec.name for n in loaded.networks)
+    assert {n.spec.name: n.policy for n in loaded.networks} == POLICIES
 
 
 def test_kept_layers_compute_in_fp32_and_the_rest_in_fp16(halves):
@@ -123,7 +126,7 @@ def test_fp16_is_within_its_tolerance(loaded, halves, name):
 def test_int8_is_within_its_tolerance_and_the_decoder_stays(loaded, graphs, tmp_path, name):
     item, path = network(loaded, name), tmp_path / "model.onnx"
     path.write_bytes((graphs / f"{name}-native.onnx").read_bytes())
-    precision = lower(name, path, "int8")
+    precision = lower(POLICIES[name], path, "int8")
     assert precision == ("fp32" if name == "sam_mask_decoder" else "int8")
     assert ("INT8" in precisions(path)) == (precision == "int8")
     tolerance = POLICIES[name].tolerance(precision, item.spec.tolerance)
@@ -142,7 +145,7 @@ def has_vnni() -> bool:
 def test_bf16_int8_has_int8_weights_where_the_policy_says(loaded, graphs, tmp_path, name):
     item, path = network(loaded, name), tmp_path / "model.onnx"
     path.write_bytes((graphs / f"{name}-native.onnx").read_bytes())
-    precision = lower(name, path, "bf16-int8")
+    precision = lower(POLICIES[name], path, "bf16-int8")
     nodes = onnx.load(str(path)).graph.node
     restored = {n.output[0] for n in nodes if n.op_type == "DequantizeLinear"}
     chosen = [n.name for n in nodes if n.op_type == "MatMul" and n.input[1] in restored]
@@ -152,7 +155,7 @@ def test_bf16_int8_has_int8_weights_where_the_policy_says(loaded, graphs, tmp_pa
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     if item.spec.tolerance.rows < 1:
         return  # Random weights rank their rows by chance: see test_runtimes for trained ones.
-    sample, outputs = item.sample(1, 0), [tensor.name for tensor in item.spec.outputs]
+    sample, outputs = item.sample(2, 1), [tensor.name for tensor in item.spec.outputs]
     expected = parity.run_torch(item, sample)
     for output, got in zip(outputs, session.run(outputs, sample), strict=True):
         assert np.corrcoef(got.ravel(), expected[output].ravel())[0, 1] > 0.99
@@ -161,7 +164,7 @@ def test_bf16_int8_has_int8_weights_where_the_policy_says(loaded, graphs, tmp_pa
 def test_int8_of_grounding_dino_takes_the_backbones_only(graphs, tmp_path):
     path = tmp_path / "model.onnx"
     path.write_bytes((graphs / "grounding_dino-native.onnx").read_bytes())
-    lower("grounding_dino", path, "int8")
+    lower(POLICIES["grounding_dino"], path, "int8")
     onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     products = [n.name for n in onnx.load(str(path)).graph.node if n.op_type == "MatMulInteger"]
     assert products
@@ -169,9 +172,9 @@ def test_int8_of_grounding_dino_takes_the_backbones_only(graphs, tmp_path):
 
 
 def test_an_overflow_is_found_before_a_gpu_meets_it(loaded, graphs, tmp_path):
-    item = network(loaded, IMAGE_ENCODER)
+    item, policy = network(loaded, IMAGE_ENCODER), POLICIES[IMAGE_ENCODER]
     source = graphs / f"{IMAGE_ENCODER}-native.onnx"
-    assert check_range(IMAGE_ENCODER, source, item.sample(1, 0)) < 65504
+    assert check_range(IMAGE_ENCODER, policy, source, item.sample(1, 0)) < 65504
     model = onnx.load(str(source))
     weight = next(i for i in model.graph.initializer if "patch_embedding" in i.name)
     huge = numpy_helper.to_array(weight) * np.float32(1e6)
@@ -179,7 +182,7 @@ def test_an_overflow_is_found_before_a_gpu_meets_it(loaded, graphs, tmp_path):
     path = tmp_path / "model.onnx"
     onnx.save(model, str(path))
     with pytest.raises(ParityError, match=r"patch_embedding.* above fp16's 65504"):
-        check_range(IMAGE_ENCODER, path, item.sample(1, 0))
+        check_range(IMAGE_ENCODER, policy, path, item.sample(1, 0))
 
 
 def test_a_weight_that_both_kinds_use_keeps_its_precision_for_the_kept(tmp_path):
@@ -194,7 +197,7 @@ def test_a_weight_that_both_kinds_use_keeps_its_precision_for_the_kept(tmp_path)
     path = tmp_path / "model.onnx"
     opset = [helper.make_opsetid("", 17)]
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), str(path))
-    lower(IMAGE_ENCODER, path, "fp16")
+    lower(POLICIES[IMAGE_ENCODER], path, "fp16")
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     y, z = session.run(None, {"x": np.ones(1, np.float32)})
     assert y == np.float32(1.0001)
@@ -204,4 +207,26 @@ def test_a_weight_that_both_kinds_use_keeps_its_precision_for_the_kept(tmp_path)
 @pytest.mark.parametrize("runtime", ["tensorrt", "onnxruntime-tensorrt", "onnxruntime-cuda"])
 def test_int8_is_for_cpus(runtime, tmp_path):
     with pytest.raises(UnsupportedPrecision, match=f"runtime {runtime} runs fp32, fp16, got int8"):
-        Export({}, tmp_path, precision="int8", runtime=RUNTIMES[runtime])
+        Export(read_deployment("demo"), tmp_path, precision="int8", runtime=RUNTIMES[runtime])
+
+
+@pytest.mark.parametrize(
+    ("serving", "message"),
+    [
+        (Serving("tensorrt", "int8"), "runtime tensorrt runs fp32, fp16, got int8"),
+        (Serving("tensorflow", "fp32"), "expected a runtime of onnxruntime, .*, got 'tensorflow'"),
+        (Serving("onnxruntime", "fp64"), "expected a precision of fp32, .*, got 'fp64'"),
+    ],
+)
+def test_what_a_deployment_says_of_serving_is_checked_as_well(serving, message, tmp_path):
+    deployment = replace(read_deployment("demo"), serving=serving)
+    with pytest.raises(ExportError, match=message):
+        Export(deployment, tmp_path)
+
+
+def test_the_command_line_wins_over_what_a_deployment_says_of_serving(tmp_path):
+    deployment = replace(read_deployment("demo"), serving=Serving("tensorrt", "fp16"))
+    form = Export(deployment, tmp_path).form
+    assert (form.runtime, form.precision) == (RUNTIMES["tensorrt"], "fp16")
+    asked = Export(deployment, tmp_path, precision="int8", runtime=RUNTIMES["onnxruntime"]).form
+    assert (asked.runtime, asked.precision) == (RUNTIMES["onnxruntime"], "int8")

@@ -4,15 +4,14 @@ import importlib.util
 
 import pytest
 
-from export.checkpoints import find
+from export.deployments import Export, load
 from export.engines_rtx import ENGINE_PRECISIONS, TARGETS, graph
 from export.parity import check_network
-from export.pipeline import load
-from export.production import production_pipeline
+from export.production import production_deployment
 from export.profiles import profile
 from export.rtx_build import isolated_build
 from export.runtimes import RUNTIMES
-from export.stand_ins import write_stand_ins
+from export.stand_ins import stand_in
 from export.to_onnx import to_onnx
 
 pytestmark = pytest.mark.real_size
@@ -23,17 +22,19 @@ GROUNDING_DINO_EDGE = 800
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory):
-    folders = write_stand_ins(tmp_path_factory.mktemp("stand-ins"))
-    found = {family: find(family, folder) for family, folder in folders.items()}
-    return load(found, GROUNDING_DINO_EDGE)
+    folder = tmp_path_factory.mktemp("stand-ins")
+    deployment = stand_in(folder).with_option("grounding_dino", "longest_edge", GROUNDING_DINO_EDGE)
+    return load(Export(deployment, folder / "export"))
 
 
 def test_the_checkpoints_arrive_at_the_committed_specs(loaded):
-    expected = production_pipeline(GROUNDING_DINO_EDGE)
-    assert loaded.pipeline.sam == expected.sam
-    assert loaded.pipeline.grounding_dino == expected.grounding_dino
-    assert loaded.pipeline.clip.image_size == expected.clip.image_size
-    assert loaded.pipeline.clip.pad_token_id == expected.clip.pad_token_id
+    expected = production_deployment(GROUNDING_DINO_EDGE)
+    assert loaded.deployment.verbs == expected.verbs
+    for name in ("sam", "grounding_dino"):
+        assert loaded.deployment.member(name) == expected.member(name)
+    found, published = (d.member("clip").spec for d in (loaded.deployment, expected))
+    assert found.image_size == published.image_size
+    assert found.pad_token_id == published.pad_token_id
 
 
 @pytest.mark.parametrize("index", range(5))
@@ -60,7 +61,7 @@ def graphs(tmp_path_factory):
 def test_each_network_builds_with_tensorrt_for_rtx(loaded, graphs, index, precision, target):
     network = loaded.networks[index]
     path = graph(network, graphs, "real size", "gather", precision)
-    shapes = profile(network.spec, RUNTIMES["tensorrt"].limit(loaded.pipeline))
+    shapes = profile(network.spec, RUNTIMES["tensorrt"].limit(loaded.deployment.limits))
     outcome = isolated_build(path, shapes, target)
     assert outcome.unsupported == []
     assert outcome.built, outcome.error

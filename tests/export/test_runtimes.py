@@ -1,23 +1,26 @@
 """The same repository for every runtime: only how the five networks run differs."""
 
 import json
+from dataclasses import replace
 
 import openvino
 import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
-from export.checkpoints import SETS, find
-from export.pipeline import Export, run
-from export.precision import POLICIES, PRECISIONS
-from export.production import production_pipeline
+from export.deployments import Export, read_deployment, run
+from export.families import policies
+from export.precision import PRECISIONS
+from export.production import production_deployment
 from export.profiles import profile
 from export.repository import write_repository
-from export.runtimes import RUNTIMES, cpu_runtime
-from fovea.pipeline import networks
-from tests.pipelines import TINY
+from export.runtimes import RUNTIMES, Runtime, cpu_runtime
+from fovea.deployment import Deployment
+from fovea.house import wire
+from tests.deployments import TINY
 
-NETWORKS = [network.name for network in networks(TINY)]
+NETWORKS = [network.name for network in wire(TINY).networks]
+POLICIES = policies(TINY)
 
 
 def configs(folder):
@@ -25,13 +28,18 @@ def configs(folder):
     return {p.parent.name: text_format.Parse(p.read_text(), pb.ModelConfig()) for p in paths}
 
 
+def limited(deployment: Deployment, runtime: Runtime) -> Deployment:
+    """As an export for this runtime has it."""
+    return replace(deployment, limits=runtime.limit(deployment.limits))
+
+
 @pytest.fixture(params=[name for name in RUNTIMES if name != "onnxruntime"])
 def both(request, tmp_path):
     """The plain repository's configs and those of another runtime."""
     runtime = RUNTIMES[request.param]
-    pipeline = runtime.limit(TINY)
-    write_repository(tmp_path / "plain", pipeline)
-    write_repository(tmp_path / "other", pipeline, runtime, runtime.precisions[-1])
+    deployment = limited(TINY, runtime)
+    write_repository(tmp_path / "plain", deployment)
+    write_repository(tmp_path / "other", deployment, runtime, runtime.precisions[-1])
     return configs(tmp_path / "plain"), configs(tmp_path / "other"), runtime
 
 
@@ -80,11 +88,18 @@ def test_openvino_runs_each_network_in_what_its_policy_says(tmp_path):
 
 
 @pytest.mark.parametrize("precision", RUNTIMES["onnxruntime-openvino"].precisions)
-def test_an_export_for_openvino_is_checked_on_openvino(tmp_path, precision):
+def test_an_export_for_openvino_is_checked_on_openvino(members, tmp_path, precision):
     runtime = RUNTIMES["onnxruntime-openvino"]
     # Trained ones: how random weights rank their queries is chance, and rounding decides it.
-    checkpoints = {family: find(family, source) for family, source in SETS["demo"].items()}
-    manifest = run(Export(checkpoints, tmp_path, precision=precision, runtime=runtime, max_batch=2))
+    export = Export(
+        read_deployment("demo"),
+        tmp_path,
+        precision=precision,
+        runtime=runtime,
+        max_batch=2,
+        members=members,
+    )
+    manifest = run(export)
     records = {record["name"]: record for record in manifest["networks"]}
     assert {name: r["precision"] for name, r in records.items()} == {
         name: POLICIES[name].takes(precision) for name in NETWORKS
@@ -115,31 +130,44 @@ def test_the_tensorrt_provider_is_told_every_shape(tmp_path):
 
 
 def test_profiles_cover_every_batch_bucket_and_prompt():
-    pipeline = RUNTIMES["tensorrt"].limit(production_pipeline())
-    by_name = {network.name: network for network in networks(pipeline)}
-    text = dict(profile(by_name["grounding_dino"], pipeline).shapes)
+    deployment = limited(production_deployment(), RUNTIMES["tensorrt"])
+    limits = deployment.limits
+    by_name = {network.name: network for network in wire(deployment).networks}
+    text = dict(profile(by_name["grounding_dino"], limits).shapes)
     assert text["text_self_attention_masks"] == ((1, 16, 16), (4, 32, 32), (8, 256, 256))
-    prompts = dict(profile(by_name["sam_mask_decoder"], pipeline).shapes)
+    prompts = dict(profile(by_name["sam_mask_decoder"], limits).shapes)
     assert prompts["point_coords"] == ((1, 1, 2, 2), (4, 1, 2, 2), (8, 32, 17, 2))
+    assert prompts["point_labels"] == ((1, 1, 2), (4, 1, 2), (8, 32, 17))
     assert prompts["image_embeddings"].max == (8, 256, 64, 64)
-    image = dict(profile(by_name["clip_image_encoder"], pipeline).shapes)
+    assert prompts["original_size_hw"] == ((1, 2), (4, 2), (8, 2))
+    image = dict(profile(by_name["clip_image_encoder"], limits).shapes)
     assert image["pixel_values"].max == (16, 3, 224, 224)
 
 
 def test_prompts_that_an_engine_does_not_take_are_refused_by_the_steps(tmp_path):
     runtime = RUNTIMES["tensorrt"]
-    write_repository(tmp_path, runtime.limit(production_pipeline()), runtime)
-    parameters = configs(tmp_path)["select_masks"].parameters["pipeline"]
-    assert json.loads(parameters.string_value)["limits"]["prompts"] == runtime.max_prompts == 32
+    deployment = limited(production_deployment(), runtime)
+    write_repository(tmp_path, deployment, runtime)
+    found = configs(tmp_path)
+    for step in wire(deployment).steps:
+        limits = found[step.model.name].parameters["limits"]
+        assert json.loads(limits.string_value)["prompts"] == runtime.max_prompts == 32
+    boxes = found["grounding_dino_select_boxes"].parameters["max_boxes"]
+    assert json.loads(boxes.string_value) == 32
 
 
-def test_an_export_for_engines_keeps_the_graphs_beside_the_repository(checkpoints, tmp_path):
+def test_an_export_for_engines_keeps_the_graphs_beside_the_repository(
+    deployment, members, tmp_path
+):
     runtime = RUNTIMES["tensorrt"]
-    export = Export(checkpoints, tmp_path, precision="fp16", runtime=runtime, max_batch=1)
+    export = Export(
+        deployment, tmp_path, precision="fp16", runtime=runtime, max_batch=1, members=members
+    )
     manifest = run(export)
-    for suffix in (".onnx", ".samples.npz"):
-        names = {path.name for path in (tmp_path / "onnx").glob(f"*{suffix}")}
-        assert names == {f"{name}{suffix}" for name in NETWORKS}
+    for name in NETWORKS:
+        files = {path.name for path in (tmp_path / "onnx" / name).iterdir()}
+        assert files == {"model.onnx", "model.samples.npz"}
+    assert {path.name for path in (tmp_path / "onnx").iterdir()} == set(NETWORKS)
     assert not [*export.repository.rglob("*.onnx")]
     assert manifest["request"]["precision"] == "fp16"
     assert manifest["request"]["runtime"] == "tensorrt"

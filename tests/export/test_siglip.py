@@ -1,5 +1,7 @@
 """SigLIP's networks, pixels, tokens and scores are those of the checkpoint in transformers."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -9,94 +11,102 @@ from transformers import AutoTokenizer, SiglipModel
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 from demo.train_siglip import FOLDER
+from export.checkpoints import find
 from export.errors import InvalidCheckpoint, UnsupportedProcessor
+from export.families.clip import TEXTS
+from export.families.siglip import SiglipExport, read_spec
 from export.parity import check_network
-from export.preprocessing import PIXEL_TOLERANCE, SIZES_HW, TEXTS, photograph
-from export.siglip import networks, read_spec
+from export.preprocessing import PIXEL_TOLERANCE, SIZES_HW, photograph
+from export.processor import normalization
 from export.to_onnx import to_onnx
-from fovea import siglip
 from fovea.errors import InvalidText
+from fovea.families.siglip import Siglip
 from fovea.images import Picture
-from fovea.specs import Queue
+from fovea.members import Source
 from tests.export.test_networks import normalized, tensors
 from tests.export.test_preprocessing import PHRASES, grey_levels
 
-BATCH_SIZE = 3
 MODEL = SiglipModel.from_pretrained(FOLDER).eval().requires_grad_(False)
 PROCESSOR = SiglipImageProcessorPil.from_pretrained(FOLDER)
 TOKENIZER = AutoTokenizer.from_pretrained(FOLDER)
 SPEC = read_spec(MODEL, PROCESSOR, TOKENIZER.pad_token_id)
-TOKENS = siglip.TextTokens(FOLDER / "tokenizer.json", SPEC)
+CHECKPOINT = find("siglip", Source(str(FOLDER)))
+ROLE = Siglip("siglip", SPEC)
+NORMAL = normalization(PROCESSOR)
 
 
 @pytest.fixture(scope="module")
 def both():
-    return networks(
-        MODEL, SPEC, image_batch_size=BATCH_SIZE, text_batch_size=BATCH_SIZE, queue=Queue()
-    )
+    return SiglipExport().networks(ROLE, MODEL, NORMAL)
+
+
+@pytest.fixture(scope="module")
+def tokens(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tokenizer")
+    shutil.copy(FOLDER / "tokenizer.json", ROLE.file(folder, "tokenizer.json"))
+    return ROLE.tokens(folder)
 
 
 @pytest.mark.parametrize("batch", [1, 3])
 def test_embeddings_are_those_of_the_model(both, batch):
-    pixels, tokens = tensors(both[0].sample(batch, 0)), tensors(both[1].sample(batch, 1))
+    pixels, text = tensors(both[0].sample(batch, 0)), tensors(both[1].sample(batch, 1))
     with torch.inference_mode():
-        theirs = MODEL(pixel_values=normalized(pixels["pixel_values"], SPEC), **tokens)
+        theirs = MODEL(pixel_values=normalized(pixels["pixel_values"], CHECKPOINT), **text)
         assert torch.allclose(both[0].module(**pixels), theirs.image_embeds, atol=1e-5)
-        assert torch.allclose(both[1].module(**tokens), theirs.text_embeds, atol=1e-5)
+        assert torch.allclose(both[1].module(**text), theirs.text_embeds, atol=1e-5)
 
 
 def test_the_graphs_do_what_the_networks_do(both, tmp_path):
     for network in both:
         path = tmp_path / network.spec.name / "model.onnx"
         to_onnx(network, path)
-        agreements = check_network(network, path)
-        assert {agreement.batch for agreement in agreements} == {1, 2, BATCH_SIZE}
+        agreements = check_network(network, path, max_batch=3)
+        assert {agreement.batch for agreement in agreements} == {1, 2, 3}
 
 
 @pytest.mark.parametrize("size_hw", SIZES_HW)
 def test_the_whole_picture_is_squashed_as_by_the_processor(size_hw):
     picture = photograph(size_hw)
     expected = PROCESSOR(picture, return_tensors="np")["pixel_values"][0]
-    pixels = siglip.preprocess(Picture(picture), SPEC)
+    pixels, _ = ROLE.geometry.apply(Picture(picture))
     assert pixels.shape == expected.shape
-    assert np.abs(pixels - grey_levels(expected, SPEC)).max() <= PIXEL_TOLERANCE
+    assert np.abs(pixels - grey_levels(expected, PROCESSOR)).max() <= PIXEL_TOLERANCE
 
 
 @given(PHRASES | st.sampled_from(TEXTS))
-def test_tokens_are_those_of_the_checkpoint(phrase):
+def test_tokens_are_those_of_the_checkpoint(tokens, phrase):
     theirs = TOKENIZER(phrase, padding="max_length")["input_ids"]
     if len(theirs) > SPEC.text_length:
         with pytest.raises(InvalidText, match=f"at most {SPEC.text_length} tokens"):
-            TOKENS.encode(phrase)
+            tokens.encode(phrase)
         return
-    assert TOKENS.encode(phrase).tolist() == theirs
+    assert tokens.encode(phrase)["input_ids"].tolist() == theirs
 
 
 @given(st.lists(PHRASES, min_size=1, max_size=5))
-def test_a_label_that_is_let_in_fits(phrases):
+def test_a_label_that_is_let_in_fits(tokens, phrases):
     try:
-        TOKENS.check(phrases)
+        tokens.check(phrases)
     except InvalidText:
         return
     for phrase in phrases:
-        assert TOKENS.encode(phrase).shape == (SPEC.text_length,)
+        assert tokens.encode(phrase)["input_ids"].shape == (SPEC.text_length,)
 
 
-def test_scores_are_the_sigmoid_of_the_models_logits(both):
+def test_scores_are_the_sigmoid_of_the_models_logits(both, tokens):
     labels = ["cat", "red van", "a photo of a snowboarder"]
     picture = photograph((120, 200))
     given_pixels = PROCESSOR(picture, return_tensors="pt")["pixel_values"]
     text = TOKENIZER(labels, padding="max_length", return_tensors="pt")
     with torch.inference_mode():
         theirs = MODEL(pixel_values=given_pixels, **text).logits_per_image[0].sigmoid().numpy()
-        pixels = torch.from_numpy(siglip.preprocess(Picture(picture), SPEC))[None]
+        pixels = torch.from_numpy(ROLE.geometry.apply(Picture(picture))[0])[None]
         image = both[0].module(pixels)[0].numpy()
-        ids = torch.from_numpy(np.stack([TOKENS.encode(label) for label in labels]))
+        ids = torch.from_numpy(np.stack([tokens.encode(label)["input_ids"] for label in labels]))
         texts = both[1].module(ids).numpy()
-    scale = {"logit_scale": SPEC.logit_scale, "logit_bias": SPEC.logit_bias}
-    ours = siglip.label_scores(image, texts, **scale)
+    ours = ROLE.label_scores(image, texts)
     assert np.allclose(ours, theirs, atol=1e-4)
-    alone = siglip.label_scores(image, texts[1:2], **scale)
+    alone = ROLE.label_scores(image, texts[1:2])
     assert np.array_equal(alone, ours[1:2]), "a label's score depends on the other labels"
 
 

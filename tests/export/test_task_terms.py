@@ -9,21 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from export.deployments import MANIFEST, Export, read_manifest, run
 from export.engine_parity import judge, read_samples, samples_path, write_samples
 from export.engines import cap_batches, jobs
 from export.errors import ParityError
 from export.lower_precision import lower
-from export.pipeline import MANIFEST, Export, run
-from export.precision import POLICIES
 from export.runtimes import RUNTIMES
 from export.task_terms import FLOORS, below, task_terms
 from export.to_engine import LIBRARIES
 from export.to_onnx import to_onnx
-from fovea import clip, grounding_dino, sam
-from fovea.pipeline import PipelineSpec, networks
-from fovea.specs import Tolerance, from_json
+from fovea.house import wire
+from fovea.specs import Tolerance
 
 ROWS = 30
+MASK_DECODER = "sam_mask_decoder"
 
 
 def detections(seed=0):
@@ -39,8 +38,8 @@ def detections(seed=0):
 def masks(seed=0):
     rng = np.random.default_rng(seed)
     return {
-        "iou_scores": rng.normal(size=(1, 3, 4)).astype(np.float32),
-        "low_res_masks": rng.normal(size=(1, 3, 4, 16, 16)).astype(np.float32),
+        "iou_scores": rng.normal(size=(1, 3)).astype(np.float32),
+        "low_res_masks": rng.normal(size=(1, 3, 16, 16)).astype(np.float32),
     }
 
 
@@ -48,13 +47,13 @@ def masks(seed=0):
 def test_the_same_answer_agrees_in_every_term(seed):
     rng = np.random.default_rng(seed)
     embeds = {"image_embeds": rng.normal(size=(2, 16)).astype(np.float32)}
-    for network, answer in (
-        (clip.IMAGE_ENCODER, embeds),
-        (grounding_dino.NETWORK, detections(seed)),
-        (sam.MASK_DECODER, masks(seed)),
+    for names, answer in (
+        ({"cosine"}, embeds),
+        ({"boxes_matched", "labels_same"}, detections(seed)),
+        ({"mask_iou"}, masks(seed)),
     ):
-        terms = task_terms(network, answer, answer)
-        assert terms == pytest.approx(dict.fromkeys(terms, 1.0))
+        terms = task_terms(answer, answer)
+        assert terms == pytest.approx(dict.fromkeys(names, 1.0))
         assert terms.keys() <= FLOORS.keys() and not below(terms)
 
 
@@ -62,42 +61,50 @@ def test_rows_in_another_order_are_the_same_detections():
     answer = detections()
     order = np.random.default_rng(1).permutation(ROWS)
     shuffled = {name: array[:, order] for name, array in answer.items()}
-    terms = task_terms(grounding_dino.NETWORK, answer, shuffled)
+    terms = task_terms(answer, shuffled)
     assert terms == {"boxes_matched": 1.0, "labels_same": 1.0}
 
 
 def test_another_label_at_the_same_place_is_seen():
     answer = detections()
     other = answer | {"logits": -answer["logits"]}
-    terms = task_terms(grounding_dino.NETWORK, answer, other)
+    terms = task_terms(answer, other)
     assert terms["boxes_matched"] == 1.0 and terms["labels_same"] < 0.5
     assert below(terms)
 
 
-def test_the_mask_that_the_scores_choose_is_the_one_that_counts():
+def test_each_prompts_mask_counts_alike_and_its_score_does_not():
     answer = masks()
-    unchosen = {name: array.copy() for name, array in answer.items()}
-    for prompt, best in enumerate(answer["iou_scores"][0].argmax(axis=1)):
-        unchosen["low_res_masks"][0, prompt, (best + 1) % 4] *= -1
-    assert task_terms(sam.MASK_DECODER, answer, unchosen) == {"mask_iou": 1.0}
+    other = {name: array.copy() for name, array in answer.items()}
+    other["iou_scores"] += 1
+    assert task_terms(answer, other) == {"mask_iou": 1.0}
+    other["low_res_masks"][0, 1] *= -1
+    assert task_terms(answer, other) == pytest.approx({"mask_iou": 2 / 3})
+    assert below(task_terms(answer, other))
     inverted = answer | {"low_res_masks": -answer["low_res_masks"]}
-    assert task_terms(sam.MASK_DECODER, answer, inverted)["mask_iou"] == 0.0
+    assert task_terms(answer, inverted) == {"mask_iou": 0.0}
+
+
+def test_two_empty_masks_are_the_same():
+    empty = masks() | {"low_res_masks": np.full((1, 3, 16, 16), -1, np.float32)}
+    assert task_terms(empty, empty) == {"mask_iou": 1.0}
+    assert task_terms(empty, masks()) == {"mask_iou": 0.0}
 
 
 def test_an_engine_that_says_nan_agrees_in_nothing():
     answer = {"text_embeds": np.ones((1, 4), np.float32)}
     broken = {"text_embeds": np.full((1, 4), np.nan, np.float32)}
-    assert task_terms(clip.TEXT_ENCODER, answer, broken) == {"cosine": 0.0}
+    assert task_terms(answer, broken) == {"cosine": 0.0}
 
 
 @pytest.fixture(scope="module")
 def decoder(loaded, tmp_path_factory):
     """SAM's decoder in half: its spec, samples, and what runs it."""
     folder = tmp_path_factory.mktemp("decoder")
-    network = next(n for n in loaded.networks if n.spec.name == sam.MASK_DECODER)
+    network = next(n for n in loaded.networks if n.spec.name == MASK_DECODER)
     path = folder / "decoder.onnx"
     to_onnx(network, path)
-    lower(sam.MASK_DECODER, path, "fp16")
+    lower(network.policy, path, "fp16")
     write_samples(network, path, samples_path(path))
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     names = [tensor.name for tensor in network.spec.outputs]
@@ -105,7 +112,7 @@ def decoder(loaded, tmp_path_factory):
     def run_it(inputs):
         return dict(zip(names, session.run(names, inputs), strict=True))
 
-    spec = replace(network.spec, tolerance=POLICIES[sam.MASK_DECODER].fp16)
+    spec = replace(network.spec, tolerance=network.policy.fp16)
     return spec, read_samples(path), run_it
 
 
@@ -145,9 +152,11 @@ def test_an_engine_of_batch_1_is_compared_at_batch_1_alone(decoder):
     assert set(seen) == {1}
 
 
-def test_engines_and_configurations_take_no_batch_above_the_cap(checkpoints, tmp_path):
+def test_engines_and_configurations_take_no_batch_above_the_cap(deployment, members, tmp_path):
     runtime = RUNTIMES["tensorrt"]
-    export = Export(checkpoints, tmp_path, precision="fp32", runtime=runtime, max_batch=1)
+    export = Export(
+        deployment, tmp_path, precision="fp16", runtime=runtime, max_batch=1, members=members
+    )
     run(export)
     rtx = replace(LIBRARIES["tensorrt_rtx"])
     made = jobs(tmp_path, rtx, "8.9", max_batch=2)
@@ -157,17 +166,12 @@ def test_engines_and_configurations_take_no_batch_above_the_cap(checkpoints, tmp
     batches = {
         path.parent.name: path.read_text() for path in export.repository.glob("*/config.pbtxt")
     }
-    capped = {spec.name for spec in networks(runtime.limit(pipeline_of(tmp_path)))}
+    served = read_manifest(json.loads((tmp_path / MANIFEST).read_text()))
+    capped = {spec.name for spec in wire(served).networks}
     for name in (*capped, "embed_image", "main_object"):
         batch = 1 if name == "main_object" else 2
         assert f"\nmax_batch_size: {batch}\n" in batches[name], name
-    cap_batches(export.repository, pipeline_of(tmp_path), 8)
+    cap_batches(export.repository, served, 8)
     assert (
-        "\nmax_batch_size: 2\n"
-        in (export.repository / sam.MASK_DECODER / "config.pbtxt").read_text()
+        "\nmax_batch_size: 2\n" in (export.repository / MASK_DECODER / "config.pbtxt").read_text()
     )
-
-
-def pipeline_of(folder):
-    manifest = json.loads((folder / MANIFEST).read_text())
-    return from_json(PipelineSpec, json.dumps(manifest["pipeline"]))

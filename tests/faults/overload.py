@@ -10,7 +10,7 @@ from fovea_client import AsyncClient, Client, RetryPolicy
 from fovea_server import EmbeddedServer
 
 from fovea.backlog import LOOK_EVERY, parse_loads
-from fovea.pipeline import Queues
+from fovea.deployment import Queues
 from tests.faults.ledger import Ledger
 from tests.faults.load import Questions, async_asker, open_loop, quiet_load
 from tests.faults.report import Report, broken, nothing_lost

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from fovea.array_model import ArrayModel
-from fovea.pipeline import CPU_ONLY_INPUTS, steps
+from fovea.house import CPU_ONLY_INPUTS, wire
+from fovea.limits import Limits
 from fovea.specs import to_json
-from fovea.steps import Step
-from tests.pipelines import TINY
+from fovea.steps.base import Step
+from tests.deployments import TINY
 
 
 class Tensor:
@@ -106,7 +107,10 @@ def test_a_step_reads_the_answer_of_a_network_on_a_gpu():
         "name": "doubling",
         "max_batch_size": 8,
         "input": [{"name": "x"}],
-        "parameters": {"pipeline": {"string_value": to_json(TINY)}},
+        "parameters": {
+            "limits": {"string_value": to_json(Limits())},
+            "members": {"string_value": "[]"},
+        },
     }
     place = {"model_repository": "/models/doubling", "model_version": "1"}
     model.initialize({"model_config": json.dumps(config), **place})
@@ -117,5 +121,5 @@ def test_a_step_reads_the_answer_of_a_network_on_a_gpu():
 
 
 def test_what_a_network_left_on_a_gpu_comes_to_every_step_in_cpu_memory():
-    for spec, _ in steps(TINY):
-        assert dict(spec.parameters)[CPU_ONLY_INPUTS] == "yes"
+    for step in wire(TINY).steps:
+        assert dict(step.model.parameters)[CPU_ONLY_INPUTS] == "yes"

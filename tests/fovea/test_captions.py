@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fovea import grounding_dino
-from fovea.captions import CaptionWriter, words_of
+from fovea.captions import DELIMITER_IDS, NO_LABEL, CaptionWriter, words_of
 from fovea.errors import InvalidText
+from fovea.families.grounding_dino import select_boxes
 from fovea.text import bare, caption_form, same_words, surely_fits
 from fovea.tokenizer import PaddedTokenizer
-from tests.pipelines import TINY
+from tests.deployments import TINY
 
 TOKENIZER = PaddedTokenizer(Path("demo/checkpoints/grounding_dino/tokenizer.json"), 0)
 CLIP_TOKENIZER = PaddedTokenizer(Path("demo/checkpoints/clip/tokenizer.json"), 0)
-WRITER = CaptionWriter(TOKENIZER, TINY.grounding_dino)
+WRITER = CaptionWriter(TOKENIZER, TINY.member("grounding_dino").spec.text_buckets)
 
 ODD = [
     "t-shirt",
@@ -35,7 +35,7 @@ ODD += ["Red Car", "[SEP]", "naïve  İstanbul", "'quoted'", "a.b"]
 
 def answer_of(caption, logits):
     """The label index that is answered for one box with these logits."""
-    found = grounding_dino.select_boxes(
+    found = select_boxes(
         logits[None],
         np.full((1, 4), 0.5, np.float32),
         caption.token_spans[:, 0],
@@ -69,8 +69,8 @@ def test_any_labels_are_answered_by_one_of_them_or_refused(labels):
         return
     if not labels:
         return
-    delimiters = np.isin(caption.input_ids, grounding_dino.DELIMITER_IDS)
-    assert (caption.token_spans[delimiters, 0] == grounding_dino.NO_LABEL).all()
+    delimiters = np.isin(caption.input_ids, DELIMITER_IDS)
+    assert (caption.token_spans[delimiters, 0] == NO_LABEL).all()
     for index, start, end in caption.token_spans[caption.token_spans[:, 0] >= 0].tolist():
         assert 0 <= start < end <= len(labels[index])
     logits = np.random.default_rng(len(labels)).normal(size=len(caption.input_ids))

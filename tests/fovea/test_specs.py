@@ -6,21 +6,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fovea.deployment import Deployment
 from fovea.errors import InvalidInput, InvalidPrompt, InvalidTensor
-from fovea.pipeline import PipelineSpec
 from fovea.specs import TensorSpec, from_json, to_json
-from tests.pipelines import TINY
+from tests.deployments import TINY
 
 
-def test_a_pipeline_survives_json():
-    assert from_json(PipelineSpec, to_json(TINY)) == TINY
+def test_a_deployment_survives_json():
+    assert from_json(Deployment, to_json(TINY)) == TINY
 
 
 def test_unknown_and_missing_fields_are_refused():
     with pytest.raises(TypeError, match="no field"):
-        from_json(PipelineSpec, to_json(TINY).replace('"clip"', '"klip"'))
+        from_json(Deployment, to_json(TINY).replace('"labels_bytes"', '"label_bytes"'))
     with pytest.raises(TypeError):
-        from_json(PipelineSpec, "{}")
+        from_json(Deployment, "{}")
 
 
 def test_a_tensor_of_another_dtype_or_shape_is_refused():
@@ -55,5 +55,5 @@ def test_an_error_is_never_too_long_for_grpcs_metadata(said):
 
 def test_specs_are_frozen():
     with pytest.raises(AttributeError):
-        TINY.sam.image_size = 3
+        TINY.member("sam").spec.image_size = 3
     assert replace(TINY, limits=replace(TINY.limits, labels=3)).limits.labels == 3

@@ -20,8 +20,8 @@ from google.protobuf import text_format
 
 from export.repository import model_config
 from fovea.backlog import parse_loads
+from fovea.limits import Limits
 from fovea.specs import ModelSpec, TensorSpec, to_json
-from tests.pipelines import TINY
 from tests.serving import requests
 
 pytestmark = pytest.mark.server
@@ -31,7 +31,7 @@ import time
 from pathlib import Path
 
 from fovea.array_model import ArrayModel
-from fovea.steps import Step
+from fovea.steps.base import Step
 
 
 class Waiting(Step):
@@ -99,7 +99,7 @@ def steps_server(tmp_path_factory):
             inputs=(TensorSpec("FILES", "STRING", (2,)),),
             outputs=(TensorSpec("DONE", "STRING", (1,)),),
             max_batch_size=16,
-            parameters=(("pipeline", to_json(TINY)),),
+            parameters=(("limits", to_json(Limits())), ("members", "[]")),
         )
         version = repository / name / "1"
         version.mkdir(parents=True)

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.server
 
 VERB = "embed_text"
 # What that verb runs; two servers with all models would take minutes to start on a busy machine.
-MODELS = (VERB, "tokenize_text", "clip_text_encoder")
+MODELS = (VERB, "clip_tokenize_text", "clip_text_encoder")
 TEXT = "a cat"
 
 

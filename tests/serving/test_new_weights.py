@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,25 +17,22 @@ from onnx import numpy_helper
 from demo.served import demo_server, export_demo
 from export.assembly import take_place
 from export.checksums import write_checksums
+from export.deployments import MANIFEST, read_manifest
 from export.onnx_files import sha256
-from export.pipeline import MANIFEST
 from export.repository import onnx_path, write_repository
-from fovea import clip, sam
-from fovea.pipeline import PipelineSpec
-from fovea.specs import from_json
 
 pytestmark = pytest.mark.server
 
 LABELS = ["cat", "dog", "van", "man", "snowboarder"]
 POINT = (50, 60)
-NETWORKS = (clip.TEXT_ENCODER, sam.IMAGE_ENCODER)
+NETWORKS = {"clip": "clip_text_encoder", "sam": "sam_image_encoder"}
 
 
 def change_weights(repository: Path) -> None:
     """What an export of other checkpoints does: assembled aside, put in place whole."""
     draft = repository.with_name("draft")
     shutil.copytree(repository, draft)
-    for network in NETWORKS:
+    for network in NETWORKS.values():
         path = onnx_path(draft, network)
         model = onnx.load(str(path))
         weight = max(model.graph.initializer, key=lambda tensor: np.prod(tensor.dims))
@@ -49,11 +47,14 @@ def change_weights(repository: Path) -> None:
 
 
 def write_configs(repository: Path) -> None:
-    manifest = json.loads((export_demo().parent / MANIFEST).read_text())
-    names = [record["name"] for record in manifest["networks"]]
-    weights = {name: sha256(onnx_path(repository, name)) for name in names}
-    pipeline = from_json(PipelineSpec, json.dumps(manifest["pipeline"]))
-    write_repository(repository, pipeline, weights=weights)
+    deployment = read_manifest(json.loads((export_demo().parent / MANIFEST).read_text()))
+    members = tuple(
+        replace(member, fingerprint=sha256(onnx_path(repository, NETWORKS[member.name])))
+        if member.name in NETWORKS
+        else member
+        for member in deployment.members
+    )
+    write_repository(repository, replace(deployment, members=members))
 
 
 def answers(client: Client, picture: Path) -> list[np.ndarray]:

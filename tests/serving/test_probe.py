@@ -102,7 +102,7 @@ def test_a_server_with_more_callers_than_it_can_answer_stays_ready(server, url, 
 
 
 def test_a_server_of_one_verb_is_asked_for_that_alone(tmp_path, probe):
-    models = {"detect", "preprocess_image", "grounding_dino", "select_boxes"}
+    models = {"detect", "preprocess_image", "grounding_dino", "grounding_dino_select_boxes"}
     repository = tmp_path / "models"
     repository.mkdir()
     for model in models:

@@ -1,0 +1,310 @@
+"""A deployment to a model repository: members exported, wired, placed and recorded."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from export import onnx_files
+from export.assembly import aside, exclusive, link_or_copy, take_place
+from export.checkpoints import Checkpoint, find
+from export.checksums import write_checksums
+from export.engine_parity import samples_path
+from export.errors import ExportError, UnsupportedPrecision
+from export.grid_sample import GridSample
+from export.members import (
+    MEMBERS,
+    Exported,
+    Form,
+    MemberExport,
+    Opened,
+    export_member,
+    read_record,
+)
+from export.network import Network
+from export.precision import PRECISIONS, Precision
+from export.repository import (
+    carry_over,
+    holds_generated,
+    onnx_path,
+    place_files,
+    write_repository,
+)
+from export.runtimes import RUNTIMES, Runtime
+from fovea import deployment_file, families
+from fovea.deployment import Deployment, InvalidDeployment, Settings
+from fovea.deployment_file import DeploymentFile
+from fovea.house import wire
+from fovea.specs import from_json, to_json
+from fovea.verbs import check_members
+
+MANIFEST = "manifest.json"
+ROOT = Path(__file__).resolve().parent.parent
+# The deployments that come with the project, by name.
+DEPLOYMENTS = {path.stem: path for path in sorted((ROOT / "deployments").glob("*.toml"))}
+
+
+@dataclass(frozen=True)
+class Export:
+    """What to export where. `report` is told of each step: (network, what).
+
+    precision, runtime: None is what the deployment says. grid_sample, max_batch, embedded_bytes:
+    see `export.members.Form`. settings: of the machine that will serve; they go into the
+    configurations only, so changing them exports nothing anew. members: where exported members
+    are kept for every deployment.
+    """
+
+    deployment: DeploymentFile
+    out: Path
+    report: Callable[[str, str], None] = field(default=lambda network, what: None)
+    precision: Precision | None = None
+    runtime: Runtime | None = None
+    grid_sample: GridSample | None = None
+    max_batch: int | None = None
+    settings: Settings | None = None
+    embedded_bytes: int = onnx_files.EMBEDDED_BYTES
+    members: Path = MEMBERS
+
+    def __post_init__(self) -> None:
+        form = self.form
+        if form.precision not in form.runtime.precisions:
+            raise UnsupportedPrecision(
+                f"runtime {form.runtime.name} runs {', '.join(form.runtime.precisions)}, "
+                f"got {form.precision}"
+            )
+
+    @property
+    def form(self) -> Form:
+        """What the networks are made into; raises ExportError."""
+        serving = self.deployment.serving
+        if serving.runtime not in RUNTIMES:
+            raise ExportError(
+                f"expected a runtime of {', '.join(RUNTIMES)}, got {serving.runtime!r}"
+            )
+        if serving.precision not in PRECISIONS:
+            raise ExportError(
+                f"expected a precision of {', '.join(PRECISIONS)}, got {serving.precision!r}"
+            )
+        return Form(
+            self.precision or serving.precision,
+            self.runtime or RUNTIMES[serving.runtime],
+            self.grid_sample,
+            self.max_batch,
+            self.embedded_bytes,
+        )
+
+    @property
+    def repository(self) -> Path:
+        return self.out / "model_repository"
+
+    def onnx_path(self, network: str) -> Path:
+        """Within the repository, or beside it where engines take the place of the graphs."""
+        if self.form.runtime.needs_engines:
+            return self.out / "onnx" / network / "model.onnx"
+        return onnx_path(self.repository, network)
+
+    def find(self) -> dict[str, MemberExport]:
+        """The members' checkpoints, on disk but unread; raises ExportError.
+
+        A deployment whose members do not fit its verbs is refused here, before weights are read.
+        """
+        sources = self.deployment.members
+        found = {name: find(name, source) for name, source in sources.items()}
+        roles = {name: families.load(one.family).ROLE for name, one in found.items()}
+        try:
+            check_members(self.deployment.verbs, roles)
+        except InvalidDeployment as error:
+            raise ExportError(f"{self.deployment.name}: {error}") from error
+        return {
+            name: MemberExport(one, sources[name].options, self.form) for name, one in found.items()
+        }
+
+    def wired(self, members: Iterable[Exported | Opened]) -> Deployment:
+        """The deployment of these members, as this runtime can serve it."""
+        return Deployment(
+            members=tuple(one.member for one in members),
+            verbs=self.deployment.verbs,
+            limits=self.form.runtime.limit(self.deployment.limits),
+        )
+
+
+def read_deployment(name: str) -> DeploymentFile:
+    """A TOML file, or by its name one that comes with the project; raises ExportError."""
+    if name in DEPLOYMENTS:
+        path = DEPLOYMENTS[name]
+    elif name.endswith(".toml"):
+        path = Path(name)
+    else:
+        raise ExportError(f"expected a .toml file or one of {', '.join(DEPLOYMENTS)}, got {name!r}")
+    try:
+        return deployment_file.read(path)
+    except InvalidDeployment as error:
+        raise ExportError(str(error)) from error
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A deployment in memory: its members' specs, and their networks in torch."""
+
+    deployment: Deployment
+    networks: list[Network]
+    checkpoints: dict[str, Checkpoint]
+
+
+def load(export: Export) -> Loaded:
+    """Open every checkpoint; nothing is written."""
+    found = export.find()
+    opened = [member.open() for member in found.values()]
+    networks = [network for one in opened for network in one.networks]
+    checkpoints = {name: member.checkpoint for name, member in found.items()}
+    return Loaded(export.wired(opened), networks, checkpoints)
+
+
+def run(export: Export, *, force: bool = False) -> dict[str, Any]:
+    """Export, check and place; returns the manifest. Raises ParityError on drift.
+
+    Members are exported once: those whose checkpoint, options, form and code are as before are
+    taken from where they are kept. What is new is assembled aside, whole, before it takes the
+    place of what was there: a failure leaves that untouched, and a server that has it mounted
+    never sees half of the one and half of the other.
+    """
+    requests = export.find()
+    members = {
+        name: export_member(request, export.members, report=export.report, force=force)
+        for name, request in requests.items()
+    }
+    request = _request(export, requests, members)
+    found = None if force else _reusable(export, request)
+    if found and _has_configs(export, found):
+        return found
+    with exclusive(export.out, lambda: export.report("export", "waiting for another one")):
+        found = None if force else _reusable(export, request)  # perhaps the other one made it
+        if found and _has_configs(export, found):
+            return found
+        with aside(export.out) as folder:
+            draft = replace(export, out=folder)
+            manifest = _assemble(draft, export, members, request)
+            (export.out / MANIFEST).unlink(missing_ok=True)
+            for part in sorted(path for path in folder.iterdir() if path.is_dir()):
+                take_place(part, export.out / part.name)
+            (folder / MANIFEST).replace(export.out / MANIFEST)
+            return manifest
+
+
+def _request(
+    export: Export, requests: Mapping[str, MemberExport], members: Mapping[str, Exported]
+) -> dict[str, Any]:
+    """What decides the repository, settings of the machine aside."""
+    keys = {name: one.record["key"] for name, one in members.items()}
+    request = {
+        "deployment": export.deployment.name,
+        "checkpoints": {
+            name: {
+                "source": _relative(request.checkpoint.source),
+                "revision": request.checkpoint.revision,
+                **{field: keys[name][field] for field in ("sha256", "opset", "versions")},
+                "options": dict(request.options),
+                "fingerprint": members[name].member.fingerprint,
+            }
+            for name, request in requests.items()
+        },
+        "verbs": [asdict(verb) for verb in export.deployment.verbs],
+        "limits": asdict(export.form.runtime.limit(export.deployment.limits)),
+        **export.form.key(),
+        "versions": {"fovea": version("fovea")},
+    }
+    made: dict[str, Any] = json.loads(json.dumps(request))
+    return made
+
+
+def _reusable(export: Export, request: dict[str, Any]) -> dict[str, Any] | None:
+    """The manifest of an equal export whose files are all there, in the sizes that they had."""
+    manifest = read_record(export.out / MANIFEST)
+    if manifest is None or manifest.get("request") != request:
+        return None
+    files = ((export.repository / name, kept["bytes"]) for name, kept in manifest["files"].items())
+    whole = all(path.is_file() and path.stat().st_size == bytes_ for path, bytes_ in files)
+    return manifest if whole else None
+
+
+def _has_configs(export: Export, manifest: dict[str, Any]) -> bool:
+    """Are the generated files there as this machine's settings want them?"""
+    with tempfile.TemporaryDirectory() as folder:
+        draft = replace(export, out=Path(folder))
+        _write_configs(draft, read_manifest(manifest))
+        return holds_generated(export.repository, draft.repository)
+
+
+def read_manifest(manifest: Mapping[str, Any]) -> Deployment:
+    """The deployment that an export wrote down."""
+    return from_json(Deployment, json.dumps(manifest["deployment"]))
+
+
+def _assemble(
+    draft: Export, former: Export, members: Mapping[str, Exported], request: dict[str, Any]
+) -> dict[str, Any]:
+    """Write a whole export where `draft` says, the manifest last; `former` is what it replaces."""
+    deployment = draft.wired(members.values())
+    _write_configs(draft, deployment)
+    records = [record for one in members.values() for record in _place(draft, one)]
+    folders = {name: one.folder for name, one in members.items()}
+    place_files(draft.repository, wire(deployment).steps, folders)
+    carry_over(former.repository, draft.repository, _with_equal_graphs(draft, former, records))
+    manifest = {
+        "request": request,
+        "networks": records,
+        "preprocessing": {name: one.record["preprocessing"] for name, one in members.items()},
+        "files": write_checksums(draft.repository, wire(deployment).names),
+        "deployment": json.loads(to_json(deployment)),
+    }
+    (draft.out / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+    return manifest
+
+
+def _place(draft: Export, exported: Exported) -> list[dict[str, Any]]:
+    """Link a member's graphs into the export; returns their records under the member's name."""
+    role, records = exported.member.play(), []
+    for kept in exported.record["networks"]:
+        name, graph = role.network_name(kept["part"]), exported.graph(kept["part"])
+        target = draft.onnx_path(name)
+        for part in onnx_files.parts(graph):
+            link_or_copy(part, target.with_name(part.name))
+        if draft.form.runtime.needs_engines:
+            link_or_copy(samples_path(graph), samples_path(target))
+        named = [{**agreement, "network": name} for agreement in kept["parity"]]
+        records.append({"name": name, **kept, "parity": named})
+    return records
+
+
+def _with_equal_graphs(draft: Export, former: Export, records: list[dict[str, Any]]) -> list[str]:
+    """Networks whose former graph is the new one: engines that were built from it stay."""
+    if not draft.form.runtime.needs_engines:
+        return []
+    return [
+        record["name"]
+        for record in records
+        if former.onnx_path(record["name"]).is_file()
+        and onnx_files.sha256(former.onnx_path(record["name"])) == record["sha256"]
+    ]
+
+
+def _write_configs(export: Export, deployment: Deployment) -> None:
+    """The generated files, as this machine's settings want them."""
+    try:
+        deployment = export.settings.apply(deployment) if export.settings else deployment
+    except ValueError as error:
+        raise ExportError(f"the settings do not fit: {error}") from error
+    write_repository(export.repository, deployment, export.form.runtime, export.form.precision)
+
+
+def _relative(source: str) -> str:
+    """A folder below the working directory by its relative path."""
+    path = Path(source)
+    if path.is_absolute() and path.is_relative_to(Path.cwd()):
+        return str(path.relative_to(Path.cwd()))
+    return source

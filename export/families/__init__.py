@@ -1,0 +1,47 @@
+"""The torch side of each family, in the file of the same name as in `fovea/families`."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from export.family import FamilyExport
+    from export.precision import Policy
+    from fovea.deployment import Deployment
+
+FAMILIES = {
+    "clip": "export.families.clip:ClipExport",
+    "grounding_dino": "export.families.grounding_dino:GroundingDinoExport",
+    "owlv2": "export.families.owlv2:Owlv2Export",
+    "siglip": "export.families.siglip:SiglipExport",
+    "hq_sam": "export.families.hq_sam:HqSamExport",
+    "sam": "export.families.sam:SamExport",
+}
+# `model_type` in a checkpoint's config.json -> family.
+MODEL_TYPES = {
+    "clip": "clip",
+    "grounding-dino": "grounding_dino",
+    "owlv2": "owlv2",
+    "sam": "sam",
+    "siglip": "siglip",
+    "sam_hq": "hq_sam",
+}
+
+
+@lru_cache(None)
+def load(family: str) -> FamilyExport:
+    """The torch side of a family; raises KeyError for one that nobody knows."""
+    module, _, name = FAMILIES[family].partition(":")
+    made: Any = getattr(import_module(module), name)()
+    return made
+
+
+def policies(deployment: Deployment) -> dict[str, Policy]:
+    """How each network of a deployment runs in lower precision, by its name."""
+    return {
+        member.play().network_name(part): policy
+        for member in deployment.members
+        for part, policy in load(member.family).POLICIES.items()
+    }

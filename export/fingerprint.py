@@ -1,0 +1,72 @@
+"""Which code decides what is exported: hashed without comments, docstrings and layout."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("export", "fovea")
+
+
+def code_sha256(*modules: str) -> str:
+    """Of these modules of ours and all of ours that they import when they are imported."""
+    found = closure(modules)
+    digest = hashlib.sha256()
+    for name in sorted(found):
+        digest.update(name.encode())
+        digest.update(ast.dump(_without_docstrings(found[name])).encode())
+    return digest.hexdigest()
+
+
+def closure(modules: tuple[str, ...]) -> dict[str, ast.Module]:
+    """Modules by name, as parsed; imports within functions and for types alone do not count."""
+    waiting, found = list(modules), {}
+    while waiting:
+        name = waiting.pop()
+        path = _path(name)
+        if name in found or path is None:
+            continue
+        found[name] = ast.parse(path.read_text())
+        waiting += _imported(found[name].body)
+    return found
+
+
+def _path(module: str) -> Path | None:
+    """The file of a module of ours; None for what is none."""
+    if module.split(".")[0] not in PACKAGES:
+        return None
+    base = ROOT / Path(*module.split("."))
+    candidates = (base.with_suffix(".py"), base / "__init__.py")
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _imported(body: list[ast.stmt]) -> Iterator[str]:
+    for node in body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Try):
+            yield from _imported(node.body)
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" not in ast.unparse(node.test):
+            yield from _imported([*node.body, *node.orelse])
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and _is_text(body[0]):
+            body[0] = ast.Pass()
+    return tree
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )

@@ -1,0 +1,164 @@
+"""A deployment: which checkpoints are served, under which names, and what they do together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from fovea.limits import Limits
+from fovea.members import NAME, Member
+from fovea.placement import Placement
+from fovea.roles import Role
+from fovea.specs import Queue
+
+
+class InvalidDeployment(ValueError):
+    """A deployment that cannot be: says what was expected, and what came."""
+
+
+@dataclass(frozen=True)
+class BatchSizes:
+    """The largest batch of the steps, of one request to an ensemble, and of each network.
+
+    Requests of one picture are what the server batches. Only answers of a fixed shape, which
+    embeddings are, can be batched by the caller as well. networks: in place of a family's own.
+    """
+
+    steps: int = 16
+    embeddings: int = 8
+    objects: int = 1
+    networks: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Queues:
+    """How long requests wait. Only the first step refuses, those behind it have room to spare.
+
+    entry: before the first step; its timeout is also how long a request may have to wait for one
+    of the models behind it, unless its caller says otherwise. backlog: so many may wait for one of
+    those at most. Beyond either the first step takes no more (see `fovea.backlog`). inner: the
+    queues behind the first step.
+
+    So what was accepted is answered, and no work is wasted. There is a harder reason: Triton
+    2.51 answers twice, and crashes, when a step of an ensemble fails while another one of the
+    same request runs. Hence one first step that checks everything, and patient queues behind it.
+
+    The inner queues have no limit at all, of size or time: with any, Triton 2.51 hands a batcher
+    no work ahead, and a request that comes while the instance finishes another may be overlooked
+    for half a second (`tests/serving/test_batching.py`). `backlog` bounds them instead.
+    """
+
+    entry: Queue = field(default_factory=lambda: Queue(max_size=128, timeout_us=30_000_000))
+    backlog: int = 128
+    inner: Queue = field(default_factory=Queue)
+
+
+@dataclass(frozen=True)
+class Verb:
+    """What callers ask for, under the user's name for it.
+
+    Attributes:
+        name: of the ensemble.
+        verb: a key of `fovea.verbs.VERBS`.
+        members: which member does what, as in (("detects", "owlv2"),).
+    """
+
+    name: str
+    verb: str
+    members: tuple[tuple[str, str], ...]
+
+
+DECODE_MARGIN = 2.0
+EMBEDDING_CACHE_BYTES = 256 * 2**20
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """Everything that the members and the machine fix; raises InvalidDeployment.
+
+    decode_margin: a JPEG may be decoded at 1/2, 1/4 or 1/8 as long as it stays this many times as
+    large as every network needs it: a fifth of the time for large photos, and the same answers
+    (`benchmarks/decoding.py`). 0 decodes all in full, and pixels are the checkpoint's own.
+    embedding_cache_bytes: memory of each promptable member for embeddings of pictures that may be
+    asked about again.
+    """
+
+    members: tuple[Member, ...]
+    verbs: tuple[Verb, ...]
+    limits: Limits = field(default_factory=Limits)
+    batch_sizes: BatchSizes = field(default_factory=BatchSizes)
+    queues: Queues = field(default_factory=Queues)
+    placements: tuple[Placement, ...] = ()
+    decode_margin: float = DECODE_MARGIN
+    embedding_cache_bytes: int = EMBEDDING_CACHE_BYTES
+
+    def __post_init__(self) -> None:
+        from fovea.verbs import check_members
+
+        check_names([*(m.name for m in self.members), *(verb.name for verb in self.verbs)])
+        roles = {member.name: member.play().ROLE for member in self.members}
+        check_members(self.verbs, roles)
+
+    def member(self, name: str) -> Member:
+        """The member of this name; raises KeyError."""
+        return next((m for m in self.members if m.name == name), None) or _no_member(name)
+
+    def play(self, name: str) -> Role[Any]:
+        """The member of this name in its role."""
+        return self.member(name).play()
+
+
+def _no_member(name: str) -> Member:
+    raise KeyError(f"no member {name!r}")
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Raise InvalidDeployment for a name that is there twice or is none for Triton's models."""
+    seen: set[str] = set()
+    for name in names:
+        if not NAME.fullmatch(name):
+            raise InvalidDeployment(
+                f"expected a name of lower-case letters, digits and _, got {name!r}"
+            )
+        if name in seen:
+            raise InvalidDeployment(f"the name {name!r} is there twice")
+        seen.add(name)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What may differ from machine to machine; `python -m benchmarks.tune` writes it as JSON."""
+
+    batch_sizes: BatchSizes = field(default_factory=BatchSizes)
+    placements: tuple[Placement, ...] = ()
+    decode_margin: float = DECODE_MARGIN
+    embedding_cache_bytes: int = EMBEDDING_CACHE_BYTES
+
+    def apply(self, deployment: Deployment) -> Deployment:
+        """The deployment for this machine. Raises ValueError for a model that is not in it."""
+        from fovea.house import wire
+
+        wired = wire(deployment)
+        networks = {spec.name for spec in wired.networks}
+        known = networks | {step.model.name for step in wired.steps}
+        unknown = {placement.model for placement in self.placements} - known
+        unknown |= set(dict(self.batch_sizes.networks)) - networks
+        if unknown:
+            raise ValueError(f"no model {sorted(unknown)}, the deployment has {sorted(known)}")
+        return replace(
+            deployment,
+            batch_sizes=self.batch_sizes,
+            placements=self.placements,
+            decode_margin=self.decode_margin,
+            embedding_cache_bytes=self.embedding_cache_bytes,
+        )
+
+
+def verbs_of(table: Mapping[str, Mapping[str, str]]) -> tuple[Verb, ...]:
+    """Verbs from name -> slots, where `verb` names the kind if that is not the name itself."""
+    found = []
+    for name, slots in table.items():
+        members = tuple((slot, member) for slot, member in slots.items() if slot != "verb")
+        found.append(Verb(name, slots.get("verb", name), members))
+    return tuple(found)

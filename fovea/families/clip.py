@@ -1,0 +1,92 @@
+"""CLIP: pictures and texts in one space; which of the labels is the picture about?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fovea import images
+from fovea.geometry import Geometry
+from fovea.roles import IMAGE_EMBEDS, PIXEL_VALUES, TEXT_EMBEDS, TOKENIZER, Embedder
+from fovea.specs import ModelSpec, TensorSpec, network_spec
+from fovea.tokenizer import FixedLengthTexts
+
+# Around the tokens of a text: its start and its end.
+SPECIAL_TOKENS = 2
+
+
+@dataclass(frozen=True)
+class ClipSpec:
+    """What a CLIP checkpoint fixes.
+
+    image_size: edge of the square picture in pixels. text_length: tokens, all texts are padded to
+    it. logit_scale: cosine to logit. resize_edge: what the shortest edge is resized to before the
+    crop; 0 is image_size. resample: Pillow's code of the filter.
+    """
+
+    image_size: int
+    embed_dim: int
+    text_length: int
+    pad_token_id: int
+    logit_scale: float
+    resize_edge: int = 0
+    resample: int = int(images.BICUBIC)
+
+
+class Clip(Embedder[ClipSpec]):
+    """Scores are the softmax over the labels of the scaled cosines."""
+
+    Spec = ClipSpec
+
+    @property
+    def geometry(self) -> Geometry:
+        edge = self.spec.image_size
+        return Geometry(
+            rule="shortest_edge",
+            edges=(self.spec.resize_edge or edge,),
+            output_hw=(edge, edge),
+            resample=self.spec.resample,
+            crop=True,
+        )
+
+    @property
+    def image_network(self) -> ModelSpec:
+        return network_spec(
+            self.network_name("image_encoder"),
+            inputs=(TensorSpec(PIXEL_VALUES, "UINT8", (3, *self.geometry.output_hw)),),
+            outputs=(TensorSpec(IMAGE_EMBEDS, "FP32", (self.spec.embed_dim,)),),
+            max_batch_size=16,
+        )
+
+    @property
+    def text_network(self) -> ModelSpec:
+        length = (self.spec.text_length,)
+        return network_spec(
+            self.network_name("text_encoder"),
+            inputs=(
+                TensorSpec("input_ids", "INT64", length),
+                TensorSpec("attention_mask", "INT64", length),
+            ),
+            outputs=(TensorSpec(TEXT_EMBEDS, "FP32", (self.spec.embed_dim,)),),
+            max_batch_size=32,
+        )
+
+    def tokens(self, folder: Path) -> ClipTokens:
+        return ClipTokens(self.file(folder, TOKENIZER), self.spec)
+
+    def label_scores(
+        self, image_embeds: NDArray[np.float32], label_embeds: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        logits = self.spec.logit_scale * (label_embeds @ image_embeds)
+        weights = np.exp(logits - logits.max())
+        return np.asarray(weights / weights.sum(), np.float32)
+
+
+class ClipTokens(FixedLengthTexts):
+    """The checkpoint's tokenizer.json, padded to the text length; longer texts are refused."""
+
+    def __init__(self, path: Path, spec: ClipSpec) -> None:
+        super().__init__(path, spec.pad_token_id, spec.text_length, SPECIAL_TOKENS)

@@ -1,0 +1,91 @@
+"""SigLIP: does this text fit the picture? Each text is answered by itself, yes or no."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fovea import images
+from fovea.geometry import Geometry
+from fovea.roles import IMAGE_EMBEDS, PIXEL_VALUES, TEXT_EMBEDS, TOKENIZER, Arrays, Embedder
+from fovea.specs import ModelSpec, TensorSpec, network_spec
+from fovea.tokenizer import FixedLengthTexts
+
+# The end of a text, and SentencePiece's mark of a word's start, which no character stands for.
+SPECIAL_TOKENS = 2
+
+
+@dataclass(frozen=True)
+class SiglipSpec:
+    """What a SigLIP checkpoint fixes.
+
+    image_size: edge of the square picture in pixels. text_length: tokens, all texts are padded to
+    it; the model has no attention mask and reads the last position, padding or not. logit_scale,
+    logit_bias: cosine to logit. resample: Pillow's code of the filter.
+    """
+
+    image_size: int
+    embed_dim: int
+    text_length: int
+    pad_token_id: int
+    logit_scale: float
+    logit_bias: float
+    resample: int = int(images.BICUBIC)
+
+
+class Siglip(Embedder[SiglipSpec]):
+    """Scores are sigmoids: other labels have no part in a label's.
+
+    Formula: Zhai et al., "Sigmoid Loss for Language Image Pre-Training" (ICCV 2023); transformers'
+    `SiglipModel.logits_per_image`.
+    """
+
+    Spec = SiglipSpec
+
+    @property
+    def geometry(self) -> Geometry:
+        size_hw = (self.spec.image_size, self.spec.image_size)
+        return Geometry(
+            rule="squash", edges=size_hw, output_hw=size_hw, resample=self.spec.resample
+        )
+
+    @property
+    def image_network(self) -> ModelSpec:
+        return network_spec(
+            self.network_name("image_encoder"),
+            inputs=(TensorSpec(PIXEL_VALUES, "UINT8", (3, *self.geometry.output_hw)),),
+            outputs=(TensorSpec(IMAGE_EMBEDS, "FP32", (self.spec.embed_dim,)),),
+            max_batch_size=16,
+        )
+
+    @property
+    def text_network(self) -> ModelSpec:
+        return network_spec(
+            self.network_name("text_encoder"),
+            inputs=(TensorSpec("input_ids", "INT64", (self.spec.text_length,)),),
+            outputs=(TensorSpec(TEXT_EMBEDS, "FP32", (self.spec.embed_dim,)),),
+            max_batch_size=32,
+        )
+
+    def tokens(self, folder: Path) -> SiglipTokens:
+        return SiglipTokens(self.file(folder, TOKENIZER), self.spec)
+
+    def label_scores(
+        self, image_embeds: NDArray[np.float32], label_embeds: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        logits = self.spec.logit_scale * (label_embeds @ image_embeds) + self.spec.logit_bias
+        return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
+
+
+class SiglipTokens(FixedLengthTexts):
+    """The checkpoint's tokenizer.json, padded to the text length, without an attention mask."""
+
+    def __init__(self, path: Path, spec: SiglipSpec) -> None:
+        super().__init__(path, spec.pad_token_id, spec.text_length, SPECIAL_TOKENS)
+
+    def encode(self, value: str) -> Arrays:
+        """input_ids int64 [T]; raises InvalidText."""
+        return {"input_ids": super().encode(value)["input_ids"]}

@@ -1,0 +1,97 @@
+"""How a network wants its picture: which size, which filter, and on what canvas.
+
+A geometry is what an image processor says, as data. Members that want the same share one tensor:
+the first step makes each distinct geometry once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fovea import images
+from fovea.images import Picture
+from fovea.padded_square import resize_padded_square
+from fovea.specs import TensorSpec
+
+Rule = Literal["shortest_edge", "longest_edge", "aspect", "squash", "padded_square"]
+
+# How many edges each rule takes: see `Geometry`.
+_EDGES = {"shortest_edge": 1, "longest_edge": 1, "aspect": 2, "squash": 2, "padded_square": 1}
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """One way to make pixels of a picture.
+
+    Attributes:
+        rule: how the size follows from the picture's. shortest_edge, longest_edge: that edge as
+            given, the other in proportion. aspect: the shortest edge as given unless the longest
+            would be too long. squash: height and width as given, whatever the proportions.
+            padded_square: first padded to a square, then resized (`fovea.padded_square`), so that
+            all of it is valid.
+        edges: in pixels, of the rule: one; for aspect (shortest, longest); for squash (h, w).
+        output_hw: height and width of what comes out: the middle of the resized picture if it is
+            cropped, otherwise a canvas with the picture at its top left and zeros beyond.
+        crop: whether the middle is cut out.
+        resample: Pillow's code of the filter.
+    """
+
+    rule: Rule
+    edges: tuple[int, ...]
+    output_hw: tuple[int, int]
+    resample: int
+    crop: bool = False
+
+    def __post_init__(self) -> None:
+        if self.rule not in get_args(Rule):
+            raise ValueError(f"expected a rule of {', '.join(get_args(Rule))}, got {self.rule!r}")
+        if len(self.edges) != _EDGES[self.rule]:
+            raise ValueError(f"{self.rule}: expected {_EDGES[self.rule]} edges, got {self.edges}")
+        if self.crop and len(set(self.output_hw)) > 1:
+            raise ValueError(f"expected a square crop, got {self.output_hw}")
+
+    @property
+    def name(self) -> str:
+        """A part of tensor names, such as shortest_edge_224_to_224x224_bicubic."""
+        edges = "_".join(map(str, self.edges))
+        how = "crop" if self.crop else "to"
+        filter_ = images.Resampling(self.resample).name.lower()
+        return f"{self.rule}_{edges}_{how}_{self.output_hw[0]}x{self.output_hw[1]}_{filter_}"
+
+    @property
+    def pixels(self) -> TensorSpec:
+        """uint8 [3, H, W], as the first step names it."""
+        return TensorSpec(f"pixels_{self.name}", "UINT8", (3, *self.output_hw))
+
+    @property
+    def valid_hw(self) -> TensorSpec:
+        """int32 [2]: height and width of the picture within the canvas."""
+        return TensorSpec(f"valid_hw_{self.name}", "INT32", (2,))
+
+    def resized_hw(self, size_hw: tuple[int, int]) -> tuple[int, int]:
+        """The size (h, w) that a picture of `size_hw` is resized to."""
+        if self.rule == "squash":
+            return self.edges[0], self.edges[1]
+        if self.rule == "aspect":
+            return images.aspect_size(size_hw, self.edges[0], self.edges[1])
+        if self.rule == "shortest_edge":
+            return images.shortest_edge_size(size_hw, self.edges[0])
+        return images.longest_edge_size(size_hw, self.edges[0])
+
+    def apply(self, picture: Picture) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+        """Pixels uint8 [3, H, W], and valid_hw int32 [2]: as much of them as is picture."""
+        if self.rule == "padded_square":
+            resized = resize_padded_square(picture.pixels, self.edges[0])
+            pixels = np.ascontiguousarray(resized.transpose(2, 0, 1))
+            return pixels, np.array(self.output_hw, np.int32)
+        size_hw, filter_ = self.resized_hw(picture.hw), images.Resampling(self.resample)
+        if self.crop:
+            pixels = images.to_chw(picture.resized_crop(size_hw, self.output_hw[0], filter_))
+            return pixels, np.array(self.output_hw, np.int32)
+        placed = picture.resize(size_hw, filter_)
+        pixels = images.pad_to_canvas(placed, self.output_hw)
+        return pixels, np.array((placed.height, placed.width), np.int32)

@@ -1,0 +1,284 @@
+"""From a deployment to the models that Triton runs: networks, Python steps, and ensembles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+from fovea.deployment import Deployment
+from fovea.geometry import Geometry
+from fovea.members import Member
+from fovea.placement import placed
+from fovea.roles import (
+    IMAGE_EMBEDS,
+    IOU_SCORES,
+    LOW_RES_MASKS,
+    ORIGINAL_SIZE,
+    POINT_COORDS,
+    POINT_LABELS,
+    Embedder,
+    OpenDetector,
+    Promptable,
+    Role,
+)
+from fovea.specs import EnsembleSpec, ModelSpec, Queue, TensorSpec, to_json
+from fovea.steps import settings
+from fovea.steps.tensors import (
+    BOX_THRESHOLD,
+    IMAGE,
+    LABEL_RANKS,
+    MASKS,
+    ONE_TEXT,
+    OPTIONAL_INPUTS,
+    SELECTED_BOXES,
+    TEXT,
+    TEXT_THRESHOLD,
+    text_tensor,
+    verb_pixels,
+)
+
+FIRST_STEP = "preprocess_image"
+# A parameter of networks, and a field of the members in those of steps.
+FINGERPRINT = "fingerprint"
+# A parameter of Triton's python backend: what a network leaves on the GPU is copied for the step.
+CPU_ONLY_INPUTS = "FORCE_CPU_ONLY_INPUT_TENSORS"
+
+
+@dataclass(frozen=True)
+class StepSpec:
+    """A Python model of Triton.
+
+    Attributes:
+        model: its configuration.
+        kind: the name of its class in `fovea.steps`.
+        files: that it reads, as (member, file of the checkpoint).
+    """
+
+    model: ModelSpec
+    kind: str
+    files: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Wired:
+    """All models of a deployment."""
+
+    networks: tuple[ModelSpec, ...]
+    steps: tuple[StepSpec, ...]
+    ensembles: tuple[EnsembleSpec, ...]
+
+    @property
+    def names(self) -> set[str]:
+        """Of all models."""
+        steps = {step.model.name for step in self.steps}
+        networks = {network.name for network in self.networks}
+        return steps | networks | {ensemble.name for ensemble in self.ensembles}
+
+
+@lru_cache(16)
+def wire(deployment: Deployment) -> Wired:
+    """The models of a deployment, each step that a verb needs and no other."""
+    from fovea.verbs import wire_verb
+
+    house = House(deployment)
+    ensembles = tuple(wire_verb(house, verb) for verb in deployment.verbs)
+    return Wired(house.networks, house.steps, ensembles)
+
+
+class House:
+    """What the verbs of a deployment are made of; steps are made as verbs ask for them."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.deployment = deployment
+        self.roles = {member.name: member.play() for member in deployment.members}
+        self._networks = {
+            network.name: self._configured(member, network)
+            for member in deployment.members
+            for network in self.roles[member.name].networks
+        }
+        self._steps: dict[str, StepSpec] = {}
+        self._uses: list[settings.Use] = []
+
+    @property
+    def networks(self) -> tuple[ModelSpec, ...]:
+        return tuple(self._networks.values())
+
+    @property
+    def steps(self) -> tuple[StepSpec, ...]:
+        """All that were asked for, the first step first."""
+        first = (self._first_step(),) if self._uses else ()
+        return (*first, *self._steps.values())
+
+    def network(self, spec: ModelSpec) -> ModelSpec:
+        """A member's network as this deployment runs it."""
+        return self._networks[spec.name]
+
+    def first(
+        self,
+        verb: str,
+        *,
+        sees: Iterable[Role[Any]],
+        asks: Iterable[str],
+        checks: Iterable[Role[Any]],
+    ) -> ModelSpec:
+        """The step that takes what callers send.
+
+        verb: that asks for it. sees: members that want the picture. asks: models that it then
+        waits for. checks: members that must have room for each label.
+        """
+        geometries = dict.fromkeys(role.geometry.name for role in sees)
+        names = tuple(role.name for role in checks)
+        self._uses.append(settings.Use(verb, tuple(geometries), tuple(asks), names))
+        return self._first_step().model
+
+    def tokenize(self, embeds: Embedder[Any]) -> ModelSpec:
+        """TEXT -> the inputs of an embedder's text network."""
+        network = self.network(embeds.text_network)
+        return self._step(
+            f"{embeds.name}_tokenize_text",
+            "TokenizeText",
+            (ONE_TEXT,),
+            network.inputs,
+            roles=(embeds,),
+            queue=self.deployment.queues.entry,
+            # A second one, or Triton overlooks a request now and then (see Queues).
+            instances=2,
+            waiting=self._waiting(),
+            asks=(network.name,),
+        )
+
+    def rank(self, ranks: Embedder[Any], detects: OpenDetector[Any]) -> ModelSpec:
+        """TEXT and a picture's embedding -> scores of the labels, and the best for a detector."""
+        network = self.network(ranks.text_network)
+        return self._step(
+            f"{ranks.name}_rank_labels_for_{detects.name}",
+            "RankLabels",
+            (TEXT, TensorSpec(IMAGE_EMBEDS, "FP32", (ranks.embed_dim,))),
+            (*LABEL_RANKS, *detects.text_tensors),
+            roles=(ranks, detects),
+            text_batch=network.max_batch_size,
+        )
+
+    def select_boxes(self, detects: OpenDetector[Any], *, main: bool) -> ModelSpec:
+        """A detector's answer -> boxes, and the boxes as prompts; `main`: the best one alone."""
+        text = self.network(detects.text_network) if detects.text_network else None
+        return self._step(
+            f"{detects.name}_select_{'main_box' if main else 'boxes'}",
+            "SelectBoxesByEmbeddings" if text else "SelectBoxes",
+            (*detects.finish_tensors, TEXT, ORIGINAL_SIZE, BOX_THRESHOLD, TEXT_THRESHOLD),
+            (*SELECTED_BOXES, POINT_COORDS, POINT_LABELS),
+            roles=(detects,),
+            max_boxes=1 if main else self.deployment.limits.prompts,
+            text_batch=text.max_batch_size if text else 0,
+        )
+
+    def encode(self, cuts: Promptable[Any]) -> ModelSpec:
+        """As a promptable member's image network, but it keeps what it answered."""
+        network = self.network(cuts.image_network)
+        return self._step(
+            f"{cuts.name}_encode_image",
+            "EncodeImage",
+            network.inputs,
+            network.outputs,
+            roles=(cuts,),
+            cache_bytes=self.deployment.embedding_cache_bytes,
+        )
+
+    def select_masks(self, cuts: Promptable[Any]) -> ModelSpec:
+        """The decoder's answer -> masks of the original picture."""
+        outputs = {tensor.name: tensor for tensor in cuts.decoder.outputs}
+        return self._step(
+            f"{cuts.name}_select_masks",
+            "SelectMasks",
+            (outputs[LOW_RES_MASKS], outputs[IOU_SCORES], POINT_LABELS, ORIGINAL_SIZE),
+            MASKS,
+            roles=(cuts,),
+        )
+
+    def _first_step(self) -> StepSpec:
+        roles = self.roles.values()
+        geometries = self._geometries()
+        writers = [role for role in roles if isinstance(role, OpenDetector)]
+        texts: list[Role[Any]] = [role for role in roles if role.FILES]
+        outputs = [ORIGINAL_SIZE]
+        known = {use.geometry.name: use.geometry for use in geometries}
+        for use in self._uses:
+            outputs += [verb_pixels(use.verb, known[name]) for name in use.sees]
+        outputs += [geometry.valid_hw for geometry in known.values()]
+        for role in writers:
+            outputs += [text_tensor(role, tensor) for tensor in role.text_tensors]
+        outputs += [POINT_COORDS, POINT_LABELS]
+        return self._made(
+            FIRST_STEP,
+            "PreprocessImage",
+            (IMAGE, *OPTIONAL_INPUTS),
+            tuple(outputs),
+            roles=texts,
+            queue=self.deployment.queues.entry,
+            instances=2,
+            waiting=self._waiting(),
+            geometries=geometries,
+            uses=tuple(self._uses),
+            decode_margin=self.deployment.decode_margin,
+        )
+
+    def _geometries(self) -> tuple[settings.GeometryUse, ...]:
+        """Each once, in the order of the members; it is small if embedders alone want it."""
+        found: dict[Geometry, bool] = {}
+        for role in self.roles.values():
+            small = isinstance(role, Embedder)
+            found[role.geometry] = small and found.get(role.geometry, True)
+        return tuple(settings.GeometryUse(geometry, small) for geometry, small in found.items())
+
+    def _waiting(self) -> settings.Waiting:
+        queues = self.deployment.queues
+        instances = tuple((spec.name, spec.instances) for spec in self.networks)
+        return settings.Waiting(queues.entry.timeout_us, queues.backlog, instances)
+
+    def _configured(self, member: Member, spec: ModelSpec) -> ModelSpec:
+        """A member's network as this deployment runs it; other weights make another config."""
+        sizes = dict(self.deployment.batch_sizes.networks)
+        spec = replace(
+            spec,
+            max_batch_size=sizes.get(spec.name, spec.max_batch_size),
+            queue=self.deployment.queues.inner,
+            parameters=((FINGERPRINT, member.fingerprint),) if member.fingerprint else (),
+        )
+        return placed(spec, self.deployment.placements)
+
+    def _step(self, name: str, *args: Any, **kwargs: Any) -> ModelSpec:
+        if name not in self._steps:
+            self._steps[name] = self._made(name, *args, **kwargs)
+        return self._steps[name].model
+
+    def _made(
+        self,
+        name: str,
+        kind: str,
+        inputs: tuple[TensorSpec, ...],
+        outputs: tuple[TensorSpec, ...],
+        *,
+        roles: Iterable[Role[Any]],
+        queue: Queue | None = None,
+        instances: int = 1,
+        **step_settings: Any,
+    ) -> StepSpec:
+        """A step; `step_settings` become parameters as JSON, as `fovea.steps.settings` has them."""
+        deployment, played = self.deployment, list(roles)
+        members = tuple(deployment.member(role.name) for role in played)
+        known = {"limits": deployment.limits, "members": members, **step_settings}
+        parameters = {key: to_json(value) for key, value in known.items()}
+        model = ModelSpec(
+            name=name,
+            backend="python",
+            inputs=inputs,
+            outputs=outputs,
+            max_batch_size=deployment.batch_sizes.steps,
+            queue=queue or deployment.queues.inner,
+            instances=instances,
+            parameters=((CPU_ONLY_INPUTS, "yes"), *parameters.items()),
+        )
+        files = tuple((role.name, file) for role in played for file in role.FILES)
+        return StepSpec(placed(model, deployment.placements), kind, files)

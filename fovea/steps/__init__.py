@@ -1,0 +1,16 @@
+"""What Triton's Python models do between the networks, as plain numpy: testable without Triton.
+
+A step takes the tensors of one request without batch axis and returns those that are wanted.
+`fovea.array_model.ArrayModel` connects it to Triton.
+"""
+
+# Where each step is, by the name of its class.
+STEPS = {
+    "PreprocessImage": "fovea.steps.first",
+    "TokenizeText": "fovea.steps.labels",
+    "RankLabels": "fovea.steps.labels",
+    "SelectBoxes": "fovea.steps.boxes",
+    "SelectBoxesByEmbeddings": "fovea.steps.boxes",
+    "EncodeImage": "fovea.steps.masks",
+    "SelectMasks": "fovea.steps.masks",
+}

@@ -1,0 +1,122 @@
+"""The first step: all that a caller sends is checked here, and made into what networks want."""
+
+from __future__ import annotations
+
+from functools import lru_cache, partial
+
+import numpy as np
+
+from fovea import images, prompts, text
+from fovea.geometry import Geometry
+from fovea.images import Picture
+from fovea.roles import (
+    ORIGINAL_SIZE,
+    POINT_COORDS,
+    POINT_LABELS,
+    Arrays,
+    Embedder,
+    LabelWriter,
+    OpenDetector,
+    Tokens,
+)
+from fovea.steps.base import Context, Step, read_threshold
+from fovea.steps.settings import GeometryUse, Use
+from fovea.steps.tensors import SENT_COORDS, SENT_LABELS, text_tensor, verb_pixels
+
+# Lists of labels that are not checked again.
+CHECKED_LISTS = 32
+
+
+class PreprocessImage(Step):
+    """IMAGE -> pixels in each geometry that is wanted; the picture is decoded once.
+
+    As the first step it takes what else the caller sent as well, checks it all and makes of it
+    what the networks want, so that no later step finds anything to refuse: of the points prompts,
+    of the labels in TEXT what a detector reads, where that is wanted; labels that are to be ranked
+    first are only checked. Overloaded when too many requests wait for a model that the verb needs.
+    """
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._geometries = self.setting("geometries", tuple[GeometryUse, ...])
+        uses: tuple[Use, ...] = self.setting("uses", tuple[Use, ...])
+        # By the name of the pixels that a verb asks for: what it wants of them.
+        self._seen = {
+            verb_pixels(use.verb, seen.geometry).name: (use, seen)
+            for use in uses
+            for seen in self._geometries
+            if seen.geometry.name in use.sees
+        }
+        self._decode_margin = self.setting("decode_margin", float)
+        self._detectors = [r for r in self.roles.values() if isinstance(r, OpenDetector)]
+        self._writers: dict[str, LabelWriter] = {
+            role.name: role.writer(context.folder) for role in self._detectors
+        }
+        self._checkers: dict[str, LabelWriter | Tokens] = {
+            role.name: role.tokens(context.folder)
+            for role in self.roles.values()
+            if isinstance(role, Embedder)
+        }
+        self._checkers |= self._writers
+        self._check_once = lru_cache(CHECKED_LISTS)(self._check_labels)
+
+    def run(self, inputs: Arrays, wanted: frozenset[str]) -> Arrays:
+        seen = {name: found for name, found in self._seen.items() if name in wanted}
+        uses = list(dict.fromkeys(use for use, _ in seen.values()))
+        self.check_room([model for use in uses for model in use.asks])
+        large = any(not made.small for _, made in seen.values())
+        scale = partial(self._least_scale, large) if self._decode_margin else None
+        picture = images.decode_picture(inputs["IMAGE"][0], self.limits, scale)
+        for name in ("BOX_THRESHOLD", "TEXT_THRESHOLD"):
+            read_threshold(inputs, name, 0.0)
+        out: Arrays = {ORIGINAL_SIZE.name: np.array(picture.hw, np.int32)}
+        if SENT_COORDS.name in inputs:
+            out |= self._prompts(inputs, picture.hw)
+        if "TEXT" in inputs:
+            for use in uses:
+                self._check_once(tuple(inputs["TEXT"].tolist()), use.checks)
+            out |= self._written(inputs, wanted)
+        for name, (_, made) in seen.items():
+            out |= self._pixels(picture, name, made.geometry)
+        return out
+
+    def _least_scale(self, large: bool, size_hw: tuple[int, int]) -> float:
+        """The share of the picture's edges that the networks need, margin included.
+
+        It is one for all large geometries together, whichever is wanted: the same picture then
+        gives the same pixels in every verb, and its embedding is found in the cache.
+        """
+        targets = [
+            max(use.geometry.resized_hw(size_hw)) for use in self._geometries if use.small or large
+        ]
+        return self._decode_margin * max(targets) / max(size_hw)
+
+    def _check_labels(self, encoded: tuple[bytes, ...], members: tuple[str, ...]) -> None:
+        """Labels that each of these members has room for.
+
+        A list is asked of many pictures, hence the cache around this.
+        """
+        labels = text.decode_labels(encoded, self.limits)
+        for member in members:
+            self._checkers[member].check(labels)
+
+    def _written(self, inputs: Arrays, wanted: frozenset[str]) -> Arrays:
+        out: Arrays = {}
+        for role in self._detectors:
+            names = {text_tensor(role, tensor).name: tensor.name for tensor in role.text_tensors}
+            if not wanted.isdisjoint(names):
+                labels = dict(enumerate(self.read_labels(inputs)))
+                made = self._writers[role.name].write(labels)
+                out |= {name: made[own] for name, own in names.items()}
+        return out
+
+    def _prompts(self, inputs: Arrays, original_size_hw: tuple[int, int]) -> Arrays:
+        """The caller's points, in original pixels, padded to batch."""
+        coords, labels = inputs[SENT_COORDS.name], inputs[SENT_LABELS.name]
+        prompts.check_prompts(coords, labels, original_size_hw, self.limits)
+        coords, labels = prompts.pad_prompts(*prompts.pad_points(coords, labels))
+        return {POINT_COORDS.name: coords, POINT_LABELS.name: labels}
+
+    def _pixels(self, picture: Picture, name: str, geometry: Geometry) -> Arrays:
+        pixels, valid_hw = geometry.apply(picture)
+        return {name: pixels, geometry.valid_hw.name: valid_hw}

@@ -1,0 +1,74 @@
+"""Texts for an embedder: tokens of one, and which of many labels a picture is about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+
+from fovea import text
+from fovea.roles import IMAGE_EMBEDS, Arrays, Embedder, OpenDetector
+from fovea.steps.base import Context, Step
+from fovea.steps.label_embeddings import LabelEmbeddings
+
+
+class TokenizeText(Step):
+    """TEXT, taken whole -> the inputs of the text network.
+
+    Overloaded when too many requests wait for that.
+    """
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        [embeds] = self.roles.values()
+        assert isinstance(embeds, Embedder)
+        self._tokens = embeds.tokens(context.folder)
+        self._asks = self.setting("asks", tuple[str, ...])
+
+    def run(self, inputs: Arrays, wanted: frozenset[str]) -> Arrays:
+        self.check_room(self._asks)
+        return self._tokens.encode(text.decode_text(inputs["TEXT"][0], self.limits))
+
+
+class RankLabels(Step):
+    """The labels of TEXT against an image embedding -> label, label_index, labels, label_scores.
+
+    labels and label_scores are in the order of TEXT. Labels that differ in case or spaces alone
+    are one: they have one score, at each of their places, and the first's index. The best label
+    comes as the detector's text tensors, too.
+    """
+
+    METRICS: ClassVar[Mapping[str, str]] = LabelEmbeddings.METRICS
+    WORKERS = 8
+    CALLS_MODELS = True
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        ranks, detects = self.roles.values()
+        assert isinstance(ranks, Embedder)
+        assert isinstance(detects, OpenDetector)
+        self._ranks = ranks
+        self._tokens = ranks.tokens(context.folder)
+        self._writer = detects.writer(context.folder)
+        batch = self.setting("text_batch", int)
+        self._embeddings = LabelEmbeddings(context, ranks.text_network, batch)
+
+    def run(self, inputs: Arrays, wanted: frozenset[str]) -> Arrays:
+        labels = self.read_labels(inputs)
+        words = [text.same_words(label) for label in labels]
+        places = {word: place for place, word in enumerate(dict.fromkeys(words))}
+        distinct_words = list(places)
+        embeds = self._embeddings.of(
+            distinct_words, lambda place: self._tokens.encode(distinct_words[place])
+        )
+        distinct = self._ranks.label_scores(inputs[IMAGE_EMBEDS], embeds)
+        scores = distinct[[places[word] for word in words]]
+        best = int(scores.argmax())
+        return {
+            "label": inputs["TEXT"][[best]],
+            "label_index": np.array([best], np.int32),
+            "labels": inputs["TEXT"],
+            "label_scores": scores,
+            **self._writer.write({best: labels[best]}),
+        }

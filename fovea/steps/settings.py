@@ -1,0 +1,42 @@
+"""What steps are told in their configurations, each as JSON in a parameter of its name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fovea.geometry import Geometry
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """When the first step takes no more.
+
+    timeout_us: how long callers wait who do not say. backlog: requests that may wait for one
+    model. instances: of each network.
+    """
+
+    timeout_us: int
+    backlog: int
+    instances: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class Use:
+    """What the first step does for a verb.
+
+    sees: names of the geometries that it wants. asks: models that the verb then waits for. checks:
+    members that must have room for each label.
+    """
+
+    verb: str
+    sees: tuple[str, ...]
+    asks: tuple[str, ...]
+    checks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class GeometryUse:
+    """A geometry, and whether it is a small one, as embedders have."""
+
+    geometry: Geometry
+    small: bool

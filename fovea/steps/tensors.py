@@ -1,0 +1,59 @@
+"""What callers send, what steps hand on to each other, and what answers are made of.
+
+Tensors of callers are in upper case. TEXT: a label an element; for embed_text one text.
+phrases, label and labels are elements of TEXT as they came, label_indices and label_index their
+places in it, words those words of the phrase that the box answers (of a sentence as a label: the
+thing). Boxes are xyxy in pixels of the original picture, masks COCO RLE counts of its size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from fovea.geometry import Geometry
+from fovea.roles import POINT_COORDS, POINT_LABELS, OpenDetector
+from fovea.specs import TensorSpec
+
+IMAGE = TensorSpec("IMAGE", "STRING", (1,))
+TEXT = TensorSpec("TEXT", "STRING", (-1,))
+ONE_TEXT = replace(TEXT, shape=(1,))
+BOX_THRESHOLD = TensorSpec("BOX_THRESHOLD", "FP32", (1,), optional=True)
+TEXT_THRESHOLD = TensorSpec("TEXT_THRESHOLD", "FP32", (1,), optional=True)
+SENT_COORDS = TensorSpec("POINT_COORDS", "FP32", (-1, -1, 2))
+SENT_LABELS = TensorSpec("POINT_LABELS", "INT32", (-1, -1))
+
+# What the first step takes beside the picture, as a verb needs it.
+OPTIONAL_INPUTS = tuple(
+    replace(tensor, optional=True)
+    for tensor in (TEXT, BOX_THRESHOLD, TEXT_THRESHOLD, SENT_COORDS, SENT_LABELS)
+)
+
+LABEL_RANKS = (
+    TensorSpec("label", "STRING", (1,)),
+    TensorSpec("label_index", "INT32", (1,)),
+    TensorSpec("labels", "STRING", (-1,)),
+    TensorSpec("label_scores", "FP32", (-1,)),
+)
+SELECTED_BOXES = (
+    TensorSpec("boxes", "FP32", (-1, 4)),
+    TensorSpec("scores", "FP32", (-1,)),
+    TensorSpec("phrases", "STRING", (-1,)),
+    TensorSpec("label_indices", "INT32", (-1,)),
+    TensorSpec("words", "STRING", (-1,)),
+)
+PROMPTS = (POINT_COORDS, POINT_LABELS)
+MASKS = (
+    TensorSpec("masks", "STRING", (-1,)),
+    TensorSpec("mask_scores", "FP32", (-1,)),
+)
+
+
+def text_tensor(detects: OpenDetector[Any], tensor: TensorSpec) -> TensorSpec:
+    """One of a detector's text tensors, as the first step names it."""
+    return replace(tensor, name=f"{detects.name}_{tensor.name}")
+
+
+def verb_pixels(verb: str, geometry: Geometry) -> TensorSpec:
+    """Pixels for a verb: by asking for them, its ensemble tells the first step which verb it is."""
+    return replace(geometry.pixels, name=f"{verb}_{geometry.pixels.name}")

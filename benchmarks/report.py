@@ -146,7 +146,9 @@ def _sections(results: Results) -> Iterator[str]:
             yield f"## {title}"
             if section.rows:
                 yield markdown([of(row) for row in section.rows])
-            yield cell({k: v for k, v in of(section, "rows").items() if v or v == 0})
+            rest = {name: v for name, v in of(section, "rows").items() if v or v == 0}
+            if rest:
+                yield cell(rest)
 
 
 def main(folder: Path) -> None:

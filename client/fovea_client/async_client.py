@@ -40,10 +40,11 @@ class AsyncClient(Connection):
         box_threshold: float | None = None,
         text_threshold: float | None = None,
         timeout_s: float | None = None,
+        verb: str | None = None,
     ) -> MainObject:
         """See `Client.main_object`."""
         data = await self._encode_aside(image)
-        steps = verbs.main_object(data, labels, description, box_threshold, text_threshold)
+        steps = verbs.main_object(data, labels, description, box_threshold, text_threshold, verb)
         return await self._run(steps, timeout_s)
 
     async def detect(
@@ -54,10 +55,11 @@ class AsyncClient(Connection):
         box_threshold: float | None = None,
         text_threshold: float | None = None,
         timeout_s: float | None = None,
+        verb: str | None = None,
     ) -> Detections:
         """See `Client.detect`."""
         data = await self._encode_aside(image)
-        steps = verbs.detect(data, phrases, box_threshold, text_threshold)
+        steps = verbs.detect(data, phrases, box_threshold, text_threshold, verb)
         return await self._run(steps, timeout_s)
 
     async def detect_and_segment(
@@ -68,10 +70,11 @@ class AsyncClient(Connection):
         box_threshold: float | None = None,
         text_threshold: float | None = None,
         timeout_s: float | None = None,
+        verb: str | None = None,
     ) -> SegmentedDetections:
         """See `Client.detect_and_segment`."""
         data = await self._encode_aside(image)
-        steps = verbs.detect_and_segment(data, phrases, box_threshold, text_threshold)
+        steps = verbs.detect_and_segment(data, phrases, box_threshold, text_threshold, verb)
         return await self._run(steps, timeout_s)
 
     async def segment(
@@ -82,20 +85,23 @@ class AsyncClient(Connection):
         points: ArrayLike | None = None,
         point_labels: ArrayLike | None = None,
         timeout_s: float | None = None,
+        verb: str | None = None,
     ) -> Segmentation:
         """See `Client.segment`."""
-        steps = verbs.segment(await self._encode_aside(image), boxes, points, point_labels)
+        steps = verbs.segment(await self._encode_aside(image), boxes, points, point_labels, verb)
         return await self._run(steps, timeout_s)
 
     async def embed_image(
-        self, image: Picture, *, timeout_s: float | None = None
+        self, image: Picture, *, timeout_s: float | None = None, verb: str | None = None
     ) -> NDArray[np.float32]:
         """See `Client.embed_image`."""
-        return await self._run(verbs.embed_image(await self._encode_aside(image)), timeout_s)
+        return await self._run(verbs.embed_image(await self._encode_aside(image), verb), timeout_s)
 
-    async def embed_text(self, text: str, *, timeout_s: float | None = None) -> NDArray[np.float32]:
+    async def embed_text(
+        self, text: str, *, timeout_s: float | None = None, verb: str | None = None
+    ) -> NDArray[np.float32]:
         """See `Client.embed_text`."""
-        return await self._run(verbs.embed_text(text), timeout_s)
+        return await self._run(verbs.embed_text(text, verb), timeout_s)
 
     def main_object_many(
         self,
@@ -106,6 +112,7 @@ class AsyncClient(Connection):
         box_threshold: float | None = None,
         text_threshold: float | None = None,
         timeout_s: float | None = None,
+        verb: str | None = None,
         concurrency: int = DEFAULT_CONCURRENCY,
         ordered: bool = True,
         progress: Progress | None = None,
@@ -121,6 +128,7 @@ class AsyncClient(Connection):
                 box_threshold=box_threshold,
                 text_threshold=text_threshold,
                 timeout_s=timeout_s,
+                verb=verb,
             )
 
         return self.map(call, pictures, concurrency=concurrency, ordered=ordered, progress=progress)

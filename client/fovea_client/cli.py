@@ -84,6 +84,10 @@ Out = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON only, one line for each picture.")]
 Url = Annotated[str, typer.Option(envvar="FOVEA_URL", help="host:port of the server's gRPC.")]
+Verb = Annotated[
+    str | None,
+    typer.Option("--verb", metavar="NAME", help="The deployment's name for it, if not its own."),
+]
 Timeout = Annotated[
     float, typer.Option(help="Seconds for each picture, with all retries.", min=0.001)
 ]
@@ -123,6 +127,7 @@ def main_object(
     text_threshold: TextThreshold = None,
     out: Out = None,
     as_json: Json = False,
+    verb: Verb = None,
     url: Url = DEFAULT_URL,
     timeout: Timeout = DEFAULT_TIMEOUT_S,
 ) -> None:
@@ -135,6 +140,7 @@ def main_object(
             description=description,
             box_threshold=box_threshold,
             text_threshold=text_threshold,
+            verb=verb,
         )
     )
 
@@ -148,6 +154,7 @@ def detect(
     text_threshold: TextThreshold = None,
     out: Out = None,
     as_json: Json = False,
+    verb: Verb = None,
     url: Url = DEFAULT_URL,
     timeout: Timeout = DEFAULT_TIMEOUT_S,
 ) -> None:
@@ -155,7 +162,11 @@ def detect(
     asked = _one_of("--text or --label", text, label)
     Run(pictures, url, timeout, as_json, out).ask(
         lambda client, picture: client.detect(
-            picture, asked, box_threshold=box_threshold, text_threshold=text_threshold
+            picture,
+            asked,
+            box_threshold=box_threshold,
+            text_threshold=text_threshold,
+            verb=verb,
         )
     )
 
@@ -169,6 +180,7 @@ def detect_and_segment(
     text_threshold: TextThreshold = None,
     out: Out = None,
     as_json: Json = False,
+    verb: Verb = None,
     url: Url = DEFAULT_URL,
     timeout: Timeout = DEFAULT_TIMEOUT_S,
 ) -> None:
@@ -176,7 +188,11 @@ def detect_and_segment(
     asked = _one_of("--text or --label", text, label)
     Run(pictures, url, timeout, as_json, out).ask(
         lambda client, picture: client.detect_and_segment(
-            picture, asked, box_threshold=box_threshold, text_threshold=text_threshold
+            picture,
+            asked,
+            box_threshold=box_threshold,
+            text_threshold=text_threshold,
+            verb=verb,
         )
     )
 
@@ -203,6 +219,7 @@ def segment(
     ] = False,
     out: Out = None,
     as_json: Json = False,
+    verb: Verb = None,
     url: Url = DEFAULT_URL,
     timeout: Timeout = DEFAULT_TIMEOUT_S,
 ) -> None:
@@ -217,6 +234,7 @@ def segment(
             boxes=box or None,
             points=points or None,
             point_labels=point_labels or None,
+            verb=verb,
         )
     )
 
@@ -231,6 +249,7 @@ def embed(
         typer.Option(parser=_parse_text, metavar="TEXT", help="A text instead of pictures."),
     ] = None,
     as_json: Json = False,
+    verb: Verb = None,
     url: Url = DEFAULT_URL,
     timeout: Timeout = DEFAULT_TIMEOUT_S,
 ) -> None:
@@ -239,11 +258,11 @@ def embed(
         raise typer.BadParameter("give pictures or --text, and not both")
     if pictures:
         Run(pictures, url, timeout, as_json).ask(
-            lambda client, picture: client.embed_image(picture)
+            lambda client, picture: client.embed_image(picture, verb=verb)
         )
         return
     with console.one_line_errors(), open_client(url, timeout) as client:
-        embedding = client.embed_text(text or "")
+        embedding = client.embed_text(text or "", verb=verb)
         if as_json:
             console.print_json({"text": text, **console.to_record(embedding)})
         else:

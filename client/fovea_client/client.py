@@ -42,6 +42,7 @@ class Client(Connection):
         box_threshold: float | None = None,
         text_threshold: float | None = None,
         timeout_s: float | None = None,
+        verb: str | None = None,
     ) -> MainObject:
         """Which of the labels the picture is about, its box, and its mask.
 
@@ -52,9 +53,11 @@ class Client(Connection):
         The first is the score from which a box counts, the second that from which a word of a
         description names it.
         Nothing found is an answer with `found=False`, not an error.
+        verb: as the deployment names it, where that is not `main_object`; UnknownVerb for a name
+        that is not served. All methods take it. A description's words are always asked of `detect`.
         """
         data = self._encode(image)
-        steps = verbs.main_object(data, labels, description, box_threshold, text_threshold)
+        steps = verbs.main_object(data, labels, description, box_threshold, text_threshold, verb)
         return self._run(steps, timeout_s)
 
     def detect(
@@ -65,13 +68,14 @@ class Client(Connection):
         box_threshold: float | None = None,
         text_threshold: float | None = None,
         timeout_s: float | None = None,
+        verb: str | None = None,
     ) -> Detections:
         """Boxes of what the phrases name, each with one of them; all as in `main_object`.
 
         box_threshold alone decides which boxes count. Each has the phrase with its most probable
         token: always one of those asked.
         """
-        steps = verbs.detect(self._encode(image), phrases, box_threshold, text_threshold)
+        steps = verbs.detect(self._encode(image), phrases, box_threshold, text_threshold, verb)
         return self._run(steps, timeout_s)
 
     def detect_and_segment(
@@ -82,10 +86,11 @@ class Client(Connection):
         box_threshold: float | None = None,
         text_threshold: float | None = None,
         timeout_s: float | None = None,
+        verb: str | None = None,
     ) -> SegmentedDetections:
         """Boxes of what the phrases name, and the mask in each."""
         data = self._encode(image)
-        steps = verbs.detect_and_segment(data, phrases, box_threshold, text_threshold)
+        steps = verbs.detect_and_segment(data, phrases, box_threshold, text_threshold, verb)
         return self._run(steps, timeout_s)
 
     def segment(
@@ -96,6 +101,7 @@ class Client(Connection):
         points: ArrayLike | None = None,
         point_labels: ArrayLike | None = None,
         timeout_s: float | None = None,
+        verb: str | None = None,
     ) -> Segmentation:
         """A mask for each prompt, in pixels of the original picture.
 
@@ -103,16 +109,20 @@ class Client(Connection):
         [P, K, 2], K points in each prompt. point_labels: 1 (on the thing, the default) or 0
         (beside it) for each point. With boxes and points, prompt i has box i and points i.
         """
-        steps = verbs.segment(self._encode(image), boxes, points, point_labels)
+        steps = verbs.segment(self._encode(image), boxes, points, point_labels, verb)
         return self._run(steps, timeout_s)
 
-    def embed_image(self, image: Picture, *, timeout_s: float | None = None) -> NDArray[np.float32]:
+    def embed_image(
+        self, image: Picture, *, timeout_s: float | None = None, verb: str | None = None
+    ) -> NDArray[np.float32]:
         """CLIP's embedding of a picture, float32 [d], of length 1."""
-        return self._run(verbs.embed_image(self._encode(image)), timeout_s)
+        return self._run(verbs.embed_image(self._encode(image), verb), timeout_s)
 
-    def embed_text(self, text: str, *, timeout_s: float | None = None) -> NDArray[np.float32]:
+    def embed_text(
+        self, text: str, *, timeout_s: float | None = None, verb: str | None = None
+    ) -> NDArray[np.float32]:
         """CLIP's embedding of a text, taken whole, float32 [d], of length 1."""
-        return self._run(verbs.embed_text(text), timeout_s)
+        return self._run(verbs.embed_text(text, verb), timeout_s)
 
     def main_object_many(
         self,
@@ -123,6 +133,7 @@ class Client(Connection):
         box_threshold: float | None = None,
         text_threshold: float | None = None,
         timeout_s: float | None = None,
+        verb: str | None = None,
         concurrency: int = DEFAULT_CONCURRENCY,
         ordered: bool = True,
         progress: Progress | None = None,
@@ -138,6 +149,7 @@ class Client(Connection):
                 box_threshold=box_threshold,
                 text_threshold=text_threshold,
                 timeout_s=timeout_s,
+                verb=verb,
             )
 
         return self.map(call, pictures, concurrency=concurrency, ordered=ordered, progress=progress)

@@ -2,11 +2,13 @@
 
 A verb is a generator: it yields requests, is sent their answers, and returns the result. `Client`
 and `AsyncClient` drive the same generators, one with threads that block, one with awaits.
+
+verb is the name that the deployment gave it; None is the verb's own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from typing import TypeAlias, TypeVar
 
 import numpy as np
@@ -28,6 +30,7 @@ def main_object(
     description: str | None,
     box_threshold: float | None,
     text_threshold: float | None,
+    verb: str | None = None,
 ) -> Steps[MainObject]:
     """Two requests for a description: those of its words that name a box become the labels."""
     if (labels is None) == (description is None):
@@ -41,7 +44,7 @@ def main_object(
             return answers.nothing_named(grounded)
     asked = prompts.to_labels(labels or ())
     inputs = _grounding_inputs(image, asked, box_threshold, text_threshold)
-    return answers.read_main_object((yield Request("main_object", inputs)), asked)
+    return answers.read_main_object((yield _to(verb, "main_object", inputs)), asked)
 
 
 def detect(
@@ -49,10 +52,11 @@ def detect(
     phrases: str | Iterable[str],
     box_threshold: float | None,
     text_threshold: float | None,
+    verb: str | None = None,
 ) -> Steps[Detections]:
     asked = prompts.to_labels(phrases)
     inputs = _grounding_inputs(image, asked, box_threshold, text_threshold)
-    return answers.read_detections((yield Request("detect", inputs)), asked)
+    return answers.read_detections((yield _to(verb, "detect", inputs)), asked)
 
 
 def detect_and_segment(
@@ -60,10 +64,12 @@ def detect_and_segment(
     phrases: str | Iterable[str],
     box_threshold: float | None,
     text_threshold: float | None,
+    verb: str | None = None,
 ) -> Steps[SegmentedDetections]:
     asked = prompts.to_labels(phrases)
     inputs = _grounding_inputs(image, asked, box_threshold, text_threshold)
-    return answers.read_segmented_detections((yield Request("detect_and_segment", inputs)), asked)
+    request = _to(verb, "detect_and_segment", inputs)
+    return answers.read_segmented_detections((yield request), asked)
 
 
 def segment(
@@ -71,19 +77,32 @@ def segment(
     boxes: ArrayLike | None,
     points: ArrayLike | None,
     point_labels: ArrayLike | None,
+    verb: str | None = None,
 ) -> Steps[Segmentation]:
     coords, labels = prompts.to_points(boxes, points, point_labels)
-    request = Request("segment", {"IMAGE": image, "POINT_COORDS": coords, "POINT_LABELS": labels})
-    return answers.read_segmentation((yield request))
+    inputs: dict[str, TensorValue] = {
+        "IMAGE": image,
+        "POINT_COORDS": coords,
+        "POINT_LABELS": labels,
+    }
+    return answers.read_segmentation((yield _to(verb, "segment", inputs)))
 
 
-def embed_image(image: bytes) -> Steps[NDArray[np.float32]]:
-    return answers.read_embedding((yield Request("embed_image", {"IMAGE": image})), "IMAGE_EMBEDS")
+def embed_image(image: bytes, verb: str | None = None) -> Steps[NDArray[np.float32]]:
+    request = _to(verb, "embed_image", {"IMAGE": image})
+    return answers.read_embedding((yield request), "IMAGE_EMBEDS")
 
 
-def embed_text(text: str) -> Steps[NDArray[np.float32]]:
-    request = Request("embed_text", {"TEXT": prompts.check_text(text)})
+def embed_text(text: str, verb: str | None = None) -> Steps[NDArray[np.float32]]:
+    request = _to(verb, "embed_text", {"TEXT": prompts.check_text(text)})
     return answers.read_embedding((yield request), "TEXT_EMBEDS")
+
+
+def _to(verb: str | None, own: str, inputs: Mapping[str, TensorValue]) -> Request:
+    name = own if verb is None else verb
+    if not isinstance(name, str) or not (name.isascii() and name.isidentifier()):
+        raise InvalidInput(f"expected the name of a verb such as {own!r}, got {name!r:.80}")
+    return Request(name, inputs)
 
 
 def _grounding_inputs(

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -21,7 +22,7 @@ from fovea_client import (
 )
 
 from tests.client.conftest import QUICK
-from tests.client.fake_triton import SQUARE, FakeTriton, Refusal, plausible
+from tests.client.fake_triton import MODELS, SQUARE, FakeTriton, Refusal, plausible
 
 
 def test_every_verb_answers(triton: FakeTriton, png: bytes, pixels: np.ndarray) -> None:
@@ -116,3 +117,19 @@ def test_several_event_loops_share_a_client(triton: FakeTriton) -> None:
         answered = [pool.submit(asyncio.run, many()) for _ in range(4)]
         assert [one.result() for one in answered] == [20] * 4
     asyncio.run(client.close())
+
+
+def test_each_verb_is_asked_under_a_name_of_the_deployment(triton: FakeTriton, png: bytes) -> None:
+    triton.behave = lambda call: plausible(replace(call, model=call.model.removesuffix("_2")))
+
+    async def scenario() -> None:
+        async with AsyncClient(triton.url) as client:
+            await client.main_object(png, "cat", verb="main_object_2")
+            await client.detect(png, "cat", verb="detect_2")
+            await client.detect_and_segment(png, "cat", verb="detect_and_segment_2")
+            await client.segment(png, points=(1, 1), verb="segment_2")
+            await client.embed_image(png, verb="embed_image_2")
+            await client.embed_text("cat", verb="embed_text_2")
+
+    asyncio.run(scenario())
+    assert [call.model for call in triton.calls] == [f"{own}_2" for own in MODELS]

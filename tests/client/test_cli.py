@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -444,3 +445,22 @@ def test_serve_finds_what_a_deployment_was_exported_to(
     assert served == [ServerOptions(model_repository=folder)]
     both = ["serve", "--deployment", "mine", "--model-repository", str(tmp_path)]
     assert CliRunner().invoke(app, both).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "own"),
+    [
+        (["main-object", "--labels", "cat"], "main_object"),
+        (["detect", "--text", "cat"], "detect"),
+        (["detect-and-segment", "--text", "cat"], "detect_and_segment"),
+        (["segment", "--point", "1,1"], "segment"),
+        (["embed"], "embed_image"),
+    ],
+)
+def test_a_verb_is_asked_under_the_name_given(
+    triton: FakeTriton, photo: Path, arguments: list[str], own: str
+) -> None:
+    triton.behave = lambda call: plausible(replace(call, model=own))
+    command, *options = arguments
+    json_lines(fovea_command(triton, command, photo, *options, "--verb", "mine", "--json"))
+    assert [call.model for call in triton.calls] == ["mine"]

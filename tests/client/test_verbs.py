@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 from fovea_client import Client, InvalidInput, InvalidPrompt, InvalidText, ServerError
@@ -9,9 +13,11 @@ from fovea_client import Client, InvalidInput, InvalidPrompt, InvalidText, Serve
 from tests.client.fake_triton import (
     SQUARE,
     SQUARE_BOX,
+    Call,
     FakeTriton,
     detections,
     main_object,
+    plausible,
     texts,
 )
 
@@ -215,3 +221,46 @@ def test_headers_travel_with_each_request(triton: FakeTriton, png: bytes) -> Non
     with Client(triton.url, headers={"Authorization": "Bearer x"}) as client:
         client.detect(png, "cat")
     assert triton.calls[0].metadata["authorization"] == "Bearer x"
+
+
+def under_their_own_name(call: Call) -> Any:
+    return plausible(replace(call, model=call.model.removesuffix("_of_mine")))
+
+
+NAMED: dict[str, Callable[[Client, bytes, str], Any]] = {
+    "main_object": lambda client, png, verb: client.main_object(png, "cat", verb=verb),
+    "detect": lambda client, png, verb: client.detect(png, "cat", verb=verb),
+    "detect_and_segment": lambda client, png, verb: client.detect_and_segment(
+        png, "cat", verb=verb
+    ),
+    "segment": lambda client, png, verb: client.segment(png, points=(1, 1), verb=verb),
+    "embed_image": lambda client, png, verb: client.embed_image(png, verb=verb),
+    "embed_text": lambda client, png, verb: client.embed_text("cat", verb=verb),
+}
+
+
+@pytest.mark.parametrize("own", NAMED)
+def test_a_verb_is_asked_under_the_name_that_the_deployment_gives_it(
+    triton: FakeTriton, client: Client, png: bytes, own: str
+) -> None:
+    triton.behave = under_their_own_name
+    NAMED[own](client, png, f"{own}_of_mine")
+    assert [call.model for call in triton.calls] == [f"{own}_of_mine"]
+
+
+@pytest.mark.parametrize("name", ["", "a verb", "sam/1", "\udc80", 7])
+def test_what_no_verb_can_be_named_is_not_asked(
+    triton: FakeTriton, client: Client, png: bytes, name: Any
+) -> None:
+    with pytest.raises(InvalidInput, match="expected the name of a verb such as 'detect', got"):
+        client.detect(png, "cat", verb=name)
+    assert not triton.calls
+
+
+def test_many_pictures_are_asked_under_a_name_too(
+    triton: FakeTriton, client: Client, png: bytes
+) -> None:
+    triton.behave = under_their_own_name
+    found = list(client.main_object_many([png] * 3, "cat", verb="main_object_of_mine"))
+    assert all(outcome.unwrap().found for outcome in found)
+    assert [call.model for call in triton.calls] == ["main_object_of_mine"] * 3

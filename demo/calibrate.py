@@ -1,10 +1,12 @@
-"""Choose the thresholds of the demo GroundingDINO and record them in its configuration.
+"""Choose the thresholds of a demo detector and record them in its configuration.
 
-`python -m demo.calibrate` uses validation scenes, never those of the final figures.
+`python -m demo.calibrate [grounding_dino | owlv2]` uses validation scenes, never those of the final
+figures.
 """
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from transformers.models.grounding_dino.modeling_grounding_dino import (
 from demo.captions import description
 from demo.evaluate import HIT_IOU, Trial, box_iou, make_trial
 from demo.scenes import scene_rng
+from demo.swapped_reference import Owlv2Reference
 from demo.things import INDEX_OF_NAME
 from demo.training import CHECKPOINTS_FOLDER
 
@@ -99,6 +102,37 @@ def calibrate(folder: Path, scenes: int = SCENES) -> tuple[float, float]:
     return box_threshold, text_threshold
 
 
+def calibrate_owlv2(folder: Path, scenes: int = SCENES) -> float:
+    """Write `box_threshold` into the checkpoint's config.json, as `calibrate` does.
+
+    OWLv2 gives every patch a box, so that there is a best one at any threshold.
+    """
+    asked = Owlv2Reference(folder)
+    present, absent = [], []
+    for trial in track([make_trial(i, split=SPLIT) for i in range(scenes)], "calibrating"):
+        best = asked.detect(trial.image, [trial.named.label], box_threshold=0.0)[0]
+        hit = box_iou(best.box_xyxy, trial.named.box_xyxy) > HIT_IOU
+        present.append(best.score if hit else 0.0)
+        absent.append(asked.detect(trial.image, [trial.absent], box_threshold=0.0)[0].score)
+    box_threshold = balanced_threshold(np.array(present), np.array(absent))
+    asked.model.config.box_threshold = box_threshold
+    asked.model.config.save_pretrained(folder)
+    return box_threshold
+
+
+def main() -> None:
+    """Calibrate the checkpoint that is named."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    detectors = ("grounding_dino", "owlv2")
+    parser.add_argument("checkpoint", nargs="?", choices=detectors, default=detectors[0])
+    folder = CHECKPOINTS_FOLDER / parser.parse_args().checkpoint
+    torch.set_num_threads(1)
+    if folder.name == "owlv2":
+        print(f"box_threshold {calibrate_owlv2(folder)}")
+    else:
+        boxes, text = calibrate(folder)
+        print(f"box_threshold {boxes}, text_threshold {text}")
+
+
 if __name__ == "__main__":
-    boxes, text = calibrate(CHECKPOINTS_FOLDER / "grounding_dino")
-    print(f"box_threshold {boxes}, text_threshold {text}")
+    main()

@@ -1,7 +1,8 @@
 """Measure a predictor against the truth of held-out scenes.
 
-`python -m demo.evaluate --scenes 500 --json OUT` measures the PyTorch reference. The metric
-functions take any object with the methods of `Predictor`, so that the served client is
+`python -m demo.evaluate --scenes 500 --json OUT` measures the PyTorch reference, and with
+`--swapped` SigLIP, OWLv2 and HQ-SAM in place of CLIP, GroundingDINO and SAM. The metric functions
+take any object with the methods of `Predictor`, so that the served client is
 measured by the very same code.
 """
 
@@ -22,14 +23,21 @@ from rich.progress import track
 from rich.table import Table
 
 from demo.art import TRAINED_STYLES, UNSEEN_STYLE
-from demo.reference import Detection, LabelScore, MainObject, ReferencePipeline, Segmentation
+from demo.reference import (
+    Box,
+    Detection,
+    LabelScore,
+    MainObject,
+    ReferencePipeline,
+    Segmentation,
+)
 from demo.scenes import Scene, SceneObject, make_scene, scene_rng
+from demo.swapped_reference import SwappedReference
 from demo.things import LABELS
 from demo.train_sam import point_inside
 
 CANDIDATES = 5
 HIT_IOU = 0.5
-Box = tuple[float, float, float, float]
 
 
 class Predictor(Protocol):
@@ -216,10 +224,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scenes", type=int, default=500)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--swapped", action="store_true", help="the other three families")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    figures = evaluate(ReferencePipeline(), args.scenes)
+    figures = evaluate(SwappedReference() if args.swapped else ReferencePipeline(), args.scenes)
     Console().print(table_of(figures))
     if args.json:
         record = {"scenes": args.scenes} | {k: round(v, 4) for k, v in figures.items()}

@@ -30,16 +30,25 @@ def _settings(values: dict) -> dict:
 
 
 def new_model(sam: SamModel) -> SamHQModel:
-    """An HQ-SAM to train: a SAM, frozen, whose HQ mask is zero at first."""
+    """An HQ-SAM to train: a frozen SAM whose HQ mask is zero at first.
+
+    The HQ token and its MLP begin as those of SAM's mask 0, so that they know from the start which
+    object is meant; what is zero are the last convolutions of the finer map. The token stays as it
+    is: so what the transformer makes of a prompt never changes, and can be kept.
+    """
     model = SamHQModel(model_config())
     fit = model.load_state_dict(sam.state_dict(), strict=False)
     if fit.unexpected_keys:
         raise ValueError(f"expected the weights of a SAM, got also {fit.unexpected_keys}")
+    decoder = model.mask_decoder
+    decoder.hq_mask_mlp.load_state_dict(decoder.output_hypernetworks_mlps[0].state_dict())
+    with torch.no_grad():
+        decoder.hq_token.weight.copy_(decoder.mask_tokens.weight[:1])
+        for last in (decoder.encoder_conv2, decoder.compress_vit_conv2, decoder.mask_conv2):
+            last.weight.zero_()
+            last.bias.zero_()
     model.requires_grad_(False)
     for name in fit.missing_keys:
-        model.get_parameter(name).requires_grad_(True)
-    with torch.no_grad():
-        last = model.mask_decoder.hq_mask_mlp.proj_out
-        last.weight.zero_()
-        last.bias.zero_()
+        parameter = model.get_parameter(name)
+        parameter.requires_grad_(parameter is not decoder.hq_token.weight)
     return model

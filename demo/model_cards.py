@@ -1,18 +1,25 @@
 """Write each demo checkpoint's README.md from the figures of `demo.evaluate`.
 
-`python -m demo.model_cards demo/checkpoints/metrics.json`
+`python -m demo.model_cards` reads metrics.json and metrics_swapped.json beside the checkpoints.
 """
 
 from __future__ import annotations
 
 import json
-import sys
+from collections.abc import Iterable
 from pathlib import Path
 from string import Template
 
 from safetensors import safe_open
 
-from demo import clip_config, grounding_dino_config, sam_config
+from demo import (
+    clip_config,
+    grounding_dino_config,
+    owlv2_config,
+    sam_config,
+    siglip_config,
+    train_hq_sam,
+)
 from demo.art import UNSEEN_STYLE
 from demo.things import LABELS
 from demo.training import CHECKPOINTS_FOLDER
@@ -25,8 +32,8 @@ tags: [fovea, demo]
 
 # $title
 
-A small checkpoint of the real transformers class `$cls` ($parameters parameters, fp32), trained
-from scratch by [fovea](../../../README.md) so that the whole pipeline can be run and measured
+A small checkpoint of the real transformers class `$cls` ($size), trained
+$origin by [fovea](../../../README.md) so that the whole pipeline can be run and measured
 where no model hub is reachable. It knows $things kinds of emoji and nothing else: use it to try
 the software, not to look at photographs.
 
@@ -44,26 +51,37 @@ training never paints. Sources and licences of the art: [`demo/art`](../../art/R
 
 $recipe
 
-Code: `python -m demo.$script`. $history, so the script gives a checkpoint like this one, not this
-one.
+Code: `python -m demo.$script`.$history
 
 ## Figures
 
-`python -m demo.truth --scenes $scenes`, its column for the PyTorch reference with this folder's own
-preprocessing, held-out scenes:
+$measured
 
 | figure | trained styles | unseen style ($unseen) |
 | --- | --- | --- |
 $figures
 """)
 
+ANOTHER = ", so the script gives a checkpoint like this one, not this\none."
 WORLD_CHANGED = (
-    "While this checkpoint trained, the world was made easier (larger things, less covering) and\n"
-    "the length of the run was changed"
+    " While this checkpoint trained, the world was made easier (larger things, less covering) and\n"
+    f"the length of the run was changed{ANOTHER}"
 )
+OWN = "the PyTorch reference with this folder's own\npreprocessing, held-out scenes:"
+SCRATCH = {
+    "precision": "fp32",
+    "origin": "from scratch",
+    "measured": f"`python -m demo.truth --scenes $scenes`, its column for {OWN}",
+}
+SWAPPED = {
+    "precision": "fp32",
+    "history": "",
+    "measured": f"`python -m demo.evaluate --swapped --scenes $scenes`, {OWN}",
+}
 
 CARDS: dict[str, dict[str, str]] = {
-    "clip": {
+    "clip": SCRATCH
+    | {
         "title": "fovea demo CLIP",
         "cls": "CLIPModel",
         "script": "train_clip",
@@ -76,7 +94,8 @@ CARDS: dict[str, dict[str, str]] = {
         "4,000 steps of 64 scenes, AdamW 1e-3, one cycle, averaged weights; about 40 minutes "
         "of one CPU core.",
     },
-    "grounding_dino": {
+    "grounding_dino": SCRATCH
+    | {
         "title": "fovea demo GroundingDINO",
         "cls": "GroundingDinoForObjectDetection",
         "script": "train_grounding_dino",
@@ -93,12 +112,13 @@ CARDS: dict[str, dict[str, str]] = {
         "a named box, and the backbone's loss still. AdamW 4e-4, one cycle, averaged weights; "
         "about an hour of one CPU core.",
     },
-    "sam": {
+    "sam": SCRATCH
+    | {
         "title": "fovea demo SAM",
         "cls": "SamModel",
         "script": "train_sam",
-        "history": "The first cycle was made longer by 1,000 steps after 5,500 of 6,500, all its\n"
-        "boxes were slightly wrong, and 900 steps at 2.5e-4 came between the two",
+        "history": " The first cycle was made longer by 1,000 steps after 5,500 of 6,500, all its\n"
+        f"boxes were slightly wrong, and 900 steps at 2.5e-4 came between the two{ANOTHER}",
         "purpose": f"It cuts out what a box or a point shows: {sam_config.EDGE} pixels, patches "
         f"of {sam_config.PATCH}, masks of {sam_config.LOW_RES_EDGE} pixels.",
         "recipe": "Four boxes, every second slightly wrong (mask 0), and two points inside (best "
@@ -110,6 +130,57 @@ CARDS: dict[str, dict[str, str]] = {
         "steps at 4e-4 without the heads, on scenes with more things; about two hours of two "
         "CPU cores.",
     },
+    "siglip": SWAPPED
+    | {
+        "title": "fovea demo SigLIP",
+        "cls": "SiglipModel",
+        "script": "train_siglip",
+        "origin": "from the demo CLIP's picture layers",
+        "purpose": "It says of each of several names by itself whether the largest thing of a "
+        f"picture is called so: {clip_config.EDGE} pixels, the whole picture squashed to a "
+        f"square; texts lose their punctuation and are padded to {siglip_config.MAX_TOKENS} "
+        "tokens.",
+        "recipe": "Yes or no for each of 44 texts, and a softmax over them. 3,000 steps of 64 "
+        "scenes, AdamW 1e-3, one cycle, averaged weights.",
+    },
+    "owlv2": SWAPPED
+    | {
+        "title": "fovea demo OWLv2",
+        "cls": "Owlv2ForObjectDetection",
+        "script": "train_owlv2",
+        "origin": "from the demo CLIP's two towers",
+        "purpose": f"It finds what is named, each name a query of its own: {owlv2_config.EDGE} "
+        f"pixels, patches of {owlv2_config.PATCH}, pictures padded with black to a square. "
+        "`box_threshold` in `config.json` was chosen on validation scenes "
+        "(`python -m demo.calibrate owlv2`).",
+        "recipe": "A patch belongs to the object that its middle shows: focal loss with the IoU "
+        "of its box as the target, L1 and GIoU of the box. 3,500 steps of 16 scenes with 44 "
+        "texts, AdamW 1e-3, one cycle, averaged weights; about an hour of one CPU core.",
+    },
+    "hq_sam": SWAPPED
+    | {
+        "title": "fovea demo HQ-SAM",
+        "cls": "SamHQModel",
+        "precision": "fp16",
+        "script": "train_hq_sam",
+        "origin": "on top of the frozen demo SAM",
+        "purpose": "It cuts out what a box or a point shows, as the demo SAM does, and adds a mask "
+        "of finer features to SAM's. Use the class for its weights alone: its `forward` in "
+        "transformers 5.23 is wrong, `export/families/hq_sam.py` says how.",
+        "recipe": "The HQ token and its MLP begin as those of SAM's mask 0; the MLP and the "
+        "convolutions learn, the token stays, so that what SAM's transformer makes of a prompt is "
+        f"computed once. {train_hq_sam.SCENES:,} scenes with {train_hq_sam.BOXES} boxes and "
+        f"{train_hq_sam.POINTS} point each; cross-entropy and dice of the answered mask at "
+        f"{sam_config.EDGE} pixels. {train_hq_sam.STEPS:,} steps of {train_hq_sam.BATCH} scenes, "
+        f"AdamW {train_hq_sam.RATE:g}, one cycle, averaged weights; about a quarter of an hour of "
+        "one CPU core.",
+    },
+}
+
+# By the file of figures that `demo.evaluate` wrote.
+MEASURED = {
+    "metrics.json": ("clip", "grounding_dino", "sam"),
+    "metrics_swapped.json": ("siglip", "owlv2", "hq_sam"),
 }
 
 FIGURES: dict[str, dict[str, str]] = {
@@ -126,6 +197,7 @@ FIGURES: dict[str, dict[str, str]] = {
         "mask_iou_point": "mean mask IoU from a point inside",
     },
 }
+FIGURES |= {swapped: FIGURES[name] for name, swapped in zip(*MEASURED.values(), strict=True)}
 END_TO_END = {
     "main_object_label_accuracy": "all three together: right label",
     "main_object_box_recall": "all three together: right box",
@@ -154,16 +226,15 @@ def rows(name: str, figures: dict[str, float]) -> str:
     )
 
 
-def write_cards(figures: dict[str, float]) -> None:
+def write_cards(names: Iterable[str], figures: dict[str, float]) -> None:
     """One README.md a checkpoint."""
-    for name, words in CARDS.items():
-        folder = CHECKPOINTS_FOLDER / name
+    for name in names:
+        words, folder = CARDS[name], CHECKPOINTS_FOLDER / name
         card = CARD.substitute(
-            words,
-            parameters=f"{parameters_of(folder):,}",
+            words | {"measured": Template(words["measured"]).substitute(scenes=figures["scenes"])},
+            size=f"{parameters_of(folder):,} parameters, {words['precision']}",
             things=len(LABELS),
             labels=", ".join(LABELS),
-            scenes=figures["scenes"],
             unseen=UNSEEN_STYLE,
             figures=rows(name, figures),
         )
@@ -171,4 +242,5 @@ def write_cards(figures: dict[str, float]) -> None:
 
 
 if __name__ == "__main__":
-    write_cards(json.loads(Path(sys.argv[1]).read_text()))
+    for file, names in MEASURED.items():
+        write_cards(names, json.loads((CHECKPOINTS_FOLDER / file).read_text()))

@@ -6,6 +6,7 @@ write. Everything that is exported and served is measured against it.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from transformers import (
 
 from demo.training import CHECKPOINTS_FOLDER
 
+Box = tuple[float, float, float, float]
+
 
 @dataclass(frozen=True)
 class LabelScore:
@@ -39,7 +42,7 @@ class Detection:
     `box_xyxy` is in pixels of the picture.
     """
 
-    box_xyxy: tuple[float, float, float, float]
+    box_xyxy: Box
     score: float
     phrase: str
 
@@ -59,13 +62,78 @@ class MainObject:
     label: str
     label_score: float
     found: bool
-    box_xyxy: tuple[float, float, float, float] | None = None
+    box_xyxy: Box | None = None
     box_score: float | None = None
     mask: np.ndarray | None = None
     iou_score: float | None = None
 
 
-class ReferencePipeline:
+class Reference(ABC):
+    """Three models that answer together about the main object."""
+
+    @abstractmethod
+    def rank_labels(self, image: Image.Image, labels: list[str]) -> list[LabelScore]:
+        """Candidate labels, the most probable first."""
+
+    @abstractmethod
+    def detect(self, image: Image.Image, caption: str) -> list[Detection]:
+        """Boxes of what the caption names, within the picture, the highest score first."""
+
+    @abstractmethod
+    def segment(
+        self,
+        image: Image.Image,
+        *,
+        boxes: list[Box] | None = None,
+        points: list[tuple[float, float]] | None = None,
+    ) -> list[Segmentation]:
+        """One mask a box, or one mask a point; both in pixels of the picture."""
+
+    def main_object(self, image: Image.Image, labels: list[str]) -> MainObject:
+        """The best of the labels, its best box, and the mask in that box."""
+        best = self.rank_labels(image, labels)[0]
+        detections = self.detect(image, best.label)
+        if not detections:
+            return MainObject(best.label, best.score, found=False)
+        detection = detections[0]
+        cut = self.segment(image, boxes=[detection.box_xyxy])[0]
+        return MainObject(
+            best.label,
+            best.score,
+            found=True,
+            box_xyxy=detection.box_xyxy,
+            box_score=detection.score,
+            mask=cut.mask,
+            iou_score=cut.iou_score,
+        )
+
+
+def ranked(labels: list[str], scores: list[float]) -> list[LabelScore]:
+    """Labels with their scores, the most probable first."""
+    pairs = sorted(zip(labels, scores, strict=True), key=lambda pair: -pair[1])
+    return [LabelScore(label, score) for label, score in pairs]
+
+
+def detections(
+    image: Image.Image, boxes: torch.Tensor, scores: torch.Tensor, phrases: list[str]
+) -> list[Detection]:
+    """Boxes (N, 4) clipped to the picture, the highest score first."""
+    frame = torch.tensor([image.width, image.height] * 2)
+    # Without a box, transformers still gives GroundingDINO one empty phrase.
+    found = [
+        Detection(tuple(box.clamp(min=0).minimum(frame).tolist()), float(score), phrase)
+        for box, score, phrase in zip(boxes, scores, phrases, strict=False)
+    ]
+    return sorted(found, key=lambda detection: -detection.score)
+
+
+def chosen_masks(masks: torch.Tensor, iou_scores: torch.Tensor) -> list[Segmentation]:
+    """Of each prompt the mask with the highest score: bool [P, K, H, W], [P, K]."""
+    best = iou_scores.argmax(-1).tolist()
+    return [Segmentation(masks[i, k].numpy(), float(iou_scores[i, k])) for i, k in enumerate(best)]
+
+
+class ReferencePipeline(Reference):
     """CLIP, GroundingDINO and SAM from a folder with the checkpoints `clip`, `grounding_dino`,
     `sam`, each with its own processor."""
 
@@ -95,9 +163,7 @@ class ReferencePipeline:
         inputs = self.clip_processor(
             text=labels, images=image, return_tensors="pt", padding=True, truncation=True
         )
-        scores = self.clip(**inputs).logits_per_image[0].softmax(-1).tolist()
-        ranked = sorted(zip(labels, scores, strict=True), key=lambda pair: -pair[1])
-        return [LabelScore(label, score) for label, score in ranked]
+        return ranked(labels, self.clip(**inputs).logits_per_image[0].softmax(-1).tolist())
 
     @torch.inference_mode()
     def detect(
@@ -123,21 +189,14 @@ class ReferencePipeline:
             text_threshold=self.text_threshold if text_threshold is None else text_threshold,
             target_sizes=[(image.height, image.width)],
         )[0]
-        # Without a box, transformers still gives one empty phrase.
-        rows = zip(result["boxes"], result["scores"], result["text_labels"], strict=False)
-        frame = torch.tensor([image.width, image.height] * 2)
-        detections = [
-            Detection(tuple(box.clamp(min=0).minimum(frame).tolist()), float(score), phrase)
-            for box, score, phrase in rows
-        ]
-        return sorted(detections, key=lambda detection: -detection.score)
+        return detections(image, result["boxes"], result["scores"], result["text_labels"])
 
     @torch.inference_mode()
     def segment(
         self,
         image: Image.Image,
         *,
-        boxes: list[tuple[float, float, float, float]] | None = None,
+        boxes: list[Box] | None = None,
         points: list[tuple[float, float]] | None = None,
     ) -> list[Segmentation]:
         """One mask a box, or one mask a point: a box takes SAM's single mask, a point the mask
@@ -150,26 +209,4 @@ class ReferencePipeline:
         sizes = inputs.pop("original_sizes"), inputs.pop("reshaped_input_sizes")
         outputs = self.sam(**inputs, multimask_output=boxes is None)
         masks = self.sam_processor.image_processor.post_process_masks(outputs.pred_masks, *sizes)[0]
-        best = outputs.iou_scores[0].argmax(-1)
-        return [
-            Segmentation(masks[i, k].numpy(), float(outputs.iou_scores[0, i, k]))
-            for i, k in enumerate(best.tolist())
-        ]
-
-    def main_object(self, image: Image.Image, labels: list[str]) -> MainObject:
-        """CLIP's choice among the labels, its best box, and the mask in that box."""
-        best = self.rank_labels(image, labels)[0]
-        detections = self.detect(image, best.label)
-        if not detections:
-            return MainObject(best.label, best.score, found=False)
-        detection = detections[0]
-        cut = self.segment(image, boxes=[detection.box_xyxy])[0]
-        return MainObject(
-            best.label,
-            best.score,
-            found=True,
-            box_xyxy=detection.box_xyxy,
-            box_score=detection.score,
-            mask=cut.mask,
-            iou_score=cut.iou_score,
-        )
+        return chosen_masks(masks, outputs.iou_scores[0])

@@ -5,144 +5,179 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
+from rich.progress import track
 from transformers import SamHQModel, SamModel
+from transformers.utils import ModelOutput
 
 from demo import train_sam
 from demo.hq_sam_config import new_model, processor
-from demo.pixels import padded_batch
-from demo.sam_config import EDGE
+from demo.sam_config import EDGE, LOW_RES_EDGE
 from demo.scenes import Scene, make_scene, scene_rng
 from demo.train_sam import jittered, mask_losses, point_inside, true_iou
 from demo.training import CHECKPOINTS_FOLDER, Losses, Plan, Training, arguments, save_checkpoint
+from export.families import sam
 from export.families.hq_sam import HqFeatures, MaskDecoder, read_spec
+from export.processor import normalization
+from fovea.families.hq_sam import HqSam
+from fovea.images import Picture
 from fovea.prompts import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, FOREGROUND, PADDING
 
 FOLDER = CHECKPOINTS_FOLDER / "hq_sam"
-STEPS = 750
-BATCH = 12
-RATE = 1e-3
-# The frozen encoder sees each of so many scenes once; their prompts are new at every step.
-SCENES = 1536
+STEPS = 900
+BATCH = 8
+RATE = 3e-3
+# The frozen parts see each of so many scenes, and its prompts, once.
+SCENES = 960
 BOXES, POINTS = 2, 1
+LABELS = [[BOX_TOP_LEFT, BOX_BOTTOM_RIGHT]] * BOXES + [[FOREGROUND, PADDING]] * POINTS
 
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """A scene with what the frozen encoder makes of it, float16 [C, E, E] and [E, E, V]."""
-
-    scene: Scene
-    embedding: torch.Tensor
-    early_features: torch.Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class HqBatch:
-    """N scenes with P prompts of two points each: boxes, then points with their padding.
+    """What the frozen parts make of N scenes with P prompts each, and what the prompts mean.
 
     Attributes:
-        embeddings, early_features: float32 (N, C, E, E) and (N, E, E, V).
-        coords, labels: float32 (N, P, 2, 2) in pixels, int32 (N, P, 2).
-        masks: float32 (N, P, EDGE, EDGE), what each prompt means.
+        embeddings, early_features: (N, C, E, E) and (N, E, E, V).
+        tokens, upscaled: (N, P, T, C) and (N, P, c, M, M), as `MaskDecoder.transform` gives them.
+        sam_masks: (N, P, M, M), the logits that SAM answers.
+        masks: (N, P, EDGE, EDGE), the truth, bytes of 0 to 255.
     """
 
     embeddings: torch.Tensor
     early_features: torch.Tensor
-    coords: torch.Tensor
-    labels: torch.Tensor
+    tokens: torch.Tensor
+    upscaled: torch.Tensor
+    sam_masks: torch.Tensor
     masks: torch.Tensor
+
+    def __getitem__(self, rows: torch.Tensor) -> Seen:
+        """Some of the scenes, in float32."""
+        return Seen(*(value[rows].float() for value in vars(self).values()))
+
+
+def _prompts(rng: np.random.Generator, scene: Scene) -> tuple[np.ndarray, ...]:
+    """Coordinates (P, 2, 2) in the scene's pixels, and the masks that they mean (P, EDGE, EDGE)."""
+    picks = [scene.objects[i] for i in rng.integers(len(scene.objects), size=BOXES + POINTS)]
+    boxes = [jittered(rng, item, max(scene.image.shape)).reshape(2, 2) for item in picks[:BOXES]]
+    points = [np.array([point_inside(rng, item.mask), (0, 0)]) for item in picks[BOXES:]]
+    return np.stack(boxes + points), np.stack([_full_mask(item.mask) for item in picks])
 
 
 def _full_mask(mask: np.ndarray) -> np.ndarray:
-    """A scene's mask on the padded square, float32 (EDGE, EDGE)."""
-    padded = np.zeros((EDGE, EDGE), np.float32)
-    padded[: mask.shape[0], : mask.shape[1]] = mask
+    """A scene's mask on the padded square, in shares of 255: uint8 (EDGE, EDGE)."""
+    scale = EDGE / max(mask.shape)
+    height, width = (round(edge * scale) for edge in mask.shape)
+    padded = np.zeros((EDGE, EDGE), np.uint8)
+    shares = cv2.resize(255 * mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_AREA)
+    padded[:height, :width] = shares
     return padded
 
 
-class HqBatches:
-    """Scenes in a fixed order, over and over, with prompts that depend on the step."""
+class FrozenEncoder(sam.ImageEncoder):
+    """As SAM's -> image_embeddings [N, C, E, E], early_features [N, E, E, V]."""
 
-    def __init__(self, model: SamHQModel, seed: int) -> None:
-        self.encoder = model.vision_encoder
-        self.first = (seed + 500) * 10_000_000
-        self.seen: dict[int, Seen] = {}
-
-    @torch.no_grad()
-    def _see(self, indices: list[int]) -> None:
-        scenes = [make_scene(self.first + index, size=EDGE) for index in indices]
-        out = self.encoder(padded_batch(scenes, EDGE)[0])
-        made = (out.last_hidden_state.half(), out.intermediate_embeddings[0].half())
-        for index, scene, embedding, early in zip(indices, scenes, *made, strict=True):
-            self.seen[index] = Seen(scene, embedding.clone(), early.clone())
-
-    @staticmethod
-    def _prompts(rng: np.random.Generator, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
-        """Coordinates (P, 2, 2) and masks (P, EDGE, EDGE)."""
-        picks = [scene.objects[i] for i in rng.integers(len(scene.objects), size=BOXES + POINTS)]
-        boxes = [jittered(rng, item).reshape(2, 2) for item in picks[:BOXES]]
-        points = [np.array([point_inside(rng, item.mask), (0, 0)]) for item in picks[BOXES:]]
-        return np.stack(boxes + points), np.stack([_full_mask(item.mask) for item in picks])
-
-    def __call__(self, step: int) -> HqBatch:
-        """The batch of a step."""
-        indices = [(step * BATCH + i) % SCENES for i in range(BATCH)]
-        if missing := [index for index in indices if index not in self.seen]:
-            self._see(missing)
-        seen = [self.seen[index] for index in indices]
-        rng = scene_rng(self.first + step, "train prompts")
-        coords, masks = zip(*(self._prompts(rng, one.scene) for one in seen), strict=True)
-        labels = [[BOX_TOP_LEFT, BOX_BOTTOM_RIGHT]] * BOXES + [[FOREGROUND, PADDING]] * POINTS
-        return HqBatch(
-            embeddings=torch.stack([one.embedding for one in seen]).float(),
-            early_features=torch.stack([one.early_features for one in seen]).float(),
-            coords=torch.from_numpy(np.stack(coords).astype(np.float32)),
-            labels=torch.tensor([labels] * BATCH, dtype=torch.int32),
-            masks=torch.from_numpy(np.stack(masks)),
-        )
+    def outputs(self, seen: ModelOutput) -> tuple[torch.Tensor, torch.Tensor]:
+        return seen.last_hidden_state, seen.intermediate_embeddings[0]
 
 
-def hq_losses(decoder: MaskDecoder, features: HqFeatures, batch: HqBatch) -> Losses:
-    """The mask that is answered to each prompt, at the picture's full resolution.
-
-    That is mask 0 for a box, and for a point the one of masks 1 to 3 with the highest score.
-    """
-    hq_features = features(batch.embeddings, batch.early_features)
-    ious, masks = decoder.all_masks(batch.embeddings, hq_features, batch.coords, batch.labels)
+@torch.no_grad()
+def see(encoder: FrozenEncoder, decoder: MaskDecoder, role: HqSam, seeds: range) -> Seen:
+    """Scenes as they are asked about later: composed large, and resized by the processor's rule."""
+    scenes = [make_scene(seed) for seed in seeds]
+    made = [role.geometry.apply(Picture(Image.fromarray(scene.image))) for scene in scenes]
+    pixels, valid_hw = (torch.from_numpy(np.stack(part)) for part in zip(*made, strict=True))
+    embeddings, early_features = encoder(pixels, valid_hw)
+    rng = scene_rng(seeds.start, "train prompts")
+    coords, masks = zip(*(_prompts(rng, scene) for scene in scenes), strict=True)
+    labels = torch.tensor([LABELS] * len(scenes), dtype=torch.int32)
+    points = torch.from_numpy(np.stack(coords).astype(np.float32))
+    original_hw = torch.tensor([scene.image.shape[:2] for scene in scenes])
+    points = sam.to_input_frame(points, valid_hw, original_hw)
+    tokens, upscaled = decoder.transform(embeddings, points, labels)
+    low_res = sam.weighted(decoder.mask_weights(tokens), upscaled)
+    ious, low_res = decoder.answer(tokens, low_res, labels)
+    # A box means mask 0, a point the best scored of the other three.
     chosen = 1 + ious[..., 1:].argmax(-1)
     chosen[:, :BOXES] = 0
-    low_res = masks.gather(2, chosen[..., None, None, None].expand(-1, -1, 1, *masks.shape[-2:]))
-    logits = F.interpolate(low_res[:, :, 0], (EDGE, EDGE), mode="bilinear", align_corners=False)
-    iou = true_iou(logits, batch.masks)
+    chosen = chosen[..., None, None, None].expand(-1, -1, 1, LOW_RES_EDGE, LOW_RES_EDGE)
+    split = (len(scenes), BOXES + POINTS)
+    floats = (
+        embeddings,
+        early_features,
+        tokens.unflatten(0, split),
+        upscaled.unflatten(0, split),
+        low_res.gather(2, chosen)[:, :, 0],
+    )
+    return Seen(*(value.half() for value in floats), torch.from_numpy(np.stack(masks)))
+
+
+def hq_losses(decoder: MaskDecoder, features: HqFeatures, seen: Seen) -> Losses:
+    """The answered masks, SAM's and the HQ mask together, at the picture's full resolution."""
+    prompts = seen.masks.shape[1]
+    hq_features = features(seen.embeddings, seen.early_features).repeat_interleave(prompts, 0)
+    hq_mask = decoder.hq_mask(seen.tokens.flatten(0, 1), seen.upscaled.flatten(0, 1), hq_features)
+    low_res = seen.sam_masks + hq_mask.view_as(seen.sam_masks)
+    logits = F.interpolate(low_res, (EDGE, EDGE), mode="bilinear", align_corners=False)
+    target = seen.masks / 255
+    with torch.no_grad():
+        iou = true_iou(logits, target)
     return {
-        "loss": mask_losses(logits, batch.masks).mean(),
+        "loss": mask_losses(logits, target).mean(),
         "iou_box": iou[:, :BOXES].mean(),
         "iou_point": iou[:, BOXES:].mean(),
     }
 
 
+def train(model: SamHQModel, args: argparse.Namespace) -> SamHQModel:
+    """The averaged weights at the end of the plan."""
+    plan = Plan("hq_sam", args.steps, BATCH, RATE)
+    training = Training(model, plan, resume=args.resume or args.export_only)
+    if args.export_only:
+        return training.average
+    image_processor = processor().image_processor
+    spec = read_spec(model.config, image_processor)
+    encoder = FrozenEncoder(model, spec, normalization(image_processor))
+    decoder, features = MaskDecoder(model, spec), HqFeatures(model.mask_decoder)
+    role = HqSam("hq_sam", spec)
+    first = (args.seed + 500) * 10_000_000
+    starts = range(first, first + SCENES, BATCH)
+    parts = [
+        see(encoder, decoder, role, range(start, start + BATCH))
+        for start in track(starts, "scenes, seen by SAM")
+    ]
+    seen = Seen(
+        *(
+            torch.cat(values)
+            for values in zip(*(vars(part).values() for part in parts), strict=True)
+        )
+    )
+    del parts
+
+    def losses_of(step: int) -> Losses:
+        rows = np.random.default_rng(first + step).choice(SCENES, BATCH, replace=False)
+        return hq_losses(decoder, features, seen[torch.from_numpy(rows)])
+
+    training.run(losses_of)
+    return training.average
+
+
 def export(model: SamHQModel) -> None:
-    """Save the model and its processor as a hub checkpoint would be."""
-    save_checkpoint(FOLDER, model, processor())
+    """Save the model, in half precision, and its processor as a hub checkpoint would be."""
+    save_checkpoint(FOLDER, model.half(), processor())
 
 
 def main() -> None:
     """Train and save the checkpoint."""
     args = arguments(__doc__, STEPS)
-    model = new_model(SamModel.from_pretrained(train_sam.FOLDER))
-    training = Training(
-        model, Plan("hq_sam", args.steps, BATCH, RATE), resume=args.resume or args.export_only
-    )
-    batches = HqBatches(model, args.seed)
-    decoder = MaskDecoder(model, read_spec(model.config, processor().image_processor))
-    features = HqFeatures(model.mask_decoder)
-    if not args.export_only:
-        training.run(lambda step: hq_losses(decoder, features, batches(step)))
-    export(training.average)
+    export(train(new_model(SamModel.from_pretrained(train_sam.FOLDER)), args))
 
 
 if __name__ == "__main__":

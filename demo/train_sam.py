@@ -40,14 +40,17 @@ BOX_WEIGHT = 2.0
 IOU_WEIGHT = 1.0
 
 
-def jittered(rng: np.random.Generator, item: SceneObject) -> np.ndarray:
-    """The true box, or one whose corners are off by some hundredths of its sides, float (4,)."""
+def jittered(rng: np.random.Generator, item: SceneObject, edge: int = EDGE) -> np.ndarray:
+    """The true box, or one whose corners are off by some hundredths of its sides, float (4,).
+
+    edge: of the scene, its longest one; no corner lies beyond.
+    """
     box = np.array(item.box_xyxy)
     if rng.random() < EXACT_BOXES_SHARE:
         return box
     sides = np.tile(box[2:] - box[:2], 2)
     jitter = rng.uniform(0, LARGEST_BOX_JITTER)
-    return (box + rng.normal(0, jitter, 4) * sides).clip(0, EDGE)
+    return (box + rng.normal(0, jitter, 4) * sides).clip(0, edge)
 
 
 def point_inside(rng: np.random.Generator, mask: np.ndarray) -> tuple[float, float]:

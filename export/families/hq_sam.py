@@ -102,9 +102,13 @@ class MaskDecoder(sam.MaskDecoder):
         """Of points in the input frame: iou_scores [N, P, 4] and logits [N, P, 4, M, M]."""
         tokens, upscaled = self.transform(image_embeddings, point_coords, point_labels)
         masks = sam.weighted(self.mask_weights(tokens), upscaled)
-        hq_upscaled = self.hq_map(upscaled) + sam.per_prompt(hq_features, point_labels)
+        hq_masks = self.hq_mask(tokens, upscaled, sam.per_prompt(hq_features, point_labels))
+        return self.answer(tokens, masks + hq_masks, point_labels)
+
+    def hq_mask(self, tokens: Tensor, upscaled: Tensor, hq_features: Tensor) -> Tensor:
+        """[N * P, T, C], [N * P, c, M, M] twice -> the HQ mask of each prompt, [N * P, 1, M, M]."""
         hq_weights = self.decoder.hq_mask_mlp(tokens[:, -1:])
-        return self.answer(tokens, masks + sam.weighted(hq_weights, hq_upscaled), point_labels)
+        return sam.weighted(hq_weights, self.hq_map(upscaled) + hq_features)
 
     def output_tokens(self) -> Tensor:
         return torch.cat([super().output_tokens(), self.decoder.hq_token.weight])

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from export.errors import CheckpointUnavailable, InvalidCheckpoint
-from export.families import MODEL_TYPES
+from export.families import MODEL_TYPES, load
 from fovea import families
 
 CONFIG = "config.json"
@@ -96,10 +96,9 @@ def check_files(name: str, family: str, folder: Path) -> None:
             "trained from, or save its processor there with save_pretrained"
         )
     got = read_json(folder / CONFIG).get("model_type")
-    expected = [model_type for model_type, of in MODEL_TYPES.items() if of == family]
-    if got not in expected:
+    expected = load(family).model_class.config_class.model_type
+    if got != expected:
         raise InvalidCheckpoint(
-            f"{name}: expected a checkpoint of model_type {', '.join(map(repr, expected))} "
-            f"in {folder}, got {got!r}"
+            f"{name}: expected a checkpoint of model_type {expected!r} in {folder}, got {got!r}"
         )
     weight_files(folder)

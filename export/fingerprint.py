@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -12,7 +13,7 @@ PACKAGES = ("export", "fovea")
 
 
 def code_sha256(*modules: str) -> str:
-    """Of these modules of ours and all of ours that they import when they are imported."""
+    """Of these modules, and all of ours and of their own packages that they import."""
     found = closure(modules)
     digest = hashlib.sha256()
     for name in sorted(found):
@@ -23,10 +24,11 @@ def code_sha256(*modules: str) -> str:
 
 def closure(modules: tuple[str, ...]) -> dict[str, ast.Module]:
     """Modules by name, as parsed; imports within functions and for types alone do not count."""
+    packages = {*PACKAGES, *(name.split(".")[0] for name in modules)}
     waiting, found = list(modules), {}
     while waiting:
         name = waiting.pop()
-        path = _path(name)
+        path = _path(name) if name.split(".")[0] in packages else None
         if name in found or path is None:
             continue
         found[name] = ast.parse(path.read_text())
@@ -35,12 +37,22 @@ def closure(modules: tuple[str, ...]) -> dict[str, ast.Module]:
 
 
 def _path(module: str) -> Path | None:
-    """The file of a module of ours; None for what is none."""
+    """The file of a module; None for what is none, such as a class."""
     if module.split(".")[0] not in PACKAGES:
-        return None
+        return _found_path(module)
     base = ROOT / Path(*module.split("."))
     candidates = (base.with_suffix(".py"), base / "__init__.py")
     return next((path for path in candidates if path.is_file()), None)
+
+
+def _found_path(module: str) -> Path | None:
+    """As `_path`, of a package that is installed somewhere."""
+    try:
+        spec = find_spec(module)
+    except ModuleNotFoundError:  # of a class in a module that is no package
+        return None
+    path = Path(spec.origin) if spec and spec.origin else None
+    return path if path and path.suffix == ".py" else None
 
 
 def _imported(body: list[ast.stmt]) -> Iterator[str]:

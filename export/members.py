@@ -22,6 +22,7 @@ from export.precision import Precision
 from export.processor import normalization
 from export.runtimes import ONNXRUNTIME, Runtime
 from export.to_onnx import OPSET, to_onnx
+from fovea.families import registry as family_registry
 from fovea.members import Member
 from fovea.roles import Role
 from fovea.specs import to_json
@@ -91,7 +92,8 @@ class MemberExport:
     def key(self) -> dict[str, Any]:
         """What decides the result: an export with an equal key need not be done again."""
         family = self.checkpoint.family
-        modules = (f"fovea.families.{family}", f"export.families.{family}", "export.members")
+        sides = (family_registry()[family], families.registry()[family])
+        modules = (*(side.partition(":")[0] for side in sides), "export.members")
         return {
             "family": family,
             "sha256": self.checkpoint.sha256(),

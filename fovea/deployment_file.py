@@ -131,9 +131,9 @@ def _source(path: Path, name: str, value: Any) -> Source:
         )
     options = {key: item for key, item in row.items() if key not in ("checkpoint", "family")}
     family = row.get("family", "")
-    if family and family not in families.FAMILIES:
+    if family and family not in families.registry():
         raise InvalidDeployment(
-            f"members.{name}: expected a family of {', '.join(families.FAMILIES)}, got {family!r}"
+            f"members.{name}: expected a family of {', '.join(families.registry())}, got {family!r}"
         )
     checkpoint = row["checkpoint"]
     if checkpoint.startswith((".", "/", "~")):

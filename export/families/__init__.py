@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib import import_module
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,6 +13,8 @@ if TYPE_CHECKING:
     from export.precision import Policy
     from fovea.deployment import Deployment
 
+# See `fovea.families`, of which this is the other half.
+ENTRY_POINTS = "fovea.export_families"
 FAMILIES = {
     "clip": "export.families.clip:ClipExport",
     "grounding_dino": "export.families.grounding_dino:GroundingDinoExport",
@@ -31,9 +35,16 @@ MODEL_TYPES = {
 
 
 @lru_cache(None)
+def registry() -> Mapping[str, str]:
+    """family -> "module:Class": those of this folder, and those that other packages bring."""
+    others = {found.name: found.value for found in entry_points(group=ENTRY_POINTS)}
+    return {**others, **FAMILIES}
+
+
+@lru_cache(None)
 def load(family: str) -> FamilyExport:
     """The torch side of a family; raises KeyError for one that nobody knows."""
-    module, _, name = FAMILIES[family].partition(":")
+    module, _, name = registry()[family].partition(":")
     made: Any = getattr(import_module(module), name)()
     return made
 

@@ -2,16 +2,22 @@
 
 A family is a row here, a class of a role (`fovea.roles`) in a file of this folder, and its torch
 side under the same name in `export/families`. Nothing registers itself; a class is imported when
-it is first asked for.
+it is first asked for. A family of another package is an entry point of it, "name = module:Class"
+in the group `fovea.families`, and of its torch side in `fovea.export_families`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import lru_cache
 from importlib import import_module
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fovea.roles import Role
+
+ENTRY_POINTS = "fovea.families"
 
 # By the `model_type` of a checkpoint's config.json where that names an architecture.
 FAMILIES = {
@@ -24,10 +30,18 @@ FAMILIES = {
 }
 
 
+@lru_cache(None)
+def registry() -> Mapping[str, str]:
+    """family -> "module:Class": those of this folder, and those that other packages bring."""
+    others = {found.name: found.value for found in entry_points(group=ENTRY_POINTS)}
+    return {**others, **FAMILIES}
+
+
 def load(family: str) -> type[Role[Any]]:
     """The class of a family; raises ValueError for one that nobody knows."""
-    if family not in FAMILIES:
-        raise ValueError(f"expected a family of {', '.join(sorted(FAMILIES))}, got {family!r}")
-    module, _, name = FAMILIES[family].partition(":")
+    known = registry()
+    if family not in known:
+        raise ValueError(f"expected a family of {', '.join(sorted(known))}, got {family!r}")
+    module, _, name = known[family].partition(":")
     found: type[Role[Any]] = getattr(import_module(module), name)
     return found

@@ -1,0 +1,83 @@
+"""What every family must hold, on its demo checkpoint: adding one adds no test here."""
+
+import numpy as np
+import onnx
+import pytest
+
+from demo.training import CHECKPOINTS_FOLDER
+from export.checkpoints import find
+from export.members import MemberExport, export_member
+from export.onnx_files import load_graph
+from export.parity import open_onnxruntime
+from export.preprocessing import PIXEL_TOLERANCE
+from fovea.families import FAMILIES
+from fovea.members import Source
+from fovea.roles import ROLES
+
+# Answers among neighbours may sum in another order.
+NEIGHBOURS = 1e-4
+DYNAMIC = {"If", "Loop", "Scan", "NonZero", "NonMaxSuppression"}
+
+
+@pytest.fixture(scope="module", params=sorted(FAMILIES))
+def request_(request):
+    return MemberExport(find(request.param, Source(str(CHECKPOINTS_FOLDER / request.param))))
+
+
+@pytest.fixture(scope="module")
+def exported(request_):
+    return export_member(request_, report=lambda network, what: None)
+
+
+@pytest.fixture(scope="module")
+def opened(request_):
+    return request_.open()
+
+
+def test_pixels_and_tokens_are_those_of_the_checkpoint(exported):
+    compared = exported.record["preprocessing"]
+    assert compared["grey_levels"] <= PIXEL_TOLERANCE
+    assert len(compared["sizes_hw"]) >= 6
+    assert bool(compared["texts"]) == bool(exported.member.play().FILES)
+
+
+def test_every_network_agrees_with_pytorch_in_every_batch_size(exported, opened):
+    networks = exported.record["networks"]
+    assert [record["part"] for record in networks] == [
+        opened.role.part(network.spec.name) for network in opened.networks
+    ]
+    for record in networks:
+        for agreement in record["parity"]:
+            assert agreement["difference"] <= record["tolerance"]["difference"]
+            assert agreement["rows"] >= record["tolerance"]["rows"]
+
+
+def test_an_answer_is_the_same_alone_and_among_neighbours(exported, opened):
+    for network in opened.networks:
+        session = open_onnxruntime(exported.graph(opened.role.part(network.spec.name)))
+        names = [tensor.name for tensor in network.spec.outputs]
+        batch = network.sample(3, 0)
+        together = session.run(names, batch)
+        for row in range(3):
+            alone = session.run(names, {key: array[[row]] for key, array in batch.items()})
+            for many, one in zip(together, alone, strict=True):
+                assert np.allclose(many[row], one[0], atol=NEIGHBOURS, rtol=NEIGHBOURS)
+
+
+def test_no_graph_depends_on_what_it_sees(exported, opened):
+    for network in opened.networks:
+        graph = load_graph(exported.graph(opened.role.part(network.spec.name))).graph
+        assert not {node.op_type for node in graph.node} & DYNAMIC
+        assert graph.input[0].type.tensor_type.elem_type in (
+            onnx.TensorProto.UINT8,
+            onnx.TensorProto.INT64,
+            onnx.TensorProto.FLOAT,
+        )
+
+
+def test_it_plays_a_role_and_its_networks_are_named_after_the_member(exported):
+    role = exported.member.play()
+    assert isinstance(role, ROLES[role.ROLE])
+    assert len({network.name for network in role.networks}) == len(role.networks)
+    assert all(network.name.startswith(exported.member.name) for network in role.networks)
+    assert exported.member.fingerprint

@@ -80,6 +80,10 @@ truth: $(READY) ## reference and served answers against 500 held-out scenes
 parity: $(READY) ## each exported demo network against PyTorch
 	$(BIN)/python -m export.report --set demo --json build/parity.json
 
+.PHONY: families
+families: $(READY) ## every family through the same gates: pixels, tokens, parity, neighbours
+	$(BIN)/python -m export.family_report --json build/families.json
+
 .PHONY: parity-real-size
 parity-real-size: $(READY) ## the production architectures at full size, random weights (long)
 	$(BIN)/python -m export.report --set stand-in --grounding-dino-edge 800 --max-batch 2 --json build/parity-real-size.json

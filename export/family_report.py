@@ -1,0 +1,123 @@
+"""`python -m export.family_report`: every family's checkpoint through the gates, as one table.
+
+Each member of the deployments is exported, or taken from where it is kept, and asked once more:
+are its answers the same alone and among neighbours?
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from export.deployments import Export, read_deployment
+from export.members import MEMBERS, Exported, MemberExport, export_member
+from export.parity import open_onnxruntime
+
+# The demo's deployments: together they have a member of every family.
+DEPLOYMENTS = ("demo", "demo-swapped")
+# How many pictures are asked together.
+NEIGHBOURS = 3
+console = Console()
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the gates found of one member.
+
+    difference: the worst against PyTorch, over outputs, batches and variants. grey_levels: the
+    worst of a pixel against the checkpoint's own processor. texts: that have the tokens of the
+    checkpoint's own tokenizer. neighbours: the largest difference of an answer alone and among
+    others, over the largest magnitude of that output where that is above 1.
+    """
+
+    family: str
+    role: str
+    networks: int
+    difference: float
+    grey_levels: float
+    texts: int
+    neighbours: float
+
+
+def row_of(request: MemberExport, exported: Exported) -> Row:
+    """One member's figures."""
+    record, role = exported.record, exported.member.play()
+    agreements = [one for network in record["networks"] for one in network["parity"]]
+    return Row(
+        family=exported.member.family,
+        role=role.ROLE,
+        networks=len(record["networks"]),
+        difference=max(agreement["difference"] for agreement in agreements),
+        grey_levels=record["preprocessing"]["grey_levels"],
+        texts=record["preprocessing"]["texts"],
+        neighbours=neighbours(request, exported),
+    )
+
+
+def neighbours(request: MemberExport, exported: Exported) -> float:
+    """The largest difference between answers alone and among others."""
+    opened, worst = request.open(), 0.0
+    for network in opened.networks:
+        session = open_onnxruntime(exported.graph(opened.role.part(network.spec.name)))
+        names = [tensor.name for tensor in network.spec.outputs]
+        batch = network.sample(NEIGHBOURS, 0)
+        together = session.run(names, batch)
+        for place in range(NEIGHBOURS):
+            alone = session.run(names, {key: array[[place]] for key, array in batch.items()})
+            for many, one in zip(together, alone, strict=True):
+                scale = max(1.0, float(np.abs(many).max()))
+                worst = max(worst, float(np.abs(many[place] - one[0]).max()) / scale)
+    return worst
+
+
+def main(
+    members: Path = MEMBERS,
+    out: Annotated[Path, typer.Option("--json")] = Path("build/families.json"),
+) -> None:
+    """Every family of the demo's deployments; drift stops it, as it stops an export."""
+    rows: dict[str, Row] = {}
+    for name in DEPLOYMENTS:
+        for request in Export(read_deployment(name), Path()).find().values():
+            family = request.checkpoint.family
+            if family not in rows:
+                with console.status(family) as status:
+                    exported = export_member(
+                        request,
+                        members,
+                        report=lambda network, what, status=status: status.update(
+                            f"{network}: {what}"
+                        ),
+                    )
+                    rows[family] = row_of(request, exported)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps([asdict(row) for row in rows.values()], indent=1) + "\n")
+    console.print(_table([*rows.values()]))
+    console.print(f"{len(rows)} families, all within tolerance, in {out}")
+
+
+def _table(rows: list[Row]) -> Table:
+    table = Table("family", "role", title="Every family through the same gates")
+    for column in ("networks", "difference", "grey levels", "texts equal", "neighbours"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        table.add_row(
+            row.family,
+            row.role,
+            str(row.networks),
+            f"{row.difference:.1e}",
+            f"{row.grey_levels:.2f}",
+            str(row.texts),
+            f"{row.neighbours:.1e}",
+        )
+    return table
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -148,6 +148,7 @@ CARDS: dict[str, dict[str, str]] = {
         "title": "fovea demo OWLv2",
         "cls": "Owlv2ForObjectDetection",
         "script": "train_owlv2",
+        "history": " This one was taken after 2,500 steps, before the rate had come down.",
         "origin": "from the demo CLIP's two towers",
         "purpose": f"It finds what is named, each name a query of its own: {owlv2_config.EDGE} "
         f"pixels, patches of {owlv2_config.PATCH}, pictures padded with black to a square. "

@@ -83,13 +83,13 @@ class Probe:
             deadline=time.monotonic() + self.timeout_s,
         )
         if level == "live":
-            look.at_health(level, processes=self.look_at_processes)
+            look.at_health(level, memory, processes=self.look_at_processes)
             if (failing_s := memory.failing_s()) > self.give_up_after_s:
                 raise ProbeFailure(f"not ready for {failing_s:.0f} s")
             return
         ready = False
         try:
-            look.at_health(level, processes=self.look_at_processes)
+            look.at_health(level, memory, processes=self.look_at_processes)
             look.at_models(memory, proof_s=self.proof_s, stuck_after_s=self.stuck_after_s)
             ready = True
         finally:

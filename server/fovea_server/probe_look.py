@@ -75,7 +75,7 @@ class Look:
     server: Server
     deadline: float
 
-    def at_health(self, level: str, *, processes: bool) -> None:
+    def at_health(self, level: str, memory: Memory, *, processes: bool) -> None:
         """Triton says it is of this level, gRPC accepts, and, if asked, no process is dead."""
         status, _ = self._ask("GET", f"/v2/health/{level}")
         if status != 200:
@@ -84,7 +84,7 @@ class Look:
             address = (self.host, self.grpc_port)
             socket.create_connection(address, self._left(self.deadline)).close()
         if processes:
-            self._at_processes()
+            self._at_processes(memory)
 
     def at_models(self, memory: Memory, *, proof_s: float, stuck_after_s: float) -> None:
         """Every model has answered of late, answers now, or is at work."""
@@ -103,11 +103,16 @@ class Look:
                 f"requests wait, and {', '.join(stuck)} has done nothing for {patience_s:.0f} s"
             )
 
-    def _at_processes(self) -> None:
+    def _at_processes(self, memory: Memory) -> None:
+        """A dead process counts until another one has taken its place: Triton may keep it."""
         if not self.server.pids:
             raise ProbeFailure(f"no tritonserver of this user listens on port {self.http_port}")
-        dead = [stub for pid in self.server.pids for stub in stubs_of(pid) if stub.is_zombie()]
-        if dead:
+        stubs = [stub for pid in self.server.pids for stub in stubs_of(pid)]
+        dead = [stub for stub in stubs if stub.is_zombie()]
+        alive = {stub.instance for stub in stubs if stub.is_alive()}
+        if not dead:
+            memory.instances = alive
+        elif not memory.instances or memory.instances - alive:
             raise ProbeFailure(f"{len(dead)} backend processes are dead")
 
     def _infer_all(self, ensembles: Mapping[str, tuple[str, ...]]) -> list[str]:

@@ -23,12 +23,14 @@ class Memory:
         server: what tells this run of tritonserver from others; what is known of another is void.
         answered: the ensembles that have ever answered a probe or a user.
         waiting: of what requests wait for: what it had done when that began, and since when.
+        instances: that had a backend process when none was dead.
         failing_since, seen: when "ready" began to fail, and when it was last asked; 0: it holds.
     """
 
     server: str
     answered: set[str] = field(default_factory=set)
     waiting: dict[str, tuple[int, float]] = field(default_factory=dict)
+    instances: set[str] = field(default_factory=set)
     failing_since: float = 0.0
     seen: float = 0.0
 
@@ -69,8 +71,8 @@ def load(path: Path | None, server: str) -> Memory:
         stored: dict[str, Any] = json.loads(text)
         if stored["server"] == server:
             waiting = {name: (int(d), float(s)) for name, (d, s) in stored.pop("waiting").items()}
-            answered = set(stored.pop("answered"))
-            return Memory(answered=answered, waiting=waiting, **stored)
+            sets = {name: set(stored.pop(name)) for name in ("answered", "instances")}
+            return Memory(waiting=waiting, **sets, **stored)
     return Memory(server)
 
 
@@ -83,7 +85,7 @@ def save(path: Path | None, memory: Memory) -> bool:
         if _is_own(path.parent.stat()):
             descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
             with os.fdopen(descriptor, "w") as file:
-                json.dump({**vars(memory), "answered": sorted(memory.answered)}, file)
+                json.dump(vars(memory), file, default=sorted)
             os.replace(draft, path)
             return True
     return False

@@ -144,6 +144,7 @@ tune: $(READY) ## instances, threads and batches for this machine, in build/sett
 .PHONY: faults
 faults: $(READY) ## fuzzing, kills, stops, overload, new versions under load (long)
 	$(BIN)/python -m tests.faults --json build/faults.json
+	$(BIN)/python -m pytest -m faults tests/serving
 
 .PHONY: soak
 soak: $(READY) ## 30 minutes of mixed load: does memory grow?

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deploy.rules import models
+from deploy.rules import Models, production
 
 DASHBOARD = Path(__file__).parent / "monitoring" / "dashboard.json"
 _SOURCE = {"type": "prometheus", "uid": "${datasource}"}
@@ -151,7 +151,7 @@ PANELS = (
 )
 
 
-def dashboard() -> dict[str, Any]:
+def dashboard(models: Models) -> dict[str, Any]:
     """The dashboard as Grafana loads it."""
     return {
         "uid": "fovea",
@@ -161,7 +161,7 @@ def dashboard() -> dict[str, Any]:
         "refresh": "30s",
         "time": {"from": "now-1h", "to": "now"},
         "templating": {"list": [_data_source(), _namespace()]},
-        "panels": [_panel(number, panel) for number, panel in enumerate(PANELS)],
+        "panels": [_panel(models, number, panel) for number, panel in enumerate(PANELS)],
     }
 
 
@@ -192,7 +192,7 @@ def _namespace() -> dict[str, Any]:
     }
 
 
-def _panel(number: int, panel: Panel) -> dict[str, Any]:
+def _panel(models: Models, number: int, panel: Panel) -> dict[str, Any]:
     row, column = divmod(number, _COLUMNS)
     return {
         "id": number + 1,
@@ -203,15 +203,20 @@ def _panel(number: int, panel: Panel) -> dict[str, Any]:
         "gridPos": {"x": column * _WIDTH, "y": row * _HEIGHT, "w": _WIDTH, "h": _HEIGHT},
         "fieldConfig": {"defaults": {"unit": panel.unit, "min": 0}, "overrides": []},
         "targets": [
-            {"refId": chr(ord("A") + i), "expr": _chosen(query), "legendFormat": legend}
+            {"refId": chr(ord("A") + i), "expr": _chosen(models, query), "legendFormat": legend}
             for i, (legend, query) in enumerate(panel.queries.items())
         ],
     }
 
 
-def _chosen(query: str) -> str:
-    return query.replace("CHOSEN", _CHOSEN).replace("ALL_MODELS", str(len(models())))
+def _chosen(models: Models, query: str) -> str:
+    return query.replace("CHOSEN", _CHOSEN).replace("ALL_MODELS", str(len(models.all)))
+
+
+def write(models: Models, path: Path) -> None:
+    """The dashboard of a deployment, into a file."""
+    path.write_text(json.dumps(dashboard(models), indent=2) + "\n")
 
 
 if __name__ == "__main__":
-    DASHBOARD.write_text(json.dumps(dashboard(), indent=2) + "\n")
+    write(production(), DASHBOARD)

@@ -1,17 +1,22 @@
 """`python -m deploy.rules`: the rules of the template, with the names of the models filled in.
 
 Writes them for any Prometheus and for Prometheus Operator, and promtool's tests of what depends on
-which models there are.
+which models there are. The committed ones are of the production deployment; of another one,
+`python -m deploy.rules --export build/export/mine --out monitoring` writes them and the dashboard.
 """
 
 import functools
+import json
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 import yaml
 
+from export.deployments import MANIFEST, read_manifest
 from export.production import production_deployment
-from fovea.house import wire
+from fovea.house import Wired, wire
 
 MONITORING = Path(__file__).parent / "monitoring"
 TEMPLATE = MONITORING / "rules.template.yaml"
@@ -24,60 +29,71 @@ _ON_GPU = ',gpu_uuid="GPU-5f0c"'
 _TESTED_FOR = "x30"
 
 
-@functools.cache
-def verbs() -> tuple[str, ...]:
-    """The ensembles, which are what users ask for."""
-    return tuple(spec.name for spec in wire(production_deployment()).ensembles)
+class Models:
+    """The names of the models of a deployment.
+
+    Attributes:
+        verbs: the ensembles, which are what users ask for.
+        networks: the models that run on a GPU where there is one.
+        all: every model of a whole server.
+    """
+
+    def __init__(self, wired: Wired) -> None:
+        self.verbs = tuple(spec.name for spec in wired.ensembles)
+        self.networks = tuple(spec.name for spec in wired.networks)
+        steps = tuple(step.model.name for step in wired.steps)
+        self.all = (*self.verbs, *self.networks, *steps)
 
 
 @functools.cache
-def networks() -> tuple[str, ...]:
-    """The models that run on a GPU where there is one."""
-    return tuple(spec.name for spec in wire(production_deployment()).networks)
+def production() -> Models:
+    """Of the production deployment."""
+    return Models(wire(production_deployment()))
 
 
-@functools.cache
-def models() -> tuple[str, ...]:
-    """Every model of a whole server."""
-    steps = tuple(step.model.name for step in wire(production_deployment()).steps)
-    return (*verbs(), *networks(), *steps)
+def exported(folder: Path) -> Models:
+    """Of the deployment that was exported into a folder."""
+    manifest = json.loads((folder / MANIFEST).read_text())
+    return Models(wire(read_manifest(manifest)))
 
 
-def rules() -> str:
+def rules(models: Models) -> str:
     """The text of rules.yaml."""
     text = TEMPLATE.read_text()
-    return _HEAD + text.replace("VERBS", "|".join(verbs())).replace(
-        "ALL_MODELS", str(len(models()))
+    return _HEAD + text.replace("VERBS", "|".join(models.verbs)).replace(
+        "ALL_MODELS", str(len(models.all))
     )
 
 
-def operator_rule() -> str:
+def operator_rule(models: Models) -> str:
     """The text of a PrometheusRule with the same groups."""
     resource = {
         "apiVersion": "monitoring.coreos.com/v1",
         "kind": "PrometheusRule",
         "metadata": {"name": "fovea", "namespace": "fovea"},
-        "spec": yaml.safe_load(rules()),
+        "spec": yaml.safe_load(rules(models)),
     }
     return _HEAD.format(TEMPLATE.name) + _dump(resource)
 
 
-def models_test() -> str:
+def models_test(models: Models) -> str:
     """promtool's tests: whole servers raise no alert, one without one model does, on any device."""
-    network = networks()[0]
+    network, whole = models.networks[0], len(models.all)
     tests = [
-        _test("all models on CPUs", _series(models(), ""), len(models()), alerts=False),
-        _test("all models on a GPU", _series(models(), _ON_GPU), len(models()), alerts=False),
+        _test(models, "all models on CPUs", _series(models, models.all, ""), whole, alerts=False),
+        _test(
+            models, "all models on a GPU", _series(models, models.all, _ON_GPU), whole, alerts=False
+        ),
     ]
     for device, gpu in (("CPUs", ""), ("a GPU", _ON_GPU)):
-        others = [model for model in models() if model != network]
-        name = f"no {network} on {device}"
-        tests.append(_test(name, _series(others, gpu), len(others), alerts=True))
-    whole = {"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": tests}
-    return _HEAD.format("the specs of the models") + _dump(whole)
+        others = [model for model in models.all if model != network]
+        series = _series(models, others, gpu)
+        tests.append(_test(models, f"no {network} on {device}", series, len(others), alerts=True))
+    made = {"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": tests}
+    return _HEAD.format("the specs of the models") + _dump(made)
 
 
-def _series(names: tuple[str, ...] | list[str], gpu: str) -> list[dict[str, str]]:
+def _series(models: Models, names: Iterable[str], gpu: str) -> list[dict[str, str]]:
     """What Triton shows of loaded models: of each network on a GPU two series of each metric."""
     found = []
     for metric, value in (
@@ -86,18 +102,20 @@ def _series(names: tuple[str, ...] | list[str], gpu: str) -> list[dict[str, str]
     ):
         for name in names:
             labels = f'namespace="a",pod="p",model="{name}"'
-            if metric == "nv_inference_pending_request_count" and name in verbs():
+            if metric == "nv_inference_pending_request_count" and name in models.verbs:
                 continue
             found.append({"series": f"{metric}{{{labels}}}", "values": f"{value}{_TESTED_FOR}"})
-            if gpu and name in networks():
+            if gpu and name in models.networks:
                 found.append({"series": f"{metric}{{{labels}{gpu}}}", "values": f"0{_TESTED_FOR}"})
     return found
 
 
-def _test(name: str, series: list[dict[str, str]], ready: int, *, alerts: bool) -> dict[str, Any]:
+def _test(
+    models: Models, name: str, series: list[dict[str, str]], ready: int, *, alerts: bool
+) -> dict[str, Any]:
     labels = {"severity": "critical", "namespace": "a", "pod": "p"}
     annotations = {
-        "summary": f"a/p has {ready} of {len(models())} models",
+        "summary": f"a/p has {ready} of {len(models.all)} models",
         "runbook_url": "deploy/README.md#foveamodelnotready",
     }
     expected = [{"exp_labels": labels, "exp_annotations": annotations}] if alerts else []
@@ -131,6 +149,22 @@ def _dump(value: dict[str, Any]) -> str:
 
 GENERATED = {RULES: rules, OPERATOR_RULE: operator_rule, MODELS_TEST: models_test}
 
+
+def main(
+    export: Annotated[
+        Path | None, typer.Option(help="What `python -m export` wrote; default: production's.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where the files go.")] = MONITORING,
+) -> None:
+    """Write the rules, their tests and, for an export, the dashboard."""
+    from deploy.dashboard import write
+
+    models = exported(export) if export else production()
+    out.mkdir(parents=True, exist_ok=True)
+    for path, made in GENERATED.items():
+        (out / path.name).write_text(made(models))
+    write(models, out / "dashboard.json")
+
+
 if __name__ == "__main__":
-    for path, text in GENERATED.items():
-        path.write_text(text())
+    typer.run(main)

@@ -3,12 +3,14 @@
 import json
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
 from deploy import dashboard, rules, tools
+from fovea.deployment import verbs_of
 from fovea.house import wire
 from tests.deployments import TINY
 
@@ -62,11 +64,11 @@ def test_every_alert_leads_to_its_runbook():
 
 @pytest.mark.parametrize("path", rules.GENERATED, ids=lambda path: path.name)
 def test_rules_and_their_tests_are_generated(path):
-    assert path.read_text() == rules.GENERATED[path]()
+    assert path.read_text() == rules.GENERATED[path](rules.production())
 
 
 def test_the_dashboard_is_generated():
-    assert json.loads(dashboard.DASHBOARD.read_text()) == dashboard.dashboard()
+    assert json.loads(dashboard.DASHBOARD.read_text()) == dashboard.dashboard(rules.production())
 
 
 @needs_promtool
@@ -76,7 +78,7 @@ def test_counting_series_instead_of_models_is_seen_by_the_tests_on_a_gpu(tmp_pat
     assert by_model in text
     blind = text.replace(f"({by_model})", "(nv_inference_request_success)")
     (tmp_path / "rules.yaml").write_text(blind)
-    (tmp_path / "models.test.yaml").write_text(rules.models_test())
+    (tmp_path / "models.test.yaml").write_text(rules.models_test(rules.production()))
     command = [str(tools.find("promtool")), "test", "rules", "models.test.yaml"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode and "on a GPU" in done.stdout + done.stderr
@@ -98,8 +100,28 @@ def test_the_rules_know_the_models_of_the_deployment():
     alert = ALERTS["FoveaModelNotReady"]
     assert alert["expr"] == f"fovea:models_ready < {count}"
     assert f"of {count} models" in alert["annotations"]["summary"]
-    assert set(rules.models()) == {*verbs.split("|"), *others}
+    assert set(rules.production().all) == {*verbs.split("|"), *others}
     assert f">= {count})" in dashboard.queries()["Servers: with all models"]
+
+
+@needs_promtool
+def test_rules_of_a_deployment_of_one_verb_speak_of_nothing_else(tmp_path):
+    one = replace(
+        TINY,
+        members=(TINY.member("grounding_dino"),),
+        verbs=verbs_of({"find": {"verb": "detect", "detects": "grounding_dino"}}),
+    )
+    models = rules.Models(wire(one))
+    assert models.verbs == ("find",)
+    for path, made in rules.GENERATED.items():
+        (tmp_path / path.name).write_text(made(models))
+    dashboard.write(models, tmp_path / "dashboard.json")
+    written = " ".join(path.read_text() for path in tmp_path.iterdir())
+    assert "main_object" not in written and "clip" not in written
+    for verb in (["check", "rules", "rules.yaml"], ["test", "rules", "models.test.yaml"]):
+        command = [str(tools.find("promtool")), *verb]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 @needs_promtool

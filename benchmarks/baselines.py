@@ -6,9 +6,7 @@ With `benchmarks.exports` it is all that the benchmarks know of the deployment's
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
-from importlib import import_module
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,38 +15,13 @@ from numpy.typing import NDArray
 from torch.utils import _pytree as pytree
 
 from benchmarks.exports import Exported
-from benchmarks.networks import DTYPES, Arrays, Runner
+from benchmarks.networks import DTYPES
 from demo.reference import ReferencePipeline
 from fovea.house import wire
+from fovea.local import Runner, make_step
 from fovea.specs import EnsembleStep
-from fovea.steps import STEPS
 
 Tensors = dict[str, NDArray[Any]]
-
-
-class _Context:
-    """What a step sees of its surroundings."""
-
-    def __init__(
-        self,
-        folder: Path,
-        parameters: Mapping[str, str],
-        runners: Mapping[str, Runner],
-    ) -> None:
-        self.folder, self.parameters = folder, parameters
-        self._runners = runners
-
-    def call_model(self, name: str, inputs: Arrays, outputs: list[str]) -> Arrays:
-        """Another network, on a batch."""
-        answers = self._runners[name](inputs)
-        return {key: answers[key] for key in outputs}
-
-    def count(self, metric: str, amount: int) -> None:
-        """Nobody reads the counters here."""
-
-    def room_for(self, models: Collection[str]) -> bool:
-        """Nothing ever waits here."""
-        return True
 
 
 class DirectEnsemble:
@@ -63,9 +36,7 @@ class DirectEnsemble:
         self._spec = next(spec for spec in wired.ensembles if spec.name == name)
         self._runners = runners
         self._steps = {
-            step.model.name: getattr(import_module(STEPS[step.kind]), step.kind)(
-                _Context(exported.tokenizers, dict(step.model.parameters), runners)
-            )
+            step.model.name: make_step(step, exported.tokenizers, runners)
             for step in wired.steps
             if step.model.name in {one.model for one in self._spec.steps}
         }

@@ -21,10 +21,8 @@ from export.deployments import Export
 from export.network import Network
 from export.parity import Session
 from export.timing import TURN_S, in_turn, seconds_per_call
-
-Arrays = dict[str, NDArray[Any]]
-# Runs one network on a batch: arrays in and out by the names of its spec.
-Runner = Callable[[Mapping[str, NDArray[Any]]], Arrays]
+from fovea.local import Runner
+from fovea.roles import Arrays
 
 EAGER, COMPILED, ONNX = "pytorch", "pytorch compiled", "onnxruntime"
 # What torch.compile may take before it pays, in calls of the eager network, and at least in s.

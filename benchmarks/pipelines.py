@@ -14,13 +14,13 @@ from fovea_client import Client
 from benchmarks.baselines import DirectEnsemble, Tensors
 from benchmarks.exports import Exported
 from benchmarks.figures import Budget, Spread
-from benchmarks.networks import Runner
 from benchmarks.questions import Question, to_question
 from benchmarks.results import PipelineResult
 from demo.evaluate import Trial, judge, make_trial, mean, measure
 from demo.reference import MainObject, ReferencePipeline
 from demo.served import ServedPredictor
 from export.timing import in_turn
+from fovea.local import Runner
 from fovea.masks import decode_rle
 
 SERVED, TRANSFORMERS = "served", "transformers"

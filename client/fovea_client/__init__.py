@@ -25,6 +25,7 @@ from fovea_client.errors import (
     Unavailable,
     UnknownVerb,
 )
+from fovea_client.local_client import LocalClient
 from fovea_client.masks import Mask
 from fovea_client.results import Detections, MainObject, Segmentation, SegmentedDetections
 from fovea_client.retry import RetryPolicy
@@ -42,6 +43,7 @@ __all__ = [
     "InvalidTensor",
     "InvalidText",
     "InvalidThreshold",
+    "LocalClient",
     "MainObject",
     "Mask",
     "Outcome",

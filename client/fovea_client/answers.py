@@ -1,7 +1,8 @@
-"""Tensors of Triton's response -> results."""
+"""Tensors of an answer -> results."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,18 +15,19 @@ from fovea_client.results import Detections, MainObject, Segmentation, Segmented
 
 
 class Answer:
-    """The tensors of a ModelInferResponse by name, without batch axis."""
+    """The tensors of one answer by name, without batch axis.
 
-    def __init__(self, response: Any) -> None:
-        self._model = str(response.model_name)
-        self._result = InferResult(response)
+    read: gives a tensor, or None for one that is not there.
+    """
+
+    def __init__(self, model: str, read: Callable[[str], NDArray[Any] | None]) -> None:
+        self._model, self._read = model, read
 
     def array(self, name: str) -> NDArray[Any]:
         """ServerError when the server did not send it."""
-        batch = self._result.as_numpy(name)
-        if batch is None or len(batch) != 1:
+        row = self._read(name)
+        if row is None:
             raise ServerError(f"expected {name} in the answer of {self._model!r}, got none")
-        row: NDArray[Any] = batch[0]
         return row
 
     def texts(self, name: str) -> tuple[str, ...]:
@@ -38,6 +40,17 @@ class Answer:
     def masks(self) -> tuple[Mask, ...]:
         size_hw = self.size_hw()
         return tuple(Mask(bytes(counts), size_hw) for counts in self.array("MASKS"))
+
+
+def read_response(response: Any) -> Answer:
+    """A ModelInferResponse; a tensor is decoded when it is asked for."""
+    result = InferResult(response)
+
+    def read(name: str) -> NDArray[Any] | None:
+        batch = result.as_numpy(name)
+        return batch[0] if batch is not None and len(batch) == 1 else None
+
+    return Answer(str(response.model_name), read)
 
 
 def read_main_object(answer: Answer, labels: tuple[str, ...]) -> MainObject:

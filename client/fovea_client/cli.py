@@ -88,6 +88,13 @@ Verb = Annotated[
     str | None,
     typer.Option("--verb", metavar="NAME", help="The deployment's name for it, if not its own."),
 ]
+Local = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Run an export folder, such as build/export/demo, here, without a server.",
+    ),
+]
 Timeout = Annotated[
     float, typer.Option(help="Seconds for each picture, with all retries.", min=0.001)
 ]
@@ -130,10 +137,11 @@ def main_object(
     verb: Verb = None,
     url: Url = DEFAULT_URL,
     timeout: Timeout = DEFAULT_TIMEOUT_S,
+    local: Local = None,
 ) -> None:
     """Which of the labels is the picture about? Its box and its mask."""
     asked = _one_of("--labels, --label or --description", labels, label, description)
-    Run(pictures, url, timeout, as_json, out).ask(
+    Run(pictures, url, timeout, local, as_json, out).ask(
         lambda client, picture: client.main_object(
             picture,
             None if description is not None else asked,
@@ -157,10 +165,11 @@ def detect(
     verb: Verb = None,
     url: Url = DEFAULT_URL,
     timeout: Timeout = DEFAULT_TIMEOUT_S,
+    local: Local = None,
 ) -> None:
     """Boxes of what the text or the labels name."""
     asked = _one_of("--text or --label", text, label)
-    Run(pictures, url, timeout, as_json, out).ask(
+    Run(pictures, url, timeout, local, as_json, out).ask(
         lambda client, picture: client.detect(
             picture,
             asked,
@@ -183,10 +192,11 @@ def detect_and_segment(
     verb: Verb = None,
     url: Url = DEFAULT_URL,
     timeout: Timeout = DEFAULT_TIMEOUT_S,
+    local: Local = None,
 ) -> None:
     """Boxes of what the text or the labels name, and the mask in each."""
     asked = _one_of("--text or --label", text, label)
-    Run(pictures, url, timeout, as_json, out).ask(
+    Run(pictures, url, timeout, local, as_json, out).ask(
         lambda client, picture: client.detect_and_segment(
             picture,
             asked,
@@ -222,13 +232,14 @@ def segment(
     verb: Verb = None,
     url: Url = DEFAULT_URL,
     timeout: Timeout = DEFAULT_TIMEOUT_S,
+    local: Local = None,
 ) -> None:
     """The mask of what each box or point means, in pixels of the picture."""
     points: list[Any] = [*(point or ()), *(background or ())]
     point_labels: list[Any] = [1] * len(point or ()) + [0] * len(background or ())
     if (together or background) and points:
         points, point_labels = [points], [point_labels]
-    Run(pictures, url, timeout, as_json, out).ask(
+    Run(pictures, url, timeout, local, as_json, out).ask(
         lambda client, picture: client.segment(
             picture,
             boxes=box or None,
@@ -252,16 +263,17 @@ def embed(
     verb: Verb = None,
     url: Url = DEFAULT_URL,
     timeout: Timeout = DEFAULT_TIMEOUT_S,
+    local: Local = None,
 ) -> None:
     """CLIP's embedding of pictures or of a text."""
     if bool(pictures) == (text is not None):
         raise typer.BadParameter("give pictures or --text, and not both")
     if pictures:
-        Run(pictures, url, timeout, as_json).ask(
+        Run(pictures, url, timeout, local, as_json).ask(
             lambda client, picture: client.embed_image(picture, verb=verb)
         )
         return
-    with console.one_line_errors(), open_client(url, timeout) as client:
+    with console.one_line_errors(), open_client(url, timeout, local) as client:
         embedding = client.embed_text(text or "", verb=verb)
         if as_json:
             console.print_json({"text": text, **console.to_record(embedding)})

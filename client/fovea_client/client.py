@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
-from types import TracebackType
 from typing import TypeVar
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
-from fovea_client import batches, prompts, verbs
-from fovea_client.batches import DEFAULT_CONCURRENCY, Outcome, Pictures, Progress
+from fovea_client.blocking import BlockingVerbs
 from fovea_client.calls import Waits
 from fovea_client.connection import READY_TIMEOUT_S, Connection
-from fovea_client.errors import FoveaError
-from fovea_client.images import Picture
-from fovea_client.results import Detections, MainObject, Segmentation, SegmentedDetections
 from fovea_client.verbs import Steps
 
 T = TypeVar("T")
 
 
-class Client(Connection):
+class Client(Connection, BlockingVerbs):
     """Calls the verbs of a fovea server over gRPC; safe to share between threads.
 
     The options are those of `Connection`. A call that its caller leaves, at the deadline or by
@@ -33,159 +24,9 @@ class Client(Connection):
     Overloaded, DeadlineExceeded, Unavailable, ServerError.
     """
 
-    def main_object(
-        self,
-        image: Picture,
-        labels: str | Iterable[str] | None = None,
-        *,
-        description: str | None = None,
-        box_threshold: float | None = None,
-        text_threshold: float | None = None,
-        timeout_s: float | None = None,
-        verb: str | None = None,
-    ) -> MainObject:
-        """Which of the labels the picture is about, its box, and its mask.
-
-        labels: each is taken as it is, "St. Bernard" too; one string is split at its '.'. Instead,
-        a description: those of its words that name a box in the picture become the labels (one
-        request more). The answer has one of the labels, and its index.
-        box_threshold, text_threshold: GroundingDINO's, within [0, 1]; None is the server's own.
-        The first is the score from which a box counts, the second that from which a word of a
-        description names it.
-        Nothing found is an answer with `found=False`, not an error.
-        verb: as the deployment names it, where that is not `main_object`; UnknownVerb for a name
-        that is not served. All methods take it. A description's words are always asked of `detect`.
-        """
-        data = self._encode(image)
-        steps = verbs.main_object(data, labels, description, box_threshold, text_threshold, verb)
-        return self._run(steps, timeout_s)
-
-    def detect(
-        self,
-        image: Picture,
-        phrases: str | Iterable[str],
-        *,
-        box_threshold: float | None = None,
-        text_threshold: float | None = None,
-        timeout_s: float | None = None,
-        verb: str | None = None,
-    ) -> Detections:
-        """Boxes of what the phrases name, each with one of them; all as in `main_object`.
-
-        box_threshold alone decides which boxes count. Each has the phrase with its most probable
-        token: always one of those asked.
-        """
-        steps = verbs.detect(self._encode(image), phrases, box_threshold, text_threshold, verb)
-        return self._run(steps, timeout_s)
-
-    def detect_and_segment(
-        self,
-        image: Picture,
-        phrases: str | Iterable[str],
-        *,
-        box_threshold: float | None = None,
-        text_threshold: float | None = None,
-        timeout_s: float | None = None,
-        verb: str | None = None,
-    ) -> SegmentedDetections:
-        """Boxes of what the phrases name, and the mask in each."""
-        data = self._encode(image)
-        steps = verbs.detect_and_segment(data, phrases, box_threshold, text_threshold, verb)
-        return self._run(steps, timeout_s)
-
-    def segment(
-        self,
-        image: Picture,
-        *,
-        boxes: ArrayLike | None = None,
-        points: ArrayLike | None = None,
-        point_labels: ArrayLike | None = None,
-        timeout_s: float | None = None,
-        verb: str | None = None,
-    ) -> Segmentation:
-        """A mask for each prompt, in pixels of the original picture.
-
-        boxes: xyxy, [4] or [P, 4], a prompt each. points: xy, [2] or [P, 2], a prompt each, or
-        [P, K, 2], K points in each prompt. point_labels: 1 (on the thing, the default) or 0
-        (beside it) for each point. With boxes and points, prompt i has box i and points i.
-        """
-        steps = verbs.segment(self._encode(image), boxes, points, point_labels, verb)
-        return self._run(steps, timeout_s)
-
-    def embed_image(
-        self, image: Picture, *, timeout_s: float | None = None, verb: str | None = None
-    ) -> NDArray[np.float32]:
-        """CLIP's embedding of a picture, float32 [d], of length 1."""
-        return self._run(verbs.embed_image(self._encode(image), verb), timeout_s)
-
-    def embed_text(
-        self, text: str, *, timeout_s: float | None = None, verb: str | None = None
-    ) -> NDArray[np.float32]:
-        """CLIP's embedding of a text, taken whole, float32 [d], of length 1."""
-        return self._run(verbs.embed_text(text, verb), timeout_s)
-
-    def main_object_many(
-        self,
-        pictures: Pictures,
-        labels: str | Iterable[str] | None = None,
-        *,
-        description: str | None = None,
-        box_threshold: float | None = None,
-        text_threshold: float | None = None,
-        timeout_s: float | None = None,
-        verb: str | None = None,
-        concurrency: int = DEFAULT_CONCURRENCY,
-        ordered: bool = True,
-        progress: Progress | None = None,
-    ) -> Generator[Outcome[MainObject], None, None]:
-        """`main_object` for a folder or many pictures; see `map`."""
-        asked = None if labels is None else prompts.to_labels(labels)
-
-        def call(image: Picture) -> MainObject:
-            return self.main_object(
-                image,
-                asked,
-                description=description,
-                box_threshold=box_threshold,
-                text_threshold=text_threshold,
-                timeout_s=timeout_s,
-                verb=verb,
-            )
-
-        return self.map(call, pictures, concurrency=concurrency, ordered=ordered, progress=progress)
-
-    def map(
-        self,
-        call: Callable[[Picture], T],
-        pictures: Pictures,
-        *,
-        concurrency: int = DEFAULT_CONCURRENCY,
-        ordered: bool = True,
-        progress: Progress | None = None,
-    ) -> Generator[Outcome[T], None, None]:
-        """`call(picture)` for each picture of a folder or an iterable, a few at a time.
-
-        >>> cats = client.map(lambda image: client.detect(image, "cat."), "photos/")
-
-        The iterable is read as slots get free. Outcomes come in input order unless `ordered` is
-        False. A picture that fails has its error as its outcome and stops no other.
-        progress(done, total) is called before each outcome; total is None where unknown.
-        """
-        return batches.map_pictures(
-            call, pictures, concurrency=concurrency, ordered=ordered, progress=progress
-        )
-
     def check_ready(self, *, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Raises the reason, mostly Unavailable, unless the server is ready with all its models."""
         self._wait(self._check_ready(timeout_s))
-
-    def is_ready(self, *, timeout_s: float = READY_TIMEOUT_S) -> bool:
-        """Whether the server answers and has all its models loaded; never raises for a no."""
-        try:
-            self.check_ready(timeout_s=timeout_s)
-        except FoveaError:
-            return False
-        return True
 
     def close(self) -> None:
         """Ends the calls of other threads with Unavailable, and does not wait.
@@ -193,17 +34,6 @@ class Client(Connection):
         The channel closes when the server has answered what it was asked.
         """
         self._close()
-
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _run(self, steps: Steps[T], timeout_s: float | None) -> T:
         return self._wait(self._ask(steps, timeout_s))

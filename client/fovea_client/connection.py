@@ -10,7 +10,7 @@ import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from fovea_client import channel, images
-from fovea_client.answers import Answer
+from fovea_client.answers import Answer, read_response
 from fovea_client.calls import LINGER_S, Calls, Wait, Waits
 from fovea_client.channel import Tls
 from fovea_client.errors import (
@@ -107,7 +107,8 @@ class Connection:
         while True:
             left_s = attempts.timeout_s()
             try:
-                return Answer((yield from self._attempt(request, left_s, deadline.timeout_s)))
+                response = yield from self._attempt(request, left_s, deadline.timeout_s)
+                return read_response(response)
             except grpc.RpcError as error:
                 if names_unknown_model(error, request.model):
                     yield from self._check_model(request.model, error)

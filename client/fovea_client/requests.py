@@ -1,4 +1,4 @@
-"""A request for Triton, built once and sent as often as needed."""
+"""A request, built once and sent as often as needed: to Triton, or to a deployment in here."""
 
 from __future__ import annotations
 
@@ -17,41 +17,44 @@ _MICROSECONDS = 1_000_000
 
 
 class Request:
-    """The message for one inference of `model`; retries send the very same one.
+    """One inference of `model`.
 
-    Values get the batch axis of 1 in front: bytes and str become BYTES [1, 1], a tuple of n str
-    BYTES [1, n], a float FP32 [1, 1], an array of shape S [1, *S].
+    arrays: the tensors without batch axis. bytes and str become objects [1], a tuple of n str
+    objects [n], a float float32 [1]; arrays stay as they are.
     """
 
     def __init__(self, model: str, inputs: Mapping[str, TensorValue]) -> None:
         self.model = model
-        self._message = service_pb2.ModelInferRequest(model_name=model)
-        for name, value in inputs.items():
-            self._add(name, value)
+        self.arrays = {name: _to_array(value) for name, value in inputs.items()}
+        self._message: Any = None
 
     def message(self, timeout_s: float | None) -> Any:
-        """The ModelInferRequest, with what is left of the caller's time for Triton's queues."""
+        """The ModelInferRequest, with what is left of the caller's time for Triton's queues.
+
+        The tensors get a batch axis of 1 in front. Retries send the very same message.
+        """
+        if self._message is None:
+            self._message = service_pb2.ModelInferRequest(model_name=self.model)
+            for name, array in self.arrays.items():
+                datatype, content = _serialize(array)
+                self._message.inputs.add(name=name, datatype=datatype, shape=[1, *array.shape])
+                self._message.raw_input_contents.append(content)
         if timeout_s is not None:
             microseconds = max(1, int(timeout_s * _MICROSECONDS))
             self._message.parameters["timeout"].int64_param = microseconds
         return self._message
 
-    def _add(self, name: str, value: TensorValue) -> None:
-        datatype, shape, content = _serialize(value)
-        self._message.inputs.add(name=name, datatype=datatype, shape=[1, *shape])
-        self._message.raw_input_contents.append(content)
 
-
-def _serialize(value: TensorValue) -> tuple[str, tuple[int, ...], bytes]:
-    if isinstance(value, (bytes, str)):
-        return "BYTES", (1,), _pack(value)
-    if isinstance(value, tuple):
-        return "BYTES", (len(value),), b"".join(map(_pack, value))
+def _to_array(value: TensorValue) -> NDArray[Any]:
+    if isinstance(value, np.ndarray):
+        return value
     if isinstance(value, float):
-        value = np.array([value], np.float32)
-    return _DATATYPES[value.dtype], value.shape, np.ascontiguousarray(value).tobytes()
+        return np.array([value], np.float32)
+    texts = value if isinstance(value, tuple) else (value,)
+    return np.array([t.encode("utf-8") if isinstance(t, str) else t for t in texts], np.object_)
 
 
-def _pack(value: bytes | str) -> bytes:
-    content = value.encode("utf-8") if isinstance(value, str) else value
-    return struct.pack("<I", len(content)) + content
+def _serialize(array: NDArray[Any]) -> tuple[str, bytes]:
+    if array.dtype == np.object_:
+        return "BYTES", b"".join(struct.pack("<I", len(one)) + one for one in array)
+    return _DATATYPES[array.dtype], np.ascontiguousarray(array).tobytes()

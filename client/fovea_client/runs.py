@@ -15,26 +15,30 @@ import typer
 
 from fovea_client import batches, console
 from fovea_client.batches import Outcome
+from fovea_client.blocking import BlockingVerbs
 from fovea_client.client import Client
 from fovea_client.errors import FoveaError, InvalidImage, InvalidInput, Unavailable
 from fovea_client.images import Picture
+from fovea_client.local_client import LocalClient
 
-Call = Callable[[Client, Picture], Any]
+Call = Callable[[BlockingVerbs, Picture], Any]
 
 JPEG_QUALITY = 92
 
 
 @dataclass(frozen=True)
 class Run:
-    """Where the pictures are, which server is asked, and where the answers go.
+    """Where the pictures are, who is asked, and where the answers go.
 
-    pictures: files and folders. out: a file for the drawing of one picture; for a folder or
-    several pictures a folder, in which the drawings keep names and subfolders.
+    pictures: files and folders. local: see `open_client`. out: a file for the drawing of one
+    picture; for a folder or several pictures a folder, in which the drawings keep names and
+    subfolders.
     """
 
     pictures: Sequence[Path]
     url: str
     timeout_s: float
+    local: Path | None
     as_json: bool
     out: Path | None = None
     concurrency: int = batches.DEFAULT_CONCURRENCY
@@ -44,13 +48,13 @@ class Run:
         with console.one_line_errors():
             sources = _sources(self.pictures)
             several = len(sources) > 1 or any(path.is_dir() for path in self.pictures)
-            with open_client(self.url, self.timeout_s) as client:
+            with open_client(self.url, self.timeout_s, self.local) as client:
                 if several:
                     self._ask_several(client, call, sources)
                 else:
                     self._ask_one(client, call, *sources)
 
-    def _ask_one(self, client: Client, call: Call, source: _Source) -> None:
+    def _ask_one(self, client: BlockingVerbs, call: Call, source: _Source) -> None:
         target = self.out
         if target is not None:
             target = _check_target(target / source.drawing if target.is_dir() else target)
@@ -63,7 +67,7 @@ class Run:
         else:
             console.print_table([(str(source.path), result)])
 
-    def _ask_several(self, client: Client, call: Call, sources: list[_Source]) -> None:
+    def _ask_several(self, client: BlockingVerbs, call: Call, sources: list[_Source]) -> None:
         if self.out is not None and self.out.is_file():
             raise InvalidInput(f"expected --out to be a folder for several pictures: {self.out}")
         if self.out is not None:
@@ -119,8 +123,13 @@ class _Source:
     drawing: Path
 
 
-def open_client(url: str, timeout_s: float) -> Client:
-    """A client whose server is there: a command should not wait for one that is not."""
+def open_client(url: str, timeout_s: float, local: Path | None) -> BlockingVerbs:
+    """A client whose server is there: a command should not wait for one that is not.
+
+    local: an export folder that is run in this process, in the place of a server.
+    """
+    if local is not None:
+        return LocalClient(local)
     client = Client(url, timeout_s=timeout_s)
     try:
         client.check_ready(timeout_s=timeout_s)

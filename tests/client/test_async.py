@@ -17,6 +17,7 @@ from fovea_client import (
     Client,
     DeadlineExceeded,
     InvalidImage,
+    LocalClient,
     Overloaded,
     Unavailable,
 )
@@ -42,15 +43,18 @@ def test_every_verb_answers(triton: FakeTriton, png: bytes, pixels: np.ndarray) 
     asyncio.run(scenario())
 
 
-def test_both_clients_have_the_same_verbs_and_options() -> None:
-    verbs = [name for name in vars(Client) if not name.startswith("_")]
-    for name in verbs:
-        ours, theirs = getattr(Client, name), getattr(AsyncClient, name)
-        parameters = inspect.signature(ours).parameters
-        others = inspect.signature(theirs).parameters
+def methods(client: type) -> set[str]:
+    return {n for n in dir(client) if not n.startswith("_") and callable(getattr(client, n))}
+
+
+@pytest.mark.parametrize("other", [AsyncClient, LocalClient])
+def test_all_clients_have_the_same_verbs_and_options(other: type) -> None:
+    for name in methods(Client):
+        parameters = inspect.signature(getattr(Client, name)).parameters
+        others = inspect.signature(getattr(other, name)).parameters
         assert list(parameters) == list(others), name
         assert [p.default for p in parameters.values()] == [p.default for p in others.values()]
-    assert set(verbs) == {name for name in vars(AsyncClient) if not name.startswith("_")}
+    assert methods(Client) == methods(other) >= {"main_object", "map", "check_ready", "close"}
 
 
 def test_retries_and_deadlines_are_those_of_the_blocking_client(

@@ -29,6 +29,7 @@ def test_the_public_names() -> None:
         "InvalidTensor",
         "InvalidText",
         "InvalidThreshold",
+        "LocalClient",
         "MainObject",
         "Mask",
         "Outcome",

@@ -1,0 +1,73 @@
+"""The client without a server: a deployment in this process."""
+
+from __future__ import annotations
+
+from os import PathLike
+from typing import TYPE_CHECKING, TypeVar
+
+from fovea_client import images
+from fovea_client.answers import Answer
+from fovea_client.blocking import BlockingVerbs
+from fovea_client.connection import READY_TIMEOUT_S
+from fovea_client.errors import InvalidInput, Unavailable, UnknownVerb
+from fovea_client.images import Picture
+from fovea_client.requests import Request
+from fovea_client.verbs import Steps
+
+if TYPE_CHECKING:
+    from fovea.local import Local
+
+T = TypeVar("T")
+
+
+class LocalClient(BlockingVerbs):
+    """`Client` on an export folder: the same verbs, results and errors; safe between threads.
+
+    >>> with LocalClient("build/export/demo") as client:
+    ...     thing = client.main_object("photo.jpg", ["man", "snowboard"])
+
+    A call in one's own process cannot be left: `timeout_s` is taken, so that either client fits,
+    and not heeded. Networks are opened when a verb first needs them, or all by `check_ready`.
+
+    Raises what `fovea.local.Local` does: Unavailable for a folder without an export that runs
+    here, ModuleNotFoundError without onnxruntime (pip install 'fovea[local]').
+    """
+
+    def __init__(self, folder: str | PathLike[str]) -> None:
+        from fovea.local import Local  # with it come OpenCV and Pillow, which few callers need
+
+        self._local: Local | None = Local(folder)
+
+    def check_ready(self, *, timeout_s: float = READY_TIMEOUT_S) -> None:
+        """Opens all networks; raises the reason, Unavailable or ServerError, if they cannot be."""
+        self._opened().open_networks()
+
+    def close(self) -> None:
+        """Lets the networks go once the calls of other threads are answered."""
+        self._local = None
+
+    def _run(self, steps: Steps[T], timeout_s: float | None) -> T:
+        try:
+            request = next(steps)
+            while True:
+                request = steps.send(self._answer(request))
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def _answer(self, request: Request) -> Answer:
+        try:
+            found = self._opened().infer(request.model, request.arrays)
+        except UnknownVerb:
+            raise
+        except InvalidInput as error:  # in the words that would have come from a server
+            raise InvalidInput.from_message(error.to_message()) from error
+        return Answer(request.model, found.get)
+
+    def _encode(self, image: Picture) -> bytes:
+        return images.encode(image)
+
+    def _opened(self) -> Local:
+        if self._local is None:
+            raise Unavailable("this client is closed")
+        return self._local

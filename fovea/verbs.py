@@ -155,7 +155,8 @@ class Flow:
         texts = {tensor.name: text_tensor(detects, tensor).name for tensor in detects.text_tensors}
         takes = {tensor.name for tensor in network.inputs}
         read = {name: there for name, there in texts.items() if name in takes}
-        answers = {tensor.name: tensor.name for tensor in network.outputs}
+        finishes = {tensor.name for tensor in detects.finish_tensors}
+        answers = {t.name: t.name for t in network.outputs if t.name in finishes}
         self._wiring.add(network, inputs=self._picture(detects) | read, outputs=answers)
         finish = {t.name: texts.get(t.name, t.name) for t in detects.finish_tensors}
         sent = {t.name: t.name for t in (TEXT, BOX_THRESHOLD, TEXT_THRESHOLD)}

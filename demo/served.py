@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fovea_client import Client
+from fovea_client import Client, results
 from fovea_server import EmbeddedServer, ServerOptions
 from PIL import Image
 
@@ -15,12 +15,13 @@ from demo.reference import Detection, LabelScore, MainObject, Segmentation
 from export.deployments import Export, read_deployment, run
 
 Box = tuple[float, float, float, float]
-EXPORT_FOLDER = Path("build/export/demo")
+EXPORTS = Path("build/export")
+EXPORT_FOLDER = EXPORTS / "demo"
 
 
-def export_demo(out: Path = EXPORT_FOLDER) -> Path:
-    """The demo's model repository; exported anew only when something changed."""
-    export = Export(read_deployment("demo"), out)
+def export_demo(deployment: str = "demo") -> Path:
+    """The model repository of a deployment by name; exported anew only when something changed."""
+    export = Export(read_deployment(deployment), EXPORTS / deployment)
     run(export)
     return export.repository
 
@@ -43,19 +44,23 @@ def demo_server(repository: Path | None = None, **more: Any) -> Iterator[Embedde
 
 
 class ServedPredictor:
-    """A `demo.evaluate.Predictor` behind Triton."""
+    """A `demo.evaluate.Predictor` behind Triton.
 
-    def __init__(self, client: Client) -> None:
+    verbs: names that the deployment gave them, by the verbs' own; see `fovea_client.Client`.
+    """
+
+    def __init__(self, client: Client, verbs: Mapping[str, str] | None = None) -> None:
         self.client = client
+        self.verbs = verbs or {}
 
     def rank_labels(self, image: Image.Image, labels: list[str]) -> list[LabelScore]:
         """Candidates, best first."""
-        scores = self.client.main_object(image, labels).label_scores
+        scores = self._main_object(image, labels).label_scores
         return [LabelScore(label, score) for label, score in scores.items()]
 
     def detect(self, image: Image.Image, caption: str) -> list[Detection]:
         """Boxes above the server's own threshold, best first."""
-        found = self.client.detect(image, caption)
+        found = self.client.detect(image, caption, verb=self.verbs.get("detect"))
         return [
             Detection(tuple(box), float(score), phrase)
             for box, score, phrase in zip(
@@ -71,7 +76,8 @@ class ServedPredictor:
         points: list[tuple[float, float]] | None = None,
     ) -> list[Segmentation]:
         """One mask a prompt."""
-        found = self.client.segment(image, boxes=boxes, points=points)
+        verb = self.verbs.get("segment")
+        found = self.client.segment(image, boxes=boxes, points=points, verb=verb)
         return [
             Segmentation(mask.to_numpy(), float(score))
             for mask, score in zip(found.masks, found.scores, strict=True)
@@ -79,7 +85,7 @@ class ServedPredictor:
 
     def main_object(self, image: Image.Image, labels: list[str]) -> MainObject:
         """Label, box and mask of the main object."""
-        answer = self.client.main_object(image, labels)
+        answer = self._main_object(image, labels)
         if answer.box is None or answer.mask is None:
             return MainObject(str(answer.label), float(answer.label_score or 0), found=False)
         return MainObject(
@@ -91,3 +97,6 @@ class ServedPredictor:
             mask=answer.mask.to_numpy(),
             iou_score=answer.mask_score,
         )
+
+    def _main_object(self, image: Image.Image, labels: list[str]) -> results.MainObject:
+        return self.client.main_object(image, labels, verb=self.verbs.get("main_object"))

@@ -38,7 +38,7 @@ class Agreement:
 
 
 def agreement(reference: Predictor, served: Predictor, trials: list[Trial]) -> Agreement:
-    """How `main_object` of the two compares."""
+    """How `main_object` of the two compares; ValueError if they never found the same thing."""
     labels, found, edges, ious = [], [], [], []
     for trial in track(trials, description="agreement"):
         expected = reference.main_object(trial.image, trial.candidates)
@@ -48,6 +48,8 @@ def agreement(reference: Predictor, served: Predictor, trials: list[Trial]) -> A
         if expected.label == got.label and expected.found and got.found:
             edges.append(np.abs(np.subtract(expected.box_xyxy, got.box_xyxy)).max())
             ious.append(mask_iou(expected.mask, got.mask))
+    if not edges:
+        raise ValueError(f"in {len(trials)} scenes, both sides found the same thing in none")
     return Agreement(
         same_label=mean(labels),
         same_found=mean(found),

@@ -1,0 +1,192 @@
+"""`python -m demo.swap`: other families in the demo's place, against the reference and the truth.
+
+Each deployment is exported, served by the real Triton and asked about held-out scenes. It exits
+with 1 where what is served differs from the PyTorch reference.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from fovea_client import Client
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from demo.evaluate import (
+    Predictor,
+    Trial,
+    absent_is_rejected,
+    box_is_found,
+    iou_from_box,
+    label_is_right,
+    make_trial,
+    mean,
+)
+from demo.reference import Detection, Reference, ReferencePipeline
+from demo.served import ServedPredictor, demo_server, export_demo
+from demo.swapped_reference import Owlv2Reference, SwappedReference
+from demo.training import CHECKPOINTS_FOLDER
+from demo.truth import BOX_PX, Agreement, agreement
+from fovea.text import split_phrases
+
+# Of the scenes, or of the mask's area: from here on served and reference are the same.
+SAME = 0.99
+# The seeds of scenes with a single object; `demo.evaluate` asks about the same ones.
+SINGLE_OBJECT_SEEDS = 1_000_000
+
+
+class Owlv2InPlace(ReferencePipeline):
+    """CLIP and SAM, with OWLv2 where GroundingDINO was."""
+
+    def __init__(self, folder: Path = CHECKPOINTS_FOLDER) -> None:
+        super().__init__(folder)
+        self.owlv2 = Owlv2Reference(folder / "owlv2")
+
+    def detect(
+        self,
+        image: Image.Image,
+        caption: str,
+        *,
+        box_threshold: float | None = None,
+        text_threshold: float | None = None,
+    ) -> list[Detection]:
+        """As GroundingDINO's; text_threshold means nothing to OWLv2, whose query is a label."""
+        return self.owlv2.detect(image, split_phrases(caption), box_threshold=box_threshold)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Verbs of a deployment that are measured together.
+
+    Attributes:
+        deployment: its name.
+        reference: makes what its answers are compared with.
+        verbs: the deployment's names, by the verbs' own; what is not here keeps its own.
+        note: tells apart the cases of one deployment.
+    """
+
+    deployment: str
+    reference: Callable[[], Reference]
+    verbs: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""
+
+    @property
+    def name(self) -> str:
+        """Of its row."""
+        return f"{self.deployment}, {self.note}" if self.note else self.deployment
+
+
+CASES = (
+    Case("demo", ReferencePipeline),
+    Case("demo-swapped", SwappedReference),
+    Case("demo-side-by-side", ReferencePipeline, note="grounding_dino"),
+    Case(
+        "demo-side-by-side",
+        Owlv2InPlace,
+        {"main_object": "main_object_owlv2", "detect": "detect_owlv2"},
+        note="owlv2",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Served answers against the truth, as `demo.evaluate` defines each figure."""
+
+    label_accuracy: float
+    box_recall: float
+    absent_rejection: float
+    mask_iou_box: float
+
+
+def truth_of(served: Predictor, trials: list[Trial], single: list[Trial]) -> Truth:
+    """label_accuracy is over the scenes of a `single` object, the others are over `trials`."""
+    return Truth(
+        label_accuracy=mean(label_is_right(served, trial) for trial in single),
+        box_recall=mean(box_is_found(served, trial) for trial in trials),
+        absent_rejection=mean(absent_is_rejected(served, trial) for trial in trials),
+        mask_iou_box=mean(iou_from_box(served, trial) for trial in trials),
+    )
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was measured of a case."""
+
+    case: str
+    agreed: Agreement
+    truth: Truth
+
+    @property
+    def same(self) -> bool:
+        """Whether served and reference answer the same."""
+        agreed = self.agreed
+        shares = (agreed.same_label, agreed.same_found, agreed.boxes_within, agreed.mask_iou)
+        return all(share >= SAME for share in shares)
+
+
+def measure(case: Case, client: Client, scenes: int) -> Row:
+    """A case that is served, on so many scenes."""
+    served = ServedPredictor(client, case.verbs)
+    trials = [make_trial(seed) for seed in range(scenes)]
+    single = [make_trial(SINGLE_OBJECT_SEEDS + seed, n_objects=1) for seed in range(scenes)]
+    agreed = agreement(case.reference(), served, trials)
+    return Row(case.name, agreed, truth_of(served, trials, single))
+
+
+def run(scenes: int) -> list[Row]:
+    """All cases, a server for each deployment."""
+    rows = []
+    for deployment in dict.fromkeys(case.deployment for case in CASES):
+        repository = export_demo(deployment)
+        with demo_server(repository) as server, Client(server.grpc_url) as client:
+            cases = [case for case in CASES if case.deployment == deployment]
+            rows += [measure(case, client, scenes) for case in track(cases, deployment)]
+    return rows
+
+
+def table_of(rows: list[Row], scenes: int) -> Table:
+    """A row for each case."""
+    table = Table(title=f"Served by Triton, on {scenes} held-out scenes", caption=(
+        f"same_label to mask_iou: against the PyTorch reference, boxes within {BOX_PX:g} px; "
+        "the rest: against the truth"
+    ))  # fmt: skip
+    figures = [asdict(row.agreed) | asdict(row.truth) for row in rows]
+    for name in ("deployment", *figures[0]):
+        table.add_column(name)
+    for row, values in zip(rows, figures, strict=True):
+        table.add_row(row.case, *(f"{value:.3f}" for value in values.values()))
+    return table
+
+
+def main(
+    scenes: Annotated[int, typer.Option(min=1, help="Held-out scenes for each figure.")] = 300,
+    json_path: Annotated[Path, typer.Option("--json", help="Where the figures go.")] = Path(
+        "build/swap.json"
+    ),
+) -> None:
+    """Measure the demo, the swapped families, and two detectors side by side."""
+    torch.set_num_threads(1)
+    rows = run(scenes)
+    figures = {row.case: asdict(row.agreed) | asdict(row.truth) for row in rows}
+    record = {"scenes": scenes, "deployments": figures}
+    json_path.parent.mkdir(parents=True, exist_ok=True)
+    json_path.write_text(json.dumps(record, indent=1) + "\n")
+    console = Console()
+    Console(width=max(150, console.width)).print(table_of(rows, scenes))
+    different = [row.case for row in rows if not row.same]
+    if different:
+        console.print(f"served answers differ from the reference: {'; '.join(different)}")
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)

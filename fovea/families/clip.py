@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fovea import images
+from fovea.families.towers import image_tower, text_tower
 from fovea.geometry import Geometry
-from fovea.roles import IMAGE_EMBEDS, PIXEL_VALUES, TEXT_EMBEDS, TOKENIZER, Embedder
-from fovea.specs import ModelSpec, TensorSpec, network_spec
+from fovea.roles import TOKENIZER, Embedder
+from fovea.specs import ModelSpec
 from fovea.tokenizer import FixedLengthTexts
 
 # Around the tokens of a text: its start and its end.
@@ -54,25 +55,13 @@ class Clip(Embedder[ClipSpec]):
 
     @property
     def image_network(self) -> ModelSpec:
-        return network_spec(
-            self.network_name("image_encoder"),
-            inputs=(TensorSpec(PIXEL_VALUES, "UINT8", (3, *self.geometry.output_hw)),),
-            outputs=(TensorSpec(IMAGE_EMBEDS, "FP32", (self.spec.embed_dim,)),),
-            max_batch_size=16,
-        )
+        name = self.network_name("image_encoder")
+        return image_tower(name, self.geometry, self.spec.embed_dim)
 
     @property
     def text_network(self) -> ModelSpec:
-        length = (self.spec.text_length,)
-        return network_spec(
-            self.network_name("text_encoder"),
-            inputs=(
-                TensorSpec("input_ids", "INT64", length),
-                TensorSpec("attention_mask", "INT64", length),
-            ),
-            outputs=(TensorSpec(TEXT_EMBEDS, "FP32", (self.spec.embed_dim,)),),
-            max_batch_size=32,
-        )
+        name = self.network_name("text_encoder")
+        return text_tower(name, self.spec.text_length, self.spec.embed_dim)
 
     def tokens(self, folder: Path) -> ClipTokens:
         return ClipTokens(self.file(folder, TOKENIZER), self.spec)

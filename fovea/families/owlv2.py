@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fovea import boxes, images, text
+from fovea.families.towers import text_tower
 from fovea.geometry import Geometry
 from fovea.roles import (
     PIXEL_VALUES,
-    TEXT_EMBEDS,
     TOKENIZER,
     Arrays,
     Detections,
@@ -91,16 +91,8 @@ class Owlv2(OpenDetector[Owlv2Spec]):
 
     @property
     def text_network(self) -> ModelSpec:
-        length = (self.spec.text_length,)
-        return network_spec(
-            self.network_name("text_encoder"),
-            inputs=(
-                TensorSpec("input_ids", "INT64", length),
-                TensorSpec("attention_mask", "INT64", length),
-            ),
-            outputs=(TensorSpec(TEXT_EMBEDS, "FP32", (self.spec.embed_dim,)),),
-            max_batch_size=32,
-        )
+        name = self.network_name("text_encoder")
+        return text_tower(name, self.spec.text_length, self.spec.embed_dim)
 
     @property
     def text_tensors(self) -> tuple[TensorSpec, ...]:

@@ -33,9 +33,9 @@ TABLE_WIDTH = 132
 # The columns of the table: which models' time each one adds up.
 STEPS = {
     "decode": ("preprocess_image",),
-    "CLIP": ("clip_image_encoder", "rank_labels"),
-    "DINO": ("grounding_dino", "select_main_box", "select_boxes"),
-    "SAM": ("sam_image_encoder", "sam_mask_decoder", "select_masks"),
+    "CLIP": ("clip_image_encoder", "clip_rank_labels_for_grounding_dino"),
+    "DINO": ("grounding_dino", "grounding_dino_select_main_box", "grounding_dino_select_boxes"),
+    "SAM": ("sam_image_encoder", "sam_mask_decoder", "sam_select_masks"),
 }
 
 

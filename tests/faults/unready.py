@@ -15,7 +15,7 @@ from tests.faults.ledger import Ledger
 from tests.faults.load import Questions, quiet_load
 from tests.faults.report import Report, broken
 
-VICTIM = "select_masks"
+VICTIM = "sam_select_masks"
 REQUESTS = 20
 TIMEOUT_S = 120.0
 LEVELS = ("live", "ready")

@@ -60,9 +60,14 @@ def exported(folder: Path) -> Models:
 def rules(models: Models) -> str:
     """The text of rules.yaml."""
     text = TEMPLATE.read_text()
-    return _HEAD + text.replace("VERBS", "|".join(models.verbs)).replace(
-        "ALL_MODELS", str(len(models.all))
-    )
+    filled = {
+        "FIRST_VERB": models.verbs[0],
+        "VERBS": "|".join(models.verbs),
+        "ALL_MODELS": str(len(models.all)),
+    }
+    for placeholder, value in filled.items():
+        text = text.replace(placeholder, value)
+    return _HEAD.format(TEMPLATE.name) + text
 
 
 def operator_rule(models: Models) -> str:

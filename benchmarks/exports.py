@@ -5,7 +5,6 @@ All that the benchmarks know of the deployment's types is here and in `benchmark
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 from collections.abc import Callable, Iterator
@@ -20,12 +19,10 @@ from demo.served import demo_server
 from export.assembly import link_or_copy
 from export.deployments import (
     DEPLOYMENTS,
-    MANIFEST,
     Export,
     Loaded,
     load,
     read_deployment,
-    read_manifest,
     run,
 )
 from export.network import Network
@@ -36,6 +33,7 @@ from export.stand_ins import STAND_IN, stand_in
 from fovea.deployment import BatchSizes, Deployment, Settings
 from fovea.deployment_file import DeploymentFile
 from fovea.house import FIRST_STEP, wire
+from fovea.manifest import exported_deployment
 from fovea.placement import Placement
 
 CHECKPOINT_SETS = (*DEPLOYMENTS, STAND_IN)
@@ -135,16 +133,12 @@ class Exported:
         room = pictures // 2 * self.embedding_bytes()
         return replace(self.source.serving, embedding_cache_bytes=room)
 
-    def served_deployment(self) -> Deployment:
-        """As it was exported, with the members' fingerprints."""
-        return read_manifest(json.loads((self.export.out / MANIFEST).read_text()))
-
     @contextmanager
     def served(self, settings: Settings, folder: Path) -> Iterator[tuple[EmbeddedServer, Client]]:
         """On a real Triton under these settings, from a copy in `folder`, and a client of it."""
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(self.export.repository, folder, copy_function=link_or_copy)
-        form, deployment = self.export.form, settings.apply(self.served_deployment())
+        form, deployment = self.export.form, settings.apply(exported_deployment(self.export.out))
         write_repository(folder, deployment, form.runtime, form.precision)
         with (
             demo_server(folder, exit_timeout_s=EXIT_TIMEOUT_S) as server,

@@ -13,7 +13,6 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -25,11 +24,9 @@ from rich.table import Table
 from demo.art import TRAINED_STYLES, UNSEEN_STYLE
 from demo.reference import (
     Box,
-    Detection,
-    LabelScore,
     MainObject,
+    Predictor,
     ReferencePipeline,
-    Segmentation,
 )
 from demo.scenes import Scene, SceneObject, make_scene, scene_rng
 from demo.swapped_reference import SwappedReference
@@ -38,28 +35,8 @@ from demo.train_sam import point_inside
 
 CANDIDATES = 5
 HIT_IOU = 0.5
-
-
-class Predictor(Protocol):
-    """What is measured; `demo.reference.ReferencePipeline` is one."""
-
-    def rank_labels(self, image: Image.Image, labels: list[str]) -> list[LabelScore]:
-        """Candidates, best first."""
-
-    def detect(self, image: Image.Image, caption: str) -> list[Detection]:
-        """Boxes above the checkpoint's own threshold, best first."""
-
-    def segment(
-        self,
-        image: Image.Image,
-        *,
-        boxes: list[Box] | None = None,
-        points: list[tuple[float, float]] | None = None,
-    ) -> list[Segmentation]:
-        """One mask a prompt."""
-
-    def main_object(self, image: Image.Image, labels: list[str]) -> MainObject:
-        """Label, box and mask of the main object."""
+# Of scenes with a single object.
+SINGLE_OBJECT_SEEDS = 1_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +75,11 @@ def make_trial(seed: int, *, split: str = "test", n_objects: int | None = None,
     shuffled = [candidates[i] for i in rng.permutation(CANDIDATES)]
     named = scene.objects[int(rng.integers(len(scene.objects)))]
     return Trial(scene, shuffled, absent[-1], named, point_inside(rng, named.mask))
+
+
+def single_object_trials(count: int) -> list[Trial]:
+    """Scenes with one object, always the same ones and none of the others."""
+    return [make_trial(SINGLE_OBJECT_SEEDS + i, n_objects=1) for i in range(count)]
 
 
 def box_iou(a: Box, b: Box) -> float:
@@ -202,7 +184,7 @@ def evaluate(predictor: Predictor, scenes: int, *, quiet: bool = False) -> dict[
 
     `label_accuracy` is over as many scenes of one object.
     """
-    single = [make_trial(1_000_000 + i, n_objects=1) for i in range(scenes)]
+    single = single_object_trials(scenes)
     figures = {"label_accuracy": mean(label_is_right(predictor, trial) for trial in single)}
     figures |= measure(predictor, [make_trial(i) for i in range(scenes)], quiet=quiet)
     unseen = [make_trial(2_000_000 + i, styles=(UNSEEN_STYLE,)) for i in range(max(1, scenes // 5))]

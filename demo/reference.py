@@ -6,9 +6,10 @@ write. Everything that is exported and served is measured against it.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -68,8 +69,8 @@ class MainObject:
     iou_score: float | None = None
 
 
-class Reference(ABC):
-    """Three models that answer together about the main object."""
+class Predictor(Protocol):
+    """What `demo.evaluate` measures: a reference, or the served ensembles."""
 
     @abstractmethod
     def rank_labels(self, image: Image.Image, labels: list[str]) -> list[LabelScore]:
@@ -77,7 +78,7 @@ class Reference(ABC):
 
     @abstractmethod
     def detect(self, image: Image.Image, caption: str) -> list[Detection]:
-        """Boxes of what the caption names, within the picture, the highest score first."""
+        """Boxes of what the caption names above the checkpoint's own threshold, best first."""
 
     @abstractmethod
     def segment(
@@ -88,6 +89,14 @@ class Reference(ABC):
         points: list[tuple[float, float]] | None = None,
     ) -> list[Segmentation]:
         """One mask a box, or one mask a point; both in pixels of the picture."""
+
+    @abstractmethod
+    def main_object(self, image: Image.Image, labels: list[str]) -> MainObject:
+        """Label, box and mask of the main object."""
+
+
+class Reference(Predictor):
+    """Three models that answer together about the main object."""
 
     def main_object(self, image: Image.Image, labels: list[str]) -> MainObject:
         """The best of the labels, its best box, and the mask in that box."""
@@ -125,6 +134,13 @@ def detections(
         for box, score, phrase in zip(boxes, scores, phrases, strict=False)
     ]
     return sorted(found, key=lambda detection: -detection.score)
+
+
+def sam_prompt(boxes: list[Box] | None, points: list[tuple[float, float]] | None) -> dict[str, Any]:
+    """Boxes, or points that mean one thing each, as SAM's processors take them of one picture."""
+    if boxes is not None:
+        return {"input_boxes": [[list(box) for box in boxes]]}
+    return {"input_points": [[[list(point)] for point in points or []]]}
 
 
 def chosen_masks(masks: torch.Tensor, iou_scores: torch.Tensor) -> list[Segmentation]:
@@ -201,10 +217,7 @@ class ReferencePipeline(Reference):
     ) -> list[Segmentation]:
         """One mask a box, or one mask a point: a box takes SAM's single mask, a point the mask
         of the three with the highest predicted IoU. Boxes and points in pixels of the picture."""
-        if boxes is not None:
-            prompt = {"input_boxes": [[list(box) for box in boxes]]}
-        else:
-            prompt = {"input_points": [[[list(point)] for point in points or []]]}
+        prompt = sam_prompt(boxes, points)
         inputs = self.sam_processor(images=image, return_tensors="pt", **prompt)
         sizes = inputs.pop("original_sizes"), inputs.pop("reshaped_input_sizes")
         outputs = self.sam(**inputs, multimask_output=boxes is None)

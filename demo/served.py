@@ -11,10 +11,9 @@ from fovea_client import Client, results
 from fovea_server import EmbeddedServer, ServerOptions
 from PIL import Image
 
-from demo.reference import Detection, LabelScore, MainObject, Segmentation
+from demo.reference import Box, Detection, LabelScore, MainObject, Segmentation
 from export.deployments import Export, read_deployment, run
 
-Box = tuple[float, float, float, float]
 EXPORTS = Path("build/export")
 EXPORT_FOLDER = EXPORTS / "demo"
 

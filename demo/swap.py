@@ -21,7 +21,6 @@ from rich.progress import track
 from rich.table import Table
 
 from demo.evaluate import (
-    Predictor,
     Trial,
     absent_is_rejected,
     box_is_found,
@@ -29,8 +28,9 @@ from demo.evaluate import (
     label_is_right,
     make_trial,
     mean,
+    single_object_trials,
 )
-from demo.reference import Detection, Reference, ReferencePipeline
+from demo.reference import Detection, Predictor, ReferencePipeline
 from demo.served import ServedPredictor, demo_server, export_demo
 from demo.swapped_reference import Owlv2Reference, SwappedReference
 from demo.training import CHECKPOINTS_FOLDER
@@ -39,8 +39,6 @@ from fovea.text import split_phrases
 
 # Of the scenes, or of the mask's area: from here on served and reference are the same.
 SAME = 0.99
-# The seeds of scenes with a single object; `demo.evaluate` asks about the same ones.
-SINGLE_OBJECT_SEEDS = 1_000_000
 
 
 class Owlv2InPlace(ReferencePipeline):
@@ -74,7 +72,7 @@ class Case:
     """
 
     deployment: str
-    reference: Callable[[], Reference]
+    reference: Callable[[], Predictor]
     verbs: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
 
@@ -137,9 +135,8 @@ def measure(case: Case, client: Client, scenes: int) -> Row:
     """A case that is served, on so many scenes."""
     served = ServedPredictor(client, case.verbs)
     trials = [make_trial(seed) for seed in range(scenes)]
-    single = [make_trial(SINGLE_OBJECT_SEEDS + seed, n_objects=1) for seed in range(scenes)]
     agreed = agreement(case.reference(), served, trials)
-    return Row(case.name, agreed, truth_of(served, trials, single))
+    return Row(case.name, agreed, truth_of(served, trials, single_object_trials(scenes)))
 
 
 def run(scenes: int) -> list[Row]:

@@ -28,6 +28,7 @@ from demo.reference import (
     chosen_masks,
     detections,
     ranked,
+    sam_prompt,
 )
 from demo.training import CHECKPOINTS_FOLDER
 from export.families.hq_sam import HqFeatures, MaskDecoder, read_spec
@@ -110,17 +111,13 @@ class HqSamReference:
         points: list[tuple[float, float]] | None = None,
     ) -> list[Segmentation]:
         """One mask a box, or one a point; boxes and points in pixels of the picture."""
-        if boxes is not None:
-            prompt = {"input_boxes": [[list(box) for box in boxes]]}
-            labels = (BOX_TOP_LEFT, BOX_BOTTOM_RIGHT)
-        else:
-            prompt = {"input_points": [[[list(point)] for point in points or []]]}
-            labels = (FOREGROUND, PADDING)
-        inputs = self.processor(images=image, return_tensors="pt", **prompt)
+        inputs = self.processor(images=image, return_tensors="pt", **sam_prompt(boxes, points))
         sizes = inputs["original_sizes"], inputs["reshaped_input_sizes"]
         if boxes is not None:
+            labels = (BOX_TOP_LEFT, BOX_BOTTOM_RIGHT)
             coords = inputs["input_boxes"].unflatten(-1, (2, 2))
         else:
+            labels = (FOREGROUND, PADDING)
             coords = torch.nn.functional.pad(inputs["input_points"], (0, 0, 0, 1))
         seen = self.model.vision_encoder(inputs["pixel_values"])
         embeddings = seen.last_hidden_state

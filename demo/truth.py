@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from demo.evaluate import Predictor, Trial, evaluate, make_trial, mask_iou, mean
-from demo.reference import ReferencePipeline
+from demo.evaluate import Trial, evaluate, make_trial, mask_iou, mean
+from demo.reference import Predictor, ReferencePipeline
 from demo.served import ServedPredictor, demo_server
 
 # Of the agreement: how close is the same.

@@ -6,7 +6,6 @@ which models there are. The committed ones are of the production deployment; of 
 """
 
 import functools
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,9 +13,9 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from export.deployments import MANIFEST, read_manifest
 from export.production import production_deployment
 from fovea.house import Wired, wire
+from fovea.manifest import exported_deployment
 
 MONITORING = Path(__file__).parent / "monitoring"
 TEMPLATE = MONITORING / "rules.template.yaml"
@@ -53,8 +52,7 @@ def production() -> Models:
 
 def exported(folder: Path) -> Models:
     """Of the deployment that was exported into a folder."""
-    manifest = json.loads((folder / MANIFEST).read_text())
-    return Models(wire(read_manifest(manifest)))
+    return Models(wire(exported_deployment(folder)))
 
 
 def rules(models: Models) -> str:

@@ -40,10 +40,11 @@ from fovea import deployment_file, families
 from fovea.deployment import Deployment, InvalidDeployment, Settings
 from fovea.deployment_file import DeploymentFile
 from fovea.house import wire
-from fovea.specs import from_json, to_json
+from fovea.layout import GRAPH, MANIFEST, REPOSITORY
+from fovea.manifest import deployment_of
+from fovea.specs import to_json
 from fovea.verbs import check_members
 
-MANIFEST = "manifest.json"
 ROOT = Path(__file__).resolve().parent.parent
 # The deployments that come with the project, by name.
 DEPLOYMENTS = {path.stem: path for path in sorted((ROOT / "deployments").glob("*.toml"))}
@@ -100,12 +101,12 @@ class Export:
 
     @property
     def repository(self) -> Path:
-        return self.out / "model_repository"
+        return self.out / REPOSITORY
 
     def onnx_path(self, network: str) -> Path:
         """Within the repository, or beside it where engines take the place of the graphs."""
         if self.form.runtime.needs_engines:
-            return self.out / "onnx" / network / "model.onnx"
+            return self.out / "onnx" / network / GRAPH
         return onnx_path(self.repository, network)
 
     def find(self) -> dict[str, MemberExport]:
@@ -236,13 +237,8 @@ def _has_configs(export: Export, manifest: dict[str, Any]) -> bool:
     """Are the generated files there as this machine's settings want them?"""
     with tempfile.TemporaryDirectory() as folder:
         draft = replace(export, out=Path(folder))
-        _write_configs(draft, read_manifest(manifest))
+        _write_configs(draft, deployment_of(manifest))
         return holds_generated(export.repository, draft.repository)
-
-
-def read_manifest(manifest: Mapping[str, Any]) -> Deployment:
-    """The deployment that an export wrote down."""
-    return from_json(Deployment, json.dumps(manifest["deployment"]))
 
 
 def _assemble(

@@ -21,7 +21,6 @@ from rich.console import Console
 from rich.table import Table
 
 from export import onnx_files
-from export.deployments import MANIFEST, read_manifest
 from export.engine_parity import check_engine
 from export.errors import EngineError, ExportError
 from export.profiles import Profile, profile
@@ -36,6 +35,8 @@ from export.to_engine import (
 )
 from fovea.deployment import Deployment
 from fovea.house import wire
+from fovea.layout import GRAPH, MANIFEST, REPOSITORY
+from fovea.manifest import deployment_of
 from fovea.specs import ModelSpec, Tolerance
 
 ENGINE_MANIFEST = "engine.json"
@@ -104,9 +105,9 @@ def jobs(
         raise EngineError(
             f"{folder}: expected what `python -m export --runtime tensorrt` writes there"
         )
-    deployment = read_manifest(manifest)
+    deployment = deployment_of(manifest)
     records = {record["name"]: record for record in manifest["networks"]}
-    repository = folder / "model_repository"
+    repository = folder / REPOSITORY
     if max_batch:
         cap_batches(repository, deployment, max_batch)
     specs = [
@@ -116,7 +117,7 @@ def jobs(
     return [
         Job(
             spec=replace(spec, tolerance=Tolerance(**records[spec.name]["tolerance"])),
-            onnx=folder / "onnx" / spec.name / "model.onnx",
+            onnx=folder / "onnx" / spec.name / GRAPH,
             plan=plan_path(repository, spec.name),
             profile=profile(spec, deployment.limits),
             precision=records[spec.name]["precision"],

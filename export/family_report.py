@@ -7,17 +7,19 @@ are its answers the same alone and among neighbours?
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
 from export.deployments import Export, read_deployment
-from export.members import MEMBERS, Exported, MemberExport, export_member
+from export.members import MEMBERS, Exported, MemberExport, Opened, export_member
 from export.parity import open_onnxruntime
 
 # The demo's deployments: together they have a member of every family.
@@ -25,6 +27,8 @@ DEPLOYMENTS = ("demo", "demo-swapped")
 # How many pictures are asked together.
 NEIGHBOURS = 3
 console = Console()
+
+Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Row:
     difference: the worst against PyTorch, over outputs, batches and variants. grey_levels: the
     worst of a pixel against the checkpoint's own processor. texts: that have the tokens of the
     checkpoint's own tokenizer. neighbours: the largest difference of an answer alone and among
-    others, over the largest magnitude of that output where that is above 1.
+    others, over the largest magnitude of the output where that is above 1.
     """
 
     family: str
@@ -62,8 +66,16 @@ def row_of(request: MemberExport, exported: Exported) -> Row:
 
 
 def neighbours(request: MemberExport, exported: Exported) -> float:
-    """The largest difference between answers alone and among others."""
-    opened, worst = request.open(), 0.0
+    """The largest difference between answers alone and among others, as `Row` has it."""
+    differences = [
+        float(np.abs(among - alone).max()) / max(1.0, float(np.abs(among).max()))
+        for among, alone in among_and_alone(request.open(), exported)
+    ]
+    return max(differences)
+
+
+def among_and_alone(opened: Opened, exported: Exported) -> Iterator[tuple[Floats, Floats]]:
+    """Every output of every network, for a picture among NEIGHBOURS and for the same one alone."""
     for network in opened.networks:
         session = open_onnxruntime(exported.graph(opened.role.part(network.spec.name)))
         names = [tensor.name for tensor in network.spec.outputs]
@@ -71,10 +83,7 @@ def neighbours(request: MemberExport, exported: Exported) -> float:
         together = session.run(names, batch)
         for place in range(NEIGHBOURS):
             alone = session.run(names, {key: array[[place]] for key, array in batch.items()})
-            for many, one in zip(together, alone, strict=True):
-                scale = max(1.0, float(np.abs(many).max()))
-                worst = max(worst, float(np.abs(many[place] - one[0]).max()) / scale)
-    return worst
+            yield from ((many[place], one[0]) for many, one in zip(together, alone, strict=True))
 
 
 def main(

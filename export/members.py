@@ -23,6 +23,7 @@ from export.processor import normalization
 from export.runtimes import ONNXRUNTIME, Runtime
 from export.to_onnx import OPSET, to_onnx
 from fovea.families import registry as family_registry
+from fovea.layout import GRAPH
 from fovea.members import Member
 from fovea.roles import Role
 from fovea.specs import to_json
@@ -142,7 +143,7 @@ class Exported:
 
 def graph_path(folder: Path, part: str) -> Path:
     """Where the graph of a part lies; weights beside it are found by its own name."""
-    return folder / (part or WHOLE) / "model.onnx"
+    return folder / (part or WHOLE) / GRAPH
 
 
 def _check_options(

@@ -17,6 +17,7 @@ from export.errors import AccuracyLost
 from export.network import Arrays, Network
 from export.precision import Precision
 from export.timing import turns
+from fovea.layout import MANIFEST
 
 Figures = dict[str, float]
 
@@ -77,7 +78,7 @@ def _caller(
 
 
 def _record(export: Export, name: str) -> dict[str, Any]:
-    manifest = json.loads((export.out / "manifest.json").read_text())
+    manifest = json.loads((export.out / MANIFEST).read_text())
     return next(record for record in manifest["networks"] if record["name"] == name)
 
 

@@ -49,3 +49,21 @@ def non_maximum_suppression(boxes_xyxy: Floats, scores: Floats, iou: float) -> N
         if not overlaps[index, keep].any():
             keep.append(int(index))
     return np.array(keep, np.int64)
+
+
+def best(
+    boxes_xyxy: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    kept: NDArray[np.bool_],
+    *,
+    nms_iou: float,
+    max_boxes: int,
+) -> NDArray[np.int64]:
+    """Which of the boxes [N, 4] with scores [N] an answer has, best first: indices [at most max].
+
+    kept: bool [N], those that count. nms_iou: boxes that overlap a better one by more are dropped.
+    """
+    candidates = np.flatnonzero(kept)
+    order = non_maximum_suppression(boxes_xyxy[candidates], scores[candidates], nms_iou)
+    chosen: NDArray[np.int64] = candidates[order[:max_boxes]]
+    return chosen

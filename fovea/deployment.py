@@ -102,15 +102,11 @@ class Deployment:
 
     def member(self, name: str) -> Member:
         """The member of this name; raises KeyError."""
-        return next((m for m in self.members if m.name == name), None) or _no_member(name)
+        return {member.name: member for member in self.members}[name]
 
     def play(self, name: str) -> Role[Any]:
         """The member of this name in its role."""
         return self.member(name).play()
-
-
-def _no_member(name: str) -> Member:
-    raise KeyError(f"no member {name!r}")
 
 
 def check_names(names: Iterable[str]) -> None:

@@ -6,7 +6,6 @@ For notebooks and tests, and as the ceiling of what a server of the same export 
 from __future__ import annotations
 
 import importlib
-import json
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,12 +20,13 @@ from fovea.cores import cores
 from fovea.deployment import Deployment
 from fovea.errors import FoveaError, InvalidTensor, ServerError, Unavailable, UnknownVerb
 from fovea.house import StepSpec, wire
+from fovea.layout import GRAPH, MANIFEST, REPOSITORY, VERSION
+from fovea.manifest import exported_deployment
 from fovea.roles import Arrays
-from fovea.specs import EnsembleSpec, EnsembleStep, ModelSpec, TensorSpec, build
+from fovea.specs import EnsembleSpec, EnsembleStep, ModelSpec, TensorSpec
 from fovea.steps import STEPS
 from fovea.steps.base import Step
 
-MANIFEST, REPOSITORY, VERSION = "manifest.json", "model_repository", "1"
 PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 
 # Runs a network on a batch: arrays in and out by the names of its spec.
@@ -60,12 +60,14 @@ class Local:
         self.folder = Path(folder)
         onnxruntime = _onnxruntime()
         repository = self.folder / REPOSITORY
-        wired = wire(_read_deployment(self.folder / MANIFEST))
+        wired = wire(_read_deployment(self.folder))
         self._networks = {
-            spec.name: _Network(onnxruntime, spec, repository / spec.name / VERSION / "model.onnx")
+            spec.name: _Network(onnxruntime, spec, repository / spec.name / VERSION / GRAPH)
             for spec in wired.networks
         }
-        self._verbs = {ensemble.name: ensemble for ensemble in wired.ensembles}
+        self._verbs = {
+            ensemble.name: (ensemble, _dead_after_steps(ensemble)) for ensemble in wired.ensembles
+        }
         self._steps = {
             step.model.name: make_step(step, repository / step.model.name / VERSION, self._networks)
             for step in wired.steps
@@ -94,10 +96,10 @@ class Local:
         """
         if verb not in self._verbs:
             raise UnknownVerb(f"the export in {self.folder} has no {verb!r}")
-        ensemble = self._verbs[verb]
+        ensemble, dead_after = self._verbs[verb]
         _check_inputs(ensemble, inputs)
         tensors = dict(inputs)
-        for step, dead in zip(ensemble.steps, _dead_after_steps(ensemble), strict=True):
+        for step, dead in zip(ensemble.steps, dead_after, strict=True):
             with _as_server_error(step.model):
                 tensors |= self._run(step, tensors)
             for name in dead:
@@ -205,17 +207,17 @@ def _onnxruntime() -> Any:
         ) from error
 
 
-def _read_deployment(manifest: Path) -> Deployment:
+def _read_deployment(folder: Path) -> Deployment:
     """What the export wrote down; raises Unavailable."""
+    manifest = folder / MANIFEST
     try:
-        deployment: Deployment = build(Deployment, json.loads(manifest.read_text())["deployment"])
+        return exported_deployment(folder)
     except OSError as error:
         raise Unavailable(
             f"expected an export folder such as build/export/demo: {manifest}: {error.strerror}"
         ) from error
     except (ValueError, TypeError, KeyError) as error:
         raise Unavailable(f"{manifest}: not of this version, export again: {error!r}") from error
-    return deployment
 
 
 def _dead_after_steps(ensemble: EnsembleSpec) -> list[list[str]]:

@@ -60,6 +60,11 @@ def _sent_back(tensors: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
     return tuple(replace(tensor, name=tensor.name.upper()) for tensor in tensors)
 
 
+def _same(tensors: Iterable[TensorSpec]) -> dict[str, str]:
+    """Tensors that a model and the ensemble call the same."""
+    return {tensor.name: tensor.name for tensor in tensors}
+
+
 IMAGE_SIZE = replace(ORIGINAL_SIZE, name="IMAGE_SIZE")
 DETECT_INPUTS = (IMAGE, TEXT, BOX_THRESHOLD, TEXT_THRESHOLD)
 LABEL_OUTPUTS = _sent_back(LABEL_RANKS)
@@ -108,18 +113,15 @@ class Flow:
             if any(t.name == VALID_HW for network in role.networks for t in network.inputs):
                 outputs[valid_hw] = valid_hw
         if writes:
-            outputs |= {
-                name: name for name in (text_tensor(writes, t).name for t in writes.text_tensors)
-            }
+            outputs |= _same(text_tensor(writes, tensor) for tensor in writes.text_tensors)
         if SENT_COORDS in self._sent:
-            outputs |= {tensor.name: tensor.name for tensor in PROMPTS}
+            outputs |= _same(PROMPTS)
         if size:
             outputs[ORIGINAL_SIZE.name] = IMAGE_SIZE.name
         step = self._house.first(
             self._verb.name, sees=members, asks=[model.name for model in asks], checks=checks
         )
-        inputs = {tensor.name: tensor.name for tensor in self._sent}
-        self._wiring.add(step, inputs=inputs, outputs=outputs)
+        self._wiring.add(step, inputs=_same(self._sent), outputs=outputs)
 
     def embed_image(self, embeds: Embedder[Any], image_embeds: str = IMAGE_EMBEDS) -> None:
         """Pixels -> a vector."""
@@ -133,10 +135,8 @@ class Flow:
     def embed_text(self, embeds: Embedder[Any], text_embeds: str) -> None:
         """TEXT -> a vector."""
         network = self._house.network(embeds.text_network)
-        tokens = {tensor.name: tensor.name for tensor in network.inputs}
-        self._wiring.add(
-            self._house.tokenize(embeds), inputs={TEXT.name: TEXT.name}, outputs=tokens
-        )
+        tokens = _same(network.inputs)
+        self._wiring.add(self._house.tokenize(embeds), inputs=_same((TEXT,)), outputs=tokens)
         self._wiring.add(network, inputs=tokens, outputs={TEXT_EMBEDS: text_embeds})
 
     def rank(self, ranks: Embedder[Any], detects: OpenDetector[Any]) -> None:
@@ -156,12 +156,12 @@ class Flow:
         takes = {tensor.name for tensor in network.inputs}
         read = {name: there for name, there in texts.items() if name in takes}
         finishes = {tensor.name for tensor in detects.finish_tensors}
-        answers = {t.name: t.name for t in network.outputs if t.name in finishes}
+        answers = _same(tensor for tensor in network.outputs if tensor.name in finishes)
         self._wiring.add(network, inputs=self._picture(detects) | read, outputs=answers)
         finish = {t.name: texts.get(t.name, t.name) for t in detects.finish_tensors}
-        sent = {t.name: t.name for t in (TEXT, BOX_THRESHOLD, TEXT_THRESHOLD)}
+        sent = _same((TEXT, BOX_THRESHOLD, TEXT_THRESHOLD))
         outputs = {tensor.name: tensor.name.upper() for tensor in SELECTED_BOXES}
-        outputs |= {tensor.name: tensor.name for tensor in PROMPTS if prompts}
+        outputs |= _same(PROMPTS if prompts else ())
         self._wiring.add(
             self._house.select_boxes(detects, main=main),
             inputs={**finish, **sent, ORIGINAL_SIZE.name: IMAGE_SIZE.name},
@@ -172,21 +172,18 @@ class Flow:
         """Pixels -> the picture's embedding; `keep`: it may be asked for again."""
         network = self._house.network(cuts.image_network)
         model = self._house.encode(cuts) if keep else network
-        outputs = {tensor.name: tensor.name for tensor in network.outputs}
-        self._wiring.add(model, inputs=self._picture(cuts), outputs=outputs)
+        self._wiring.add(model, inputs=self._picture(cuts), outputs=_same(network.outputs))
 
     def masks(self, cuts: Promptable[Any]) -> None:
         """Prompts and an embedding -> masks of the original picture."""
         decoder = self._house.network(cuts.decoder)
-        inputs = {tensor.name: tensor.name for tensor in decoder.inputs}
+        inputs = _same(decoder.inputs)
         inputs |= {VALID_HW: cuts.geometry.valid_hw.name, ORIGINAL_SIZE.name: IMAGE_SIZE.name}
-        answers = {tensor.name: tensor.name for tensor in decoder.outputs}
-        self._wiring.add(decoder, inputs=inputs, outputs=answers)
+        self._wiring.add(decoder, inputs=inputs, outputs=_same(decoder.outputs))
         model = self._house.select_masks(cuts)
-        takes = {tensor.name: tensor.name for tensor in model.inputs}
         self._wiring.add(
             model,
-            inputs=takes | {ORIGINAL_SIZE.name: IMAGE_SIZE.name},
+            inputs=_same(model.inputs) | {ORIGINAL_SIZE.name: IMAGE_SIZE.name},
             outputs={tensor.name: tensor.name.upper() for tensor in MASKS},
         )
 

@@ -41,7 +41,7 @@ class BlockingVerbs(ABC):
         labels: each is taken as it is, "St. Bernard" too; one string is split at its '.'. Instead,
         a description: those of its words that name a box in the picture become the labels (one
         request more). The answer has one of the labels, and its index.
-        box_threshold, text_threshold: GroundingDINO's, within [0, 1]; None is the server's own.
+        box_threshold, text_threshold: the detector's, within [0, 1]; None is the server's own.
         The first is the score from which a box counts, the second that from which a word of a
         description names it.
         Nothing found is an answer with `found=False`, not an error.
@@ -107,13 +107,13 @@ class BlockingVerbs(ABC):
     def embed_image(
         self, image: Picture, *, timeout_s: float | None = None, verb: str | None = None
     ) -> NDArray[np.float32]:
-        """CLIP's embedding of a picture, float32 [d], of length 1."""
+        """The embedder's vector of a picture, float32 [d], of length 1."""
         return self._run(verbs.embed_image(self._encode(image), verb), timeout_s)
 
     def embed_text(
         self, text: str, *, timeout_s: float | None = None, verb: str | None = None
     ) -> NDArray[np.float32]:
-        """CLIP's embedding of a text, taken whole, float32 [d], of length 1."""
+        """The embedder's vector of a text, taken whole, float32 [d], of length 1."""
         return self._run(verbs.embed_text(text, verb), timeout_s)
 
     def main_object_many(

@@ -265,7 +265,7 @@ def embed(
     timeout: Timeout = DEFAULT_TIMEOUT_S,
     local: Local = None,
 ) -> None:
-    """CLIP's embedding of pictures or of a text."""
+    """The embedder's vector of pictures or of a text."""
     if bool(pictures) == (text is not None):
         raise typer.BadParameter("give pictures or --text, and not both")
     if pictures:

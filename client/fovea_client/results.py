@@ -25,11 +25,11 @@ JSON_DIGITS = 6
 class MainObject:
     """The thing that a picture is about.
 
-    found: whether GroundingDINO saw the label's thing; without it, box and mask are None.
+    found: whether the detector saw the label's thing; without it, box and mask are None.
     label: CLIP's choice, as it was asked; None when a description named nothing in the picture.
     label_index: its place among the labels, the first of equal ones.
     label_scores: probability of each label, best first.
-    box: [4]. box_score: GroundingDINO's. mask_score: SAM's own estimate of the mask's IoU.
+    box: [4]. box_score: the detector's. mask_score: its maker's own estimate of the mask's IoU.
     size_hw: (height, width) of the picture.
     """
 

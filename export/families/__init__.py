@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
+
+from fovea.families import with_entry_points
 
 if TYPE_CHECKING:
     from export.family import FamilyExport
@@ -37,8 +38,7 @@ MODEL_TYPES = {
 @lru_cache(None)
 def registry() -> Mapping[str, str]:
     """family -> "module:Class": those of this folder, and those that other packages bring."""
-    others = {found.name: found.value for found in entry_points(group=ENTRY_POINTS)}
-    return {**others, **FAMILIES}
+    return with_entry_points(ENTRY_POINTS, FAMILIES)
 
 
 @lru_cache(None)

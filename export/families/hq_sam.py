@@ -8,7 +8,6 @@ weights and configuration are right, and are all that is used of it.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from export.errors import InvalidCheckpoint
 from export.families import sam
 from export.families.sam import SamExport
 from export.family import Options
-from export.network import Arrays, Network
+from export.network import Arrays
 from export.processor import Normalization
 from fovea.families.hq_sam import HqSam
 from fovea.families.sam import SamSpec
@@ -130,13 +129,6 @@ def read_spec(config: SamHQConfig, processor: SamImageProcessorPil) -> SamSpec:
     return sam.read_spec(config, processor)
 
 
-def _sample_prompts(role: HqSam, batch: int, variant: int) -> Arrays:
-    rng = np.random.default_rng((batch, variant))
-    shape = (batch, *role.hq_features.shape)
-    features = rng.normal(0, 1, shape).astype(np.float32)
-    return sam.sample_prompts(role.spec, batch, variant) | {"hq_features": features}
-
-
 class HqSamExport(SamExport):
     """HQ-SAM in transformers' layout; its policies are SAM's."""
 
@@ -147,14 +139,13 @@ class HqSamExport(SamExport):
     ) -> SamSpec:
         return read_spec(model.config, processor)
 
-    def networks(self, role: Any, model: Any, normal: Normalization) -> list[Network]:
-        spec = role.spec
-        encoder, decoder = ImageEncoder(model, spec, normal), MaskDecoder(model, spec)
-        sample_image, sample_prompts = (
-            partial(sam.sample_image, spec),
-            partial(_sample_prompts, role),
-        )
-        return [
-            Network(role.image_network, encoder, sample_image, variants=3),
-            Network(role.decoder, decoder, sample_prompts, variants=3),
-        ]
+    def modules(
+        self, model: Any, spec: SamSpec, normal: Normalization
+    ) -> tuple[nn.Module, nn.Module]:
+        return ImageEncoder(model, spec, normal), MaskDecoder(model, spec)
+
+    def sample_prompts(self, role: HqSam, batch: int, variant: int) -> Arrays:
+        rng = np.random.default_rng((batch, variant))
+        shape = (batch, *role.hq_features.shape)
+        features = rng.normal(0, 1, shape).astype(np.float32)
+        return super().sample_prompts(role, batch, variant) | {"hq_features": features}

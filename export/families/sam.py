@@ -252,9 +252,19 @@ class SamExport(FamilyExport):
         return read_spec(model.config, processor)
 
     def networks(self, role: Any, model: Any, normal: Normalization) -> list[Network]:
-        spec = role.spec
-        encoder, decoder = ImageEncoder(model, spec, normal), MaskDecoder(model, spec)
+        encoder, decoder = self.modules(model, role.spec, normal)
+        pictures, prompts = partial(sample_image, role.spec), partial(self.sample_prompts, role)
         return [
-            Network(role.image_network, encoder, partial(sample_image, spec), variants=3),
-            Network(role.decoder, decoder, partial(sample_prompts, spec), variants=3),
+            Network(role.image_network, encoder, pictures, variants=3),
+            Network(role.decoder, decoder, prompts, variants=3),
         ]
+
+    def modules(
+        self, model: Any, spec: SamSpec, normal: Normalization
+    ) -> tuple[nn.Module, nn.Module]:
+        """The image encoder and the mask decoder."""
+        return ImageEncoder(model, spec, normal), MaskDecoder(model, spec)
+
+    def sample_prompts(self, role: Any, batch: int, variant: int) -> Arrays:
+        """Inputs of the mask decoder."""
+        return sample_prompts(role.spec, batch, variant)

@@ -33,8 +33,12 @@ FAMILIES = {
 @lru_cache(None)
 def registry() -> Mapping[str, str]:
     """family -> "module:Class": those of this folder, and those that other packages bring."""
-    others = {found.name: found.value for found in entry_points(group=ENTRY_POINTS)}
-    return {**others, **FAMILIES}
+    return with_entry_points(ENTRY_POINTS, FAMILIES)
+
+
+def with_entry_points(group: str, own: Mapping[str, str]) -> Mapping[str, str]:
+    """What other packages bring in a group of entry points, and our own, which come first."""
+    return {**{found.name: found.value for found in entry_points(group=group)}, **own}
 
 
 def load(family: str) -> type[Role[Any]]:

@@ -181,14 +181,14 @@ def select_boxes(
     """
     probabilities = 1 / (1 + np.exp(-logits))
     scores = probabilities.max(axis=1)
-    kept = np.flatnonzero(scores > box_threshold)
-    kept_boxes = boxes.clip(boxes.to_xyxy(pred_boxes[kept], original_size_hw), original_size_hw)
-    best = boxes.non_maximum_suppression(kept_boxes, scores[kept], nms_iou)[:max_boxes]
+    inside = boxes.clip(boxes.to_xyxy(pred_boxes, original_size_hw), original_size_hw)
+    above = scores > box_threshold
+    best = boxes.best(inside, scores, above, nms_iou=nms_iou, max_boxes=max_boxes)
     return Found(
-        boxes_xyxy=kept_boxes[best],
-        scores=scores[kept][best],
-        label_indices=best_labels(probabilities[kept][best], token_labels),
-        probabilities=probabilities[kept][best],
+        boxes_xyxy=inside[best],
+        scores=scores[best],
+        label_indices=best_labels(probabilities[best], token_labels),
+        probabilities=probabilities[best],
     )
 
 

@@ -201,6 +201,6 @@ def select_boxes(
     scores = probabilities.max(axis=1)
     square = max(original_size_hw)
     inside = boxes.clip(boxes.to_xyxy(pred_boxes, (square, square)), original_size_hw)
-    kept = np.flatnonzero((scores > box_threshold) & (boxes.area(inside) > 0))
-    best = kept[boxes.non_maximum_suppression(inside[kept], scores[kept], nms_iou)[:max_boxes]]
+    kept = (scores > box_threshold) & (boxes.area(inside) > 0)
+    best = boxes.best(inside, scores, kept, nms_iou=nms_iou, max_boxes=max_boxes)
     return Found(inside[best], scores[best], probabilities[best].argmax(axis=1))

@@ -48,9 +48,9 @@ class PreprocessImage(Step):
             if seen.geometry.name in use.sees
         }
         self._decode_margin = self.setting("decode_margin", float)
-        self._detectors = [r for r in self.roles.values() if isinstance(r, OpenDetector)]
+        detectors = [r for r in self.roles.values() if isinstance(r, OpenDetector)]
         self._writers: dict[str, LabelWriter] = {
-            role.name: role.writer(context.folder) for role in self._detectors
+            role.name: role.writer(context.folder) for role in detectors
         }
         self._checkers: dict[str, LabelWriter | Tokens] = {
             role.name: role.tokens(context.folder)
@@ -58,6 +58,11 @@ class PreprocessImage(Step):
             if isinstance(role, Embedder)
         }
         self._checkers |= self._writers
+        # By a detector's name: what the first step calls its text tensors -> their own names.
+        self._texts = {
+            role.name: {text_tensor(role, tensor).name: tensor.name for tensor in role.text_tensors}
+            for role in detectors
+        }
         self._check_once = lru_cache(CHECKED_LISTS)(self._check_labels)
 
     def run(self, inputs: Arrays, wanted: frozenset[str]) -> Arrays:
@@ -102,11 +107,10 @@ class PreprocessImage(Step):
 
     def _written(self, inputs: Arrays, wanted: frozenset[str]) -> Arrays:
         out: Arrays = {}
-        for role in self._detectors:
-            names = {text_tensor(role, tensor).name: tensor.name for tensor in role.text_tensors}
+        for member, names in self._texts.items():
             if not wanted.isdisjoint(names):
                 labels = dict(enumerate(self.read_labels(inputs)))
-                made = self._writers[role.name].write(labels)
+                made = self._writers[member].write(labels)
                 out |= {name: made[own] for name, own in names.items()}
         return out
 

@@ -15,12 +15,13 @@ from tritonclient.grpc import model_config_pb2 as pb
 
 from export import parity
 from export.checkpoints import find
-from export.deployments import Export, read_manifest, run
+from export.deployments import Export, run
 from export.errors import CheckpointUnavailable, InvalidCheckpoint, ParityError
 from export.repository import onnx_path
 from export.to_onnx import to_onnx
 from fovea.checksums import CHECKSUMS
 from fovea.deployment import Settings
+from fovea.manifest import deployment_of
 from fovea.members import Source
 from fovea.specs import TensorSpec
 
@@ -70,7 +71,7 @@ def test_the_manifest_records_where_everything_came_from(exported, checkpoints):
     request = manifest["request"]
     assert set(request["versions"]) == {"fovea"}
     assert (request["runtime"], request["precision"]) == ("onnxruntime", "fp32")
-    deployment = read_manifest(manifest)
+    deployment = deployment_of(manifest)
     for name, checkpoint in checkpoints.items():
         record = request["checkpoints"][name]
         assert record["source"] == str(checkpoint.folder)
@@ -83,7 +84,7 @@ def test_the_manifest_records_where_everything_came_from(exported, checkpoints):
 
 def test_the_manifest_holds_the_deployment_that_is_served(exported, loaded):
     _, manifest = exported
-    deployment = read_manifest(manifest)
+    deployment = deployment_of(manifest)
     members = tuple(replace(member, fingerprint="") for member in deployment.members)
     assert replace(deployment, members=members) == loaded.deployment
 

@@ -6,9 +6,9 @@ import pytest
 
 from demo.training import CHECKPOINTS_FOLDER
 from export.checkpoints import find
+from export.family_report import among_and_alone
 from export.members import MemberExport, export_member
 from export.onnx_files import load_graph
-from export.parity import open_onnxruntime
 from export.preprocessing import PIXEL_TOLERANCE
 from fovea.families import FAMILIES
 from fovea.members import Source
@@ -53,15 +53,8 @@ def test_every_network_agrees_with_pytorch_in_every_batch_size(exported, opened)
 
 
 def test_an_answer_is_the_same_alone_and_among_neighbours(exported, opened):
-    for network in opened.networks:
-        session = open_onnxruntime(exported.graph(opened.role.part(network.spec.name)))
-        names = [tensor.name for tensor in network.spec.outputs]
-        batch = network.sample(3, 0)
-        together = session.run(names, batch)
-        for row in range(3):
-            alone = session.run(names, {key: array[[row]] for key, array in batch.items()})
-            for many, one in zip(together, alone, strict=True):
-                assert np.allclose(many[row], one[0], atol=NEIGHBOURS, rtol=NEIGHBOURS)
+    for among, alone in among_and_alone(opened, exported):
+        assert np.allclose(among, alone, atol=NEIGHBOURS, rtol=NEIGHBOURS)
 
 
 def test_no_graph_depends_on_what_it_sees(exported, opened):

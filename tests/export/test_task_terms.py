@@ -1,6 +1,5 @@
 """What an engine's answers mean, judged without a GPU: arrays stand for what it would say."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from export.deployments import MANIFEST, Export, read_manifest, run
+from export.deployments import Export, run
 from export.engine_parity import judge, read_samples, samples_path, write_samples
 from export.engines import cap_batches, jobs
 from export.errors import ParityError
@@ -19,6 +18,7 @@ from export.task_terms import FLOORS, below, task_terms
 from export.to_engine import LIBRARIES
 from export.to_onnx import to_onnx
 from fovea.house import wire
+from fovea.manifest import exported_deployment
 from fovea.specs import Tolerance
 
 ROWS = 30
@@ -166,7 +166,7 @@ def test_engines_and_configurations_take_no_batch_above_the_cap(deployment, memb
     batches = {
         path.parent.name: path.read_text() for path in export.repository.glob("*/config.pbtxt")
     }
-    served = read_manifest(json.loads((tmp_path / MANIFEST).read_text()))
+    served = exported_deployment(tmp_path)
     capped = {spec.name for spec in wire(served).networks}
     for name in (*capped, "embed_image", "main_object"):
         batch = 1 if name == "main_object" else 2

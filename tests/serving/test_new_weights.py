@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import threading
 from dataclasses import replace
@@ -17,9 +16,9 @@ from onnx import numpy_helper
 from demo.served import demo_server, export_demo
 from export.assembly import take_place
 from export.checksums import write_checksums
-from export.deployments import MANIFEST, read_manifest
 from export.onnx_files import sha256
 from export.repository import onnx_path, write_repository
+from fovea.manifest import exported_deployment
 
 pytestmark = pytest.mark.server
 
@@ -47,7 +46,7 @@ def change_weights(repository: Path) -> None:
 
 
 def write_configs(repository: Path) -> None:
-    deployment = read_manifest(json.loads((export_demo().parent / MANIFEST).read_text()))
+    deployment = exported_deployment(export_demo().parent)
     members = tuple(
         replace(member, fingerprint=sha256(onnx_path(repository, NETWORKS[member.name])))
         if member.name in NETWORKS

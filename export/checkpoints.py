@@ -20,9 +20,7 @@ from export.checkpoint_files import (
     SIDE_FILES,
     TOKENIZER,
     WEIGHTS,
-    check_files,
     family_of,
-    files,
 )
 from export.errors import CheckpointUnavailable, ExportError, InvalidCheckpoint
 from export.families import load
@@ -39,7 +37,10 @@ SHOWN_KEYS = 4
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A member's checkpoint on disk: `source` as asked for, `revision` of the hub or ""."""
+    """A member's checkpoint on disk.
+
+    source: as asked for. revision: of the hub, or "". folder: of its files, or the one file.
+    """
 
     name: str
     family: str
@@ -55,8 +56,9 @@ class Checkpoint:
     def sha256(self) -> str:
         """Of all its files, by name: any change of weights, config or tokenizer shows."""
         digest = hashlib.sha256()
-        for path in files(self.folder):
-            digest.update(path.relative_to(self.folder).as_posix().encode())
+        for path in load(self.family).files(self.folder):
+            name = "" if path == self.folder else path.relative_to(self.folder).as_posix()
+            digest.update(name.encode())
             digest.update(bytes.fromhex(file_sha256(path)))
         return digest.hexdigest()
 
@@ -161,7 +163,7 @@ def find(name: str, source: Source) -> Checkpoint:
     records which one it was.
     """
     folder = Path(source.checkpoint)
-    if folder.is_dir():
+    if folder.exists():
         return _checked(name, source, folder, revision="")
     repository, _, revision = source.checkpoint.partition("@")
     try:
@@ -200,6 +202,6 @@ def _download(repository: str, revision: str | None) -> str:
 
 def _checked(name: str, source: Source, folder: Path, *, revision: str) -> Checkpoint:
     family = source.family or family_of(name, folder)
-    check_files(name, family, folder)
+    load(family).check_files(name, family, folder)
     asked = source.checkpoint.partition("@")[0] if revision else source.checkpoint
     return Checkpoint(name, family, asked, revision, folder)

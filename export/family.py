@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
+from export.checkpoint_files import check_files, files
 from export.checkpoints import Checkpoint
 from export.network import Network
 from export.precision import Policy
-from export.processor import Normalization
+from export.processor import Normalization, normalization
 from fovea.roles import Role
 
 Options = Mapping[str, Any]
@@ -20,8 +22,11 @@ TokenPair = Callable[[str], tuple[list[int], list[int]]]
 class FamilyExport(ABC):
     """One architecture; the same name as in `fovea.families`.
 
+    Checkpoints are folders in the layout of transformers; a family whose users have others says
+    how its files are found, checked and opened.
+
     Attributes:
-        model_class, processor_class: of transformers.
+        model_class, processor_class: of transformers, unless the family opens its own.
         OPTIONS: what a deployment may say of a member beside its checkpoint, each with its type.
         POLICIES: of each network, by its part: how it runs in lower precision.
         TEXTS: on which tokens are compared with the checkpoint's own tokenizer.
@@ -42,6 +47,30 @@ class FamilyExport(ABC):
     @abstractmethod
     def networks(self, role: Any, model: Any, normal: Normalization) -> list[Network]:
         """The networks of `role.networks`, in that order."""
+
+    def files(self, path: Path) -> list[Path]:
+        """All of a checkpoint that decides what it answers; raises CheckpointUnavailable."""
+        return files(path)
+
+    def check_files(self, name: str, family: str, path: Path) -> None:
+        """Raise CheckpointUnavailable or InvalidCheckpoint unless all is there, of this family."""
+        check_files(name, family, path)
+
+    def load_model(self, checkpoint: Checkpoint) -> Any:
+        """The weights, in float32 and eval mode; raises InvalidCheckpoint."""
+        return checkpoint.load_model()
+
+    def load_processor(self, checkpoint: Checkpoint) -> Any:
+        """The checkpoint's own, against which pixels are held.
+
+        Called with a Pillow picture and return_tensors="np", it gives pixel_values. Raises
+        UnsupportedProcessor and InvalidCheckpoint.
+        """
+        return checkpoint.load_image_processor()
+
+    def normalization(self, processor: Any) -> Normalization:
+        """What its processor does to a pixel's value."""
+        return normalization(processor)
 
     def processor_arguments(self, processor: Any, options: Options) -> dict[str, Any]:
         """What the checkpoint's own processor is told, so that it does as these options say."""

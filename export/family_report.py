@@ -1,7 +1,7 @@
-"""`python -m export.family_report`: every family's checkpoint through the gates, as one table.
+"""`python -m export.family_report`: every family's checkpoints through the gates, as one table.
 
-Each member of the deployments is exported, or taken from where it is kept, and asked once more:
-are its answers the same alone and among neighbours?
+Each is exported, or taken from where it is kept, and asked once more: are its answers the same
+alone and among neighbours?
 """
 
 from __future__ import annotations
@@ -18,12 +18,16 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from export.deployments import Export, read_deployment
+from export import stand_ins
+from export.checkpoints import find
 from export.members import MEMBERS, Exported, MemberExport, Opened, export_member
 from export.parity import open_onnxruntime
+from fovea.families import FAMILIES
+from fovea.members import Source
 
-# The demo's deployments: together they have a member of every family.
-DEPLOYMENTS = ("demo", "demo-swapped")
+# Checkpoints that the demo trained, and tiny ones of random weights for what it did not.
+TRAINED = Path("demo/checkpoints")
+STAND_INS = Path("build/stand-ins")
 # How many pictures are asked together.
 NEIGHBOURS = 3
 console = Console()
@@ -33,7 +37,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Row:
-    """What the gates found of one member.
+    """What the gates found of one checkpoint.
 
     difference: the worst against PyTorch, over outputs, batches and variants. grey_levels: the
     worst of a pixel against the checkpoint's own processor. texts: that have the tokens of the
@@ -42,6 +46,7 @@ class Row:
     """
 
     family: str
+    checkpoint: str
     role: str
     networks: int
     difference: float
@@ -56,6 +61,7 @@ def row_of(request: MemberExport, exported: Exported) -> Row:
     agreements = [one for network in record["networks"] for one in network["parity"]]
     return Row(
         family=exported.member.family,
+        checkpoint=exported.member.name,
         role=role.ROLE,
         networks=len(record["networks"]),
         difference=max(agreement["difference"] for agreement in agreements),
@@ -86,38 +92,44 @@ def among_and_alone(opened: Opened, exported: Exported) -> Iterator[tuple[Floats
             yield from ((many[place], one[0]) for many, one in zip(together, alone, strict=True))
 
 
+def requests(family: str) -> dict[str, MemberExport]:
+    """What is exported of a family, by the checkpoint's name."""
+    trained = TRAINED / family
+    found = {family: trained} if trained.is_dir() else {}
+    found |= stand_ins.write(family, "tiny", STAND_INS / family)
+    return {name: MemberExport(find(name, Source(str(p), family))) for name, p in found.items()}
+
+
 def main(
     members: Path = MEMBERS,
     out: Annotated[Path, typer.Option("--json")] = Path("build/families.json"),
 ) -> None:
-    """Every family of the demo's deployments; drift stops it, as it stops an export."""
-    rows: dict[str, Row] = {}
-    for name in DEPLOYMENTS:
-        for request in Export(read_deployment(name), Path()).find().values():
-            family = request.checkpoint.family
-            if family not in rows:
-                with console.status(family) as status:
-                    exported = export_member(
-                        request,
-                        members,
-                        report=lambda network, what, status=status: status.update(
-                            f"{network}: {what}"
-                        ),
-                    )
-                    rows[family] = row_of(request, exported)
+    """Every checkpoint of every family; drift stops it, as it stops an export."""
+    rows: list[Row] = []
+    for family in FAMILIES:
+        for name, request in requests(family).items():
+            with console.status(name) as status:
+                exported = export_member(
+                    request,
+                    members,
+                    report=lambda network, what, status=status: status.update(f"{network}: {what}"),
+                )
+                rows.append(row_of(request, exported))
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps([asdict(row) for row in rows.values()], indent=1) + "\n")
-    console.print(_table([*rows.values()]))
-    console.print(f"{len(rows)} families, all within tolerance, in {out}")
+    out.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    console.print(_table(rows))
+    families = len({row.family for row in rows})
+    console.print(f"{len(rows)} checkpoints of {families} families, all within tolerance, in {out}")
 
 
 def _table(rows: list[Row]) -> Table:
-    table = Table("family", "role", title="Every family through the same gates")
+    table = Table("family", "checkpoint", "role", title="Every family through the same gates")
     for column in ("networks", "difference", "grey levels", "texts equal", "neighbours"):
         table.add_column(column, justify="right")
     for row in rows:
         table.add_row(
             row.family,
+            row.checkpoint,
             row.role,
             str(row.networks),
             f"{row.difference:.1e}",

@@ -19,7 +19,6 @@ from export.fingerprint import code_sha256
 from export.grid_sample import GridSample
 from export.network import Network
 from export.precision import Precision
-from export.processor import normalization
 from export.runtimes import ONNXRUNTIME, Runtime
 from export.to_onnx import OPSET, to_onnx
 from fovea.families import registry as family_registry
@@ -112,11 +111,11 @@ class MemberExport:
         """
         checkpoint, options = self.checkpoint, dict(self.options)
         family = families.load(checkpoint.family)
-        model, processor = checkpoint.load_model(), checkpoint.load_image_processor()
+        model, processor = family.load_model(checkpoint), family.load_processor(checkpoint)
         spec = family.read_spec(checkpoint, model, processor, options)
         member = Member(checkpoint.name, checkpoint.family, spec)
         role = member.play()
-        networks = family.networks(role, model, normalization(processor))
+        networks = family.networks(role, model, family.normalization(processor))
         policies = [family.POLICIES[role.part(network.spec.name)] for network in networks]
         pairs = zip(networks, policies, strict=True)
         return Opened(member, [replace(network, policy=policy) for network, policy in pairs])

@@ -16,7 +16,7 @@ from export.errors import ParityError
 from export.family import TokenPair
 from export.network import sample_pixels
 from export.pixels import Normalize, valid_mask
-from export.processor import Normalization, normalization
+from export.processor import Normalization
 from fovea.geometry import Geometry
 from fovea.images import Picture
 from fovea.members import Member
@@ -44,14 +44,14 @@ def check(checkpoint: Checkpoint, member: Member, options: dict[str, Any]) -> di
     what was compared, and the worst difference of a pixel in grey levels.
     """
     family = families.load(member.family)
-    processor = checkpoint.load_image_processor()
+    processor = family.load_processor(checkpoint)
     if family.TEXTS:
         encode = family.token_pair(checkpoint, member.play())
         _check_tokens(member.name, family.TEXTS, encode)
     compared = _Pixels(
         member.name,
         member.play().geometry,
-        normalization(processor),
+        family.normalization(processor),
         processor,
         family.processor_arguments(processor, options),
     )

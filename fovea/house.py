@@ -19,6 +19,7 @@ from fovea.roles import (
     POINT_COORDS,
     POINT_LABELS,
     Embedder,
+    ImageEmbedder,
     OpenDetector,
     Promptable,
     Role,
@@ -228,7 +229,7 @@ class House:
         """Each once, in the order of the members; it is small if embedders alone want it."""
         found: dict[Geometry, bool] = {}
         for role in self.roles.values():
-            small = isinstance(role, Embedder)
+            small = isinstance(role, ImageEmbedder)
             found[role.geometry] = small and found.get(role.geometry, True)
         return tuple(settings.GeometryUse(geometry, small) for geometry, small in found.items())
 

@@ -3,6 +3,7 @@
 | role | takes | gives |
 | --- | --- | --- |
 | embedder | a picture, or a text | a vector of length 1; scores of labels for a picture |
+| image_embedder | a picture | a vector of length 1 |
 | open_detector | a picture and labels | boxes, each with one of the labels |
 | promptable | a picture, and points or boxes | one mask a prompt |
 
@@ -92,16 +93,31 @@ class Tokens(Protocol):
         """Raise InvalidText unless there is room for each label."""
 
 
-class Embedder(Role[S]):
-    """Pictures and texts as vectors that can be compared."""
+class ImageEmbedder(Role[S]):
+    """Pictures as vectors that can be compared."""
 
-    ROLE = "embedder"
-    FILES = (TOKENIZER,)
+    ROLE = "image_embedder"
 
     @property
     @abstractmethod
     def image_network(self) -> ModelSpec:
         """pixel_values -> image_embeds float32 [D] of length 1."""
+
+    @property
+    def networks(self) -> tuple[ModelSpec, ...]:
+        return (self.image_network,)
+
+    @property
+    def embed_dim(self) -> int:
+        """Length of its vectors."""
+        return self.image_network.outputs[0].shape[0]
+
+
+class Embedder(ImageEmbedder[S]):
+    """Pictures and texts as vectors that can be compared."""
+
+    ROLE = "embedder"
+    FILES = (TOKENIZER,)
 
     @property
     @abstractmethod
@@ -111,11 +127,6 @@ class Embedder(Role[S]):
     @property
     def networks(self) -> tuple[ModelSpec, ...]:
         return self.image_network, self.text_network
-
-    @property
-    def embed_dim(self) -> int:
-        """Length of its vectors."""
-        return self.image_network.outputs[0].shape[0]
 
     @abstractmethod
     def tokens(self, folder: Path) -> Tokens:
@@ -253,5 +264,5 @@ class Promptable(Role[S]):
 
 
 ROLES: Mapping[str, type[Role[Any]]] = {
-    role.ROLE: role for role in (Embedder, OpenDetector, Promptable)
+    role.ROLE: role for role in (Embedder, ImageEmbedder, OpenDetector, Promptable)
 }

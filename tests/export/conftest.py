@@ -16,7 +16,8 @@ from transformers import (
 from demo import clip_config, grounding_dino_config, sam_config
 from export.checkpoints import Checkpoint
 from export.deployments import Export, Loaded, load, read_deployment
-from export.stand_ins import add_noise
+from export.stand_ins.base import add_noise
+from export.stand_ins.grounding_dino import fuse
 from fovea.deployment_file import DeploymentFile
 
 FAMILIES = {
@@ -45,6 +46,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> DeploymentFile:
     for family, (cls, config) in FAMILIES.items():
         model = cls(_model_config(family))
         add_noise(model)
+        fuse(model)
         model.save_pretrained(folder / family)
         config.processor().save_pretrained(folder / family)
     return read_deployment("demo").with_checkpoints({f: str(folder / f) for f in FAMILIES})

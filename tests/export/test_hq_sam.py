@@ -16,7 +16,7 @@ from export.families.hq_sam import HqFeatures, MaskDecoder, read_spec
 from export.network import Network
 from export.parity import check_network
 from export.processor import normalization
-from export.stand_ins import add_noise
+from export.stand_ins.base import add_noise
 from export.to_onnx import to_onnx
 from fovea.families.hq_sam import HqSam
 from fovea.prompts import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, FOREGROUND, PADDING

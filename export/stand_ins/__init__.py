@@ -1,0 +1,73 @@
+"""Checkpoints of random weights, where the hub cannot be reached: real architectures, or tiny ones.
+
+Real ones are for parity and speed: the classes and sizes of the checkpoints that people use. Tiny
+ones take each family through the gates within seconds. Both are folders of files as their users
+have them, so they go through the very same code. A family's are in the file of its name here:
+REAL and TINY, by names that tell variants of one family apart.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from export.deployments import read_deployment
+from export.fingerprint import code_sha256
+from export.stand_ins.base import Build
+from fovea.deployment_file import DeploymentFile
+
+# How commands name the deployment.
+STAND_IN = "stand-in"
+Size = Literal["tiny", "real"]
+# Written last: what the deployment names, and the code that made it.
+DONE = ".complete"
+
+
+def builds(family: str, size: Size) -> Mapping[str, Build]:
+    """A family's stand-ins by name; none where it has no file here."""
+    name = f"{__name__}.{family}"
+    if find_spec(name) is None:
+        return {}
+    found: Mapping[str, Build] = getattr(import_module(name), size.upper(), {})
+    return found
+
+
+def write(family: str, size: Size, folder: Path, seed: int = 0) -> dict[str, Path]:
+    """Write a family's stand-ins below `folder` unless there; name -> what a deployment names."""
+    made = builds(family, size)
+    code = code_sha256(f"{__name__}.{family}") if made else ""
+    return {
+        name: _written(build, folder / f"{size}-{name}", code, seed) for name, build in made.items()
+    }
+
+
+def _written(build: Build, target: Path, code: str, seed: int) -> Path:
+    done = target / DONE
+    if done.is_file():
+        known, _, name = done.read_text().partition("\n")
+        if known == code:
+            return target / name
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    torch.manual_seed(seed)
+    path = build().write(target)
+    done.write_text(f"{code}\n{path.relative_to(target)}")
+    return path
+
+
+def stand_in(folder: Path) -> DeploymentFile:
+    """The production deployment, with stand-ins below `folder` for its checkpoints."""
+    production = read_deployment("production")
+    found = {
+        name: str(path)
+        for member in production.members
+        for name, path in write(member, "real", folder).items()
+    }
+    return replace(production.with_checkpoints(found), name=STAND_IN)

@@ -1,0 +1,71 @@
+"""What a stand-in is, and how it becomes a checkpoint on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from tokenizers import Tokenizer
+from torch import nn
+from transformers import PreTrainedTokenizerFast
+
+# Heads that start at zero would make parity vacuous: everything gets a little noise.
+NOISE = 0.02
+
+
+class Writable(Protocol):
+    """A checkpoint that is not on disk yet."""
+
+    def write(self, folder: Path) -> Path:
+        """Write it into a folder; returns what a deployment names, that folder or a file in it."""
+
+
+# Makes it, from torch's global random numbers.
+Build = Callable[[], Writable]
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """A checkpoint in the layout of transformers."""
+
+    model: Any
+    processor: Any
+    tokenizer: Tokenizer | None = None
+    pad_token: str | None = None
+
+    def write(self, folder: Path) -> Path:
+        add_noise(self.model)
+        self.processor.save_pretrained(folder)
+        if self.tokenizer is not None:
+            fast = PreTrainedTokenizerFast(
+                tokenizer_object=self.tokenizer, pad_token=self.pad_token
+            )
+            fast.save_pretrained(folder)
+        self.model.save_pretrained(folder)
+        return folder
+
+
+def add_noise(model: nn.Module) -> None:
+    """Move every parameter a little."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(NOISE * torch.randn_like(parameter))
+
+
+def settle_batch_norms(model: nn.Module, run: Callable[[], Any], *, rounds: int = 4) -> None:
+    """Give batch norms the statistics of their inputs, or random weights make answers constant.
+
+    run: asks the model of data.
+    """
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = None  # a plain average over the rounds
+        norm.reset_running_stats()
+        norm.train()
+    with torch.no_grad():
+        for _ in range(rounds):
+            run()
+    model.eval()

@@ -1,0 +1,13 @@
+"""SAM ViT-B, as facebook/sam-vit-base is built."""
+
+from transformers import SamConfig, SamModel
+from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
+
+from export.stand_ins.base import Build, StandIn
+
+
+def _base() -> StandIn:
+    return StandIn(SamModel(SamConfig()), SamImageProcessorPil())
+
+
+REAL: dict[str, Build] = {"sam": _base}

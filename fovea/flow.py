@@ -1,0 +1,172 @@
+"""One verb under construction: the pieces that verbs are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from fovea.deployment import Verb
+from fovea.house import House
+from fovea.roles import (
+    IMAGE_EMBEDS,
+    ORIGINAL_SIZE,
+    PIXEL_VALUES,
+    TEXT_EMBEDS,
+    VALID_HW,
+    Embedder,
+    ImageEmbedder,
+    OpenDetector,
+    Promptable,
+    Role,
+)
+from fovea.specs import EnsembleSpec, ModelSpec, TensorSpec
+from fovea.steps.tensors import (
+    BOX_THRESHOLD,
+    LABEL_RANKS,
+    MASKS,
+    PROMPTS,
+    SELECTED_BOXES,
+    SENT_COORDS,
+    TEXT,
+    TEXT_THRESHOLD,
+    text_tensor,
+    verb_pixels,
+)
+from fovea.wiring import Wiring
+
+
+def sent_back(tensors: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
+    """What a caller gets is in upper case."""
+    return tuple(replace(tensor, name=tensor.name.upper()) for tensor in tensors)
+
+
+def same(tensors: Iterable[TensorSpec]) -> dict[str, str]:
+    """Tensors that a model and the ensemble call the same."""
+    return {tensor.name: tensor.name for tensor in tensors}
+
+
+IMAGE_SIZE = replace(ORIGINAL_SIZE, name="IMAGE_SIZE")
+
+
+class Flow:
+    """One verb under construction: its pieces are added in the order of their data.
+
+    Args:
+        house: whose models it takes.
+        verb: that it makes.
+        inputs: what callers send.
+    """
+
+    def __init__(self, house: House, verb: Verb, inputs: tuple[TensorSpec, ...]) -> None:
+        self._house, self._verb = house, verb
+        self._sent = inputs
+        self._wiring = Wiring(verb.name, inputs)
+
+    def end(self, outputs: tuple[TensorSpec, ...], *, batches: bool = False) -> EnsembleSpec:
+        """The ensemble; `batches`: a caller may send many at once."""
+        sizes = self._house.deployment.batch_sizes
+        size = sizes.embeddings if batches else sizes.objects
+        played = dict(self._verb.members)
+        return self._wiring.ensemble(outputs, size, {"verb": self._verb.verb, **played})
+
+    def prepare(
+        self,
+        *members: Role[Any],
+        writes: OpenDetector[Any] | None = None,
+        checks: Iterable[Role[Any]] = (),
+        asks: Iterable[ModelSpec] = (),
+        size: bool = True,
+    ) -> None:
+        """The first step: pixels for the members, and what else was sent.
+
+        writes: the detector that reads the labels as they were sent. checks: members that must
+        have room for each label. asks: models that then may be slow.
+        """
+        outputs: dict[str, str] = {}
+        for role in members:
+            pixels, valid_hw = role.geometry.pixels.name, role.geometry.valid_hw.name
+            outputs[verb_pixels(self._verb.name, role.geometry).name] = pixels
+            if any(t.name == VALID_HW for network in role.networks for t in network.inputs):
+                outputs[valid_hw] = valid_hw
+        if writes:
+            outputs |= same(text_tensor(writes, tensor) for tensor in writes.text_tensors)
+        if SENT_COORDS in self._sent:
+            outputs |= same(PROMPTS)
+        if size:
+            outputs[ORIGINAL_SIZE.name] = IMAGE_SIZE.name
+        step = self._house.first(
+            self._verb.name, sees=members, asks=[model.name for model in asks], checks=checks
+        )
+        self._wiring.add(step, inputs=same(self._sent), outputs=outputs)
+
+    def embed_image(self, embeds: ImageEmbedder[Any], image_embeds: str = IMAGE_EMBEDS) -> None:
+        """Pixels -> a vector."""
+        inputs = self._picture(embeds)
+        self._wiring.add(
+            self._house.network(embeds.image_network),
+            inputs=inputs,
+            outputs={IMAGE_EMBEDS: image_embeds},
+        )
+
+    def embed_text(self, embeds: Embedder[Any], text_embeds: str) -> None:
+        """TEXT -> a vector."""
+        network = self._house.network(embeds.text_network)
+        tokens = same(network.inputs)
+        self._wiring.add(self._house.tokenize(embeds), inputs=same((TEXT,)), outputs=tokens)
+        self._wiring.add(network, inputs=tokens, outputs={TEXT_EMBEDS: text_embeds})
+
+    def rank(self, ranks: Embedder[Any], detects: OpenDetector[Any]) -> None:
+        """Labels against the picture's vector -> scores, and the best one for the detector."""
+        outputs = {tensor.name: tensor.name.upper() for tensor in LABEL_RANKS}
+        outputs |= {t.name: text_tensor(detects, t).name for t in detects.text_tensors}
+        self._wiring.add(
+            self._house.rank(ranks, detects),
+            inputs={TEXT.name: TEXT.name, IMAGE_EMBEDS: IMAGE_EMBEDS},
+            outputs=outputs,
+        )
+
+    def detect(self, detects: OpenDetector[Any], *, main: bool, prompts: bool) -> None:
+        """Pixels and labels -> boxes; `main`: the best one alone; `prompts`: to be cut out."""
+        network = self._house.network(detects.image_network)
+        texts = {tensor.name: text_tensor(detects, tensor).name for tensor in detects.text_tensors}
+        takes = {tensor.name for tensor in network.inputs}
+        read = {name: there for name, there in texts.items() if name in takes}
+        finishes = {tensor.name for tensor in detects.finish_tensors}
+        answers = same(tensor for tensor in network.outputs if tensor.name in finishes)
+        self._wiring.add(network, inputs=self._picture(detects) | read, outputs=answers)
+        finish = {t.name: texts.get(t.name, t.name) for t in detects.finish_tensors}
+        sent = same((TEXT, BOX_THRESHOLD, TEXT_THRESHOLD))
+        outputs = {tensor.name: tensor.name.upper() for tensor in SELECTED_BOXES}
+        outputs |= same(PROMPTS if prompts else ())
+        self._wiring.add(
+            self._house.select_boxes(detects, main=main),
+            inputs={**finish, **sent, ORIGINAL_SIZE.name: IMAGE_SIZE.name},
+            outputs=outputs,
+        )
+
+    def encode(self, cuts: Promptable[Any], *, keep: bool = False) -> None:
+        """Pixels -> the picture's embedding; `keep`: it may be asked for again."""
+        network = self._house.network(cuts.image_network)
+        model = self._house.encode(cuts) if keep else network
+        self._wiring.add(model, inputs=self._picture(cuts), outputs=same(network.outputs))
+
+    def masks(self, cuts: Promptable[Any]) -> None:
+        """Prompts and an embedding -> masks of the original picture."""
+        decoder = self._house.network(cuts.decoder)
+        inputs = same(decoder.inputs)
+        inputs |= {VALID_HW: cuts.geometry.valid_hw.name, ORIGINAL_SIZE.name: IMAGE_SIZE.name}
+        self._wiring.add(decoder, inputs=inputs, outputs=same(decoder.outputs))
+        model = self._house.select_masks(cuts)
+        self._wiring.add(
+            model,
+            inputs=same(model.inputs) | {ORIGINAL_SIZE.name: IMAGE_SIZE.name},
+            outputs={tensor.name: tensor.name.upper() for tensor in MASKS},
+        )
+
+    def _picture(self, role: Role[Any]) -> dict[str, str]:
+        """What a member's first network takes of the picture."""
+        takes = {tensor.name for tensor in role.networks[0].inputs}
+        pixels = {PIXEL_VALUES: role.geometry.pixels.name}
+        valid = {VALID_HW: role.geometry.valid_hw.name} if VALID_HW in takes else {}
+        return pixels | valid

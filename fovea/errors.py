@@ -7,6 +7,7 @@
     │   ├── InvalidText         empty, too long, too many phrases
     │   ├── InvalidPrompt       a box or point outside the picture, NaN, wrong labels
     │   ├── InvalidThreshold    not a number within [0, 1]
+    │   ├── InvalidSetting      more or fewer points or objects than the server allows
     │   ├── InvalidTensor       wrong dtype or shape
     │   └── UnknownVerb         the server is ready and has no such verb
     ├── Overloaded              the queue is full: try again later
@@ -81,6 +82,10 @@ class InvalidThreshold(InvalidInput):
     code = "invalid_threshold"
 
 
+class InvalidSetting(InvalidInput):
+    code = "invalid_setting"
+
+
 class InvalidTensor(InvalidInput):
     code = "invalid_tensor"
 
@@ -99,6 +104,7 @@ _CODED_ERRORS: tuple[type[InvalidInput], ...] = (
     InvalidText,
     InvalidPrompt,
     InvalidThreshold,
+    InvalidSetting,
     InvalidTensor,
 )
 

@@ -17,6 +17,7 @@ from fovea_client.errors import (
     InvalidImage,
     InvalidInput,
     InvalidPrompt,
+    InvalidSetting,
     InvalidTensor,
     InvalidText,
     InvalidThreshold,
@@ -27,6 +28,7 @@ from fovea_client.errors import (
 )
 from fovea_client.local_client import LocalClient
 from fovea_client.masks import Mask
+from fovea_client.objects import Objects
 from fovea_client.results import Detections, MainObject, Segmentation, SegmentedDetections
 from fovea_client.retry import RetryPolicy
 
@@ -40,12 +42,14 @@ __all__ = [
     "InvalidImage",
     "InvalidInput",
     "InvalidPrompt",
+    "InvalidSetting",
     "InvalidTensor",
     "InvalidText",
     "InvalidThreshold",
     "LocalClient",
     "MainObject",
     "Mask",
+    "Objects",
     "Outcome",
     "Overloaded",
     "RetryPolicy",

@@ -11,6 +11,7 @@ from tritonclient.grpc import InferResult
 
 from fovea_client.errors import ServerError
 from fovea_client.masks import Mask
+from fovea_client.objects import Objects
 from fovea_client.results import Detections, MainObject, Segmentation, SegmentedDetections
 
 
@@ -98,6 +99,18 @@ def read_segmented_detections(answer: Answer, labels: tuple[str, ...]) -> Segmen
 def read_segmentation(answer: Answer) -> Segmentation:
     return Segmentation(
         masks=answer.masks(), scores=answer.array("MASK_SCORES"), size_hw=answer.size_hw()
+    )
+
+
+def read_objects(answer: Answer, *, embedded: bool) -> Objects:
+    return Objects(
+        boxes=answer.array("BOXES"),
+        masks=answer.masks(),
+        scores=answer.array("MASK_SCORES"),
+        stability=answer.array("STABILITY"),
+        size_hw=answer.size_hw(),
+        embeddings=read_embedding(answer, "EMBEDDINGS") if embedded else None,
+        picture_embedding=read_embedding(answer, "PICTURE_EMBEDDING") if embedded else None,
     )
 
 

@@ -11,12 +11,13 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fovea_client import batches, prompts, verbs
+from fovea_client import batches, objects, prompts, verbs
 from fovea_client.batches import DEFAULT_CONCURRENCY, Outcome, Pictures, Progress
 from fovea_client.calls import Waits
 from fovea_client.connection import READY_TIMEOUT_S, Connection
 from fovea_client.errors import FoveaError
 from fovea_client.images import Picture
+from fovea_client.objects import Objects
 from fovea_client.results import Detections, MainObject, Segmentation, SegmentedDetections
 from fovea_client.verbs import Steps
 
@@ -90,6 +91,52 @@ class AsyncClient(Connection):
         """See `Client.segment`."""
         steps = verbs.segment(await self._encode_aside(image), boxes, points, point_labels, verb)
         return await self._run(steps, timeout_s)
+
+    async def segment_everything(
+        self,
+        image: Picture,
+        *,
+        points_per_side: int | None = None,
+        iou_threshold: float | None = None,
+        stability_threshold: float | None = None,
+        min_area: int | None = None,
+        max_objects: int | None = None,
+        timeout_s: float | None = None,
+        verb: str | None = None,
+    ) -> Objects:
+        """See `Client.segment_everything`."""
+        inputs = objects.to_inputs(
+            await self._encode_aside(image),
+            points_per_side,
+            iou_threshold,
+            stability_threshold,
+            min_area,
+            max_objects,
+        )
+        return await self._run(verbs.segment_everything(inputs, verb), timeout_s)
+
+    async def embed_objects(
+        self,
+        image: Picture,
+        *,
+        points_per_side: int | None = None,
+        iou_threshold: float | None = None,
+        stability_threshold: float | None = None,
+        min_area: int | None = None,
+        max_objects: int | None = None,
+        timeout_s: float | None = None,
+        verb: str | None = None,
+    ) -> Objects:
+        """See `Client.embed_objects`."""
+        inputs = objects.to_inputs(
+            await self._encode_aside(image),
+            points_per_side,
+            iou_threshold,
+            stability_threshold,
+            min_area,
+            max_objects,
+        )
+        return await self._run(verbs.embed_objects(inputs, verb), timeout_s)
 
     async def embed_image(
         self, image: Picture, *, timeout_s: float | None = None, verb: str | None = None

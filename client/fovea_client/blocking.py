@@ -10,11 +10,12 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fovea_client import batches, prompts, verbs
+from fovea_client import batches, objects, prompts, verbs
 from fovea_client.batches import DEFAULT_CONCURRENCY, Outcome, Pictures, Progress
 from fovea_client.connection import READY_TIMEOUT_S
 from fovea_client.errors import FoveaError
 from fovea_client.images import Picture
+from fovea_client.objects import Objects
 from fovea_client.results import Detections, MainObject, Segmentation, SegmentedDetections
 from fovea_client.verbs import Steps
 
@@ -103,6 +104,57 @@ class BlockingVerbs(ABC):
         """
         steps = verbs.segment(self._encode(image), boxes, points, point_labels, verb)
         return self._run(steps, timeout_s)
+
+    def segment_everything(
+        self,
+        image: Picture,
+        *,
+        points_per_side: int | None = None,
+        iou_threshold: float | None = None,
+        stability_threshold: float | None = None,
+        min_area: int | None = None,
+        max_objects: int | None = None,
+        timeout_s: float | None = None,
+        verb: str | None = None,
+    ) -> Objects:
+        """The mask of every object: of what a grid of points lies on, the surest first.
+
+        points_per_side: of the grid, so many along each edge of the picture. iou_threshold,
+        stability_threshold: from which a mask counts, within [0, 1]. min_area: a mask's pixels at
+        least. max_objects: so many at most. None is the server's own, which belong to its SAM.
+        """
+        inputs = objects.to_inputs(
+            self._encode(image),
+            points_per_side,
+            iou_threshold,
+            stability_threshold,
+            min_area,
+            max_objects,
+        )
+        return self._run(verbs.segment_everything(inputs, verb), timeout_s)
+
+    def embed_objects(
+        self,
+        image: Picture,
+        *,
+        points_per_side: int | None = None,
+        iou_threshold: float | None = None,
+        stability_threshold: float | None = None,
+        min_area: int | None = None,
+        max_objects: int | None = None,
+        timeout_s: float | None = None,
+        verb: str | None = None,
+    ) -> Objects:
+        """As `segment_everything`, and the embedder's vector of each object and of the picture."""
+        inputs = objects.to_inputs(
+            self._encode(image),
+            points_per_side,
+            iou_threshold,
+            stability_threshold,
+            min_area,
+            max_objects,
+        )
+        return self._run(verbs.embed_objects(inputs, verb), timeout_s)
 
     def embed_image(
         self, image: Picture, *, timeout_s: float | None = None, verb: str | None = None

@@ -79,6 +79,17 @@ TextThreshold = Annotated[
     float | None,
     typer.Option(help="Score from which a description's word names a box, 0 to 1."),
 ]
+PointsPerSide = Annotated[
+    int | None, typer.Option(help="Points of the grid along each edge of the picture.")
+]
+IouThreshold = Annotated[
+    float | None, typer.Option(help="SAM's own estimate from which a mask counts, 0 to 1.")
+]
+StabilityThreshold = Annotated[
+    float | None, typer.Option(help="Stability from which a mask counts, 0 to 1.")
+]
+MinArea = Annotated[int | None, typer.Option(help="Pixels of a mask at least.")]
+MaxObjects = Annotated[int | None, typer.Option(help="Objects of a picture at most.")]
 Out = Annotated[
     Path | None, typer.Option(help="Where to save the drawing; a folder for several pictures.")
 ]
@@ -245,6 +256,64 @@ def segment(
             boxes=box or None,
             points=points or None,
             point_labels=point_labels or None,
+            verb=verb,
+        )
+    )
+
+
+@app.command("segment-everything")
+def segment_everything(
+    pictures: Pictures,
+    points_per_side: PointsPerSide = None,
+    iou_threshold: IouThreshold = None,
+    stability_threshold: StabilityThreshold = None,
+    min_area: MinArea = None,
+    max_objects: MaxObjects = None,
+    out: Out = None,
+    as_json: Json = False,
+    verb: Verb = None,
+    url: Url = DEFAULT_URL,
+    timeout: Timeout = DEFAULT_TIMEOUT_S,
+    local: Local = None,
+) -> None:
+    """The mask of every object in the picture."""
+    Run(pictures, url, timeout, local, as_json, out).ask(
+        lambda client, picture: client.segment_everything(
+            picture,
+            points_per_side=points_per_side,
+            iou_threshold=iou_threshold,
+            stability_threshold=stability_threshold,
+            min_area=min_area,
+            max_objects=max_objects,
+            verb=verb,
+        )
+    )
+
+
+@app.command("embed-objects")
+def embed_objects(
+    pictures: Pictures,
+    points_per_side: PointsPerSide = None,
+    iou_threshold: IouThreshold = None,
+    stability_threshold: StabilityThreshold = None,
+    min_area: MinArea = None,
+    max_objects: MaxObjects = None,
+    out: Out = None,
+    as_json: Json = False,
+    verb: Verb = None,
+    url: Url = DEFAULT_URL,
+    timeout: Timeout = DEFAULT_TIMEOUT_S,
+    local: Local = None,
+) -> None:
+    """The mask of every object, and the embedder's vector of each and of the picture."""
+    Run(pictures, url, timeout, local, as_json, out).ask(
+        lambda client, picture: client.embed_objects(
+            picture,
+            points_per_side=points_per_side,
+            iou_threshold=iou_threshold,
+            stability_threshold=stability_threshold,
+            min_area=min_area,
+            max_objects=max_objects,
             verb=verb,
         )
     )

@@ -32,6 +32,7 @@ from rich.text import Text
 from fovea_client import batches
 from fovea_client.errors import FoveaError, InvalidInput, ServerError
 from fovea_client.masks import Mask
+from fovea_client.objects import Objects
 from fovea_client.results import Detections, MainObject, Segmentation, SegmentedDetections
 
 INVALID, UNAVAILABLE, FAILED, INTERRUPTED = 2, 3, 4, 130
@@ -159,6 +160,8 @@ def _columns(result: Any) -> Columns:
         return ("phrase", "score", "box xyxy")
     if isinstance(result, Segmentation):
         return ("prompt", "mask px", "mask box xyxy", "mask score")
+    if isinstance(result, Objects):
+        return ("object", "mask px", "mask box xyxy", "mask score", "stability")
     return ("dimensions", "first values")
 
 
@@ -173,6 +176,8 @@ def _rows(result: Any) -> list[Columns]:
             (str(index), _pixels(mask), _box(mask.box()), _score(score))
             for index, (mask, score) in enumerate(pairs, start=1)
         ]
+    if isinstance(result, Objects):
+        return _object_rows(result)
     values = " ".join(f"{value:+.4f}" for value in result[:EMBEDDING_SHOWN].tolist())
     return [(str(len(result)), f"{values} …")]
 
@@ -203,6 +208,15 @@ def _detection_rows(result: Detections) -> list[Columns]:
         return list(rows)
     masks = zip(rows, result.masks, result.mask_scores.tolist(), strict=True)
     return [(*row, _pixels(mask), _score(score)) for row, mask, score in masks]
+
+
+def _object_rows(result: Objects) -> list[Columns]:
+    scores = zip(result.scores.tolist(), result.stability.tolist(), strict=True)
+    found = zip(result.masks, result.boxes, scores, strict=True)
+    return [
+        (str(index), _pixels(mask), _box(box), *map(_score, pair))
+        for index, (mask, box, pair) in enumerate(found, start=1)
+    ]
 
 
 def _box(box_xyxy: NDArray[np.float32] | None) -> str:

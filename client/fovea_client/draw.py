@@ -19,9 +19,10 @@ from fovea_client import images
 from fovea_client.errors import InvalidInput
 from fovea_client.images import Picture
 from fovea_client.masks import Mask
+from fovea_client.objects import Objects
 from fovea_client.results import Detections, MainObject, Segmentation, SegmentedDetections
 
-Result: TypeAlias = MainObject | Detections | Segmentation
+Result: TypeAlias = MainObject | Detections | Segmentation | Objects
 Color: TypeAlias = tuple[int, int, int]
 Box: TypeAlias = tuple[float, float, float, float]
 
@@ -84,6 +85,11 @@ def draw(picture: Picture, result: Result) -> Image.Image:
 def _items(result: Result) -> list[Item]:
     if isinstance(result, MainObject):
         return [_main_item(result)]
+    if isinstance(result, Objects):  # so many that tags would hide them
+        return [
+            Item(_color(index), _box(box), "", None, None, mask.to_numpy())
+            for index, (box, mask) in enumerate(zip(result.boxes, result.masks, strict=True))
+        ]
     if isinstance(result, Segmentation):
         pairs = zip(result.masks, result.scores.tolist(), strict=True)
         return [

@@ -55,7 +55,7 @@ class MainObject:
             "label": self.label,
             "label_index": self.label_index,
             "label_scores": {label: _round(p) for label, p in self.label_scores.items()},
-            "box": None if self.box is None else _to_json(self.box),
+            "box": None if self.box is None else to_json(self.box),
             "box_score": _round(self.box_score),
             "mask": None if self.mask is None else self.mask.to_coco(),
             "mask_score": _round(self.mask_score),
@@ -128,8 +128,8 @@ class Detections:
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
         return {
-            "boxes": _to_json(self.boxes),
-            "scores": _to_json(self.scores),
+            "boxes": to_json(self.boxes),
+            "scores": to_json(self.scores),
             "phrases": list(self.phrases),
             "label_indices": None if self.label_indices is None else self.label_indices.tolist(),
             "size_hw": list(self.size_hw),
@@ -149,7 +149,7 @@ class Detections:
                 "image_id": image_id,
                 "category_id": category_id,
                 "category_name": phrase,
-                "bbox": _to_xywh(box),
+                "bbox": to_xywh(box),
                 "score": _round(float(score)),
             }
             for box, score, phrase, category_id in zip(
@@ -171,7 +171,7 @@ class Detections:
 
         class_id is `class_ids`, class_name the phrase.
         """
-        detections: supervision.Detections = _supervision().Detections(
+        detections: supervision.Detections = supervision_module().Detections(
             xyxy=self.boxes.copy(),
             confidence=self.scores.copy(),
             class_id=self.class_ids,
@@ -190,7 +190,7 @@ class SegmentedDetections(Detections):
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON; masks as COCO RLE."""
         masks = [mask.to_coco() for mask in self.masks]
-        return super().to_dict() | {"masks": masks, "mask_scores": _to_json(self.mask_scores)}
+        return super().to_dict() | {"masks": masks, "mask_scores": to_json(self.mask_scores)}
 
     def to_coco_json(
         self, image_id: int = 0, categories: Mapping[str, int] | None = None
@@ -205,7 +205,7 @@ class SegmentedDetections(Detections):
     def to_supervision(self) -> supervision.Detections:
         """As `supervision.Detections` with masks; ImportError without supervision."""
         detections = super().to_supervision()
-        detections.mask = _stack(self.masks, self.size_hw)
+        detections.mask = stack_masks(self.masks, self.size_hw)
         return detections
 
 
@@ -224,7 +224,7 @@ class Segmentation:
         """Ready for JSON; masks as COCO RLE."""
         return {
             "masks": [mask.to_coco() for mask in self.masks],
-            "scores": _to_json(self.scores),
+            "scores": to_json(self.scores),
             "size_hw": list(self.size_hw),
         }
 
@@ -237,7 +237,7 @@ class Segmentation:
             {
                 "image_id": image_id,
                 "category_id": 0,
-                "bbox": _to_xywh(mask.box()),
+                "bbox": to_xywh(mask.box()),
                 "segmentation": mask.to_coco(),
                 "area": mask.area,
                 "score": _round(float(score)),
@@ -250,16 +250,17 @@ class Segmentation:
 
         class_id is 0 for all: a mask has no class.
         """
-        detections: supervision.Detections = _supervision().Detections(
+        detections: supervision.Detections = supervision_module().Detections(
             xyxy=np.array([mask.box() for mask in self.masks], np.float32).reshape(-1, 4),
-            mask=_stack(self.masks, self.size_hw),
+            mask=stack_masks(self.masks, self.size_hw),
             confidence=self.scores.copy(),
             class_id=np.zeros(len(self), np.int64),
         )
         return detections
 
 
-def _to_xywh(box_xyxy: Floats) -> list[float]:
+def to_xywh(box_xyxy: Floats) -> list[float]:
+    """COCO's [left, top, width, height]."""
     left, top, right, bottom = box_xyxy.tolist()
     return [_round(edge) for edge in (left, top, right - left, bottom - top)]
 
@@ -269,18 +270,21 @@ def _round(number: Any) -> Any:
     return None if number is None else round(number, JSON_DIGITS)
 
 
-def _to_json(array: Floats) -> list[Any]:
+def to_json(array: Floats) -> list[Any]:
+    """Numbers with as many digits as float32 has."""
     rounded: list[Any] = array.astype(np.float64).round(JSON_DIGITS).tolist()
     return rounded
 
 
-def _stack(masks: tuple[Mask, ...], size_hw: tuple[int, int]) -> NDArray[np.bool_]:
+def stack_masks(masks: tuple[Mask, ...], size_hw: tuple[int, int]) -> NDArray[np.bool_]:
+    """bool [N, H, W]."""
     if not masks:
         return np.zeros((0, *size_hw), np.bool_)
     return np.stack([mask.to_numpy() for mask in masks])
 
 
-def _supervision() -> Any:
+def supervision_module() -> Any:
+    """The package; ImportError says how to get it."""
     try:
         import supervision
     except ModuleNotFoundError as error:

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from fovea_client import answers, prompts
 from fovea_client.answers import Answer
 from fovea_client.errors import InvalidInput
+from fovea_client.objects import Objects
 from fovea_client.requests import Request, TensorValue
 from fovea_client.results import Detections, MainObject, Segmentation, SegmentedDetections
 
@@ -86,6 +87,20 @@ def segment(
         "POINT_LABELS": labels,
     }
     return answers.read_segmentation((yield _to(verb, "segment", inputs)))
+
+
+def segment_everything(
+    inputs: Mapping[str, TensorValue], verb: str | None = None
+) -> Steps[Objects]:
+    """inputs: of `objects.to_inputs`."""
+    request = _to(verb, "segment_everything", inputs)
+    return answers.read_objects((yield request), embedded=False)
+
+
+def embed_objects(inputs: Mapping[str, TensorValue], verb: str | None = None) -> Steps[Objects]:
+    """inputs: of `objects.to_inputs`."""
+    request = _to(verb, "embed_objects", inputs)
+    return answers.read_objects((yield request), embedded=True)
 
 
 def embed_image(image: bytes, verb: str | None = None) -> Steps[NDArray[np.float32]]:

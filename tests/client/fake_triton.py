@@ -19,7 +19,16 @@ from fovea.masks import encode_rle
 SIZE_HW = (6, 8)
 SQUARE = np.zeros(SIZE_HW, np.bool_)
 SQUARE[1:4, 2:5] = True
-MODELS = ("main_object", "detect", "detect_and_segment", "segment", "embed_image", "embed_text")
+MODELS = (
+    "main_object",
+    "detect",
+    "detect_and_segment",
+    "segment",
+    "segment_everything",
+    "embed_objects",
+    "embed_image",
+    "embed_text",
+)
 SQUARE_BOX = [2.0, 1.0, 5.0, 4.0]
 
 
@@ -80,6 +89,19 @@ def masks(count: int) -> Tensors:
     }
 
 
+def objects(count: int, *, embedded: bool = False) -> Tensors:
+    """The square, `count` times."""
+    found = {
+        "BOXES": floats(*[SQUARE_BOX] * count).reshape(-1, 4),
+        "STABILITY": floats(*np.linspace(0.9, 0.5, count)),
+        **masks(count),
+    }
+    if embedded:
+        found["EMBEDDINGS"] = np.eye(3, dtype=np.float32)[np.arange(count) % 3]
+        found["PICTURE_EMBEDDING"] = floats(0, 0, 1)
+    return found
+
+
 def main_object(*labels: str, found: bool = True) -> Tensors:
     """The first label wins."""
     here = labels[:1] if found else ()
@@ -101,6 +123,9 @@ def plausible(call: Call) -> Tensors:
         return {"TEXT_EMBEDS": floats(0, 1, 0)}
     if call.model == "segment":
         return masks(call.inputs["POINT_LABELS"].shape[1])
+    if call.model in ("segment_everything", "embed_objects"):
+        most = call.inputs.get("MAX_OBJECTS", np.array([[2]]))
+        return objects(int(most[0, 0]), embedded=call.model == "embed_objects")
     phrases = call.labels()
     if call.model == "main_object":
         return main_object(*phrases)

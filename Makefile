@@ -88,6 +88,15 @@ parity: $(READY) ## each exported demo network against PyTorch
 families: $(READY) ## every family through the same gates: pixels, tokens, parity, neighbours
 	$(BIN)/python -m export.family_report --json build/families.json
 
+.PHONY: families-real-size
+families-real-size: $(READY) ## well-known checkpoints' architectures at full size: parity and speed (long)
+	$(BIN)/python -m export.family_real_size --json docs/models.json
+	$(BIN)/python -m export.models_page
+
+.PHONY: models
+models: $(READY) ## write docs/models.md anew from the registry of families
+	$(BIN)/python -m export.models_page
+
 .PHONY: parity-real-size
 parity-real-size: $(READY) ## the production architectures at full size, random weights (long)
 	$(BIN)/python -m export.report --set stand-in --grounding-dino-edge 800 --max-batch 2 --json build/parity-real-size.json

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -16,6 +16,7 @@ from export.deployments import DEPLOYMENTS, Export, read_deployment, run
 from export.engines import make_all
 from export.errors import ExportError
 from export.grid_sample import FORMS
+from export.licences import is_non_commercial
 from export.members import MEMBERS
 from export.precision import PRECISIONS
 from export.runtimes import ONNXRUNTIME, RUNTIMES
@@ -98,6 +99,7 @@ def main(
                 members=members or (out / "members" if out else MEMBERS),
             )
             manifest = run(export, force=force)
+        _warn_of_licences(manifest)
         if export.form.runtime.needs_engines:
             _place_engines(export.out, engines, force)
     except ExportError as error:
@@ -107,6 +109,17 @@ def main(
         print(json.dumps(manifest))
     else:
         console.print(_table(manifest))
+
+
+def _warn_of_licences(manifest: dict[str, Any]) -> None:
+    """One line for each member whose weights may not be used commercially."""
+    for member in manifest["deployment"]["members"]:
+        if is_non_commercial(member["licence"]):
+            console.print(
+                f"[yellow]{member['name']}[/]: the licence of its weights is "
+                f"{member['licence']}: not for commercial use",
+                highlight=False,
+            )
 
 
 def _chosen(name: str, checkpoints: list[str], options: list[str]) -> DeploymentFile:

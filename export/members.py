@@ -17,6 +17,7 @@ from export.checkpoints import Checkpoint
 from export.errors import InvalidOption
 from export.fingerprint import code_sha256
 from export.grid_sample import GridSample
+from export.licences import weights_licence
 from export.network import Network
 from export.precision import Precision
 from export.runtimes import ONNXRUNTIME, Runtime
@@ -91,17 +92,14 @@ class MemberExport:
 
     def key(self) -> dict[str, Any]:
         """What decides the result: an export with an equal key need not be done again."""
-        family = self.checkpoint.family
-        sides = (family_registry()[family], families.registry()[family])
-        modules = (*(side.partition(":")[0] for side in sides), "export.members")
         return {
-            "family": family,
+            "family": self.checkpoint.family,
             "sha256": self.checkpoint.sha256(),
             "options": dict(self.options),
             **self.form.key(),
             "opset": OPSET,
             "versions": {name: version(name) for name in PACKAGES},
-            "code": code_sha256(*modules),
+            "code": code_of(self.checkpoint.family),
         }
 
     def open(self) -> Opened:
@@ -119,6 +117,12 @@ class MemberExport:
         policies = [family.POLICIES[role.part(network.spec.name)] for network in networks]
         pairs = zip(networks, policies, strict=True)
         return Opened(member, [replace(network, policy=policy) for network, policy in pairs])
+
+
+def code_of(family: str) -> str:
+    """What of the code decides how checkpoints of a family are exported."""
+    sides = (family_registry()[family], families.registry()[family])
+    return code_sha256(*(side.partition(":")[0] for side in sides), "export.members")
 
 
 @dataclass(frozen=True)
@@ -195,7 +199,8 @@ def _kept(folder: Path, export: MemberExport, key: dict[str, Any]) -> Exported |
     )
     if not whole:
         return None
-    data = {**record["member"], "name": export.checkpoint.name}
+    licence = weights_licence(export.checkpoint.family, export.checkpoint.folder)
+    data = {**record["member"], "name": export.checkpoint.name, "licence": licence}
     return Exported(Member.from_data(data), folder, record)
 
 

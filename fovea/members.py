@@ -41,18 +41,20 @@ class Member:
         fingerprint: of the exported graphs, the tokenizer and the spec: what the member answers
             follows from it, and so what others keep of its answers is kept under it. "" before the
             export.
+        licence: of the weights, as far as it is known.
     """
 
     name: str
     family: str
     spec: Any
     fingerprint: str = ""
+    licence: str = ""
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Member:
         """The inverse of `dataclasses.asdict`."""
         spec = build(families.load(data["family"]).Spec, data["spec"])
-        return cls(data["name"], data["family"], spec, data["fingerprint"])
+        return cls(data["name"], data["family"], spec, data["fingerprint"], data.get("licence", ""))
 
     def play(self) -> Role[Any]:
         """The member in its role."""

@@ -39,9 +39,11 @@ def builds(family: str, size: Size) -> Mapping[str, Build]:
     return found
 
 
-def write(family: str, size: Size, folder: Path, seed: int = 0) -> dict[str, Path]:
+def write(
+    family: str, size: Size, folder: Path, *, only: str | None = None, seed: int = 0
+) -> dict[str, Path]:
     """Write a family's stand-ins below `folder` unless there; name -> what a deployment names."""
-    made = builds(family, size)
+    made = {name: build for name, build in builds(family, size).items() if only in (None, name)}
     code = code_sha256(f"{__name__}.{family}") if made else ""
     return {
         name: _written(build, folder / f"{size}-{name}", code, seed) for name, build in made.items()

@@ -1,0 +1,164 @@
+"""`python -m export.family_real_size`: the architectures that people use, at their size.
+
+Each family's headline checkpoints, with random weights of the real shapes, go through the very
+same export: parity with PyTorch at batch 1 and 2. Then each network is timed, one picture at a
+time, ONNX Runtime and PyTorch eager in turns on the same cores. Rows are kept in the JSON as they
+come, so that a stopped run goes on where it was; `--family` asks for some alone.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from export import onnx_files, stand_ins
+from export.checkpoints import find
+from export.family_report import STAND_INS
+from export.machine import machine
+from export.members import Exported, Form, MemberExport, code_of, export_member
+from export.network import Network
+from export.parity import open_onnxruntime, run_torch
+from fovea.families import registry
+from fovea.members import Source
+
+# Rounds of one call each; fewer once a network has taken this long.
+ROUNDS, BUDGET_S = 7, 40.0
+LARGEST_BATCH = 2
+WORK = Path("build/families-real-size")
+console = Console()
+
+
+@dataclass(frozen=True)
+class NetworkRow:
+    """One network of a checkpoint.
+
+    difference: the worst against PyTorch. megabytes: of the graph, weights included.
+    onnxruntime_ms, pytorch_ms: medians of one call with a batch of 1.
+    """
+
+    name: str
+    difference: float
+    megabytes: float
+    onnxruntime_ms: float
+    pytorch_ms: float
+
+
+@dataclass(frozen=True)
+class CheckpointRow:
+    """One checkpoint of a family. code: what decided the result, so that it is not done again."""
+
+    family: str
+    checkpoint: str
+    networks: list[NetworkRow]
+    machine: dict[str, Any]
+    code: str
+
+
+def measure(family: str, name: str, path: Path, members: Path) -> CheckpointRow:
+    """Export and time one checkpoint; raises ParityError on drift."""
+    request = MemberExport(
+        find(family, Source(str(path), family)), form=Form(max_batch=LARGEST_BATCH)
+    )
+    with console.status(name) as status:
+        exported = export_member(
+            request, members, report=lambda network, what: status.update(f"{network}: {what}")
+        )
+        opened = request.open()
+        rows = []
+        for network in opened.networks:
+            status.update(f"{network.spec.name}: timing")
+            rows.append(_row(exported, opened.role.part(network.spec.name), network))
+    return CheckpointRow(family, name, rows, machine(), code_of(family))
+
+
+def _row(exported: Exported, part: str, network: Network) -> NetworkRow:
+    [record] = [one for one in exported.record["networks"] if one["part"] == part]
+    path, sample = exported.graph(part), network.sample(1, 0)
+    session = open_onnxruntime(path)
+    names = [tensor.name for tensor in network.spec.outputs]
+    onnx_ms, torch_ms = _in_turns(
+        lambda: session.run(names, sample), lambda: run_torch(network, sample)
+    )
+    return NetworkRow(
+        name=network.spec.name,
+        difference=max(agreement["difference"] for agreement in record["parity"]),
+        megabytes=round(onnx_files.size(path) / 1e6, 1),
+        onnxruntime_ms=onnx_ms,
+        pytorch_ms=torch_ms,
+    )
+
+
+def _in_turns(*calls: Callable[[], object]) -> list[float]:
+    """Median milliseconds of each call, in turns, after one round to warm up."""
+    times: list[list[float]] = [[] for _ in calls]
+    begun = time.perf_counter()
+    for round_ in range(ROUNDS + 1):
+        for call, took in zip(calls, times, strict=True):
+            start = time.perf_counter()
+            call()
+            if round_:
+                took.append(1000 * (time.perf_counter() - start))
+        if round_ and time.perf_counter() - begun > BUDGET_S:
+            break
+    return [round(statistics.median(took), 1) for took in times]
+
+
+def main(
+    family: Annotated[list[str] | None, typer.Option(help="These alone; repeat.")] = None,
+    out: Annotated[Path, typer.Option("--json")] = Path("docs/models.json"),
+    keep: Annotated[bool, typer.Option(help="Leave checkpoints and graphs on disk.")] = False,
+) -> None:
+    """Every headline checkpoint at its size; drift stops it, as it stops an export."""
+    rows = _read(out)
+    for name in family or registry():
+        for checkpoint in stand_ins.builds(name, "real"):
+            known = rows.get(checkpoint)
+            if known and known["code"] == code_of(name):
+                continue
+            [path] = stand_ins.write(name, "real", STAND_INS / name, only=checkpoint).values()
+            rows[checkpoint] = asdict(measure(name, checkpoint, path, WORK))
+            _write(out, rows)
+            if not keep:
+                shutil.rmtree(WORK)
+                shutil.rmtree(STAND_INS / name / f"real-{checkpoint}")
+    console.print(_table(rows))
+    console.print(f"{len(rows)} checkpoints at real size, all within tolerance, in {out}")
+
+
+def _read(path: Path) -> dict[str, dict[str, Any]]:
+    if not path.is_file():
+        return {}
+    return {row["checkpoint"]: row for row in json.loads(path.read_text())}
+
+
+def _write(path: Path, rows: dict[str, dict[str, Any]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ordered = sorted(rows.values(), key=lambda row: (row["family"], row["checkpoint"]))
+    path.write_text(json.dumps(ordered, indent=1) + "\n")
+
+
+def _table(rows: dict[str, dict[str, Any]]) -> Table:
+    table = Table("checkpoint", "network", title="Real sizes against PyTorch eager, one picture")
+    for column in ("difference", "MB", "ONNX Runtime ms", "PyTorch ms", "ratio"):
+        table.add_column(column, justify="right")
+    for row in rows.values():
+        for network in row["networks"]:
+            ours, theirs = network["onnxruntime_ms"], network["pytorch_ms"]
+            figures = (f"{network['difference']:.1e}", f"{network['megabytes']:.0f}")
+            times = (f"{ours:.0f}", f"{theirs:.0f}", f"{theirs / ours:.2f}")
+            table.add_row(row["checkpoint"], network["name"], *figures, *times)
+    return table
+
+
+if __name__ == "__main__":
+    typer.run(main)

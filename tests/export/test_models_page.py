@@ -1,0 +1,51 @@
+import pytest
+
+from export.licences import LICENCES, is_non_commercial, weights_licence
+from export.models_page import page, verbs_of
+from fovea.families import FAMILIES
+
+
+def test_every_family_is_on_it_with_its_licence():
+    text = page([])
+    for family in FAMILIES:
+        assert f"| `{family}` |" in text
+        assert LICENCES[family].weights in text
+
+
+def test_the_verbs_of_a_role_are_those_that_take_it():
+    assert verbs_of("image_embedder") == ["embed_image"]
+    assert "main_object" in verbs_of("open_detector")
+
+
+def test_a_model_card_says_the_licence_of_its_weights(tmp_path):
+    (tmp_path / "README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n# A model\n")
+    assert weights_licence("clip", tmp_path) == "cc-by-nc-4.0"
+
+
+@pytest.mark.parametrize("card", [None, "# no head\n", "---\nlicense: [\n---\n"])
+def test_without_one_it_is_the_familys(tmp_path, card):
+    if card is not None:
+        (tmp_path / "README.md").write_text(card)
+    assert weights_licence("sam", tmp_path) == LICENCES["sam"].weights
+
+
+def test_another_licence_is_called_by_its_name(tmp_path):
+    head = "---\nlicense: other\nlicense_name: dinov3-license\n---\n"
+    (tmp_path / "README.md").write_text(head)
+    assert weights_licence("dinov3", tmp_path) == "dinov3-license"
+
+
+@pytest.mark.parametrize(
+    ("licence", "expected"),
+    [
+        ("cc-by-nc-4.0", True),
+        ("CC-BY-NC-SA-4.0", True),
+        ("research only", True),
+        ("apache-2.0", False),
+        ("MIT (OpenAI, LAION); CC-BY-NC-4.0 (MetaCLIP)", False),
+        ("not stated", False),
+        ("AGPL-3.0", False),
+    ],
+)
+def test_what_keeps_weights_from_commercial_use(licence, expected):
+    assert is_non_commercial(licence) is expected

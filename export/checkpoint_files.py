@@ -96,9 +96,17 @@ def check_files(name: str, family: str, folder: Path) -> None:
             "trained from, or save its processor there with save_pretrained"
         )
     got = read_json(folder / CONFIG).get("model_type")
-    expected = load(family).model_class.config_class.model_type
-    if got != expected:
+    expected = _model_types(family)
+    if got not in expected:
         raise InvalidCheckpoint(
-            f"{name}: expected a checkpoint of model_type {expected!r} in {folder}, got {got!r}"
+            f"{name}: expected a checkpoint of model_type {' or '.join(map(repr, expected))} "
+            f"in {folder}, got {got!r}"
         )
     weight_files(folder)
+
+
+def _model_types(family: str) -> list[str]:
+    """Those that a family takes."""
+    own = load(family).model_class.config_class.model_type
+    listed = [model_type for model_type, name in MODEL_TYPES.items() if name == family]
+    return listed or [own]

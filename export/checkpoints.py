@@ -62,14 +62,16 @@ class Checkpoint:
             digest.update(bytes.fromhex(file_sha256(path)))
         return digest.hexdigest()
 
-    def load_model(self) -> Any:
+    def load_model(self, model_class: Any = None, **arguments: Any) -> Any:
         """The transformers model, in float32 and eval mode.
+
+        model_class: unless it is the family's. arguments: further ones of the class.
 
         With transformers' default attention, as its users have it: the eager one adds a boolean
         mask to GroundingDINO's text attention instead of applying it (transformers 5.23).
         Raises InvalidCheckpoint unless every weight of the model is the checkpoint's.
         """
-        cls = load(self.family).model_class
+        cls = model_class or load(self.family).model_class
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # hints on speed in training
@@ -80,15 +82,16 @@ class Checkpoint:
                     weights_only=True,  # a pickle holds tensors, and runs nothing
                     output_loading_info=True,
                     ignore_mismatched_sizes=True,  # told in `info`, and refused below by name
+                    **arguments,
                 )
         except Exception as error:  # each file format and layer of the loader has its own kinds
             raise InvalidCheckpoint(
                 f"{self.name}: the weights in {self.folder} cannot be loaded: {error}"
             ) from error
-        self._check_keys(info)
+        self._check_keys(cls, info)
         return model.eval().requires_grad_(False)
 
-    def _check_keys(self, info: dict[str, Any]) -> None:
+    def _check_keys(self, cls: Any, info: dict[str, Any]) -> None:
         """`info` is transformers' own, without what the model's class ignores on purpose."""
         kinds = {
             "missing": sorted(info["missing_keys"]),
@@ -100,7 +103,7 @@ class Checkpoint:
         if told:
             raise InvalidCheckpoint(
                 f"{self.name}: the weights in {self.folder} are not those of a "
-                f"{load(self.family).model_class.__name__}: {'; '.join(told)}"
+                f"{cls.__name__}: {'; '.join(told)}"
             )
 
     def load_image_processor(self) -> Any:

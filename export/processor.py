@@ -30,6 +30,7 @@ _HONOURED = {
 _WITHOUT_EFFECT = {
     "_valid_processor_keys",
     "data_format",
+    "default_to_square",
     "device",
     "disable_grouping",
     "do_convert_annotations",

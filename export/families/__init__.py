@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 ENTRY_POINTS = "fovea.export_families"
 FAMILIES = {
     "clip": "export.families.clip:ClipExport",
+    "dino": "export.families.dino:DinoExport",
+    "dinov2": "export.families.dinov2:Dinov2Export",
+    "dinov3": "export.families.dinov3:Dinov3Export",
     "grounding_dino": "export.families.grounding_dino:GroundingDinoExport",
     "owlv2": "export.families.owlv2:Owlv2Export",
     "siglip": "export.families.siglip:SiglipExport",
@@ -27,11 +30,16 @@ FAMILIES = {
 # `model_type` in a checkpoint's config.json -> family.
 MODEL_TYPES = {
     "clip": "clip",
+    "dinov2": "dinov2",
+    "dinov2_with_registers": "dinov2",
+    "dinov3_vit": "dinov3",
     "grounding-dino": "grounding_dino",
     "owlv2": "owlv2",
     "sam": "sam",
     "siglip": "siglip",
     "sam_hq": "hq_sam",
+    # A ViT of any other training has another head, and is refused for it.
+    "vit": "dino",
 }
 
 

@@ -22,6 +22,9 @@ ENTRY_POINTS = "fovea.families"
 # By the `model_type` of a checkpoint's config.json where that names an architecture.
 FAMILIES = {
     "clip": "fovea.families.clip:Clip",
+    "dino": "fovea.families.dino:Dino",
+    "dinov2": "fovea.families.dino:Dino",
+    "dinov3": "fovea.families.dino:Dino",
     "grounding_dino": "fovea.families.grounding_dino:GroundingDino",
     "owlv2": "fovea.families.owlv2:Owlv2",
     "siglip": "fovea.families.siglip:Siglip",

@@ -16,7 +16,11 @@ PREPROCESSOR = "preprocessor_config.json"
 # Newer transformers save the image processor's settings within this one.
 PROCESSOR = "processor_config.json"
 
-SIDE_FILES = ("*.json", "*.txt")
+# Files of which transformers makes the tokenizer.json that steps read.
+VOCABULARIES = (("vocab.json", "merges.txt"), ("vocab.txt",))
+
+# "*.model" is SentencePiece.
+SIDE_FILES = ("*.json", "*.txt", "*.model")
 # Weights in the order of preference: one file, or the index of several.
 WEIGHTS = (
     "model.safetensors",
@@ -56,6 +60,12 @@ def files(folder: Path) -> list[Path]:
     return sorted(side | set(weight_files(folder)))
 
 
+def has_file(folder: Path, name: str) -> bool:
+    """Is the file there, or for TOKENIZER what it can be made of?"""
+    whole = VOCABULARIES if name == TOKENIZER else ()
+    return any(all((folder / part).is_file() for part in parts) for parts in ((name,), *whole))
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object; raises InvalidCheckpoint for anything else."""
     try:
@@ -86,7 +96,7 @@ def check_files(name: str, family: str, folder: Path) -> None:
     Nothing but JSON is read, and no weights.
     """
     needed = [CONFIG, *families.load(family).FILES]
-    missing = [file for file in needed if not (folder / file).is_file()]
+    missing = [file for file in needed if not has_file(folder, file)]
     if not any((folder / file).is_file() for file in (PREPROCESSOR, PROCESSOR)):
         missing.append(PREPROCESSOR)
     if missing:

@@ -48,11 +48,6 @@ class Checkpoint:
     revision: str
     folder: Path
 
-    @property
-    def tokenizer(self) -> Path:
-        """tokenizer.json, where the family has one."""
-        return self.folder / TOKENIZER
-
     def sha256(self) -> str:
         """Of all its files, by name: any change of weights, config or tokenizer shows."""
         digest = hashlib.sha256()
@@ -139,19 +134,41 @@ class Checkpoint:
             raise InvalidCheckpoint(f"{self.name}: the tokenizer in {self.folder} does not pad")
         return int(found)
 
-    def token_id(self, *names: str) -> int:
-        """The id of the first of `names` that the tokenizer knows; raises InvalidCheckpoint."""
+    def read_tokenizer(self) -> Tokenizer:
+        """tokenizer.json, or transformers' own where the folder has but a vocabulary.
+
+        Raises InvalidCheckpoint.
+        """
+        path = self.folder / TOKENIZER
+        if not path.is_file():
+            return backend_of(self.load_tokenizer())
         try:
-            tokenizer = Tokenizer.from_file(str(self.tokenizer))
+            return Tokenizer.from_file(str(path))
         except Exception as error:  # the tokenizers package raises Exception itself
-            raise InvalidCheckpoint(f"{self.tokenizer}: no tokenizer: {error}") from error
-        ids = (tokenizer.token_to_id(name) for name in names)
-        found = next((id_ for id_ in ids if id_ is not None), None)
+            raise InvalidCheckpoint(f"{path}: no tokenizer: {error}") from error
+
+    def token_id(self, name: str) -> int:
+        """The id of a token; raises InvalidCheckpoint."""
+        found = self.read_tokenizer().token_to_id(name)
         if found is None:
             raise InvalidCheckpoint(
-                f"{self.tokenizer}: expected one of the tokens {', '.join(names)}, got none"
+                f"{self.name}: expected a tokenizer with {name} in {self.folder}, got none"
             )
-        return found
+        return int(found)
+
+
+def backend_of(tokenizer: Any) -> Tokenizer:
+    """What a tokenizer of transformers writes as tokenizer.json.
+
+    Raises InvalidCheckpoint for one that the tokenizers package does not run, as SentencePiece's.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        raise InvalidCheckpoint(
+            f"expected a tokenizer that writes {TOKENIZER}, got {type(tokenizer).__name__}: "
+            f"copy {TOKENIZER} into the checkpoint's folder"
+        )
+    return Tokenizer.from_str(backend.to_str())
 
 
 def _name_keys(kind: str, keys: list[str]) -> str:

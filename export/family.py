@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from export.checkpoint_files import check_files, files
+from tokenizers import Tokenizer
+
+from export.checkpoint_files import TOKENIZER, check_files, files
 from export.checkpoints import Checkpoint
 from export.network import Network
 from export.precision import Policy
@@ -67,6 +70,21 @@ class FamilyExport(ABC):
         UnsupportedProcessor and InvalidCheckpoint.
         """
         return checkpoint.load_image_processor()
+
+    def load_tokenizer(self, checkpoint: Checkpoint) -> Any:
+        """The checkpoint's own, against which tokens are held; raises InvalidCheckpoint."""
+        return checkpoint.load_tokenizer()
+
+    def read_tokenizer(self, checkpoint: Checkpoint) -> Tokenizer:
+        """What steps read as tokenizer.json; raises InvalidCheckpoint."""
+        return checkpoint.read_tokenizer()
+
+    def write_file(self, checkpoint: Checkpoint, name: str, target: Path) -> None:
+        """One of the role's FILES, for steps to read; raises InvalidCheckpoint."""
+        if name == TOKENIZER:
+            self.read_tokenizer(checkpoint).save(str(target))
+        else:
+            shutil.copyfile(checkpoint.folder / name, target)
 
     def normalization(self, processor: Any) -> Normalization:
         """What its processor does to a pixel's value."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
@@ -221,7 +220,7 @@ def _make(folder: Path, export: MemberExport, report: Report) -> dict[str, Any]:
         _export_network(folder, export.form, opened, network, report) for network in opened.networks
     ]
     for name in opened.role.FILES:
-        shutil.copyfile(export.checkpoint.folder / name, folder / name)
+        families.load(opened.member.family).write_file(export.checkpoint, name, folder / name)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     tokenizers = {name: onnx_files.file_sha256(folder / name) for name in opened.role.FILES}
     graphs = {record["part"]: record["sha256"] for record in records}

@@ -24,10 +24,12 @@ class Piece:
 
 
 class PaddedTokenizer:
-    """A tokenizer.json whose sequences are padded to fixed lengths."""
+    """A tokenizer, or the tokenizer.json of one, whose sequences are padded to fixed lengths."""
 
-    def __init__(self, path: Path, pad_token_id: int) -> None:
-        self._tokenizer = Tokenizer.from_file(str(path))
+    def __init__(self, tokenizer: Path | Tokenizer, pad_token_id: int) -> None:
+        self._tokenizer = (
+            Tokenizer.from_file(str(tokenizer)) if isinstance(tokenizer, Path) else tokenizer
+        )
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         self.pad_token_id = pad_token_id

@@ -122,11 +122,11 @@ def sample_tokens(config: Any, spec: Any, batch: int, variant: int) -> Arrays:
     return {"input_ids": input_ids, "attention_mask": attention_mask}
 
 
-def padded_token_pair(checkpoint: Checkpoint, role: Role[Any]) -> TokenPair:
+def padded_token_pair(family: FamilyExport, checkpoint: Checkpoint, role: Role[Any]) -> TokenPair:
     """Texts padded to the length that the spec says, as the checkpoint's tokenizer pads them."""
     spec = role.spec
-    theirs = checkpoint.load_tokenizer()
-    tokenizer = PaddedTokenizer(checkpoint.tokenizer, spec.pad_token_id)
+    theirs = family.load_tokenizer(checkpoint)
+    tokenizer = PaddedTokenizer(family.read_tokenizer(checkpoint), spec.pad_token_id)
 
     def encode(text: str) -> tuple[list[int], list[int]]:
         ids = tokenizer.encode(text)
@@ -165,8 +165,8 @@ class ClipExport(FamilyExport):
     def read_spec(
         self, checkpoint: Checkpoint, model: Any, processor: Any, options: Options
     ) -> ClipSpec:
-        pad = checkpoint.token_id("<pad>", "<|endoftext|>")
-        return read_spec(model.config, processor, pad, float(model.logit_scale.exp()))
+        pad, scale = checkpoint.pad_token_id(), float(model.logit_scale.exp())
+        return read_spec(model.config, processor, pad, scale)
 
     def networks(self, role: Clip, model: CLIPModel, normal: Normalization) -> list[Network]:
         edge, text_config = role.spec.image_size, model.config.text_config
@@ -186,4 +186,4 @@ class ClipExport(FamilyExport):
         ]
 
     def token_pair(self, checkpoint: Checkpoint, role: Role[Any]) -> TokenPair:
-        return padded_token_pair(checkpoint, role)
+        return padded_token_pair(self, checkpoint, role)

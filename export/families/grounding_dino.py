@@ -218,6 +218,6 @@ class GroundingDinoExport(FamilyExport):
         return size | pad
 
     def token_pair(self, checkpoint: Checkpoint, role: Role[Any]) -> TokenPair:
-        theirs = checkpoint.load_tokenizer()
-        tokenizer = PaddedTokenizer(checkpoint.tokenizer, role.spec.pad_token_id)
+        theirs = self.load_tokenizer(checkpoint)
+        tokenizer = PaddedTokenizer(self.read_tokenizer(checkpoint), role.spec.pad_token_id)
         return lambda text: (tokenizer.encode(text), list(theirs(text)["input_ids"]))

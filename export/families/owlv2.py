@@ -142,4 +142,4 @@ class Owlv2Export(FamilyExport):
         ]
 
     def token_pair(self, checkpoint: Checkpoint, role: Role[Any]) -> TokenPair:
-        return padded_token_pair(checkpoint, role)
+        return padded_token_pair(self, checkpoint, role)

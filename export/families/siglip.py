@@ -107,4 +107,4 @@ class SiglipExport(FamilyExport):
         ]
 
     def token_pair(self, checkpoint: Checkpoint, role: Role[Any]) -> TokenPair:
-        return padded_token_pair(checkpoint, role)
+        return padded_token_pair(self, checkpoint, role)

@@ -1,15 +1,56 @@
-"""CLIP ViT-B/32, as openai/clip-vit-base-patch32 is built."""
+"""CLIP ViT-B/32, as openai/clip-vit-base-patch32 is built; and a tiny one in MetaCLIP's files."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
 
 from transformers import CLIPConfig, CLIPModel
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from export.stand_ins.base import Build, StandIn
-from export.stand_ins.tokenizers import clip_tokenizer
+from export.stand_ins.base import Build, StandIn, add_noise
+from export.stand_ins.tokenizers import CLIP_END, CLIP_START, clip_bpe, clip_tokenizer
+
+# Of the tiny towers.
+WIDTH = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+WIDTH |= {"num_attention_heads": 2, "projection_dim": 24}
+EDGE, TEXT_LENGTH = 48, 20
+
+
+@dataclass(frozen=True)
+class MetaClip:
+    """vocab.json and merges.txt, as facebook/metaclip-b32-400m has them: no tokenizer.json."""
+
+    hidden_act: str
+
+    def write(self, folder: Path) -> Path:
+        bpe = clip_bpe()
+        bpe.save(str(folder))
+        vocabulary = json.loads((folder / "vocab.json").read_text())
+        text = {
+            **WIDTH,
+            "hidden_act": self.hidden_act,
+            "vocab_size": len(vocabulary),
+            "max_position_embeddings": TEXT_LENGTH,
+            "bos_token_id": vocabulary[CLIP_START],
+            "eos_token_id": vocabulary[CLIP_END],
+        }
+        vision = {**WIDTH, "hidden_act": self.hidden_act, "image_size": EDGE, "patch_size": 16}
+        config = CLIPConfig(
+            text_config=text, vision_config=vision, projection_dim=WIDTH["projection_dim"]
+        )
+        model = CLIPModel(config)
+        add_noise(model)
+        model.save_pretrained(folder)
+        size = {"size": {"shortest_edge": EDGE}, "crop_size": {"height": EDGE, "width": EDGE}}
+        CLIPImageProcessorPil(**size).save_pretrained(folder)
+        told = {"tokenizer_class": "CLIPTokenizer", "model_max_length": TEXT_LENGTH}
+        (folder / "tokenizer_config.json").write_text(json.dumps(told))
+        return folder
 
 
 def _base() -> StandIn:
-    model = CLIPModel(CLIPConfig())
-    return StandIn(model, CLIPImageProcessorPil(), clip_tokenizer(), "<|endoftext|>")
+    return StandIn(CLIPModel(CLIPConfig()), CLIPImageProcessorPil(), clip_tokenizer(), CLIP_END)
 
 
+TINY: dict[str, Build] = {"metaclip": lambda: MetaClip("quick_gelu")}
 REAL: dict[str, Build] = {"clip": _base}

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
+from tokenizers.models import BPE, WordPiece
+
+CLIP_START, CLIP_END = "<|startoftext|>", "<|endoftext|>"
 
 
 def clip_tokenizer() -> Tokenizer:
     """CLIP's special tokens and vocabulary size over single characters."""
     characters = [chr(code) for code in range(33, 127)]
     words = [*characters, *(f"{character}</w>" for character in characters)]
-    start, end = "<|startoftext|>", "<|endoftext|>"
     filler = [f"<|filler{i}|>" for i in range(49406 - len(words))]
-    vocabulary = {token: i for i, token in enumerate([*words, *filler, start, end])}
-    tokenizer = Tokenizer(models.BPE(vocabulary, [], unk_token=end, end_of_word_suffix="</w>"))
+    vocabulary = {token: i for i, token in enumerate([*words, *filler, CLIP_START, CLIP_END])}
+    tokenizer = Tokenizer(BPE(vocabulary, [], unk_token=CLIP_END, end_of_word_suffix="</w>"))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{start} $A {end}",
-        special_tokens=[(start, vocabulary[start]), (end, vocabulary[end])],
+        single=f"{CLIP_START} $A {CLIP_END}",
+        special_tokens=[(token, vocabulary[token]) for token in (CLIP_START, CLIP_END)],
     )
     return tokenizer
+
+
+def clip_bpe() -> BPE:
+    """CLIP's byte pairs: all bytes, each of them at the end of a word, and a few merges."""
+    merges = [("c", "a"), ("ca", "t</w>"), ("p", "h"), ("o", "t"), ("ph", "ot")]
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    words = [*alphabet, *(f"{byte}</w>" for byte in alphabet), *(a + b for a, b in merges)]
+    vocabulary = {token: i for i, token in enumerate([*words, CLIP_START, CLIP_END])}
+    return BPE(vocabulary, merges)
 
 
 def bert_tokenizer() -> Tokenizer:
@@ -31,7 +42,7 @@ def bert_tokenizer() -> Tokenizer:
     for i in range(30522):
         token = fixed.get(i) or (next(words, None) if i > 1029 else None)
         vocabulary[token or f"[unused{i}]"] = i
-    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer = Tokenizer(WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.TemplateProcessing(

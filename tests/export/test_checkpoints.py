@@ -171,7 +171,7 @@ def test_a_broken_file_is_a_typed_error(copied, name, content):
 
 def test_a_tokenizer_without_padding_is_a_typed_error(copied):
     folder = copied("clip")
-    with pytest.raises(InvalidCheckpoint, match=r"expected one of the tokens \[PAD\]"):
+    with pytest.raises(InvalidCheckpoint, match=r"expected a tokenizer with \[PAD\]"):
         found("clip", folder).token_id("[PAD]")
 
 

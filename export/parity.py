@@ -15,8 +15,7 @@ from scipy.optimize import linear_sum_assignment
 
 from export.errors import ParityError
 from export.network import Arrays, Network
-from fovea.families.grounding_dino import MASKED_LOGIT
-from fovea.specs import ModelSpec
+from fovea.specs import MASKED_LOGIT, ModelSpec
 
 Floats = NDArray[np.float32]
 

@@ -26,6 +26,9 @@ NUMPY_DTYPES: Mapping[str, type] = types.MappingProxyType(
     }
 )
 
+# Of what is masked, where transformers has -inf: finite on the wire, and its sigmoid is 0 as well.
+MASKED_LOGIT = -50.0
+
 
 @dataclass(frozen=True)
 class TensorSpec:

@@ -24,9 +24,9 @@ from export.pixels import Normalize, valid_mask
 from export.precision import Kept, Policy
 from export.processor import Normalization, edges, require, resample
 from fovea.captions import DELIMITER_IDS, text_self_attention
-from fovea.families.grounding_dino import MASKED_LOGIT, GroundingDino, GroundingDinoSpec
+from fovea.families.grounding_dino import GroundingDino, GroundingDinoSpec
 from fovea.roles import Role
-from fovea.specs import Tolerance
+from fovea.specs import MASKED_LOGIT, Tolerance
 from fovea.tokenizer import PaddedTokenizer
 
 TEXT_BUCKETS = (16, 32, 64, 128, 256)

@@ -24,9 +24,6 @@ from fovea.roles import (
 from fovea.specs import ModelSpec, Span, TensorSpec, Tolerance, network_spec
 from fovea.tokenizer import PaddedTokenizer
 
-# Finite on the wire where transformers has -inf; its sigmoid is 0 all the same.
-MASKED_LOGIT = -50.0
-
 
 @dataclass(frozen=True)
 class GroundingDinoSpec:

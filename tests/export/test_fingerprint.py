@@ -9,7 +9,9 @@ import pytest
 
 from export import fingerprint
 from export.families import FAMILIES
+from export.families import registry as torch_registry
 from export.fingerprint import PACKAGES, closure
+from fovea.families import registry as wire_registry
 
 DIGEST = "import sys; from export.fingerprint import *; print(code_sha256(*sys.argv[1:]))"
 NEVER = {
@@ -24,12 +26,12 @@ NEVER = {
     "export.repository",
 }
 
-# Families whose torch side takes pieces of another one's.
-BUILT_ON = {"hq_sam": "sam", "owlv2": "clip", "siglip": "clip"}
+OF_FAMILIES = ("export.families.", "fovea.families.")
 
 
 def modules(family: str) -> tuple[str, ...]:
-    return f"fovea.families.{family}", f"export.families.{family}", "export.members"
+    sides = (wire_registry()[family], torch_registry()[family])
+    return (*(side.partition(":")[0] for side in sides), "export.members")
 
 
 @pytest.fixture(scope="module")
@@ -110,8 +112,11 @@ def test_the_closure_of_a_family_is_what_it_imports_and_nothing_of_deployments(f
     assert not set(found) & NEVER
     assert not [name for name in found if name.startswith("fovea.steps")]
     assert {name.split(".")[0] for name in found} == set(PACKAGES)
-    torch_side = {name.rpartition(".")[2] for name in found if name.startswith("export.families.")}
-    assert torch_side & set(FAMILIES) == {family, BUILT_ON.get(family, family)}
+
+
+def test_what_every_export_goes_through_holds_no_family():
+    """A change of one would export all others anew."""
+    assert not [name for name in closure(("export.members",)) if name.startswith(OF_FAMILIES)]
 
 
 def test_imports_within_functions_and_for_types_alone_do_not_count(tmp_path, monkeypatch):

@@ -76,7 +76,11 @@ class ServerOptions:
         metadata=_help("APIs that need the launcher's secret, made anew at each start"),
     )
     cache_size_bytes: int = field(
-        default=256 * 2**20, metadata=_help("memory of the response cache; 0 for no cache")
+        default=0,
+        metadata=_help(
+            "memory of Triton's response cache, for models of yours that ask for it; fovea's keep "
+            "what is worth keeping themselves"
+        ),
     )
     cuda_memory_pool_bytes: int = field(
         default=512 * 2**20,

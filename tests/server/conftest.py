@@ -46,7 +46,7 @@ def server(tmp_path_factory, options):
     add_batching_models(repository)
     add_typed_models(repository)
     add_models_with_parameters(repository)
-    with EmbeddedServer(options(repository)) as running:
+    with EmbeddedServer(options(repository, cache_size_bytes=2**20)) as running:
         yield running
 
 

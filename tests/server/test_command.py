@@ -94,6 +94,12 @@ def test_memory_pools_are_made_for_each_gpu_and_only_there(official):
     assert "memory-pool" not in " ".join(build(as_triton_has_it, TWO_GPUS))
 
 
+def test_the_response_cache_takes_memory_only_where_it_is_asked_for():
+    assert not settings(build(), "cache-config")
+    cached = dataclasses.replace(OPTIONS, cache_size_bytes=2**20)
+    assert settings(build(cached), "cache-config") == ["local,size=1048576"]
+
+
 @pytest.mark.parametrize(
     ("devices", "visible", "gpus"),
     [

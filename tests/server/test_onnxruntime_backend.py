@@ -7,9 +7,11 @@ import onnxruntime
 import psutil
 import pytest
 import tritonclient.grpc as grpc_client
+from fovea_server import EmbeddedServer
 from tritonclient.utils import InferenceServerException
 
 from . import graphs
+from .conftest import CACHE
 from .requests import at_once, infer, tensor
 
 pytestmark = pytest.mark.server
@@ -201,3 +203,12 @@ def test_the_response_cache_serves_a_step_of_an_ensemble(server):
         lines = metrics.read().decode().splitlines()
     hits = 'nv_cache_num_hits_per_model{model="cached",version="1"}'
     assert [line for line in lines if line.startswith(hits)] == [f"{hits} 2"]
+
+
+def test_without_memory_for_the_cache_a_model_that_asks_for_it_answers_all_the_same(
+    tmp_path, options
+):
+    graphs.add_linear(tmp_path, "cached", extra=CACHE)
+    with EmbeddedServer(options(tmp_path)) as server:
+        answers = [infer(server.grpc_url, "cached", {"x": rows(1, seed=7)}) for _ in range(2)]
+    np.testing.assert_array_equal(answers[0]["z"], answers[1]["z"])

@@ -1,0 +1,296 @@
+"""Searches in a store: by words, by pictures, by finds, and by what was thought of former finds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from fovea_client import Client, InvalidInput, InvalidPrompt
+from fovea_client.images import Picture, encode
+
+from fovea.boxes import pairwise_iou
+from fovea_search import vectors
+from fovea_search.errors import InvalidFilter, StoreFailed
+from fovea_search.finds import NEEDED, Find, Finds
+from fovea_search.records import COLUMNS, OBJECT, PICTURE, VECTOR, Objects
+from fovea_search.store import Store, first_line
+from fovea_search.vectors import Floats
+
+TEMPLATES = ("{}",)
+ALPHA, BETA, SCENE_WEIGHT = 0.5, 0.5, 0.5
+K = 20
+# Vectors that are more alike than this are of one thing in near-equal pictures.
+SAME = 0.98
+# Probes of an index and rows that are compared in full: recall@20 of 0.999 at a million rows.
+PROBES, REFINE = 50, 2
+# Rows that are fetched for each that is wanted; more where they are folded, grouped or weighed anew.
+FETCH, FETCH_WEIGHED, MOST_FETCHED = 2, 50, 20_000
+# A box asks for the object that it fits at least so well (IoU).
+SAME_BOX = 0.5
+SHORTEST_ID = 6
+
+
+@dataclass(frozen=True)
+class Query:
+    """What is looked for: at least one of text, image, like, negative, scene, good.
+
+    text: words. image: a picture, or with `box` (xyxy) or `point` (xy), in its pixels, one thing in it.
+    like: the id of a find. alpha: weight of the picture beside the text. negative: words for what is
+    not wanted, with weight beta. scene: words for the whole picture, with weight scene_weight.
+    where: a condition of SQL over the store's columns. kind: "object" or "picture". k: finds at most.
+    grouped: one find a picture. min_score: the least. fold: None shows near-duplicates, too.
+    templates: "a photo of {}", whose vectors are averaged. good, bad: ids of finds.
+    """
+
+    text: str | None = None
+    image: Picture | None = None
+    box: Sequence[float] | None = None
+    point: Sequence[float] | None = None
+    like: str | None = None
+    alpha: float = ALPHA
+    negative: str | None = None
+    beta: float = BETA
+    scene: str | None = None
+    scene_weight: float = SCENE_WEIGHT
+    where: str | None = None
+    kind: str = OBJECT
+    k: int = K
+    grouped: bool = False
+    min_score: float | None = None
+    fold: float | None = SAME
+    templates: Sequence[str] = TEMPLATES
+    good: Sequence[str] = ()
+    bad: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        asked = (self.text, self.image, self.like, self.negative, self.scene)
+        if all(one is None for one in asked) and not self.good:
+            raise InvalidInput("expected a text, an image or a find to look for, got none")
+        if (self.box is not None or self.point is not None) and self.image is None:
+            raise InvalidInput("expected an image with a box or a point, got none")
+        if self.box is not None and self.point is not None:
+            raise InvalidInput("expected a box or a point, got both")
+        if self.kind not in (OBJECT, PICTURE):
+            raise InvalidInput(f"expected {OBJECT!r} or {PICTURE!r}, got {self.kind!r}")
+        if self.k < 1:
+            raise InvalidInput(f"expected k >= 1, got {self.k}")
+        for template in self.templates:
+            if "{}" not in template:
+                raise InvalidInput(f"expected '{{}}' in a template, got {template!r}")
+
+    @property
+    def words(self) -> str:
+        """What it was called, for captions."""
+        parts = [self.text, f"not {self.negative}" if self.negative else None, self.scene]
+        return ", ".join(part for part in parts if part) or "like the example"
+
+
+class Index:
+    """A store to search in, with the server that embeds queries; safe to share between threads.
+
+    >>> with Index.open("./index") as index:
+    ...     for find in index.search(text="a red car", where="folder = 'night'"):
+    ...         print(find.score, find.path, find.box)
+    """
+
+    def __init__(self, store: Store, client: Any) -> None:
+        self.store, self._client = store, client
+        self._texts: dict[str, Floats] = {}
+        self._checked: set[str] = set()
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], *, client: Any = None) -> Index:
+        """The store of a folder or a URI; client: a `Client` of localhost:8001, unless one is given.
+
+        Raises InvalidStore.
+        """
+        return cls(Store.open(path), Client() if client is None else client)
+
+    def search(self, text: str | None = None, **options: Any) -> Finds:
+        """The best finds of a `Query` with these fields.
+
+        Raises InvalidInput and its kinds (InvalidFilter, OtherMembers), and what the client raises.
+        """
+        return self.find(Query(text, **options))
+
+    def find(self, query: Query) -> Finds:
+        """The best finds, each with its score."""
+        self.store.refresh()
+        vector = self._vector(query)
+        scene = self._text(query.scene, query.templates) if query.scene is not None else None
+        if vector is None:
+            vector = scene if scene is not None else np.zeros(self.store.made_by.dimensions)
+            scene = None if scene is not None and query.kind == PICTURE else scene
+        weighed = scene is not None
+        limit = query.k * (FETCH_WEIGHED if weighed else FETCH)
+        while True:
+            rows = self._nearest(vector, query, min(limit, MOST_FETCHED))
+            kept, folded = self._rank(rows, scene, query)
+            if len(kept) >= query.k or rows.num_rows < min(limit, MOST_FETCHED):
+                return Finds(tuple(kept[: query.k]), query.words, folded)
+            if limit >= MOST_FETCHED:
+                return Finds(tuple(kept), query.words, folded)
+            limit *= 4
+
+    def _vector(self, query: Query) -> Floats | None:
+        """The query's vector but for the scene; None when it has nothing else."""
+        text = None if query.text is None else self._text(query.text, query.templates)
+        negative = None if query.negative is None else self._text(query.negative, query.templates)
+        image = self._vectors([query.like])[0] if query.like else self._image(query)
+        vector = None
+        if text is not None or image is not None or negative is not None:
+            vector = vectors.combine(text, image, negative, query.alpha, query.beta)
+        if query.good or query.bad:
+            good, bad = self._vectors(query.good), self._vectors(query.bad)
+            vector = vectors.learn(vector, good, bad)
+        return vector
+
+    def _text(self, words: str, templates: Sequence[str]) -> Floats:
+        asked = [template.replace("{}", words) for template in templates]
+        for one in asked:
+            if one not in self._texts:
+                self._texts[one] = self._checked_vector(self._client.embed_text(one), "embed_text")
+        return vectors.mean([self._texts[one] for one in asked])
+
+    def _image(self, query: Query) -> Floats | None:
+        if query.image is None:
+            return None
+        if query.box is None and query.point is None:
+            return self._checked_vector(self._client.embed_image(query.image), "embed_image")
+        made_by = self.store.made_by
+        data = encode(query.image)
+        found = self._client.embed_objects(data, verb=made_by.verb, **made_by.settings)
+        index = _fitting(found, query.box, query.point)
+        return self._checked_vector(found.embeddings[index], made_by.verb)
+
+    def _checked_vector(self, vector: Floats, verb: str) -> Floats:
+        """The vector, of the embedder that made the store's; raises OtherMembers."""
+        made_by = self.store.made_by
+        if verb not in self._checked:
+            fingerprint = self._client.describe(verb).fingerprints.get("embeds", "")
+            made_by.check_embedder(fingerprint, len(vector))
+            self._checked.add(verb)
+        return vector
+
+    def _vectors(self, ids: Sequence[str | None]) -> Floats:
+        """Of finds by their ids or the beginnings of those; raises InvalidInput."""
+        found = [self._row(str(id)) for id in ids]
+        return np.array(found, np.float32).reshape(len(found), -1)
+
+    def _row(self, id: str) -> list[float]:
+        content, _, number = id.partition(":")
+        if len(content) < SHORTEST_ID or not f"{content}{number}".isalnum():
+            raise InvalidInput(f"expected the id of a find such as 3f2a91c04b7e:0, got {id!r}")
+        like = f"{content}%:{number}" if number else f"{content}%"
+        kind = OBJECT if number else PICTURE
+        condition = f"kind = '{kind}' AND id LIKE '{like}' AND {VECTOR} IS NOT NULL"
+        rows = [row for batch in self.store.read(["id", VECTOR], condition) for row in batch.to_pylist()]
+        if len(rows) != 1:
+            raise InvalidInput(f"expected the id of one find, {id!r} is that of {len(rows)}")
+        vector: list[float] = rows[0][VECTOR]
+        return vector
+
+    def _nearest(self, vector: Floats, query: Query, limit: int) -> pa.Table:
+        own = [name for name in self.store.columns if name not in (*COLUMNS, VECTOR)]
+        names = [*NEEDED, *own, VECTOR]
+        with _filter_errors(query.where):
+            if query.where:
+                self.store.count(query.where)
+            asked = self.store.nearest(vector, query.kind, query.where, names, limit)
+            # Where a filter leaves few rows in those partitions, the others are searched, too.
+            asked = asked.minimum_nprobes(PROBES).maximum_nprobes(0).refine_factor(REFINE)
+            return asked.to_arrow()
+
+    def _rank(self, rows: pa.Table, scene: Floats | None, query: Query) -> tuple[list[Find], int]:
+        """The finds among rows, best first, and how many were folded."""
+        scores = 1 - rows.column("_distance").to_numpy()
+        size = self.store.made_by.dimensions
+        column = rows.column(VECTOR).combine_chunks()
+        found = vectors.unit(column.flatten().to_numpy().reshape(-1, size))
+        if scene is not None and len(scores):
+            pictures = rows.column("picture").to_pylist()
+            scores = scores + query.scene_weight * self._scene_scores(pictures, scene)
+        order = np.argsort(-scores, kind="stable")
+        if query.min_score is not None:
+            order = order[scores[order] >= query.min_score]
+        whole = len(order)
+        if query.fold is not None:
+            order = order[vectors.fold(found[order], query.fold)]
+        folded = whole - len(order)
+        data = rows.drop_columns([VECTOR])
+        finds = [
+            Find.from_row(row, float(scores[index]))
+            for index, row in zip(order, data.take(order).to_pylist(), strict=True)
+        ]
+        return (_best_of_each(finds) if query.grouped else finds), folded
+
+    def _scene_scores(self, pictures: Sequence[str], scene: Floats) -> Floats:
+        """The cosine of each row's whole picture with the scene's words, float32 [N]."""
+        quoted = ", ".join(f"'{one}'" for one in sorted(set(pictures)))
+        condition = f"kind = '{PICTURE}' AND picture IN ({quoted})"
+        cosines: dict[str, float] = {}
+        for batch in self.store.read(["picture", VECTOR], condition):
+            for row in batch.to_pylist():
+                cosines[row["picture"]] = float(vectors.unit(np.array(row[VECTOR])) @ scene)
+        return np.array([cosines.get(picture, 0.0) for picture in pictures], np.float32)
+
+    def __enter__(self) -> Index:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._client.close()
+
+
+def _best_of_each(finds: Sequence[Find]) -> list[Find]:
+    best: dict[str, Find] = {}
+    for find in finds:
+        best.setdefault(find.picture, find)
+    return list(best.values())
+
+
+def _fitting(
+    found: Objects, box: Sequence[float] | None, point: Sequence[float] | None
+) -> int:
+    """The object that a box fits best, or the smallest that a point is on; raises InvalidPrompt."""
+    if point is not None:
+        column, row = (int(value) for value in point)
+        height, width = found.size_hw
+        if not (0 <= column < width and 0 <= row < height):
+            raise InvalidPrompt(f"expected a point within {width}x{height}, got {list(point)}")
+        on = [i for i, mask in enumerate(found.masks) if mask.to_numpy()[row, column]]
+        if not on:
+            raise InvalidPrompt(f"expected a point on an object, there is none at {list(point)}")
+        return min(on, key=lambda i: found.masks[i].area)
+    overlaps = pairwise_iou(np.asarray([box], np.float32), found.boxes)[0]
+    if not len(overlaps) or overlaps.max() < SAME_BOX:
+        best = f"{overlaps.max():.2f}" if len(overlaps) else "none"
+        raise InvalidPrompt(
+            f"expected a box around an object (IoU > {SAME_BOX}), the best of "
+            f"{len(overlaps)} has {best}"
+        )
+    return int(overlaps.argmax())
+
+
+@contextmanager
+def _filter_errors(where: str | None) -> Iterator[None]:
+    try:
+        yield
+    except (StoreFailed, ValueError, RuntimeError, OSError) as error:
+        if where is None or isinstance(error, InvalidInput):
+            raise
+        cause = error.__cause__ or error
+        reason = first_line(cause).removeprefix("Invalid input, ")
+        raise InvalidFilter(f"--where {where!r}: {reason}") from error
+
+

@@ -1,0 +1,222 @@
+"""Where pictures come from: files, folders, globs, lists, tar shards, Parquet; local or remote.
+
+Every path may be a URI that fsspec knows, such as s3://bucket/photos. A picture within a shard has
+the URI that fsspec gives it (tar://a.jpg::/data/shard.tar), one in a Parquet file is /data/a.parquet#17.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import tarfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+import fsspec
+from fovea_client.batches import PICTURE_SUFFIXES
+
+from fovea_search import parquet
+from fovea_search.errors import InvalidSource
+from fovea_search.records import Origin
+
+LIST_SUFFIXES = (".txt", ".lst")
+TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
+PARQUET_SUFFIXES = (".parquet",)
+
+# Takes a path that could not be read, and why.
+Problem = Callable[[str, str], None]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A picture that has not been read.
+
+    read: gives its bytes; raises OSError. streamed: it must be read before the next one is taken.
+    """
+
+    origin: Origin
+    read: Callable[[], bytes]
+    streamed: bool = False
+
+
+def find(inputs: Iterable[str], on_problem: Problem, *, column: str | None = None) -> Iterator[Source]:
+    """The pictures of all inputs, each as soon as it is known.
+
+    What cannot be read goes to `on_problem`, and the rest goes on. column: of Parquet files.
+    """
+    for given in inputs:
+        try:
+            yield from _expand(given, on_problem, column)
+        except (OSError, InvalidSource, ImportError) as error:
+            on_problem(given, _reason(error))
+
+
+def read(path: str) -> bytes:
+    """The bytes of a picture by its path in the store; raises OSError or InvalidSource."""
+    if parquet.is_row(path):
+        return parquet.read_row(path)
+    with fsspec.open(_to_os(path), "rb") as file:
+        data: bytes = file.read()
+        return data
+
+
+def exists(path: str) -> bool:
+    """Whether the file of a picture is there; for one within a shard, the shard."""
+    container = container_of(path)
+    file_system, inner = fsspec.core.url_to_fs(_to_os(container or path))
+    there: bool = file_system.exists(inner)
+    return there
+
+
+def container_of(path: str) -> str | None:
+    """The tar shard or Parquet file that a picture lies in."""
+    if parquet.is_row(path):
+        return path.rpartition("#")[0]
+    return path.partition("::")[2] or None
+
+
+def _expand(given: str, on_problem: Problem, column: str | None) -> Iterator[Source]:
+    file_system, path = fsspec.core.url_to_fs(given)
+    if any(letter in given for letter in "*?[") and not file_system.exists(path):
+        matches = sorted(file_system.glob(path))
+        if not matches:
+            raise InvalidSource("expected files that match, got none")
+        for match in matches:
+            yield from _one(file_system, match, on_problem, column)
+        return
+    yield from _one(file_system, path, on_problem, column)
+
+
+def _one(file_system: Any, path: str, on_problem: Problem, column: str | None) -> Iterator[Source]:
+    lower = path.lower()
+    if file_system.isdir(path):
+        yield from _walk(file_system, path, on_problem)
+    elif lower.endswith(LIST_SUFFIXES):
+        yield from _listed(file_system, path, on_problem, column)
+    elif lower.endswith(TAR_SUFFIXES):
+        yield from _shard(file_system, path)
+    elif lower.endswith(PARQUET_SUFFIXES):
+        uri, modified = _uri(file_system, path), _modified(file_system.info(path))
+        for row in parquet.rows(file_system, path, uri, modified, column):
+            if isinstance(row, str):
+                yield from _expand(_beside(file_system, path, row), on_problem, column)
+            else:
+                origin, data = row
+                yield Source(origin, lambda data=data: data, streamed=True)  # type: ignore[misc]
+    else:
+        yield _file(file_system, path, file_system.info(path))
+
+
+def _walk(file_system: Any, root: str, on_problem: Problem) -> Iterator[Source]:
+    """Pictures below a folder, hidden ones left out, in the order of their names."""
+
+    def report(error: OSError) -> None:
+        on_problem(str(error.filename or root), _reason(error))
+
+    for folder, folders, files in file_system.walk(root, detail=True, on_error=report):
+        for hidden in [name for name in folders if name.startswith(".")]:
+            del folders[hidden]
+        for name, info in sorted(files.items()):
+            if name.lower().endswith(PICTURE_SUFFIXES) and not name.startswith("."):
+                yield _file(file_system, posixpath.join(folder, name), info)
+
+
+def _file(file_system: Any, path: str, info: dict[str, Any]) -> Source:
+    uri = _uri(file_system, path)
+    origin = Origin(uri, _folder(path), int(info.get("size") or 0), _modified(info))
+
+    def load() -> bytes:
+        with file_system.open(path, "rb") as file:
+            data: bytes = file.read()
+            return data
+
+    return Source(origin, load)
+
+
+def _modified(info: dict[str, Any]) -> float:
+    """Seconds since 1970, as each file system says it in its own way; 0 if it does not."""
+    time = info.get("mtime") or info.get("LastModified") or info.get("last_modified") or 0
+    return time.timestamp() if isinstance(time, datetime) else float(time)
+
+
+def _listed(file_system: Any, path: str, on_problem: Problem, column: str | None) -> Iterator[Source]:
+    with file_system.open(path, "rb") as file:
+        lines = os.fsdecode(file.read()).splitlines()
+    for line in lines:
+        if line.strip() and not line.startswith("#"):
+            where = _beside(file_system, path, line.strip())
+            try:
+                yield from _expand(where, on_problem, column)
+            except (OSError, InvalidSource) as error:
+                on_problem(where, _reason(error))
+
+
+def _shard(file_system: Any, path: str) -> Iterator[Source]:
+    """The members of a tar in their order, as a WebDataset has them."""
+    uri, modified = _uri(file_system, path), _modified(file_system.info(path))
+    try:
+        with file_system.open(path, "rb") as file, tarfile.open(fileobj=file) as shard:
+            for member in shard:
+                if member.isfile() and member.name.lower().endswith(PICTURE_SUFFIXES):
+                    origin = Origin(
+                        f"tar://{member.name}::{uri}",
+                        _folder(member.name) or PurePosixPath(path).stem,
+                        member.size,
+                        modified,  # members of a WebDataset often have none
+                    )
+                    content = shard.extractfile(member)
+                    assert content is not None  # it is a file
+                    yield Source(origin, content.read, streamed=True)
+    except tarfile.TarError as error:
+        raise InvalidSource(f"expected a tar shard: {error}") from error
+
+
+def _beside(file_system: Any, path: str, named: str) -> str:
+    """A path that a file names: relative ones are beside that file."""
+    if "://" in named or posixpath.isabs(named):
+        return named
+    return posixpath.join(posixpath.dirname(_uri(file_system, path)), named)
+
+
+def _uri(file_system: Any, path: str) -> str:
+    """How the store names a file: a local one by its absolute path, in UTF-8."""
+    protocols = file_system.protocol
+    local = "file" in ((protocols,) if isinstance(protocols, str) else protocols)
+    if not local:
+        return str(file_system.unstrip_protocol(path))
+    absolute = os.path.abspath(path)
+    try:
+        absolute.encode()
+    except UnicodeEncodeError:
+        return f"file://{quote_from_bytes(os.fsencode(absolute))}"
+    return absolute
+
+
+def _to_os(path: str) -> str:
+    """The inverse of `_uri` for names that are no UTF-8."""
+    if path.startswith("file://"):
+        return os.fsdecode(unquote_to_bytes(path.removeprefix("file://")))
+    return path
+
+
+def _folder(path: str) -> str:
+    """The name of the folder that a file is in."""
+    name = PurePosixPath(path).parent.name
+    return os.fsencode(name).decode("utf-8", "replace")
+
+
+def _reason(error: BaseException) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or repr(error)
+
+
+def relative_names(path: str) -> Iterator[str]:
+    """How a list of metadata may name a picture: by the whole path, its ends, or the name alone."""
+    inner = path.removeprefix("tar://").partition("::")[0]
+    parts = Path(inner).parts
+    yield path
+    for start in range(len(parts)):
+        yield posixpath.join(*parts[start:])

@@ -1,0 +1,284 @@
+"""The store: one Lance table of pictures and their objects, local or on object storage.
+
+A picture and its objects are committed together, so a picture is done if, and only if, its row
+exists. A row is found again by the picture's content, not by its path.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import lancedb
+import pyarrow as pa
+from lancedb.index import BTree, IvfSq
+
+from fovea_search.errors import InvalidStore, StoreFailed
+from fovea_search.records import COLUMNS, OBJECT, PICTURE, VECTOR, Indexed, MadeBy, to_table
+
+TABLE = "objects"
+LOCK = ".writer.lock"
+# Below it an exact scan is as fast as an index; from it on, partitions of about this many rows.
+INDEXED_ROWS, PARTITION_ROWS = 50_000, 1_000
+# An index whose partitions have grown by this much is built anew.
+GROWTH = 2.0
+# Readers of older versions have this long to finish.
+KEPT_VERSIONS = timedelta(days=7)
+METRIC = "cosine"
+# Values in one condition: a longer one is slow to parse.
+IN_LIST = 1_000
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a store says of a picture that is done."""
+
+    id: str
+    path: str
+    bytes: int
+    modified: float
+    error: str | None
+
+
+@dataclass(frozen=True)
+class Version:
+    """A state of the store that can be gone back to."""
+
+    number: int
+    time: datetime
+    rows: int
+
+
+class Store:
+    """An open store; `open` and `create` make one. Processes may write at the same time.
+
+    Every method raises StoreFailed when the storage fails.
+    """
+
+    def __init__(self, uri: str, table: Any) -> None:
+        self.uri, self._table = uri, table
+        self.made_by = MadeBy.of_schema(table.schema, uri)
+
+    @classmethod
+    def open(cls, uri: str | os.PathLike[str]) -> Store:
+        """The store at a folder or a URI such as s3://bucket/index; raises InvalidStore."""
+        location = os.fspath(uri)
+        # lancedb would make the folder.
+        absent = "://" not in location and not Path(location, f"{TABLE}.lance").is_dir()
+        try:
+            table = None if absent else _connect(location).open_table(TABLE)
+        except ValueError as error:
+            raise _no_store(location) from error
+        if table is None:
+            raise _no_store(location)
+        return cls(location, table)
+
+    @classmethod
+    def create(cls, uri: str | os.PathLike[str], made_by: MadeBy) -> Store:
+        """The store at `uri`, begun if there is none; raises OtherMembers if it is another's."""
+        location = os.fspath(uri)
+        with _failures(location):
+            database = _connect(location)
+            # Two may begin at once: the later one opens what the first one made.
+            database.create_table(TABLE, schema=made_by.schema(), exist_ok=True)
+        store = cls.open(location)
+        store.made_by.check_same(made_by)
+        return store
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All names that a condition may use."""
+        return tuple(self._table.schema.names)
+
+    def count(self, where: str | None = None) -> int:
+        """Rows that fulfil a condition of SQL."""
+        with _failures(self.uri):
+            return int(self._table.count_rows(where))
+
+    def known(self) -> Iterator[Known]:
+        """All pictures that are done, with those that failed."""
+        names = ["picture", "path", "bytes", "modified", "error"]
+        for batch in self.read(names, f"kind = '{PICTURE}'"):
+            for row in batch.to_pylist():
+                yield Known(*row.values())
+
+    def read(self, names: Sequence[str], where: str) -> Iterator[pa.RecordBatch]:
+        """Columns of the rows that fulfil a condition."""
+        with _failures(self.uri):
+            self._table.checkout_latest()
+            query = self._table.search().where(where).select(list(names)).limit(None)
+            yield from query.to_batches()
+
+    def commit(self, pictures: Sequence[Indexed]) -> list[str]:
+        """Stores pictures with their objects in one step; the ids of those that were not there.
+
+        A row that says that a picture failed gives way to one that says what was found. On object
+        storage there is no lock: what another writer commits in the same moment is told apart by
+        the rows' ids.
+        """
+        with _failures(self.uri), self._writing() as alone:
+            new = self._make_way(pictures)
+            if not new:
+                return []
+            now = datetime.now(timezone.utc).replace(tzinfo=None)
+            table = to_table(new, self._table.schema, now)
+            if alone:
+                self._table.add(table)
+            else:
+                self._table.merge_insert("id").when_not_matched_insert_all().execute(table)
+        return [one.id for one in new]
+
+    def _make_way(self, pictures: Sequence[Indexed]) -> list[Indexed]:
+        """The pictures that are to be stored, each once."""
+        mine = {one.id: one for one in pictures}
+        failed: dict[str, bool] = {}
+        for condition in _in("picture", list(mine)):
+            for batch in self.read(["picture", "error"], f"kind = '{PICTURE}' AND {condition}"):
+                failed |= {row["picture"]: bool(row["error"]) for row in batch.to_pylist()}
+        redone = [id for id, bad in failed.items() if bad and mine[id].found is not None]
+        self._delete(redone)
+        return [one for id, one in mine.items() if id not in failed or id in redone]
+
+    def delete(self, ids: Iterable[str]) -> None:
+        """Takes pictures out, with their objects."""
+        with _failures(self.uri), self._writing():
+            self._delete(list(ids))
+
+    def _delete(self, ids: list[str]) -> None:
+        for condition in _in("picture", ids):
+            self._table.delete(condition)
+
+    def update(self, rows: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> None:
+        """Sets columns of pictures, by id, and of their objects."""
+        if not rows:
+            return
+        types = {name: self._table.schema.field(name).type for name in names}
+        columns = {n: pa.array([row[n] for row in rows.values()], types[n]) for n in names}
+        table = pa.table({"picture": list(rows), **columns})
+        with _failures(self.uri), self._writing():
+            self._table.merge_insert("picture").when_matched_update_all().execute(table)
+
+    def add_columns(self, fields: Iterable[pa.Field]) -> None:
+        """Adds what is not there yet; InvalidStore where a column is of another type."""
+        with _failures(self.uri), self._writing():
+            self._table.checkout_latest()
+            there = {column.name: column.type for column in self._table.schema}
+            for column in fields:
+                if column.name not in there:
+                    self._table.add_columns(pa.schema([column]))
+                elif column.name in (*COLUMNS, VECTOR) or there[column.name] != column.type:
+                    raise InvalidStore(
+                        f"expected another name for the metadata's {column.name!r} "
+                        f"({column.type}): the store has it as {there[column.name]}"
+                    )
+
+    def nearest(
+        self, vector: Any, kind: str, where: str | None, names: Sequence[str], limit: int
+    ) -> Any:
+        """A query of lancedb: the rows with the vectors nearest to one, float32 [D]."""
+        condition = f"kind = '{kind}' AND {VECTOR} IS NOT NULL"
+        query = self._table.search(vector, vector_column_name=VECTOR).distance_type(METRIC)
+        query = query.where(f"({where}) AND {condition}" if where else condition, prefilter=True)
+        return query.select([*names, "_distance"]).limit(limit)
+
+    def versions(self) -> list[Version]:
+        """All states that are kept, oldest first."""
+        with _failures(self.uri):
+            return [
+                Version(one["version"], one["timestamp"], int(one["metadata"]["total_rows"]))
+                for one in self._table.list_versions()
+            ]
+
+    def restore(self, number: int) -> None:
+        """Makes an older state the newest; raises InvalidStore for one that is not kept."""
+        if number not in {version.number for version in self.versions()}:
+            raise InvalidStore(f"expected one of the versions that are kept, got {number}")
+        with _failures(self.uri), self._writing():
+            self._table.restore(number)
+
+    def refresh(self) -> None:
+        """Sees what other processes have committed."""
+        with _failures(self.uri):
+            self._table.checkout_latest()
+
+    def optimize(self) -> None:
+        """Merges small fragments and brings the indexes up to date; queries go on meanwhile."""
+        with _failures(self.uri):
+            self._table.checkout_latest()
+            rows = self.count(f"{VECTOR} IS NOT NULL")
+            if rows >= INDEXED_ROWS and rows > GROWTH * self._indexed_rows():
+                partitions = max(1, rows // PARTITION_ROWS)
+                config = IvfSq(distance_type=METRIC, num_partitions=partitions)
+                self._table.create_index(VECTOR, config=config, replace=True)
+                self._table.create_index("picture", config=BTree(), replace=True)
+            self._table.optimize(cleanup_older_than=KEPT_VERSIONS)
+
+    def _indexed_rows(self) -> int:
+        """Rows that the vectors' index was built for."""
+        for index in self._table.list_indices():
+            if VECTOR in index.columns:
+                stats = self._table.index_stats(index.name)
+                return int(stats.num_indexed_rows) if stats else 0
+        return 0
+
+    @contextmanager
+    def _writing(self) -> Iterator[bool]:
+        """Other processes' commits wait; False where nothing can make them wait."""
+        lock = nullcontext(False) if "://" in self.uri else _locked(Path(self.uri, LOCK))
+        with lock as alone:
+            self._table.checkout_latest()
+            yield alone
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[bool]:
+    """The lock goes with the process, however that ends."""
+    import fcntl
+
+    with path.open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield True
+
+
+def _connect(location: str) -> Any:
+    return lancedb.connect(location, read_consistency_interval=timedelta(0))
+
+
+def _no_store(location: str) -> InvalidStore:
+    return InvalidStore(
+        f"expected a store in {location!r}, got none: fovea index PICTURES --store {location}"
+    )
+
+
+@contextmanager
+def _failures(location: str) -> Iterator[None]:
+    """Translates what Lance raises: its errors are of Python's own kinds."""
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError) as error:
+        if isinstance(error, (InvalidStore, StoreFailed)):
+            raise
+        raise StoreFailed(f"{location}: {first_line(error)}") from error
+
+
+def first_line(error: BaseException) -> str:
+    """Lance's message without the place in its own source."""
+    line = str(error).splitlines()[0] if str(error) else repr(error)
+    return line.split(", /root/")[0].split(", /home/")[0]
+
+
+def _in(column: str, values: Sequence[str]) -> list[str]:
+    """Conditions of at most IN_LIST values; they are quoted as SQL wants it."""
+    quoted = ["'" + value.replace("'", "''") + "'" for value in values]
+    return [
+        f"{column} IN ({', '.join(quoted[start : start + IN_LIST])})"
+        for start in range(0, len(values), IN_LIST)
+    ]
+
+
+__all__ = ["OBJECT", "PICTURE", "Known", "Store", "Version", "first_line"]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from fovea.deployment import Verb
-from fovea.house import House
+from fovea.house import FINGERPRINT, House
 from fovea.roles import (
     IMAGE_EMBEDS,
     ORIGINAL_SIZE,
@@ -68,7 +68,12 @@ class Flow:
         sizes = self._house.deployment.batch_sizes
         size = sizes.embeddings if batches else sizes.objects
         played = dict(self._verb.members)
-        return self._wiring.ensemble(outputs, size, {"verb": self._verb.verb, **played})
+        fingerprints = {
+            f"{slot}_{FINGERPRINT}": self._house.deployment.member(name).fingerprint
+            for slot, name in played.items()
+        }
+        known = {slot: fingerprint for slot, fingerprint in fingerprints.items() if fingerprint}
+        return self._wiring.ensemble(outputs, size, {"verb": self._verb.verb, **played, **known})
 
     def prepare(
         self,

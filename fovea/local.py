@@ -78,6 +78,10 @@ class Local:
         """What can be asked."""
         return tuple(self._verbs)
 
+    def parameters(self, verb: str) -> dict[str, str]:
+        """Those of the verb's configuration on a server; raises UnknownVerb."""
+        return dict(self._ensemble(verb)[0].parameters)
+
     def open_networks(self) -> None:
         """Open every graph now, which the first requests would do; raises ServerError."""
         for network in self._networks.values():
@@ -94,9 +98,7 @@ class Local:
             InvalidInput: what a step refuses; InvalidTensor is of the wrong name, dtype or shape.
             ServerError: a step or a network failed on a valid request.
         """
-        if verb not in self._verbs:
-            raise UnknownVerb(f"the export in {self.folder} has no {verb!r}")
-        ensemble, dead_after = self._verbs[verb]
+        ensemble, dead_after = self._ensemble(verb)
         _check_inputs(ensemble, inputs)
         tensors = dict(inputs)
         for step, dead in zip(ensemble.steps, dead_after, strict=True):
@@ -105,6 +107,11 @@ class Local:
             for name in dead:
                 tensors.pop(name, None)
         return {tensor.name: tensors[tensor.name] for tensor in ensemble.outputs}
+
+    def _ensemble(self, verb: str) -> tuple[EnsembleSpec, list[list[str]]]:
+        if verb not in self._verbs:
+            raise UnknownVerb(f"the export in {self.folder} has no {verb!r}")
+        return self._verbs[verb]
 
     def _run(self, step: EnsembleStep, tensors: Arrays) -> Arrays:
         # Optional tensors may be missing.

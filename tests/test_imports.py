@@ -6,20 +6,26 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-OURS = {"fovea", "fovea_client", "fovea_server", "export", "demo", "benchmarks", "tests"}
+OURS = {
+    "fovea", "fovea_client", "fovea_server", "fovea_search", "export", "demo", "benchmarks", "tests"
+}  # fmt: skip
 HEAVY = {"torch", "transformers", "onnx"}
 
 # folder -> packages of ours that it may import, besides itself
 ALLOWED = {
     "fovea": set(),
-    "client/fovea_client": {"fovea", "fovea_server"},
+    # Servers and the search are loaded by the command alone, when they are called.
+    "client/fovea_client": {"fovea", "fovea_server", "fovea_search"},
+    "search/fovea_search": {"fovea", "fovea_client"},
     "server/fovea_server": {"fovea"},
     "model_repository": {"fovea"},
     "export": {"fovea"},
-    "demo": {"fovea", "fovea_client", "fovea_server", "export"},
+    "demo": OURS - {"benchmarks", "tests"},
     "benchmarks": OURS - {"tests"},
 }
-WITHOUT_TORCH = ("fovea", "client/fovea_client", "server/fovea_server", "model_repository")
+WITHOUT_TORCH = (
+    "fovea", "client/fovea_client", "server/fovea_server", "search/fovea_search", "model_repository"
+)  # fmt: skip
 
 
 def imported_packages(path: Path) -> set[str]:
@@ -41,6 +47,12 @@ def test_each_folder_imports_only_what_the_design_allows(folder):
     for path in files:
         ours = imported_packages(path) & OURS - {itself}
         assert ours <= ALLOWED[folder], f"{path.relative_to(ROOT)} imports {ours}"
+
+
+def test_the_client_knows_servers_and_the_search_by_its_command_alone():
+    for path in (ROOT / "client/fovea_client").glob("*.py"):
+        if path.name != "cli.py":
+            assert not imported_packages(path) & {"fovea_server", "fovea_search"}
 
 
 @pytest.mark.parametrize("folder", WITHOUT_TORCH)

@@ -10,6 +10,7 @@ from fovea_client.async_client import AsyncClient
 from fovea_client.batches import Outcome, pictures_in
 from fovea_client.channel import Tls
 from fovea_client.client import Client
+from fovea_client.description import Description
 from fovea_client.errors import (
     DeadlineExceeded,
     FoveaError,
@@ -36,6 +37,7 @@ __all__ = [
     "AsyncClient",
     "Client",
     "DeadlineExceeded",
+    "Description",
     "Detections",
     "FoveaError",
     "ImageTooLarge",

@@ -15,6 +15,7 @@ from fovea_client import batches, objects, prompts, verbs
 from fovea_client.batches import DEFAULT_CONCURRENCY, Outcome, Pictures, Progress
 from fovea_client.calls import Waits
 from fovea_client.connection import READY_TIMEOUT_S, Connection
+from fovea_client.description import Description
 from fovea_client.errors import FoveaError
 from fovea_client.images import Picture
 from fovea_client.objects import Objects
@@ -208,6 +209,10 @@ class AsyncClient(Connection):
         except FoveaError:
             return False
         return True
+
+    async def describe(self, verb: str, *, timeout_s: float = READY_TIMEOUT_S) -> Description:
+        """See `Client.describe`."""
+        return await self._wait(self._describe(verb, timeout_s))
 
     async def close(self) -> None:
         """Ends the calls of other tasks with Unavailable; see `Client.close`."""

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from fovea_client import batches, objects, prompts, verbs
 from fovea_client.batches import DEFAULT_CONCURRENCY, Outcome, Pictures, Progress
 from fovea_client.connection import READY_TIMEOUT_S
+from fovea_client.description import Description
 from fovea_client.errors import FoveaError
 from fovea_client.images import Picture
 from fovea_client.objects import Objects
@@ -241,6 +242,10 @@ class BlockingVerbs(ABC):
     @abstractmethod
     def check_ready(self, *, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Raises the reason unless verbs can be called."""
+
+    @abstractmethod
+    def describe(self, verb: str, *, timeout_s: float = READY_TIMEOUT_S) -> Description:
+        """Which members answer a verb; raises UnknownVerb."""
 
     @abstractmethod
     def close(self) -> None:

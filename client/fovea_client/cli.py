@@ -6,13 +6,49 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from fovea import __version__
 from fovea_client import console
 from fovea_client.connection import DEFAULT_TIMEOUT_S, DEFAULT_URL
 from fovea_client.runs import Run, open_client
 
+# Of `fovea_search`, which is loaded when one of them is called: its store takes a second to load.
+SEARCH_COMMANDS = {
+    "index": "Put every object of pictures into a store, once; or look after the store.",
+    "search": "Find objects, or pictures, in a store by words, by an example, or by both.",
+}
+
+
+class _Commands(TyperGroup):
+    """The commands here, and those of the search."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*super().list_commands(ctx), *SEARCH_COMMANDS]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name in SEARCH_COMMANDS:
+            return TyperCommand(cmd_name, help=SEARCH_COMMANDS[cmd_name])
+        return super().get_command(ctx, cmd_name)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0] in SEARCH_COMMANDS:
+            return args[0], _search_command(args[0]), args[1:]
+        return super().resolve_command(ctx, args)
+
+
+def _search_command(name: str) -> Any:
+    try:
+        from fovea_search.cli import app as search
+    except ModuleNotFoundError as error:
+        console.print_error(f"{name} needs {error.name}: pip install 'fovea[search]'")
+        raise typer.Exit(console.INVALID) from error
+    group: Any = typer.main.get_command(search)
+    return group.commands[name]
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="Finds the thing you mean in a picture and cuts it out.",
     no_args_is_help=True,
     add_completion=False,
@@ -38,11 +74,11 @@ def _one_of(options: str, *given: Any) -> Any:
     return values[0]
 
 
-def _parse_box(text: str) -> Any:
+def parse_box(text: str) -> Any:
     return _numbers(text, "x1,y1,x2,y2")
 
 
-def _parse_point(text: str) -> Any:
+def parse_point(text: str) -> Any:
     return _numbers(text, "x,y")
 
 
@@ -223,16 +259,16 @@ def segment(
     pictures: Pictures,
     box: Annotated[
         list[Any] | None,
-        typer.Option(parser=_parse_box, metavar="X1,Y1,X2,Y2", help="A box; repeat for more."),
+        typer.Option(parser=parse_box, metavar="X1,Y1,X2,Y2", help="A box; repeat for more."),
     ] = None,
     point: Annotated[
         list[Any] | None,
-        typer.Option(parser=_parse_point, metavar="X,Y", help="A point on a thing; repeat."),
+        typer.Option(parser=parse_point, metavar="X,Y", help="A point on a thing; repeat."),
     ] = None,
     background: Annotated[
         list[Any] | None,
         typer.Option(
-            parser=_parse_point, metavar="X,Y", help="A point beside the thing; implies --together."
+            parser=parse_point, metavar="X,Y", help="A point beside the thing; implies --together."
         ),
     ] = None,
     together: Annotated[

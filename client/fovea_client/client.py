@@ -8,6 +8,7 @@ from typing import TypeVar
 from fovea_client.blocking import BlockingVerbs
 from fovea_client.calls import Waits
 from fovea_client.connection import READY_TIMEOUT_S, Connection
+from fovea_client.description import Description
 from fovea_client.verbs import Steps
 
 T = TypeVar("T")
@@ -27,6 +28,13 @@ class Client(Connection, BlockingVerbs):
     def check_ready(self, *, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Raises the reason, mostly Unavailable, unless the server is ready with all its models."""
         self._wait(self._check_ready(timeout_s))
+
+    def describe(self, verb: str, *, timeout_s: float = READY_TIMEOUT_S) -> Description:
+        """Which members answer a verb, by its name in the deployment, and from which weights.
+
+        Raises UnknownVerb for a name that is not served.
+        """
+        return self._wait(self._describe(verb, timeout_s))
 
     def close(self) -> None:
         """Ends the calls of other threads with Unavailable, and does not wait.

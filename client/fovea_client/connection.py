@@ -13,6 +13,7 @@ from fovea_client import channel, images
 from fovea_client.answers import Answer, read_response
 from fovea_client.calls import LINGER_S, Calls, Wait, Waits
 from fovea_client.channel import Tls
+from fovea_client.description import Description
 from fovea_client.errors import (
     DeadlineExceeded,
     Failure,
@@ -151,8 +152,18 @@ class Connection:
         if not answer.ready:
             raise Unavailable(f"{self.url}: the server is starting, or one of its models is")
 
+    def _describe(self, verb: str, timeout_s: float) -> Waits[Description]:
+        request = service_pb2.ModelConfigRequest(name=verb)
+        try:
+            answer = yield from self._health("ModelConfig", request, timeout_s)
+        except grpc.RpcError as error:
+            yield from self._check_model(verb, error)
+            raise translate(error, self.url).error from error
+        parameters = answer.config.parameters.items()
+        return Description.from_parameters(verb, {k: v.string_value for k, v in parameters})
+
     def _health(self, method: str, message: Any, timeout_s: float) -> Waits[Any]:
-        """An answer about the server's state, whose handlers stand gRPC's own deadline."""
+        """An answer about the server or a model, whose handlers stand gRPC's own deadline."""
         calls = self._open()
         ask = getattr(self._stub, method).future
         call = calls.start(lambda: ask(message, timeout_s, self._metadata))

@@ -9,6 +9,7 @@ from fovea_client import images
 from fovea_client.answers import Answer
 from fovea_client.blocking import BlockingVerbs
 from fovea_client.connection import READY_TIMEOUT_S
+from fovea_client.description import Description
 from fovea_client.errors import InvalidInput, Unavailable, UnknownVerb
 from fovea_client.images import Picture
 from fovea_client.requests import Request
@@ -41,6 +42,10 @@ class LocalClient(BlockingVerbs):
     def check_ready(self, *, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Opens all networks; raises the reason, Unavailable or ServerError, if they cannot be."""
         self._opened().open_networks()
+
+    def describe(self, verb: str, *, timeout_s: float = READY_TIMEOUT_S) -> Description:
+        """See `Client.describe`."""
+        return Description.from_parameters(verb, self._opened().parameters(verb))
 
     def close(self) -> None:
         """Lets the networks go once the calls of other threads are answered."""

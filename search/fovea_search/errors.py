@@ -1,11 +1,11 @@
 """The errors of the search, all of them of the client's tree.
 
-    InvalidInput
-    ├── InvalidStore      there is no store, or it is of another version of this package
-    ├── InvalidSource     pictures or metadata that cannot be read as what they should be
-    ├── InvalidFilter     `where` is no condition over the store's columns
-    └── OtherMembers      a store and a server that do not belong together
-    StoreFailed           the store could not be read or written: a full disk, a lost connection
+InvalidInput
+├── InvalidStore      there is no store, or it is of another version of this package
+├── InvalidSource     pictures or metadata that cannot be read as what they should be
+├── InvalidFilter     `where` is no condition over the store's columns
+└── OtherMembers      a store and a server that do not belong together
+StoreFailed           the store could not be read or written: a full disk, a lost connection
 """
 
 from __future__ import annotations

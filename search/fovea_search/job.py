@@ -10,10 +10,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from fovea_client import FoveaError, InvalidImage, Unavailable, UnknownVerb
+from fovea_client import FoveaError, InvalidImage, Objects, Unavailable, UnknownVerb
 
 from fovea_search import pictures, sources
-from fovea_search.records import Indexed, Objects, Origin
+from fovea_search.records import Indexed, Origin
 from fovea_search.sources import Source
 from fovea_search.store import Known, Store
 
@@ -183,7 +183,9 @@ class Job:
             name = UNREAD + hashlib.sha256(source.origin.path.encode()).hexdigest()
             self._seen[source.origin.path] = name
             error = InvalidImage(f"it cannot be read: {data.strerror or data}")
-            return None if self._is_there(name, source.origin) else self._failed(name, source, error)
+            return (
+                None if self._is_there(name, source.origin) else self._failed(name, source, error)
+            )
         name = hashlib.sha256(data).hexdigest()
         self._seen[source.origin.path] = name
         if self._is_there(name, source.origin):
@@ -250,9 +252,9 @@ class Job:
         names, rows = ["path", "folder", "bytes", "modified"], {}
         for name, origin in self._origins.items():
             known = self._known[name]
-            if self._seen.get(known.path) == name and known.path != origin.path:
-                self.summary.copies += 1
-            elif known.path != origin.path and known.path not in self._seen and _is_file(known.path):
+            if (self._seen.get(known.path) == name and known.path != origin.path) or (
+                known.path != origin.path and known.path not in self._seen and _is_file(known.path)
+            ):
                 self.summary.copies += 1
             else:
                 self.summary.moved += known.path != origin.path

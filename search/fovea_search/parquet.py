@@ -88,10 +88,11 @@ def _column(schema: pa.Schema, wanted: str | None) -> str:
             f"expected a column of bytes, or of paths named {', '.join(PATH_COLUMNS)}, "
             f"got {', '.join(schema.names)}"
         )
-    return found[0]
+    chosen: str = found[0]
+    return chosen
 
 
 def _holds_bytes(kind: pa.DataType) -> bool:
     if pa.types.is_struct(kind):
-        return kind.get_field_index("bytes") >= 0
+        return bool(kind.get_field_index("bytes") >= 0)
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))

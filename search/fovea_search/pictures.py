@@ -20,11 +20,11 @@ def look_at(data: bytes, thumbnail: int = 0) -> tuple[datetime | None, bytes | N
     None for what is not there; the bytes are those of a picture that the server has read.
     """
     taken, small = None, None
-    with suppress(Exception):  # Pillow raises many kinds for broken metadata, which do no harm
-        with Image.open(io.BytesIO(data)) as image:
-            taken = _taken(image)
-            if thumbnail:
-                small = _thumbnail(image, thumbnail)
+    # Pillow raises many kinds for broken metadata, which do no harm.
+    with suppress(Exception), Image.open(io.BytesIO(data)) as image:
+        taken = _taken(image)
+        if thumbnail:
+            small = _thumbnail(image, thumbnail)
     return taken, small
 
 

@@ -6,11 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from fovea_client import Mask
+from fovea_client import Objects
 from numpy.typing import NDArray
 
 from fovea_search.errors import InvalidStore, OtherMembers
@@ -45,29 +45,6 @@ COLUMNS: Mapping[str, pa.DataType] = {
     "thumbnail": pa.binary(),
     "error": pa.string(),
 }
-
-
-class Objects(Protocol):
-    """The answer of `embed_objects`: every object of a picture, N of them, and the whole of it.
-
-    boxes: float32 [N, 4], xyxy in pixels. masks: N. scores: the predicted IoU, float32 [N].
-    stability: float32 [N]. embeddings: float32 [N, D]. picture_embedding: float32 [D].
-    """
-
-    @property
-    def boxes(self) -> NDArray[np.float32]: ...
-    @property
-    def masks(self) -> tuple[Mask, ...]: ...
-    @property
-    def scores(self) -> NDArray[np.float32]: ...
-    @property
-    def stability(self) -> NDArray[np.float32]: ...
-    @property
-    def size_hw(self) -> tuple[int, int]: ...
-    @property
-    def embeddings(self) -> NDArray[np.float32]: ...
-    @property
-    def picture_embedding(self) -> NDArray[np.float32]: ...
 
 
 @dataclass(frozen=True)
@@ -144,7 +121,7 @@ class Origin:
 
 @dataclass(frozen=True, eq=False)
 class Indexed:
-    """A picture that was done: what was found, or why nothing could be.
+    """A picture that was done: what `embed_objects` found, or why nothing could be found.
 
     id: the content's SHA-256 in hex; for bytes that could not be read, a name made of the path.
     extra: its metadata columns.
@@ -171,8 +148,9 @@ def to_table(pictures: Sequence[Indexed], schema: pa.Schema, now: datetime) -> p
             rows[-1]["error"] = one.error
             vectors.append(np.full(size, np.nan, np.float32))
             continue
+        assert one.found.picture_embedding is not None and one.found.embeddings is not None
         vectors.append(one.found.picture_embedding)
-        rows += [common | _of_object(one, index) for index in range(len(one.found.boxes))]
+        rows += [common | _of_object(one.id, one.found, i) for i in range(len(one.found))]
         vectors += list(one.found.embeddings)
     columns = [
         _vectors(vectors, size)
@@ -190,12 +168,11 @@ def _common(one: Indexed) -> dict[str, Any]:
     return {**one.extra, **origin, **size, "picture": one.id, "taken": one.taken}
 
 
-def _of_object(one: Indexed, index: int) -> dict[str, Any]:
-    assert one.found is not None
-    found, mask = one.found, one.found.masks[index]
+def _of_object(picture: str, found: Objects, index: int) -> dict[str, Any]:
+    mask = found.masks[index]
     height, width = found.size_hw
     return {
-        "id": f"{one.id}:{index}",
+        "id": f"{picture}:{index}",
         "kind": OBJECT,
         "object": index,
         "box": found.boxes[index],

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from fovea_client import Client, InvalidInput, InvalidPrompt
+from fovea_client import Client, InvalidInput, InvalidPrompt, Objects
 from fovea_client.images import Picture, encode
 
 from fovea.boxes import pairwise_iou
 from fovea_search import vectors
 from fovea_search.errors import InvalidFilter, StoreFailed
 from fovea_search.finds import NEEDED, Find, Finds
-from fovea_search.records import COLUMNS, OBJECT, PICTURE, VECTOR, Objects
+from fovea_search.records import COLUMNS, OBJECT, PICTURE, VECTOR
 from fovea_search.store import Store, first_line
 from fovea_search.vectors import Floats
 
@@ -29,7 +29,7 @@ K = 20
 SAME = 0.98
 # Probes of an index and rows that are compared in full: recall@20 of 0.999 at a million rows.
 PROBES, REFINE = 50, 2
-# Rows that are fetched for each that is wanted; more where they are folded, grouped or weighed anew.
+# Rows that are fetched for each that is wanted: some fold away, and scenes change the order.
 FETCH, FETCH_WEIGHED, MOST_FETCHED = 2, 50, 20_000
 # A box asks for the object that it fits at least so well (IoU).
 SAME_BOX = 0.5
@@ -40,11 +40,12 @@ SHORTEST_ID = 6
 class Query:
     """What is looked for: at least one of text, image, like, negative, scene, good.
 
-    text: words. image: a picture, or with `box` (xyxy) or `point` (xy), in its pixels, one thing in it.
-    like: the id of a find. alpha: weight of the picture beside the text. negative: words for what is
-    not wanted, with weight beta. scene: words for the whole picture, with weight scene_weight.
-    where: a condition of SQL over the store's columns. kind: "object" or "picture". k: finds at most.
-    grouped: one find a picture. min_score: the least. fold: None shows near-duplicates, too.
+    text: words. image: a picture; with `box` (xyxy) or `point` (xy), in its pixels, one thing in
+    it. like: the id of a find. alpha: weight of the picture beside the text. negative: words for
+    what is not wanted, with weight beta. scene: words for the whole picture, with weight
+    scene_weight. where: a condition of SQL over the store's columns. kind: "object" or "picture".
+    k: finds at most. grouped: one find a picture. min_score: the least. fold: the cosine from which
+    finds count as one; None shows all.
     templates: "a photo of {}", whose vectors are averaged. good, bad: ids of finds.
     """
 
@@ -106,9 +107,9 @@ class Index:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, client: Any = None) -> Index:
-        """The store of a folder or a URI; client: a `Client` of localhost:8001, unless one is given.
+        """The store of a folder or a URI; raises InvalidStore.
 
-        Raises InvalidStore.
+        client: who embeds queries; by default a `Client` of localhost:8001.
         """
         return cls(Store.open(path), Client() if client is None else client)
 
@@ -124,11 +125,10 @@ class Index:
         self.store.refresh()
         vector = self._vector(query)
         scene = self._text(query.scene, query.templates) if query.scene is not None else None
-        if vector is None:
-            vector = scene if scene is not None else np.zeros(self.store.made_by.dimensions)
-            scene = None if scene is not None and query.kind == PICTURE else scene
-        weighed = scene is not None
-        limit = query.k * (FETCH_WEIGHED if weighed else FETCH)
+        if vector is None:  # a scene alone: objects that are like it, in pictures that are
+            assert scene is not None  # or the query would be empty
+            vector = scene
+        limit = query.k * (FETCH if scene is None else FETCH_WEIGHED)
         while True:
             rows = self._nearest(vector, query, min(limit, MOST_FETCHED))
             kept, folded = self._rank(rows, scene, query)
@@ -190,7 +190,9 @@ class Index:
         like = f"{content}%:{number}" if number else f"{content}%"
         kind = OBJECT if number else PICTURE
         condition = f"kind = '{kind}' AND id LIKE '{like}' AND {VECTOR} IS NOT NULL"
-        rows = [row for batch in self.store.read(["id", VECTOR], condition) for row in batch.to_pylist()]
+        rows = [
+            row for batch in self.store.read(["id", VECTOR], condition) for row in batch.to_pylist()
+        ]
         if len(rows) != 1:
             raise InvalidInput(f"expected the id of one find, {id!r} is that of {len(rows)}")
         vector: list[float] = rows[0][VECTOR]
@@ -259,9 +261,7 @@ def _best_of_each(finds: Sequence[Find]) -> list[Find]:
     return list(best.values())
 
 
-def _fitting(
-    found: Objects, box: Sequence[float] | None, point: Sequence[float] | None
-) -> int:
+def _fitting(found: Objects, box: Sequence[float] | None, point: Sequence[float] | None) -> int:
     """The object that a box fits best, or the smallest that a point is on; raises InvalidPrompt."""
     if point is not None:
         column, row = (int(value) for value in point)
@@ -277,7 +277,7 @@ def _fitting(
         best = f"{overlaps.max():.2f}" if len(overlaps) else "none"
         raise InvalidPrompt(
             f"expected a box around an object (IoU > {SAME_BOX}), the best of "
-            f"{len(overlaps)} has {best}"
+            f"{len(found)} has {best}"
         )
     return int(overlaps.argmax())
 
@@ -290,7 +290,5 @@ def _filter_errors(where: str | None) -> Iterator[None]:
         if where is None or isinstance(error, InvalidInput):
             raise
         cause = error.__cause__ or error
-        reason = first_line(cause).removeprefix("Invalid input, ")
+        reason = first_line(cause).removeprefix("Invalid input, ").split(", _rowid")[0]
         raise InvalidFilter(f"--where {where!r}: {reason}") from error
-
-

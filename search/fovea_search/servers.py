@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from fovea_client import Overloaded, Unavailable
+from fovea_client import Objects, Overloaded, Unavailable
 
-from fovea_search.records import MadeBy, Objects
+from fovea_search.records import MadeBy
+from fovea_search.store import Store
 
 # A server that could not be reached is left alone for so long while another one is there.
 REST_S = 10.0
@@ -18,7 +19,8 @@ REST_S = 10.0
 class Answering(Protocol):
     """What the job asks of a client."""
 
-    def embed_objects(self, image: bytes, /, **options: Any) -> Objects: ...
+    @property
+    def embed_objects(self) -> Callable[..., Objects]: ...
 
 
 class Servers:
@@ -63,10 +65,21 @@ class Servers:
             return index
 
 
-def made_by(client: Any, verb: str, settings: Mapping[str, float], dimensions: int) -> MadeBy:
-    """What rows of this client follow from; `dimensions` of its vectors."""
-    described = client.describe(verb)
-    return MadeBy(dimensions, verb, dict(described.fingerprints), dict(settings))
+def open_store(
+    where: str, clients: Sequence[Any], verb: str, settings: Mapping[str, float]
+) -> Store:
+    """The store for what these clients find, a new one if there is none.
 
-
-__all__ = ["Answering", "Servers", "made_by"]
+    Without settings a store keeps those that it was begun with. Raises OtherMembers when the store
+    or one of the servers has other members, UnknownVerb when one has no such verb.
+    """
+    described = [client.describe(verb) for client in clients]
+    if not settings and Store.is_there(where):
+        settings = Store.open(where).made_by.settings
+    dimensions = len(clients[0].embed_text("a"))
+    first, *others = (
+        MadeBy(dimensions, verb, dict(one.fingerprints), dict(settings)) for one in described
+    )
+    for other in others:
+        first.check_same(other)
+    return Store.create(where, first)

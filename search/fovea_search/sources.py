@@ -1,7 +1,7 @@
 """Where pictures come from: files, folders, globs, lists, tar shards, Parquet; local or remote.
 
 Every path may be a URI that fsspec knows, such as s3://bucket/photos. A picture within a shard has
-the URI that fsspec gives it (tar://a.jpg::/data/shard.tar), one in a Parquet file is /data/a.parquet#17.
+fsspec's own URI (tar://a.jpg::/data/shard.tar), one in a Parquet file is /data/a.parquet#image/17.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ LIST_SUFFIXES = (".txt", ".lst")
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 PARQUET_SUFFIXES = (".parquet",)
 
+# Pictures in these are found while they are read.
+STREAMED = (*LIST_SUFFIXES, *TAR_SUFFIXES, *PARQUET_SUFFIXES)
+
 # Takes a path that could not be read, and why.
 Problem = Callable[[str, str], None]
 
@@ -43,7 +46,9 @@ class Source:
     streamed: bool = False
 
 
-def find(inputs: Iterable[str], on_problem: Problem, *, column: str | None = None) -> Iterator[Source]:
+def find(
+    inputs: Iterable[str], on_problem: Problem, *, column: str | None = None
+) -> Iterator[Source]:
     """The pictures of all inputs, each as soon as it is known.
 
     What cannot be read goes to `on_problem`, and the rest goes on. column: of Parquet files.
@@ -143,7 +148,9 @@ def _modified(info: dict[str, Any]) -> float:
     return time.timestamp() if isinstance(time, datetime) else float(time)
 
 
-def _listed(file_system: Any, path: str, on_problem: Problem, column: str | None) -> Iterator[Source]:
+def _listed(
+    file_system: Any, path: str, on_problem: Problem, column: str | None
+) -> Iterator[Source]:
     with file_system.open(path, "rb") as file:
         lines = os.fsdecode(file.read()).splitlines()
     for line in lines:

@@ -64,18 +64,25 @@ class Store:
         self.uri, self._table = uri, table
         self.made_by = MadeBy.of_schema(table.schema, uri)
 
+    @staticmethod
+    def is_there(uri: str) -> bool:
+        """Whether there is a store of any version."""
+        if "://" not in uri:  # lancedb would make the folder
+            return Path(uri, f"{TABLE}.lance").is_dir()
+        with _failures(uri):
+            return TABLE in _connect(uri).table_names()
+
     @classmethod
     def open(cls, uri: str | os.PathLike[str]) -> Store:
         """The store at a folder or a URI such as s3://bucket/index; raises InvalidStore."""
         location = os.fspath(uri)
-        # lancedb would make the folder.
-        absent = "://" not in location and not Path(location, f"{TABLE}.lance").is_dir()
-        try:
-            table = None if absent else _connect(location).open_table(TABLE)
-        except ValueError as error:
-            raise _no_store(location) from error
-        if table is None:
-            raise _no_store(location)
+        if not cls.is_there(location):
+            raise InvalidStore(
+                f"expected a store in {location!r}, got none: "
+                f"fovea index PICTURES --store {location}"
+            )
+        with _failures(location):
+            table = _connect(location).open_table(TABLE)
         return cls(location, table)
 
     @classmethod
@@ -83,9 +90,12 @@ class Store:
         """The store at `uri`, begun if there is none; raises OtherMembers if it is another's."""
         location = os.fspath(uri)
         with _failures(location):
-            database = _connect(location)
-            # Two may begin at once: the later one opens what the first one made.
-            database.create_table(TABLE, schema=made_by.schema(), exist_ok=True)
+            try:
+                if not cls.is_there(location):
+                    _connect(location).create_table(TABLE, schema=made_by.schema())
+            except ValueError:
+                if not cls.is_there(location):  # else another process has begun it
+                    raise
         store = cls.open(location)
         store.made_by.check_same(made_by)
         return store
@@ -222,8 +232,8 @@ class Store:
         """Rows that the vectors' index was built for."""
         for index in self._table.list_indices():
             if VECTOR in index.columns:
-                stats = self._table.index_stats(index.name)
-                return int(stats.num_indexed_rows) if stats else 0
+                stats = self._table.to_lance().stats.index_stats(index.name)
+                return int(stats["indices"][0]["num_partitions"]) * PARTITION_ROWS
         return 0
 
     @contextmanager
@@ -247,12 +257,6 @@ def _locked(path: Path) -> Iterator[bool]:
 
 def _connect(location: str) -> Any:
     return lancedb.connect(location, read_consistency_interval=timedelta(0))
-
-
-def _no_store(location: str) -> InvalidStore:
-    return InvalidStore(
-        f"expected a store in {location!r}, got none: fovea index PICTURES --store {location}"
-    )
 
 
 @contextmanager

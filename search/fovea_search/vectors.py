@@ -4,8 +4,8 @@ A query without marks is
 
     q = unit(alpha * image + (1 - alpha) * text) - beta * negative
 
-and a row's score is its cosine with q, plus `scene_weight` times the cosine of its whole picture with
-the scene's words.
+and a row's score is its cosine with q, plus `scene_weight` times the cosine of its whole picture
+with the scene's words.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ def learn(query: Floats | None, good: Floats, bad: Floats) -> Floats:
 
         mean log(1 + exp(-y_i * s * (w . v_i + b))) + c / 2 * |w - query|^2
 
-    by Newton's method; y is 1 or -1, s is SHARPNESS, c is PRIOR_WEIGHT * s. b is free, so that marks
-    of one kind change nothing but the threshold where they agree with the query.
+    by Newton's method; y is 1 or -1, s is SHARPNESS, c is PRIOR_WEIGHT * s; b is free. With marks
+    of one kind, which no regression can part, it is Rocchio's formula.
     """
     vectors = np.concatenate([good, bad]).astype(np.float64)
     signs = np.concatenate([np.ones(len(good)), -np.ones(len(bad))])

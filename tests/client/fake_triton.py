@@ -138,6 +138,7 @@ def plausible(call: Call) -> Tensors:
 class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
     """Answers with `behave`, after the refusals in `first`; counts what happens.
 
+    parameters: those of every model's configuration.
     cut_off: calls that gRPC had cancelled by the time of their answer; they end tritonserver 2.51.
     """
 
@@ -150,6 +151,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
     most_in_flight: int = 0
     cut_off: int = 0
     models: tuple[str, ...] = MODELS
+    parameters: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -184,6 +186,15 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
 
     def ModelReady(self, request: Any, context: Any) -> Any:  # noqa: N802
         return service_pb2.ModelReadyResponse(ready=request.name in self.models)
+
+    def ModelConfig(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        if request.name not in self.models:
+            words = f"Request for unknown model: '{request.name}' is not found"
+            context.abort(grpc.StatusCode.NOT_FOUND, words)
+        response = service_pb2.ModelConfigResponse()
+        for name, value in self.parameters.items():
+            response.config.parameters[name].string_value = value
+        return response
 
     def ModelInfer(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         call = _read(request, context)

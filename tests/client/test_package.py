@@ -20,6 +20,7 @@ def test_the_public_names() -> None:
         "AsyncClient",
         "Client",
         "DeadlineExceeded",
+        "Description",
         "Detections",
         "FoveaError",
         "ImageTooLarge",
@@ -63,7 +64,8 @@ def test_the_client_stays_light() -> None:
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
-    heavy = {"cv2", "PIL", "supervision", "tokenizers", "rich", "typer", "torch", "fovea_server"}
+    heavy = {"cv2", "PIL", "supervision", "tokenizers", "rich", "typer", "torch", "lancedb"}
+    heavy |= {"fovea_server", "fovea_search"}
     assert not heavy & set(loaded)
 
 

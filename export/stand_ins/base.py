@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 from tokenizers import Tokenizer
 from torch import nn
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 # Heads that start at zero would make parity vacuous: everything gets a little noise.
 NOISE = 0.02
@@ -29,21 +29,26 @@ Build = Callable[[], Writable]
 
 @dataclass(frozen=True)
 class StandIn:
-    """A checkpoint in the layout of transformers."""
+    """A checkpoint in the layout of transformers.
+
+    pad_token: of a tokenizer that is none of transformers' own.
+    """
 
     model: Any
     processor: Any
-    tokenizer: Tokenizer | None = None
+    tokenizer: Tokenizer | PreTrainedTokenizerBase | None = None
     pad_token: str | None = None
 
     def write(self, folder: Path) -> Path:
         add_noise(self.model)
         self.processor.save_pretrained(folder)
-        if self.tokenizer is not None:
-            fast = PreTrainedTokenizerFast(
-                tokenizer_object=self.tokenizer, pad_token=self.pad_token
+        tokenizer = self.tokenizer
+        if isinstance(tokenizer, Tokenizer):
+            tokenizer = PreTrainedTokenizerFast(
+                tokenizer_object=tokenizer, pad_token=self.pad_token
             )
-            fast.save_pretrained(folder)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(folder)
         self.model.save_pretrained(folder)
         return folder
 

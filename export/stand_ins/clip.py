@@ -13,7 +13,7 @@ from export.stand_ins.tokenizers import CLIP_END, CLIP_START, clip_bpe, clip_tok
 # Of the tiny towers.
 WIDTH = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
 WIDTH |= {"num_attention_heads": 2, "projection_dim": 24}
-EDGE, TEXT_LENGTH = 48, 20
+EDGE, TEXT_LENGTH = 48, 32
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,16 @@ class MetaClip:
         model = CLIPModel(config)
         add_noise(model)
         model.save_pretrained(folder)
-        size = {"size": {"shortest_edge": EDGE}, "crop_size": {"height": EDGE, "width": EDGE}}
-        CLIPImageProcessorPil(**size).save_pretrained(folder)
+        processor(EDGE).save_pretrained(folder)
         told = {"tokenizer_class": "CLIPTokenizer", "model_max_length": TEXT_LENGTH}
         (folder / "tokenizer_config.json").write_text(json.dumps(told))
         return folder
+
+
+def processor(edge: int) -> CLIPImageProcessorPil:
+    """CLIP's own, of another size."""
+    crop_size = {"height": edge, "width": edge}
+    return CLIPImageProcessorPil(size={"shortest_edge": edge}, crop_size=crop_size)
 
 
 def _base() -> StandIn:

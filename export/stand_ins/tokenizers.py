@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
 from tokenizers.models import BPE, WordPiece
+from transformers import XLMRobertaTokenizer
 
 CLIP_START, CLIP_END = "<|startoftext|>", "<|endoftext|>"
 
@@ -31,6 +32,17 @@ def clip_bpe() -> BPE:
     words = [*alphabet, *(f"{byte}</w>" for byte in alphabet), *(a + b for a, b in merges)]
     vocabulary = {token: i for i, token in enumerate([*words, CLIP_START, CLIP_END])}
     return BPE(vocabulary, merges)
+
+
+def xlm_roberta_tokenizer(tokens: int = 0) -> XLMRobertaTokenizer:
+    """XLM-R's special tokens and pieces of one character; filled up to so many tokens."""
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    pieces = ["▁", "▁a", "▁photo", *(chr(code) for code in (*range(33, 127), *range(0xE0, 0xFF)))]
+    filler = [f"<filler{i}>" for i in range(tokens - len(special) - len(pieces) - 1)]
+    # A piece is less likely the later it stands, as in SentencePiece's own lists.
+    scores = [(piece, -1.0 - i / 100) for i, piece in enumerate([*pieces, *filler])]
+    vocabulary = [*((token, 0.0) for token in special), *scores, ("<mask>", 0.0)]
+    return XLMRobertaTokenizer(vocab=vocabulary)
 
 
 def bert_tokenizer() -> Tokenizer:

@@ -26,6 +26,7 @@ FAMILIES = {
     "dinov2": "fovea.families.dino:Dino",
     "dinov3": "fovea.families.dino:Dino",
     "grounding_dino": "fovea.families.grounding_dino:GroundingDino",
+    "metaclip_2": "fovea.families.metaclip_2:MetaClip2",
     "owlv2": "fovea.families.owlv2:Owlv2",
     "siglip": "fovea.families.siglip:Siglip",
     "hq_sam": "fovea.families.hq_sam:HqSam",

@@ -63,7 +63,7 @@ class Clip(Embedder[ClipSpec]):
         name = self.network_name("text_encoder")
         return text_tower(name, self.spec.text_length, self.spec.embed_dim)
 
-    def tokens(self, folder: Path) -> ClipTokens:
+    def tokens(self, folder: Path) -> FixedLengthTexts:
         return ClipTokens(self.file(folder, TOKENIZER), self.spec)
 
     def label_scores(

@@ -8,7 +8,10 @@ from export import families
 from tests.export.embedders import LABELS, PICTURES, serve, spread
 
 # family, checkpoint, and how transformers' pipeline makes scores of the model's logits.
-CHECKPOINTS = [("clip", "metaclip", "softmax")]
+CHECKPOINTS = [
+    ("clip", "metaclip", "softmax"),
+    ("metaclip_2", "metaclip_2", "softmax"),
+]
 
 
 @pytest.fixture(scope="module", params=CHECKPOINTS, ids=lambda param: param[1])

@@ -14,6 +14,7 @@ from export.checkpoints import find
 from export.errors import CheckpointUnavailable
 from export.families import load
 from export.members import MemberExport, export_member
+from export.stand_ins.clip import TEXT_LENGTH
 from fovea.errors import InvalidText
 from fovea.members import Source
 from tests.export.embedders import STAND_INS
@@ -49,11 +50,11 @@ def test_the_checkpoint_has_no_tokenizer_json(checkpoint):
 
 @given(TEXTS)
 def test_tokens_of_the_file_that_is_made_are_the_checkpoints(tokens, theirs, text):
-    expected = theirs(text, padding="max_length", max_length=20)
+    expected = theirs(text, padding="max_length", max_length=TEXT_LENGTH)
     try:
         ours = tokens.encode(text)
     except InvalidText:
-        assert not text.strip() or len(expected["input_ids"]) > 20
+        assert not text.strip() or len(expected["input_ids"]) > TEXT_LENGTH
         return
     assert ours["input_ids"].tolist() == expected["input_ids"]
 

@@ -1,0 +1,21 @@
+"""MetaCLIP 2: CLIP for texts of any language, as XLM-R's tokens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fovea.families.clip import Clip
+from fovea.roles import TOKENIZER
+from fovea.tokenizer import FixedLengthTexts
+
+# Around a text its start and its end; and SentencePiece's mark of a word's start, which no
+# character stands for.
+SPECIAL_TOKENS = 3
+
+
+class MetaClip2(Clip):
+    """As CLIP, but for the tokens."""
+
+    def tokens(self, folder: Path) -> FixedLengthTexts:
+        spec, path = self.spec, self.file(folder, TOKENIZER)
+        return FixedLengthTexts(path, spec.pad_token_id, spec.text_length, SPECIAL_TOKENS)

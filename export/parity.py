@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -107,10 +107,10 @@ def match_rows(spec: ModelSpec, expected: Arrays, got: Arrays) -> tuple[Arrays, 
     One to one: as many pairs within the tolerance as there can be, then the nearest ones.
     """
     matched = {name: array.copy() for name, array in got.items()}
-    scale = _scale(expected["logits"])
+    scales = {name: _scale(array) for name, array in expected.items()}
     for picture in range(len(next(iter(expected.values())))):
-        left = _row_features(expected, picture, scale)
-        right = _row_features(got, picture, scale)
+        left = _row_features(expected, picture, scales)
+        right = _row_features(got, picture, scales)
         distance = np.abs(left[:, None] - right[None]).max(axis=2)
         order = np.arange(len(left))
         moved = ~(distance[order, order] <= spec.tolerance.difference)  # NaN is moved, too
@@ -136,11 +136,16 @@ def _assign(distance: Floats, tolerance: float) -> NDArray[np.int64]:
     return np.asarray(columns, np.int64)
 
 
-def _row_features(outputs: Arrays, picture: int, scale: float) -> Floats:
-    """Box and logits of each row, in the units that they are compared in."""
-    logits = outputs["logits"][picture]
-    logits = np.where(logits == MASKED_LOGIT, 0, logits) / scale
-    return np.concatenate([outputs["pred_boxes"][picture], logits], axis=1)
+def _row_features(outputs: Arrays, picture: int, scales: Mapping[str, float]) -> Floats:
+    """All that is answered of each row, in the units that it is compared in."""
+    rows = {name: outputs[name][picture] for name in scales}
+    return np.concatenate(
+        [
+            np.where(array == MASKED_LOGIT, 0, array).reshape(len(array), -1) / scales[name]
+            for name, array in rows.items()
+        ],
+        axis=1,
+    )
 
 
 def _scale(expected: Floats) -> float:

@@ -14,6 +14,7 @@ from fovea.roles import (
     PIXEL_VALUES,
     TEXT_EMBEDS,
     VALID_HW,
+    AnyDetector,
     Embedder,
     ImageEmbedder,
     OpenDetector,
@@ -22,14 +23,12 @@ from fovea.roles import (
 )
 from fovea.specs import EnsembleSpec, ModelSpec, TensorSpec
 from fovea.steps.tensors import (
-    BOX_THRESHOLD,
     LABEL_RANKS,
     MASKS,
     PROMPTS,
     SELECTED_BOXES,
     SENT_COORDS,
     TEXT,
-    TEXT_THRESHOLD,
     text_tensor,
     verb_pixels,
 )
@@ -78,15 +77,15 @@ class Flow:
     def prepare(
         self,
         *members: Role[Any],
-        writes: OpenDetector[Any] | None = None,
+        writes: AnyDetector | None = None,
         checks: Iterable[Role[Any]] = (),
         asks: Iterable[ModelSpec] = (),
         size: bool = True,
     ) -> None:
         """The first step: pixels for the members, and what else was sent.
 
-        writes: the detector that reads the labels as they were sent. checks: members that must
-        have room for each label. asks: models that then may be slow.
+        writes: the detector that reads the labels as they were sent, if it reads any. checks:
+        members that must have room for each label. asks: models that then may be slow.
         """
         outputs: dict[str, str] = {}
         for role in members:
@@ -94,7 +93,7 @@ class Flow:
             outputs[verb_pixels(self._verb.name, role.geometry).name] = pixels
             if any(t.name == VALID_HW for network in role.networks for t in network.inputs):
                 outputs[valid_hw] = valid_hw
-        if writes:
+        if isinstance(writes, OpenDetector):
             outputs |= same(text_tensor(writes, tensor) for tensor in writes.text_tensors)
         if SENT_COORDS in self._sent:
             outputs |= same(PROMPTS)
@@ -131,21 +130,27 @@ class Flow:
             outputs=outputs,
         )
 
-    def detect(self, detects: OpenDetector[Any], *, main: bool, prompts: bool) -> None:
-        """Pixels and labels -> boxes; `main`: the best one alone; `prompts`: to be cut out."""
+    def detect(self, detects: AnyDetector, *, main: bool, prompts: bool) -> None:
+        """Pixels, and labels if it reads any -> boxes.
+
+        main: the best one alone. prompts: they are to be cut out.
+        """
         network = self._house.network(detects.image_network)
-        texts = {tensor.name: text_tensor(detects, tensor).name for tensor in detects.text_tensors}
+        texts: dict[str, str] = {}
+        if isinstance(detects, OpenDetector):
+            texts = {t.name: text_tensor(detects, t).name for t in detects.text_tensors}
         takes = {tensor.name for tensor in network.inputs}
         read = {name: there for name, there in texts.items() if name in takes}
         finishes = {tensor.name for tensor in detects.finish_tensors}
         answers = same(tensor for tensor in network.outputs if tensor.name in finishes)
         self._wiring.add(network, inputs=self._picture(detects) | read, outputs=answers)
         finish = {t.name: texts.get(t.name, t.name) for t in detects.finish_tensors}
-        sent = same((TEXT, BOX_THRESHOLD, TEXT_THRESHOLD))
+        step = self._house.select_boxes(detects, main=main)
+        sent = same(tensor for tensor in step.inputs if tensor in self._sent)
         outputs = {tensor.name: tensor.name.upper() for tensor in SELECTED_BOXES}
         outputs |= same(PROMPTS if prompts else ())
         self._wiring.add(
-            self._house.select_boxes(detects, main=main),
+            step,
             inputs={**finish, **sent, ORIGINAL_SIZE.name: IMAGE_SIZE.name},
             outputs=outputs,
         )

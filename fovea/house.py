@@ -18,6 +18,8 @@ from fovea.roles import (
     ORIGINAL_SIZE,
     POINT_COORDS,
     POINT_LABELS,
+    AnyDetector,
+    Detector,
     Embedder,
     ImageEmbedder,
     OpenDetector,
@@ -162,8 +164,17 @@ class House:
             text_batch=network.max_batch_size,
         )
 
-    def select_boxes(self, detects: OpenDetector[Any], *, main: bool) -> ModelSpec:
+    def select_boxes(self, detects: AnyDetector, *, main: bool) -> ModelSpec:
         """A detector's answer -> boxes, and the boxes as prompts; `main`: the best one alone."""
+        if isinstance(detects, Detector):
+            return self._step(
+                f"{detects.name}_select_boxes",
+                "SelectClassBoxes",
+                (*detects.finish_tensors, ORIGINAL_SIZE, BOX_THRESHOLD),
+                (*SELECTED_BOXES, POINT_COORDS, POINT_LABELS),
+                roles=(detects,),
+                max_boxes=self.deployment.limits.prompts,
+            )
         text = self.network(detects.text_network) if detects.text_network else None
         return self._step(
             f"{detects.name}_select_{'main_box' if main else 'boxes'}",

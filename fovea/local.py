@@ -242,16 +242,21 @@ def _dead_after_steps(ensemble: EnsembleSpec) -> list[list[str]]:
 
 
 def _check_inputs(ensemble: EnsembleSpec, inputs: Mapping[str, NDArray[Any]]) -> None:
-    """Raise InvalidTensor for what Triton would refuse before a step sees it."""
+    """Raise InvalidTensor for what Triton would refuse before a step sees it, in its words."""
     specs = {tensor.name: tensor for tensor in ensemble.inputs}
     for name in inputs:
         if name not in specs:
-            raise InvalidTensor(f"{ensemble.name} takes {', '.join(specs)}, got {name!r}")
+            raise InvalidTensor(
+                f"unexpected inference input {name!r} for model {ensemble.name!r}, "
+                f"which takes {', '.join(specs)}"
+            )
     for name, spec in specs.items():
         if name in inputs:
             _check_tensor(spec, inputs[name])
         elif not spec.optional:
-            raise InvalidTensor(f"{name}: expected a tensor, got none")
+            raise InvalidTensor(
+                f"expected inputs for model {ensemble.name!r}, missing required input(s) [{name!r}]"
+            )
 
 
 def _check_tensor(spec: TensorSpec, array: NDArray[Any]) -> None:

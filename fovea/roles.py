@@ -5,6 +5,7 @@
 | embedder | a picture, or a text | a vector of length 1; scores of labels for a picture |
 | image_embedder | a picture | a vector of length 1 |
 | open_detector | a picture and labels | boxes, each with one of the labels |
+| detector | a picture | boxes, each of one of the checkpoint's classes |
 | promptable | a picture, and points or boxes | one mask a prompt |
 
 A family (`fovea.families`) is how one architecture plays its role, a member one checkpoint of it
@@ -17,7 +18,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -146,8 +147,8 @@ class Detections:
     Attributes:
         boxes_xyxy: float32 [N, 4], in pixels of the original picture.
         scores: float32 [N], within [0, 1].
-        label_indices: int32 [N], places in the list of labels that was sent.
-        words: N strings, those words of the label that the box answers.
+        label_indices: int32 [N], places in the list of labels that was sent, or class ids.
+        words: N strings, those words of the label that the box answers, or names of classes.
     """
 
     boxes_xyxy: NDArray[np.float32]
@@ -171,13 +172,14 @@ class Selection:
     """How boxes are chosen.
 
     Attributes:
-        box_threshold, text_threshold: of the scores of a box, and of the words that it answers.
+        box_threshold: from which score a box counts.
         max_boxes: so many at most.
+        text_threshold: of the words that it answers, where words are asked.
     """
 
     box_threshold: float
-    text_threshold: float
     max_boxes: int
+    text_threshold: float = 0.0
 
 
 class OpenDetector(Role[S]):
@@ -233,6 +235,38 @@ class OpenDetector(Role[S]):
         """
 
 
+class Detector(Role[S]):
+    """Boxes of the classes that the checkpoint was trained on.
+
+    Its `spec` has class_names, by class id, and box_threshold, the default.
+    """
+
+    ROLE = "detector"
+
+    @property
+    @abstractmethod
+    def image_network(self) -> ModelSpec:
+        """pixel_values -> what `select` takes."""
+
+    @property
+    def networks(self) -> tuple[ModelSpec, ...]:
+        return (self.image_network,)
+
+    @property
+    def finish_tensors(self) -> tuple[TensorSpec, ...]:
+        """What `select` takes: outputs of the network."""
+        return self.image_network.outputs
+
+    @abstractmethod
+    def select(
+        self, answer: Arrays, original_hw: tuple[int, int], selection: Selection
+    ) -> Detections:
+        """The `finish_tensors` of one picture -> its boxes."""
+
+
+AnyDetector: TypeAlias = OpenDetector[Any] | Detector[Any]
+
+
 class Promptable(Role[S]):
     """Masks of what points and boxes mean."""
 
@@ -264,5 +298,5 @@ class Promptable(Role[S]):
 
 
 ROLES: Mapping[str, type[Role[Any]]] = {
-    role.ROLE: role for role in (Embedder, ImageEmbedder, OpenDetector, Promptable)
+    role.ROLE: role for role in (Embedder, ImageEmbedder, OpenDetector, Detector, Promptable)
 }

@@ -8,6 +8,8 @@
 | detect_and_segment | as detect | those of detect and segment |
 | embed_image, embed_text | IMAGE or TEXT | IMAGE_EMBEDS or TEXT_EMBEDS |
 
+A detector of classes takes no TEXT, and BOX_THRESHOLD alone.
+
 `fovea.steps.tensors` says what the tensors are; IMAGE is encoded bytes, IMAGE_SIZE the picture's
 (height, width). Triton runs a step as soon as its inputs are there, so a promptable member's
 encoder runs beside the embedder and the detector. The first step takes all that a caller sends and
@@ -26,7 +28,16 @@ from typing import Any
 from fovea.deployment import InvalidDeployment, Verb
 from fovea.flow import IMAGE_SIZE, Flow, sent_back
 from fovea.house import House
-from fovea.roles import ROLES, Embedder, ImageEmbedder, OpenDetector, Promptable, Role
+from fovea.roles import (
+    ROLES,
+    AnyDetector,
+    Detector,
+    Embedder,
+    ImageEmbedder,
+    OpenDetector,
+    Promptable,
+    Role,
+)
 from fovea.specs import EnsembleSpec, TensorSpec
 from fovea.steps.tensors import (
     BOX_THRESHOLD,
@@ -42,6 +53,7 @@ from fovea.steps.tensors import (
 )
 
 DETECT_INPUTS = (IMAGE, TEXT, BOX_THRESHOLD, TEXT_THRESHOLD)
+CLASS_INPUTS = (IMAGE, BOX_THRESHOLD)
 LABEL_OUTPUTS = sent_back(LABEL_RANKS)
 DETECT_OUTPUTS = sent_back(SELECTED_BOXES)
 MASK_OUTPUTS = sent_back(MASKS)
@@ -65,8 +77,12 @@ def _main_object(
     return flow.end((*LABEL_OUTPUTS, *DETECT_OUTPUTS, *MASK_OUTPUTS, IMAGE_SIZE))
 
 
-def _detect(house: House, verb: Verb, detects: OpenDetector[Any]) -> EnsembleSpec:
-    flow = Flow(house, verb, DETECT_INPUTS)
+def _detect_inputs(detects: AnyDetector) -> tuple[TensorSpec, ...]:
+    return DETECT_INPUTS if isinstance(detects, OpenDetector) else CLASS_INPUTS
+
+
+def _detect(house: House, verb: Verb, detects: AnyDetector) -> EnsembleSpec:
+    flow = Flow(house, verb, _detect_inputs(detects))
     flow.prepare(detects, writes=detects, asks=detects.networks)
     flow.detect(detects, main=False, prompts=False)
     return flow.end((*DETECT_OUTPUTS, IMAGE_SIZE))
@@ -81,9 +97,9 @@ def _segment(house: House, verb: Verb, cuts: Promptable[Any]) -> EnsembleSpec:
 
 
 def _detect_and_segment(
-    house: House, verb: Verb, detects: OpenDetector[Any], cuts: Promptable[Any]
+    house: House, verb: Verb, detects: AnyDetector, cuts: Promptable[Any]
 ) -> EnsembleSpec:
-    flow = Flow(house, verb, DETECT_INPUTS)
+    flow = Flow(house, verb, _detect_inputs(detects))
     flow.prepare(detects, cuts, writes=detects, asks=(*detects.networks, *cuts.networks))
     flow.detect(detects, main=False, prompts=True)
     flow.encode(cuts)
@@ -118,11 +134,12 @@ class Kind:
 
 
 _RANKS = {"ranks": (Embedder,)}
-_DETECTS = {"detects": (OpenDetector,)}
+_NAMED = {"detects": (OpenDetector,)}
+_DETECTS = {"detects": (OpenDetector, Detector)}
 _CUTS = {"cuts": (Promptable,)}
 
 VERBS: Mapping[str, Kind] = {
-    "main_object": Kind({**_RANKS, **_DETECTS, **_CUTS}, _main_object),
+    "main_object": Kind({**_RANKS, **_NAMED, **_CUTS}, _main_object),
     "detect": Kind(_DETECTS, _detect),
     "segment": Kind(_CUTS, _segment),
     "detect_and_segment": Kind({**_DETECTS, **_CUTS}, _detect_and_segment),

@@ -77,18 +77,25 @@ def nothing_named(answer: Answer) -> MainObject:
     return MainObject(False, None, {}, None, None, None, None, answer.size_hw())
 
 
-def read_detections(answer: Answer, labels: tuple[str, ...]) -> Detections:
+def read_detections(answer: Answer, labels: tuple[str, ...] | None) -> Detections:
+    """labels: that were asked, or None of a detector that names its own classes."""
     indices = answer.array("LABEL_INDICES")
+    if labels is None:
+        phrases = answer.texts("PHRASES")
+    else:
+        phrases = tuple(labels[index] for index in indices.tolist())
     return Detections(
         boxes=answer.array("BOXES"),
         scores=answer.array("SCORES"),
-        phrases=tuple(labels[index] for index in indices.tolist()),
+        phrases=phrases,
         size_hw=answer.size_hw(),
         label_indices=indices,
     )
 
 
-def read_segmented_detections(answer: Answer, labels: tuple[str, ...]) -> SegmentedDetections:
+def read_segmented_detections(
+    answer: Answer, labels: tuple[str, ...] | None
+) -> SegmentedDetections:
     return SegmentedDetections(
         **vars(read_detections(answer, labels)),
         masks=answer.masks(),

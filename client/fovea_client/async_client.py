@@ -52,7 +52,7 @@ class AsyncClient(Connection):
     async def detect(
         self,
         image: Picture,
-        phrases: str | Iterable[str],
+        phrases: str | Iterable[str] | None = None,
         *,
         box_threshold: float | None = None,
         text_threshold: float | None = None,
@@ -67,7 +67,7 @@ class AsyncClient(Connection):
     async def detect_and_segment(
         self,
         image: Picture,
-        phrases: str | Iterable[str],
+        phrases: str | Iterable[str] | None = None,
         *,
         box_threshold: float | None = None,
         text_threshold: float | None = None,

@@ -57,7 +57,7 @@ class BlockingVerbs(ABC):
     def detect(
         self,
         image: Picture,
-        phrases: str | Iterable[str],
+        phrases: str | Iterable[str] | None = None,
         *,
         box_threshold: float | None = None,
         text_threshold: float | None = None,
@@ -66,6 +66,8 @@ class BlockingVerbs(ABC):
     ) -> Detections:
         """Boxes of what the phrases name, each with one of them; all as in `main_object`.
 
+        Without phrases the detector is one that knows its classes: each box has the name of one,
+        and its id. InvalidText where phrases and detector do not go together.
         box_threshold alone decides which boxes count. Each has the phrase with its most probable
         token: always one of those asked.
         """
@@ -75,14 +77,14 @@ class BlockingVerbs(ABC):
     def detect_and_segment(
         self,
         image: Picture,
-        phrases: str | Iterable[str],
+        phrases: str | Iterable[str] | None = None,
         *,
         box_threshold: float | None = None,
         text_threshold: float | None = None,
         timeout_s: float | None = None,
         verb: str | None = None,
     ) -> SegmentedDetections:
-        """Boxes of what the phrases name, and the mask in each."""
+        """The boxes of `detect`, and the mask in each."""
         data = self._encode(image)
         steps = verbs.detect_and_segment(data, phrases, box_threshold, text_threshold, verb)
         return self._run(steps, timeout_s)

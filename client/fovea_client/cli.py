@@ -74,6 +74,10 @@ def _one_of(options: str, *given: Any) -> Any:
     return values[0]
 
 
+def _at_most_one_of(options: str, *given: Any) -> Any:
+    return None if all(value in (None, []) for value in given) else _one_of(options, *given)
+
+
 def parse_box(text: str) -> Any:
     return _numbers(text, "x1,y1,x2,y2")
 
@@ -214,8 +218,8 @@ def detect(
     timeout: Timeout = DEFAULT_TIMEOUT_S,
     local: Local = None,
 ) -> None:
-    """Boxes of what the text or the labels name."""
-    asked = _one_of("--text or --label", text, label)
+    """Boxes of what the text or the labels name, or of the classes that the detector knows."""
+    asked = _at_most_one_of("--text or --label", text, label)
     Run(pictures, url, timeout, local, as_json, out).ask(
         lambda client, picture: client.detect(
             picture,
@@ -241,8 +245,8 @@ def detect_and_segment(
     timeout: Timeout = DEFAULT_TIMEOUT_S,
     local: Local = None,
 ) -> None:
-    """Boxes of what the text or the labels name, and the mask in each."""
-    asked = _one_of("--text or --label", text, label)
+    """The boxes of `detect`, and the mask in each."""
+    asked = _at_most_one_of("--text or --label", text, label)
     Run(pictures, url, timeout, local, as_json, out).ask(
         lambda client, picture: client.detect_and_segment(
             picture,

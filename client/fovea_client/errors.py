@@ -65,6 +65,15 @@ _NEIGHBOURS_FAULT = re.compile(
     r"string (length indicator|data|elements \d+) for inference input", re.IGNORECASE
 )
 
+# Triton's words for a tensor that a verb does not take, and for one that it lacks. Of TEXT they
+# mean that the caller took one kind of detector for the other. (Triton 2.51 closes a list of
+# nothing without opening it.)
+_UNWANTED_TEXT = re.compile(
+    r"unexpected inference input 'TEXT' for model '(?P<verb>\w+)'"
+    r"|for model '(?P<of>\w+)'\. Got input\(s\) \[[^]]*'TEXT'[^]]*\], .* input\(s\) \]"
+)
+_MISSING_TEXT = re.compile(r"for model '(?P<verb>\w+)'.* missing required input\(s\) \[[^]]*'TEXT'")
+
 # gRPC's own words for an address that it cannot reach.
 _UNREACHED = re.compile(r"connect|resol|proxy", re.IGNORECASE)
 
@@ -91,6 +100,20 @@ def translate(error: grpc.RpcError, url: str) -> Failure:
     return Failure(meaning, retryable, error)
 
 
+def to_invalid_input(message: str) -> InvalidInput:
+    """The error behind a server's refusal of a request, in Triton's words or in a step's."""
+    if found := _MISSING_TEXT.search(message):
+        return InvalidText(
+            f"expected phrases: the detector of {found['verb']!r} finds what is named; got none"
+        )
+    if found := _UNWANTED_TEXT.search(message):
+        return InvalidText(
+            f"expected no phrases: the detector of {found['verb'] or found['of']!r} finds the "
+            "classes that it knows; got some"
+        )
+    return InvalidInput.from_message(message)
+
+
 def names_unknown_model(error: grpc.RpcError, model: str) -> bool:
     """Whether the server says that `model` is in no repository of its.
 
@@ -104,7 +127,7 @@ def _classify(status: grpc.StatusCode, message: str, url: str) -> tuple[FoveaErr
     if _NEIGHBOURS_FAULT.search(message):
         return Unavailable(f"{url}: {message}"), True
     if status is Status.INVALID_ARGUMENT:
-        return InvalidInput.from_message(message), False
+        return to_invalid_input(message), False
     if status is Status.DEADLINE_EXCEEDED:
         return DeadlineExceeded(f"{url}: {message}"), False
     if status is Status.RESOURCE_EXHAUSTED and "larger than max" in message:

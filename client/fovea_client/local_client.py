@@ -10,7 +10,7 @@ from fovea_client.answers import Answer
 from fovea_client.blocking import BlockingVerbs
 from fovea_client.connection import READY_TIMEOUT_S
 from fovea_client.description import Description
-from fovea_client.errors import InvalidInput, Unavailable, UnknownVerb
+from fovea_client.errors import InvalidInput, Unavailable, UnknownVerb, to_invalid_input
 from fovea_client.images import Picture
 from fovea_client.requests import Request
 from fovea_client.verbs import Steps
@@ -66,7 +66,7 @@ class LocalClient(BlockingVerbs):
         except UnknownVerb:
             raise
         except InvalidInput as error:  # in the words that would have come from a server
-            raise InvalidInput.from_message(error.to_message()) from error
+            raise to_invalid_input(error.to_message()) from error
         return Answer(request.model, found.get)
 
     def _encode(self, image: Picture) -> bytes:

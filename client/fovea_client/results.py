@@ -98,10 +98,11 @@ class MainObject:
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """What the phrases name, best first.
+    """What the phrases name, or the detector's own classes; best first.
 
-    boxes: [N, 4]. scores: [N]. phrases: of those asked, the one that each box answers, N.
-    label_indices: its place among those asked, the first of equal ones, [N]; None if unknown.
+    boxes: [N, 4]. scores: [N]. phrases: of those asked, the one that each box answers, or the name
+    of its class, N. label_indices: its place among those asked, the first of equal ones, or the
+    id of its class, [N]; None if unknown.
     size_hw: (height, width) of the picture.
     """
 
@@ -113,7 +114,7 @@ class Detections:
 
     @property
     def class_ids(self) -> NDArray[np.int64]:
-        """A number for each box's phrase: its index among those asked, int64 [N].
+        """A number for each box's phrase: its index among those asked, or its id, int64 [N].
 
         So they are the same for all pictures of which the same phrases are asked. Where the
         indices are unknown, it is a number made of the phrase alone (CRC-32).

@@ -50,24 +50,24 @@ def main_object(
 
 def detect(
     image: bytes,
-    phrases: str | Iterable[str],
+    phrases: str | Iterable[str] | None,
     box_threshold: float | None,
     text_threshold: float | None,
     verb: str | None = None,
 ) -> Steps[Detections]:
-    asked = prompts.to_labels(phrases)
+    asked = None if phrases is None else prompts.to_labels(phrases)
     inputs = _grounding_inputs(image, asked, box_threshold, text_threshold)
     return answers.read_detections((yield _to(verb, "detect", inputs)), asked)
 
 
 def detect_and_segment(
     image: bytes,
-    phrases: str | Iterable[str],
+    phrases: str | Iterable[str] | None,
     box_threshold: float | None,
     text_threshold: float | None,
     verb: str | None = None,
 ) -> Steps[SegmentedDetections]:
-    asked = prompts.to_labels(phrases)
+    asked = None if phrases is None else prompts.to_labels(phrases)
     inputs = _grounding_inputs(image, asked, box_threshold, text_threshold)
     request = _to(verb, "detect_and_segment", inputs)
     return answers.read_segmented_detections((yield request), asked)
@@ -122,11 +122,16 @@ def _to(verb: str | None, own: str, inputs: Mapping[str, TensorValue]) -> Reques
 
 def _grounding_inputs(
     image: bytes,
-    labels: tuple[str, ...],
+    labels: tuple[str, ...] | None,
     box_threshold: float | None,
     text_threshold: float | None,
 ) -> dict[str, TensorValue]:
-    inputs: dict[str, TensorValue] = {"IMAGE": image, "TEXT": labels}
+    """labels: None asks a detector for the classes that it knows."""
+    if labels is None and text_threshold is not None:
+        raise InvalidInput("expected phrases with text_threshold, got none")
+    inputs: dict[str, TensorValue] = {"IMAGE": image}
+    if labels is not None:
+        inputs["TEXT"] = labels
     thresholds = {"BOX_THRESHOLD": box_threshold, "TEXT_THRESHOLD": text_threshold}
     for name, value in thresholds.items():
         if value is not None:

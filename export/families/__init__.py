@@ -27,6 +27,7 @@ FAMILIES = {
     "siglip": "export.families.siglip:SiglipExport",
     "hq_sam": "export.families.hq_sam:HqSamExport",
     "sam": "export.families.sam:SamExport",
+    "rt_detr": "export.families.rt_detr:RtDetrExport",
 }
 # `model_type` in a checkpoint's config.json -> family.
 MODEL_TYPES = {
@@ -37,6 +38,8 @@ MODEL_TYPES = {
     "grounding-dino": "grounding_dino",
     "metaclip_2": "metaclip_2",
     "owlv2": "owlv2",
+    "rt_detr": "rt_detr",
+    "rt_detr_v2": "rt_detr",
     "sam": "sam",
     "siglip": "siglip",
     "sam_hq": "hq_sam",

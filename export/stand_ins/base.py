@@ -60,17 +60,21 @@ def add_noise(model: nn.Module) -> None:
             parameter.add_(NOISE * torch.randn_like(parameter))
 
 
-def settle_batch_norms(model: nn.Module, run: Callable[[], Any], *, rounds: int = 4) -> None:
+def settle_batch_norms(model: nn.Module, run: Callable[[], Any]) -> None:
     """Give batch norms the statistics of their inputs, or random weights make answers constant.
 
-    run: asks the model of data.
+    run: asks the model of data. Frozen norms count, too: whatever has a running variance.
     """
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
-    for norm in norms:
-        norm.momentum = None  # a plain average over the rounds
-        norm.reset_running_stats()
-        norm.train()
+
+    def measure(norm: Any, inputs: tuple[torch.Tensor]) -> None:
+        others = (0, *range(2, inputs[0].ndim))
+        norm.running_mean.copy_(inputs[0].mean(others))
+        norm.running_var.copy_(inputs[0].var(others))
+
+    norms = [module for module in model.modules() if hasattr(module, "running_var")]
+    hooks = [norm.register_forward_pre_hook(measure) for norm in norms]
     with torch.no_grad():
-        for _ in range(rounds):
-            run()
-    model.eval()
+        model.eval()
+        run()
+    for hook in hooks:
+        hook.remove()

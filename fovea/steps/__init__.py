@@ -10,6 +10,7 @@ STEPS = {
     "TokenizeText": "fovea.steps.labels",
     "RankLabels": "fovea.steps.labels",
     "SelectBoxes": "fovea.steps.boxes",
+    "SelectClassBoxes": "fovea.steps.boxes",
     "SelectBoxesByEmbeddings": "fovea.steps.boxes",
     "EncodeImage": "fovea.steps.masks",
     "SelectMasks": "fovea.steps.masks",

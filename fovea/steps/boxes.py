@@ -1,9 +1,9 @@
-"""What an open detector found, in pixels of the original picture and in the caller's labels."""
+"""What a detector found, in pixels of the original picture, and what names it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ from fovea.roles import (
     POINT_COORDS,
     POINT_LABELS,
     Arrays,
+    Detections,
+    Detector,
     OpenDetector,
     Selection,
 )
@@ -21,15 +23,39 @@ from fovea.steps.base import Context, Step, read_threshold
 from fovea.steps.label_embeddings import LabelEmbeddings
 
 
-class SelectBoxes(Step):
-    """A detector's answer and TEXT -> boxes, what names them, and the boxes as prompts."""
+class _Boxes(Step):
+    """What the steps of both kinds of detectors share."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._max_boxes = self.setting("max_boxes", int)
+
+    def room(self, original_hw: tuple[int, int]) -> int:
+        """How many boxes an answer may have, so that a mask can be drawn of each."""
+        return min(self._max_boxes, self.limits.masks_of(original_hw))
+
+    def answer(self, found: Detections, phrases: NDArray[Any]) -> Arrays:
+        """Boxes, and the boxes as prompts; phrases: encoded, one a box."""
+        coords, labels = prompts.pad_prompts(*prompts.box_prompts(found.boxes_xyxy))
+        return {
+            "boxes": found.boxes_xyxy,
+            "scores": found.scores,
+            "phrases": phrases,
+            "label_indices": found.label_indices,
+            "words": np.array([word.encode() for word in found.words], np.object_),
+            POINT_COORDS.name: coords,
+            POINT_LABELS.name: labels,
+        }
+
+
+class SelectBoxes(_Boxes):
+    """An open detector's answer and TEXT -> boxes, what names them, and the boxes as prompts."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         [detects] = self.roles.values()
         assert isinstance(detects, OpenDetector)
         self._detects = detects
-        self._max_boxes = self.setting("max_boxes", int)
 
     def run(self, inputs: Arrays, wanted: frozenset[str]) -> Arrays:
         spec = self._detects.spec
@@ -40,21 +66,12 @@ class SelectBoxes(Step):
             (height, width),
             Selection(
                 box_threshold=read_threshold(inputs, "BOX_THRESHOLD", spec.box_threshold),
+                max_boxes=self.room((height, width)),
                 text_threshold=read_threshold(inputs, "TEXT_THRESHOLD", spec.text_threshold),
-                max_boxes=min(self._max_boxes, self.limits.masks_of((height, width))),
             ),
             self.embed,
         )
-        coords, labels = prompts.pad_prompts(*prompts.box_prompts(found.boxes_xyxy))
-        return {
-            "boxes": found.boxes_xyxy,
-            "scores": found.scores,
-            "phrases": inputs["TEXT"][found.label_indices],
-            "label_indices": found.label_indices,
-            "words": np.array([word.encode() for word in found.words], np.object_),
-            POINT_COORDS.name: coords,
-            POINT_LABELS.name: labels,
-        }
+        return self.answer(found, inputs["TEXT"][found.label_indices])
 
     def embed(self, rows: Arrays) -> NDArray[np.float32]:
         """The detector's text network on a batch of labels."""
@@ -80,3 +97,25 @@ class SelectBoxesByEmbeddings(SelectBoxes):
         texts = [{name: array[i] for name, array in rows.items()} for i in range(count)]
         keys = [b"".join(array.tobytes() for array in one.values()) for one in texts]
         return self._embeddings.of(keys, texts.__getitem__)
+
+
+class SelectClassBoxes(_Boxes):
+    """A detector's answer -> boxes, the names of their classes, and the boxes as prompts."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        [detects] = self.roles.values()
+        assert isinstance(detects, Detector)
+        self._detects = detects
+        names = detects.spec.class_names
+        self._class_names = np.array([name.encode() for name in names], np.object_)
+
+    def run(self, inputs: Arrays, wanted: frozenset[str]) -> Arrays:
+        default = self._detects.spec.box_threshold
+        height, width = inputs[ORIGINAL_SIZE.name].tolist()
+        selection = Selection(
+            box_threshold=read_threshold(inputs, "BOX_THRESHOLD", default),
+            max_boxes=self.room((height, width)),
+        )
+        found = self._detects.select(inputs, (height, width), selection)
+        return self.answer(found, self._class_names[found.label_indices])

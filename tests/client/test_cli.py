@@ -138,7 +138,7 @@ def test_segment_takes_boxes_and_points(
         ["main-object", "PHOTO", "--labels", "a", "--description", "b"],
         ["main-object", "--labels", "a"],
         ["main-object", "PHOTO", "--labels", "a", "--label", "b"],
-        ["detect", "PHOTO"],
+        ["detect", "PHOTO", "--text", ""],
         ["detect", "PHOTO", "--text", "a", "--label", "b"],
         ["main-object", "PHOTO", "--labels", "a", "--out", "out.gif"],
         ["main-object", "PHOTO", "--labels", " . "],

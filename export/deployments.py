@@ -211,6 +211,7 @@ def _request(
                 **{field: keys[name][field] for field in ("sha256", "opset", "versions")},
                 "options": dict(request.options),
                 "fingerprint": members[name].member.fingerprint,
+                "kept": members[name].folder.name,
             }
             for name, request in requests.items()
         },

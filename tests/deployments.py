@@ -1,6 +1,9 @@
-"""A deployment of small numbers for tests that need no checkpoint."""
+"""Small deployments: one without checkpoints, and what of another takes the fewest networks."""
+
+from dataclasses import replace
 
 from fovea.deployment import Deployment, verbs_of
+from fovea.deployment_file import DeploymentFile
 from fovea.families.clip import ClipSpec
 from fovea.families.grounding_dino import GroundingDinoSpec
 from fovea.families.sam import SamSpec
@@ -31,3 +34,10 @@ TINY = Deployment(
     ),
     verbs=VERBS,
 )
+
+
+def embeds_only(deployment: DeploymentFile) -> DeploymentFile:
+    """What CLIP does alone: two networks, for what must hold of any."""
+    verbs = {verb: {"embeds": "clip"} for verb in ("embed_image", "embed_text")}
+    members = {"clip": deployment.members["clip"]}
+    return replace(deployment, members=members, verbs=verbs_of(verbs))

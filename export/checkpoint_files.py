@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from export.errors import CheckpointUnavailable, InvalidCheckpoint
-from export.families import MODEL_TYPES, load
+from export.families import MODEL_TYPES, NOT_SERVED, load
 from fovea import families
 
 CONFIG = "config.json"
@@ -85,9 +85,14 @@ def family_of(name: str, folder: Path) -> str:
     if not isinstance(model_type, str) or model_type not in MODEL_TYPES:
         raise InvalidCheckpoint(
             f"{name}: expected a checkpoint of model_type {', '.join(MODEL_TYPES)} in {folder}, "
-            f"got {model_type!r}"
+            f"got {model_type!r}{_instead(model_type)}"
         )
     return MODEL_TYPES[model_type]
+
+
+def _instead(model_type: Any) -> str:
+    known = isinstance(model_type, str) and model_type in NOT_SERVED
+    return f": {NOT_SERVED[model_type]}" if known else ""
 
 
 def check_files(name: str, family: str, folder: Path) -> None:

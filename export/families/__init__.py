@@ -46,6 +46,11 @@ MODEL_TYPES = {
     # A ViT of any other training has another head, and is refused for it.
     "vit": "dino",
 }
+# What another `model_type` that people may name here is, and what to take in its place.
+NOT_SERVED = {
+    "siglip2": "NaFlex takes pictures of any shape: name a SigLIP 2 of a fixed resolution, such as "
+    "google/siglip2-base-patch16-224",
+}
 
 
 @lru_cache(None)

@@ -1,4 +1,10 @@
-"""SigLIP checkpoints as two networks."""
+"""SigLIP checkpoints as two networks; of SigLIP 2 those of a fixed resolution.
+
+SigLIP 2 reads Gemma's tokens, which know upper case, though it was trained on lower case: labels
+in lower case are answered best, as in transformers' pipeline.
+
+Code and weights: Apache-2.0.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +12,12 @@ from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
+from tokenizers import Tokenizer
 from torch import Tensor, nn
-from transformers import SiglipModel
+from transformers import SiglipModel, SiglipTokenizer
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
-from export.checkpoints import Checkpoint
+from export.checkpoints import Checkpoint, backend_of
 from export.errors import InvalidCheckpoint
 from export.families.clip import TEXTS, ClipExport, padded_token_pair, sample_image, unit
 from export.family import FamilyExport, Options, TokenPair
@@ -91,6 +98,12 @@ class SiglipExport(FamilyExport):
     processor_class = SiglipImageProcessorPil
     TEXTS = TEXTS
     POLICIES: ClassVar[dict[str, Policy]] = ClipExport.POLICIES
+
+    def read_tokenizer(self, checkpoint: Checkpoint) -> Tokenizer:
+        """As transformers has it: its class for SigLIP 2 makes its own of tokenizer.json."""
+        theirs = self.load_tokenizer(checkpoint)
+        slow = isinstance(theirs, SiglipTokenizer)
+        return checkpoint.read_tokenizer() if slow else backend_of(theirs)
 
     def read_spec(
         self, checkpoint: Checkpoint, model: Any, processor: Any, options: Options

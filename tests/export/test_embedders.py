@@ -11,6 +11,8 @@ from tests.export.embedders import LABELS, PICTURES, serve, spread
 CHECKPOINTS = [
     ("clip", "metaclip", "softmax"),
     ("metaclip_2", "metaclip_2", "softmax"),
+    ("siglip", "siglip_sentencepiece", "sigmoid"),
+    ("siglip", "siglip_2", "sigmoid"),
 ]
 
 

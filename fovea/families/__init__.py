@@ -31,6 +31,7 @@ FAMILIES = {
     "siglip": "fovea.families.siglip:Siglip",
     "hq_sam": "fovea.families.hq_sam:HqSam",
     "sam": "fovea.families.sam:Sam",
+    "d_fine": "fovea.families.rt_detr:RtDetr",
     "rt_detr": "fovea.families.rt_detr:RtDetr",
 }
 

@@ -1,4 +1,4 @@
-"""RT-DETR's answers are those of transformers, from the picture to the boxes."""
+"""The answers of RT-DETR and D-FINE are those of transformers, from the picture to the boxes."""
 
 import json
 import shutil
@@ -6,7 +6,11 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from transformers import RTDetrForObjectDetection, RTDetrV2ForObjectDetection
+from transformers import (
+    DFineForObjectDetection,
+    RTDetrForObjectDetection,
+    RTDetrV2ForObjectDetection,
+)
 from transformers.models.rt_detr.image_processing_pil_rt_detr import RTDetrImageProcessorPil
 from transformers.models.rt_detr.modeling_rt_detr import RTDetrObjectDetectionOutput
 
@@ -23,12 +27,17 @@ from fovea.images import Picture
 from fovea.members import Source
 from fovea.roles import Selection
 
-MODELS = {"rt_detr": RTDetrForObjectDetection, "rt_detr_v2": RTDetrV2ForObjectDetection}
+SIZES_HW = [(240, 320), (320, 200)]
+MODELS = {
+    "rt_detr": RTDetrForObjectDetection,
+    "rt_detr_v2": RTDetrV2ForObjectDetection,
+    "d_fine": DFineForObjectDetection,
+}
 
 
-@pytest.fixture(scope="module", params=["rt_detr", "rt_detr_v2"])
+@pytest.fixture(scope="module", params=["rt_detr", "rt_detr_v2", "d_fine"])
 def request_(request):
-    return requests("rt_detr")[request.param]
+    return requests(request.param.removesuffix("_v2"))[request.param]
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +60,7 @@ def detects(request_):
     return role, answer
 
 
-@pytest.mark.parametrize("size_hw", [(240, 320), (320, 200)])
+@pytest.mark.parametrize("size_hw", SIZES_HW)
 def test_answers_are_those_of_transformers(request_, checkpoint, detects, size_hw):
     picture = photograph(size_hw)
     role, answer = detects
@@ -67,12 +76,21 @@ def test_answers_are_those_of_transformers(request_, checkpoint, detects, size_h
     ours = role.select(answer(picture), size_hw, Selection(threshold, 100))
     assert len(ours.scores) == len(theirs["scores"]) == 11
     assert ours.label_indices.tolist() == theirs["labels"].tolist()
-    assert len(set(ours.words)) > 1, "a constant answer is no proof"
     height, width = size_hw
     inside = np.clip(theirs["boxes"].numpy(), 0, [width, height, width, height])
     # Pixels are whole grey levels here.
     assert np.allclose(ours.scores, theirs["scores"].numpy(), atol=0.02)
     assert np.allclose(ours.boxes_xyxy, inside, atol=0.01 * max(size_hw))
+
+
+def test_answers_depend_on_the_picture(detects):
+    """A constant answer would be no proof."""
+    role, answer = detects
+    pictures = [photograph(size_hw) for size_hw in SIZES_HW]
+    found = [role.select(answer(p), (p.height, p.width), Selection(0.0, 12)) for p in pictures]
+    assert len({word for one in found for word in one.words}) > 1
+    assert np.abs(found[0].scores - found[1].scores).max() > 0.02
+    assert all(np.ptp(one.boxes_xyxy, axis=0).min() > 5 for one in found)
 
 
 def test_the_same_answer_gives_the_same_boxes(checkpoint, detects):
@@ -144,14 +162,14 @@ def test_classes_without_a_gap_have_names(config):
         class_names("rt_detr", config)
 
 
-def test_each_version_is_opened_as_what_it_is(request_, config):
+def test_each_architecture_is_opened_as_what_it_is(request_, config):
     assert config.model_type == request_.checkpoint.name
     assert isinstance(request_.open().networks[0].module.model, MODELS[config.model_type])
 
 
-def test_weights_of_the_other_version_are_refused(checkpoint, config, tmp_path):
+def test_weights_of_another_architecture_are_refused(checkpoint, config, tmp_path):
     folder = shutil.copytree(checkpoint.folder, tmp_path / "other")
-    [other] = set(MODELS) - {config.model_type}
+    other = "rt_detr_v2" if config.model_type == "rt_detr" else "rt_detr"
     settings = json.loads((folder / "config.json").read_text())
     more = {"decoder_n_points": 3, "model_type": other}
     (folder / "config.json").write_text(json.dumps({**settings, **more}))

@@ -1,0 +1,33 @@
+"""D-FINE checkpoints as one network: RT-DETR whose boxes' edges are distributions.
+
+Code: transformers, Apache-2.0. Weights: ustc-community/dfine-*, Apache-2.0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import ClassVar
+
+from transformers import DFineForObjectDetection
+
+from export.families.rt_detr import RtDetrExport
+from export.precision import Kept, Policy
+
+
+class DFineExport(RtDetrExport):
+    """D-FINE; what its checkpoints fix and how pictures come is as for RT-DETR."""
+
+    model_class = DFineForObjectDetection
+    POLICIES: ClassVar[dict[str, Policy]] = {
+        part: replace(
+            policy,
+            kept=(
+                *policy.kept,
+                Kept(
+                    "distances: expectations over bins, and the scores that their spread corrects",
+                    nodes=(r"/decoder/(integral|lqe_layers)", r"pre_bbox_head"),
+                ),
+            ),
+        )
+        for part, policy in RtDetrExport.POLICIES.items()
+    }

@@ -28,12 +28,14 @@ FAMILIES = {
     "hq_sam": "export.families.hq_sam:HqSamExport",
     "sam": "export.families.sam:SamExport",
     "d_fine": "export.families.d_fine:DFineExport",
+    "detr": "export.families.detr:DetrExport",
     "rt_detr": "export.families.rt_detr:RtDetrExport",
 }
 # `model_type` in a checkpoint's config.json -> family.
 MODEL_TYPES = {
     "clip": "clip",
     "d_fine": "d_fine",
+    "detr": "detr",
     "dinov2": "dinov2",
     "dinov2_with_registers": "dinov2",
     "dinov3_vit": "dinov3",

@@ -15,14 +15,14 @@ from transformers.models.grounding_dino.image_processing_pil_grounding_dino impo
     GroundingDinoImageProcessorPil,
 )
 
+from export import canvas
 from export.checkpoints import Checkpoint
-from export.errors import InvalidOption, UnsupportedProcessor
 from export.families.grounding_dino_layers import reordered
 from export.family import FamilyExport, Options, TokenPair
 from export.network import Arrays, Network, sample_pixels
 from export.pixels import Normalize, valid_mask
 from export.precision import Kept, Policy
-from export.processor import Normalization, edges, require, resample
+from export.processor import Normalization, resample
 from fovea.captions import DELIMITER_IDS, text_self_attention
 from fovea.families.grounding_dino import GroundingDino, GroundingDinoSpec
 from fovea.roles import Role
@@ -88,30 +88,12 @@ def read_spec(
     pad_token_id: int,
     longest_edge: int | None = None,
 ) -> GroundingDinoSpec:
-    """The spec of a checkpoint.
-
-    The canvas is the processor's own `pad_size`, or else the longest edge both ways.
-    `longest_edge` caps both edges: a smaller, square, cheaper canvas. Raises UnsupportedProcessor
-    and InvalidOption.
-    """
-    if longest_edge is not None and longest_edge < 1:
-        raise InvalidOption(f"longest_edge: expected a pixel or more, got {longest_edge}")
-    require(processor, do_resize=True, do_pad=True)
-    shortest, longest = edges(processor, "size", "shortest_edge", "longest_edge")
-    longest = min(longest, longest_edge or longest)
-    canvas_hw = (longest, longest)
-    if processor.pad_size and not longest_edge:
-        canvas_hw = edges(processor, "pad_size", "height", "width")
-        if min(canvas_hw) < longest:
-            raise UnsupportedProcessor(
-                f"{type(processor).__name__}: expected pad_size of at least "
-                f"{longest} x {longest} for size longest_edge={longest}, "
-                f"got {canvas_hw[0]} x {canvas_hw[1]}"
-            )
+    """The spec of a checkpoint; see `export.canvas`."""
+    placed = canvas.read_canvas(processor, longest_edge)
     return GroundingDinoSpec(
-        shortest_edge=min(shortest, longest),
-        longest_edge=longest,
-        canvas_hw=canvas_hw,
+        shortest_edge=placed.shortest,
+        longest_edge=placed.longest,
+        canvas_hw=placed.hw,
         text_buckets=tuple(bucket for bucket in TEXT_BUCKETS if bucket <= config.max_text_len),
         pad_token_id=pad_token_id,
         num_queries=config.num_queries,
@@ -148,7 +130,7 @@ class GroundingDinoExport(FamilyExport):
 
     model_class = GroundingDinoForObjectDetection
     processor_class = GroundingDinoImageProcessorPil
-    OPTIONS: ClassVar[dict[str, type]] = {"longest_edge": int}
+    OPTIONS: ClassVar[dict[str, type]] = {canvas.LONGEST_EDGE: int}
     TEXTS = ("a cat.", "cat. a red t-shirt.", "Café. st. bernard.", "红色的车 🚗.")
     POLICIES: ClassVar[dict[str, Policy]] = {
         "": Policy(
@@ -196,7 +178,7 @@ class GroundingDinoExport(FamilyExport):
         self, checkpoint: Checkpoint, model: Any, processor: Any, options: Options
     ) -> GroundingDinoSpec:
         pad = checkpoint.token_id("[PAD]")
-        return read_spec(model.config, processor, pad, options.get("longest_edge"))
+        return read_spec(model.config, processor, pad, options.get(canvas.LONGEST_EDGE))
 
     def networks(
         self, role: GroundingDino, model: GroundingDinoForObjectDetection, normal: Normalization
@@ -208,14 +190,7 @@ class GroundingDinoExport(FamilyExport):
         return [Network(role.image_network, detector, sample, variants=3, tracing=reordered)]
 
     def processor_arguments(self, processor: Any, options: Options) -> dict[str, Any]:
-        edge = options.get("longest_edge")
-        if not edge:
-            return {}
-        longest = min(edge, processor.size.longest_edge)
-        shortest = min(longest, processor.size.shortest_edge)
-        size = {"size": {"shortest_edge": shortest, "longest_edge": longest}}
-        pad = {"pad_size": {"height": longest, "width": longest}} if processor.pad_size else {}
-        return size | pad
+        return canvas.arguments(processor, options)
 
     def token_pair(self, checkpoint: Checkpoint, role: Role[Any]) -> TokenPair:
         theirs = self.load_tokenizer(checkpoint)

@@ -32,6 +32,7 @@ FAMILIES = {
     "hq_sam": "fovea.families.hq_sam:HqSam",
     "sam": "fovea.families.sam:Sam",
     "d_fine": "fovea.families.rt_detr:RtDetr",
+    "detr": "fovea.families.detr:Detr",
     "rt_detr": "fovea.families.rt_detr:RtDetr",
 }
 

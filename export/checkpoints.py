@@ -109,7 +109,7 @@ class Checkpoint:
         cls = load(self.family).processor_class
         try:
             settings, _ = cls.get_image_processor_dict(self.folder, local_files_only=True)
-            check_fields(self.name, cls, settings)
+            check_fields(self.name, cls, settings, load(self.family).SETTINGS)
             return cls.from_dict(settings)
         except ExportError:
             raise

@@ -30,6 +30,7 @@ class FamilyExport(ABC):
 
     Attributes:
         model_class, processor_class: of transformers, unless the family opens its own.
+        SETTINGS: of the image processor, those that this family honours beside the usual ones.
         OPTIONS: what a deployment may say of a member beside its checkpoint, each with its type.
         POLICIES: of each network, by its part: how it runs in lower precision.
         TEXTS: on which tokens are compared with the checkpoint's own tokenizer.
@@ -37,6 +38,7 @@ class FamilyExport(ABC):
 
     model_class: ClassVar[Any]
     processor_class: ClassVar[Any]
+    SETTINGS: ClassVar[tuple[str, ...]] = ()
     OPTIONS: ClassVar[Mapping[str, type]] = {}
     POLICIES: ClassVar[Mapping[str, Policy]]
     TEXTS: ClassVar[tuple[str, ...]] = ()

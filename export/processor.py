@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,8 +56,12 @@ class Normalization:
     std: tuple[float, float, float]
 
 
-def check_fields(family: str, cls: type, settings: dict[str, Any]) -> None:
+def check_fields(
+    family: str, cls: type, settings: dict[str, Any], honoured: Collection[str] = ()
+) -> None:
     """Raise UnsupportedProcessor for a setting that nobody here knows; null is unset.
+
+    honoured: by this family alone.
 
     InvalidCheckpoint if the settings are those of another class than `cls`.
     """
@@ -65,7 +70,7 @@ def check_fields(family: str, cls: type, settings: dict[str, Any]) -> None:
     got = settings.get("image_processor_type") or settings.get("feature_extractor_type") or own
     if got not in names:
         raise InvalidCheckpoint(f"{family}: expected the settings of a {own}, got those of a {got}")
-    known = _HONOURED | _WITHOUT_EFFECT
+    known = _HONOURED | _WITHOUT_EFFECT | {*honoured}
     unknown = sorted(name for name, v in settings.items() if v is not None and name not in known)
     if unknown:
         raise UnsupportedProcessor(

@@ -10,11 +10,13 @@ from fovea.deployment import Verb
 from fovea.house import FINGERPRINT, House
 from fovea.roles import (
     IMAGE_EMBEDS,
+    LOGITS,
     ORIGINAL_SIZE,
     PIXEL_VALUES,
     TEXT_EMBEDS,
     VALID_HW,
     AnyDetector,
+    Classifier,
     Embedder,
     ImageEmbedder,
     OpenDetector,
@@ -23,12 +25,14 @@ from fovea.roles import (
 )
 from fovea.specs import EnsembleSpec, ModelSpec, TensorSpec
 from fovea.steps.tensors import (
+    CLASSES,
     LABEL_RANKS,
     MASKS,
     PROMPTS,
     SELECTED_BOXES,
     SENT_COORDS,
     TEXT,
+    TOP_K,
     text_tensor,
     verb_pixels,
 )
@@ -129,6 +133,20 @@ class Flow:
             inputs={TEXT.name: TEXT.name, IMAGE_EMBEDS: IMAGE_EMBEDS},
             outputs=outputs,
         )
+
+    def classify(self, classifies: Classifier[Any] | Embedder[Any]) -> None:
+        """Pixels, and TEXT for an embedder -> labels, best first."""
+        if isinstance(classifies, Classifier):
+            network = self._house.network(classifies.image_network)
+            model, inputs = self._house.select_classes(classifies), same((TOP_K,))
+            self._wiring.add(network, inputs=self._picture(classifies), outputs={LOGITS: LOGITS})
+            inputs[LOGITS] = LOGITS
+        else:
+            self.embed_image(classifies)
+            model, inputs = self._house.rank_classes(classifies), same((TEXT,))
+            inputs[IMAGE_EMBEDS] = IMAGE_EMBEDS
+        outputs = {tensor.name: tensor.name.upper() for tensor in CLASSES}
+        self._wiring.add(model, inputs=inputs, outputs=outputs)
 
     def detect(self, detects: AnyDetector, *, main: bool, prompts: bool) -> None:
         """Pixels, and labels if it reads any -> boxes.

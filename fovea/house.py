@@ -19,6 +19,7 @@ from fovea.roles import (
     POINT_COORDS,
     POINT_LABELS,
     AnyDetector,
+    Classifier,
     Detector,
     Embedder,
     ImageEmbedder,
@@ -30,6 +31,7 @@ from fovea.specs import EnsembleSpec, ModelSpec, Queue, TensorSpec, to_json
 from fovea.steps import settings
 from fovea.steps.tensors import (
     BOX_THRESHOLD,
+    CLASSES,
     IMAGE,
     LABEL_RANKS,
     MASKS,
@@ -38,6 +40,7 @@ from fovea.steps.tensors import (
     SELECTED_BOXES,
     TEXT,
     TEXT_THRESHOLD,
+    TOP_K,
     text_tensor,
     verb_pixels,
 )
@@ -164,6 +167,28 @@ class House:
             text_batch=network.max_batch_size,
         )
 
+    def rank_classes(self, classifies: Embedder[Any]) -> ModelSpec:
+        """TEXT and a picture's embedding -> the labels, best first."""
+        network = self.network(classifies.text_network)
+        return self._step(
+            f"{classifies.name}_rank_classes",
+            "RankClasses",
+            (TEXT, TensorSpec(IMAGE_EMBEDS, "FP32", (classifies.embed_dim,))),
+            CLASSES,
+            roles=(classifies,),
+            text_batch=network.max_batch_size,
+        )
+
+    def select_classes(self, classifies: Classifier[Any]) -> ModelSpec:
+        """A classifier's logits -> its classes, best first."""
+        return self._step(
+            f"{classifies.name}_select_classes",
+            "SelectClasses",
+            (*classifies.image_network.outputs, TOP_K),
+            CLASSES,
+            roles=(classifies,),
+        )
+
     def select_boxes(self, detects: AnyDetector, *, main: bool) -> ModelSpec:
         """A detector's answer -> boxes, and the boxes as prompts; `main`: the best one alone."""
         if isinstance(detects, Detector):
@@ -237,10 +262,10 @@ class House:
         )
 
     def _geometries(self) -> tuple[settings.GeometryUse, ...]:
-        """Each once, in the order of the members; it is small if embedders alone want it."""
+        """Each once, in the members' order; small if embedders or classifiers alone want it."""
         found: dict[Geometry, bool] = {}
         for role in self.roles.values():
-            small = isinstance(role, ImageEmbedder)
+            small = isinstance(role, (ImageEmbedder, Classifier))
             found[role.geometry] = small and found.get(role.geometry, True)
         return tuple(settings.GeometryUse(geometry, small) for geometry, small in found.items())
 

@@ -28,6 +28,7 @@ FORMATS: Mapping[str, tuple[type[ImageFile.ImageFile], re.Pattern[bytes]]] = {
     "PNG": (PngImagePlugin.PngImageFile, re.compile(re.escape(metadata.PNG_SIGNATURE))),
     "WEBP": (WebPImagePlugin.WebPImageFile, re.compile(rb"RIFF.{4}WEBP", re.DOTALL)),
 }
+NEAREST = Image.Resampling.NEAREST
 BILINEAR = Image.Resampling.BILINEAR
 BICUBIC = Image.Resampling.BICUBIC
 

@@ -4,6 +4,7 @@
 | --- | --- | --- |
 | embedder | a picture, or a text | a vector of length 1; scores of labels for a picture |
 | image_embedder | a picture | a vector of length 1 |
+| classifier | a picture | a score of each of its own classes |
 | open_detector | a picture and labels | boxes, each with one of the labels |
 | detector | a picture | boxes, each of one of the checkpoint's classes |
 | promptable | a picture, and points or boxes | one mask a prompt |
@@ -41,6 +42,7 @@ POINT_LABELS = TensorSpec("point_labels", "INT32", (-1, -1))
 # What the networks of a role answer.
 IMAGE_EMBEDS = "image_embeds"
 TEXT_EMBEDS = "text_embeds"
+LOGITS = "logits"
 IOU_SCORES = "iou_scores"
 LOW_RES_MASKS = "low_res_masks"
 
@@ -138,6 +140,29 @@ class Embedder(ImageEmbedder[S]):
         self, image_embeds: NDArray[np.float32], label_embeds: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         """How well each label fits the picture, within [0, 1]: [D], [L, D] -> float32 [L]."""
+
+
+class Classifier(Role[S]):
+    """Which of its own classes a picture shows.
+
+    Its `spec` has labels, the names of its classes in the order of the logits, and top_k, how many
+    are told unless the caller says.
+    """
+
+    ROLE = "classifier"
+
+    @property
+    @abstractmethod
+    def image_network(self) -> ModelSpec:
+        """pixel_values -> logits float32 [C]."""
+
+    @property
+    def networks(self) -> tuple[ModelSpec, ...]:
+        return (self.image_network,)
+
+    @abstractmethod
+    def scores(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits [C] -> how well each class fits the picture, within [0, 1]: float32 [C]."""
 
 
 @dataclass(frozen=True)
@@ -298,5 +323,6 @@ class Promptable(Role[S]):
 
 
 ROLES: Mapping[str, type[Role[Any]]] = {
-    role.ROLE: role for role in (Embedder, ImageEmbedder, OpenDetector, Detector, Promptable)
+    role.ROLE: role
+    for role in (Embedder, ImageEmbedder, Classifier, OpenDetector, Detector, Promptable)
 }

@@ -6,6 +6,7 @@
 | detect | IMAGE, TEXT, thresholds | BOXES, SCORES, PHRASES, LABEL_INDICES, WORDS, IMAGE_SIZE |
 | segment | IMAGE, POINT_COORDS, POINT_LABELS | MASKS, MASK_SCORES, IMAGE_SIZE |
 | detect_and_segment | as detect | those of detect and segment |
+| classify | IMAGE, and TEXT or TOP_K | LABELS, LABEL_INDICES, LABEL_SCORES |
 | embed_image, embed_text | IMAGE or TEXT | IMAGE_EMBEDS or TEXT_EMBEDS |
 
 A detector of classes takes no TEXT, and BOX_THRESHOLD alone.
@@ -31,6 +32,7 @@ from fovea.house import House
 from fovea.roles import (
     ROLES,
     AnyDetector,
+    Classifier,
     Detector,
     Embedder,
     ImageEmbedder,
@@ -41,6 +43,7 @@ from fovea.roles import (
 from fovea.specs import EnsembleSpec, TensorSpec
 from fovea.steps.tensors import (
     BOX_THRESHOLD,
+    CLASSES,
     IMAGE,
     LABEL_RANKS,
     MASKS,
@@ -50,6 +53,7 @@ from fovea.steps.tensors import (
     SENT_LABELS,
     TEXT,
     TEXT_THRESHOLD,
+    TOP_K,
 )
 
 DETECT_INPUTS = (IMAGE, TEXT, BOX_THRESHOLD, TEXT_THRESHOLD)
@@ -57,6 +61,7 @@ CLASS_INPUTS = (IMAGE, BOX_THRESHOLD)
 LABEL_OUTPUTS = sent_back(LABEL_RANKS)
 DETECT_OUTPUTS = sent_back(SELECTED_BOXES)
 MASK_OUTPUTS = sent_back(MASKS)
+CLASS_OUTPUTS = sent_back(CLASSES)
 
 
 def _main_object(
@@ -107,6 +112,20 @@ def _detect_and_segment(
     return flow.end((*DETECT_OUTPUTS, *MASK_OUTPUTS, IMAGE_SIZE))
 
 
+def _classify(
+    house: House, verb: Verb, classifies: Classifier[Any] | Embedder[Any]
+) -> EnsembleSpec:
+    if isinstance(classifies, Embedder):
+        flow = Flow(house, verb, (IMAGE, TEXT))
+        asks = (*classifies.networks, house.rank_classes(classifies))
+        flow.prepare(classifies, checks=(classifies,), asks=asks, size=False)
+    else:
+        flow = Flow(house, verb, (IMAGE, TOP_K))
+        flow.prepare(classifies, asks=classifies.networks, size=False)
+    flow.classify(classifies)
+    return flow.end(CLASS_OUTPUTS)
+
+
 def _embed_image(house: House, verb: Verb, embeds: ImageEmbedder[Any]) -> EnsembleSpec:
     flow = Flow(house, verb, (IMAGE,))
     flow.prepare(embeds, asks=(embeds.image_network,), size=False)
@@ -143,6 +162,7 @@ VERBS: Mapping[str, Kind] = {
     "detect": Kind(_DETECTS, _detect),
     "segment": Kind(_CUTS, _segment),
     "detect_and_segment": Kind({**_DETECTS, **_CUTS}, _detect_and_segment),
+    "classify": Kind({"classifies": (Classifier, Embedder)}, _classify),
     "embed_image": Kind({"embeds": (ImageEmbedder,)}, _embed_image),
     "embed_text": Kind({"embeds": (Embedder,)}, _embed_text),
 }

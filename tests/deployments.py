@@ -15,6 +15,7 @@ VERBS = verbs_of(
         "detect": {"detects": "grounding_dino"},
         "segment": {"cuts": "sam"},
         "detect_and_segment": {"detects": "grounding_dino", "cuts": "sam"},
+        "classify": {"classifies": "clip"},
         "embed_image": {"embeds": "clip"},
         "embed_text": {"embeds": "clip"},
     }

@@ -9,6 +9,7 @@
 from fovea_client.async_client import AsyncClient
 from fovea_client.batches import Outcome, pictures_in
 from fovea_client.channel import Tls
+from fovea_client.classification import Classification
 from fovea_client.client import Client
 from fovea_client.description import Description
 from fovea_client.errors import (
@@ -35,6 +36,7 @@ from fovea_client.retry import RetryPolicy
 
 __all__ = [
     "AsyncClient",
+    "Classification",
     "Client",
     "DeadlineExceeded",
     "Description",

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from fovea_client import batches, objects, prompts, verbs
 from fovea_client.batches import DEFAULT_CONCURRENCY, Outcome, Pictures, Progress
 from fovea_client.calls import Waits
+from fovea_client.classification import Classification, Question
 from fovea_client.connection import READY_TIMEOUT_S, Connection
 from fovea_client.description import Description
 from fovea_client.errors import FoveaError
@@ -138,6 +139,21 @@ class AsyncClient(Connection):
             max_objects,
         )
         return await self._run(verbs.embed_objects(inputs, verb), timeout_s)
+
+    async def classify(
+        self,
+        image: Picture,
+        labels: str | Iterable[str] | None = None,
+        *,
+        template: str | None = None,
+        top_k: int | None = None,
+        timeout_s: float | None = None,
+        verb: str | None = None,
+    ) -> Classification:
+        """See `Client.classify`."""
+        question = Question.of(labels, template, top_k)
+        data = await self._encode_aside(image)
+        return await self._run(verbs.classify(data, question, verb), timeout_s)
 
     async def embed_image(
         self, image: Picture, *, timeout_s: float | None = None, verb: str | None = None

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fovea_client import batches, objects, prompts, verbs
 from fovea_client.batches import DEFAULT_CONCURRENCY, Outcome, Pictures, Progress
+from fovea_client.classification import Classification, Question
 from fovea_client.connection import READY_TIMEOUT_S
 from fovea_client.description import Description
 from fovea_client.errors import FoveaError
@@ -158,6 +159,27 @@ class BlockingVerbs(ABC):
             max_objects,
         )
         return self._run(verbs.embed_objects(inputs, verb), timeout_s)
+
+    def classify(
+        self,
+        image: Picture,
+        labels: str | Iterable[str] | None = None,
+        *,
+        template: str | None = None,
+        top_k: int | None = None,
+        timeout_s: float | None = None,
+        verb: str | None = None,
+    ) -> Classification:
+        """Which labels the picture shows, best first.
+
+        labels: as in `main_object`; the server's embedder ranks them. None: a classifier has
+        classes of its own. Which of the two `classify` takes is for the deployment; InvalidText
+        for the other. template: a text with {} for each label, such as "This is a photo of {}.";
+        answers have the bare labels. top_k: so many at most; None is all labels, or what the
+        classifier tells by default.
+        """
+        question = Question.of(labels, template, top_k)
+        return self._run(verbs.classify(self._encode(image), question, verb), timeout_s)
 
     def embed_image(
         self, image: Picture, *, timeout_s: float | None = None, verb: str | None = None

@@ -105,6 +105,14 @@ Phrases = Annotated[
         help="What to look for, separated by '.': 'cat. a red car.'",
     ),
 ]
+Candidates = Annotated[
+    str | None,
+    typer.Option(
+        parser=_parse_text,
+        metavar="TEXT",
+        help="Candidate words, separated by '.': 'man. snowboard'",
+    ),
+]
 Labels = Annotated[
     list[str] | None,
     typer.Option(
@@ -164,14 +172,7 @@ def _main(
 @app.command("main-object")
 def main_object(
     pictures: Pictures,
-    labels: Annotated[
-        str | None,
-        typer.Option(
-            parser=_parse_text,
-            metavar="TEXT",
-            help="Candidate words, separated by '.': 'man. snowboard'",
-        ),
-    ] = None,
+    labels: Candidates = None,
     label: Labels = None,
     description: Annotated[
         str | None,
@@ -355,6 +356,35 @@ def embed_objects(
             min_area=min_area,
             max_objects=max_objects,
             verb=verb,
+        )
+    )
+
+
+@app.command()
+def classify(
+    pictures: Pictures,
+    labels: Candidates = None,
+    label: Labels = None,
+    template: Annotated[
+        str | None,
+        typer.Option(
+            parser=_parse_text,
+            metavar="TEXT",
+            help="What is asked of each label, with {} for it: 'This is a photo of {}.'",
+        ),
+    ] = None,
+    top_k: Annotated[int | None, typer.Option(help="Labels of a picture at most.")] = None,
+    as_json: Json = False,
+    verb: Verb = None,
+    url: Url = DEFAULT_URL,
+    timeout: Timeout = DEFAULT_TIMEOUT_S,
+    local: Local = None,
+) -> None:
+    """What the pictures show: of the labels, or of a classifier's own classes without any."""
+    asked = _one_of("--labels or --label", labels, label) if labels or label else None
+    Run(pictures, url, timeout, local, as_json).ask(
+        lambda client, picture: client.classify(
+            picture, asked, template=template, top_k=top_k, verb=verb
         )
     )
 

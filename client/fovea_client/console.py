@@ -30,6 +30,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fovea_client import batches
+from fovea_client.classification import Classification
 from fovea_client.errors import FoveaError, InvalidInput, ServerError
 from fovea_client.masks import Mask
 from fovea_client.objects import Objects
@@ -132,7 +133,7 @@ def error_record(error: FoveaError) -> dict[str, Any]:
 def print_table(results: Sequence[tuple[str, Any]]) -> None:
     """One table for the results of one verb, each with the name of its picture.
 
-    Of several pictures' main objects, only the chosen labels are shown.
+    Of several pictures' main objects and classes, only the best labels are shown.
     """
     if not results:
         return
@@ -143,7 +144,7 @@ def print_table(results: Sequence[tuple[str, Any]]) -> None:
         table.add_column(column, no_wrap=column != "picture", overflow="fold")
     for name, result in results:
         rows = _rows(result) or [("–",) * len(columns)]
-        if several and isinstance(result, MainObject):
+        if several and isinstance(result, (MainObject, Classification)):
             rows = rows[:1]
         for row in rows:
             cells = (name, *row) if several else row
@@ -160,6 +161,8 @@ def _columns(result: Any) -> Columns:
         return ("phrase", "score", "box xyxy")
     if isinstance(result, Segmentation):
         return ("prompt", "mask px", "mask box xyxy", "mask score")
+    if isinstance(result, Classification):
+        return ("label", "score")
     if isinstance(result, Objects):
         return ("object", "mask px", "mask box xyxy", "mask score", "stability")
     return ("dimensions", "first values")
@@ -176,6 +179,9 @@ def _rows(result: Any) -> list[Columns]:
             (str(index), _pixels(mask), _box(mask.box()), _score(score))
             for index, (mask, score) in enumerate(pairs, start=1)
         ]
+    if isinstance(result, Classification):
+        scored = zip(result.labels, result.scores.tolist(), strict=True)
+        return [(label, _score(score)) for label, score in scored]
     if isinstance(result, Objects):
         return _object_rows(result)
     values = " ".join(f"{value:+.4f}" for value in result[:EMBEDDING_SHOWN].tolist())

@@ -66,13 +66,16 @@ _NEIGHBOURS_FAULT = re.compile(
 )
 
 # Triton's words for a tensor that a verb does not take, and for one that it lacks. Of TEXT they
-# mean that the caller took one kind of detector for the other. (Triton 2.51 closes a list of
-# nothing without opening it.)
+# mean that the caller took one kind of detector or classifier for the other; TOP_K is sent for a
+# model's own classes alone. (Triton 2.51 closes a list of nothing without opening it.)
 _UNWANTED_TEXT = re.compile(
     r"unexpected inference input 'TEXT' for model '(?P<verb>\w+)'"
     r"|for model '(?P<of>\w+)'\. Got input\(s\) \[[^]]*'TEXT'[^]]*\], .* input\(s\) \]"
 )
-_MISSING_TEXT = re.compile(r"for model '(?P<verb>\w+)'.* missing required input\(s\) \[[^]]*'TEXT'")
+_MISSING_TEXT = re.compile(
+    r"for model '(?P<verb>\w+)'.* missing required input\(s\) \[[^]]*'TEXT'"
+    r"|unexpected inference input 'TOP_K' for model '(?P<of>\w+)'"
+)
 
 # gRPC's own words for an address that it cannot reach.
 _UNREACHED = re.compile(r"connect|resol|proxy", re.IGNORECASE)
@@ -104,12 +107,13 @@ def to_invalid_input(message: str) -> InvalidInput:
     """The error behind a server's refusal of a request, in Triton's words or in a step's."""
     if found := _MISSING_TEXT.search(message):
         return InvalidText(
-            f"expected phrases: the detector of {found['verb']!r} finds what is named; got none"
+            f"expected phrases or labels: {found['verb'] or found['of']!r} has no classes of its "
+            "own; got none"
         )
     if found := _UNWANTED_TEXT.search(message):
         return InvalidText(
-            f"expected no phrases: the detector of {found['verb'] or found['of']!r} finds the "
-            "classes that it knows; got some"
+            f"expected no phrases or labels: {found['verb'] or found['of']!r} has classes of its "
+            "own; got some"
         )
     return InvalidInput.from_message(message)
 

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fovea_client import answers, prompts
 from fovea_client.answers import Answer
+from fovea_client.classification import Classification, Question
 from fovea_client.errors import InvalidInput
 from fovea_client.objects import Objects
 from fovea_client.requests import Request, TensorValue
@@ -101,6 +102,10 @@ def embed_objects(inputs: Mapping[str, TensorValue], verb: str | None = None) ->
     """inputs: of `objects.to_inputs`."""
     request = _to(verb, "embed_objects", inputs)
     return answers.read_objects((yield request), embedded=True)
+
+
+def classify(image: bytes, question: Question, verb: str | None = None) -> Steps[Classification]:
+    return question.read((yield _to(verb, "classify", question.to_inputs(image))))
 
 
 def embed_image(image: bytes, verb: str | None = None) -> Steps[NDArray[np.float32]]:

@@ -9,6 +9,8 @@ STEPS = {
     "PreprocessImage": "fovea.steps.first",
     "TokenizeText": "fovea.steps.labels",
     "RankLabels": "fovea.steps.labels",
+    "RankClasses": "fovea.steps.classes",
+    "SelectClasses": "fovea.steps.classes",
     "SelectBoxes": "fovea.steps.boxes",
     "SelectClassBoxes": "fovea.steps.boxes",
     "SelectBoxesByEmbeddings": "fovea.steps.boxes",

@@ -20,6 +20,7 @@ from fovea.roles import (
     Tokens,
 )
 from fovea.steps.base import Context, Step, read_threshold
+from fovea.steps.classes import read_top_k
 from fovea.steps.settings import GeometryUse, Use
 from fovea.steps.tensors import SENT_COORDS, SENT_LABELS, text_tensor, verb_pixels
 
@@ -74,6 +75,7 @@ class PreprocessImage(Step):
         picture = images.decode_picture(inputs["IMAGE"][0], self.limits, scale)
         for name in ("BOX_THRESHOLD", "TEXT_THRESHOLD"):
             read_threshold(inputs, name, 0.0)
+        read_top_k(inputs, 1)
         out: Arrays = {ORIGINAL_SIZE.name: np.array(picture.hw, np.int32)}
         if SENT_COORDS.name in inputs:
             out |= self._prompts(inputs, picture.hw)
@@ -91,9 +93,10 @@ class PreprocessImage(Step):
         It is one for all large geometries together, whichever is wanted: the same picture then
         gives the same pixels in every verb, and its embedding is found in the cache.
         """
-        targets = [
-            max(use.geometry.resized_hw(size_hw)) for use in self._geometries if use.small or large
-        ]
+        geometries = [use.geometry for use in self._geometries if use.small or large]
+        if any(geometry.resample == images.NEAREST for geometry in geometries):
+            return 1.0  # whose pixels are some of the picture's own, and not of a smaller one
+        targets = [max(geometry.resized_hw(size_hw)) for geometry in geometries]
         return self._decode_margin * max(targets) / max(size_hw)
 
     def _check_labels(self, encoded: tuple[bytes, ...], members: tuple[str, ...]) -> None:

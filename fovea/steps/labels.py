@@ -11,6 +11,7 @@ from fovea import text
 from fovea.roles import IMAGE_EMBEDS, Arrays, Embedder, OpenDetector
 from fovea.steps.base import Context, Step
 from fovea.steps.label_embeddings import LabelEmbeddings
+from fovea.steps.label_scores import LabelScores
 
 
 class TokenizeText(Step):
@@ -48,22 +49,12 @@ class RankLabels(Step):
         ranks, detects = self.roles.values()
         assert isinstance(ranks, Embedder)
         assert isinstance(detects, OpenDetector)
-        self._ranks = ranks
-        self._tokens = ranks.tokens(context.folder)
         self._writer = detects.writer(context.folder)
-        batch = self.setting("text_batch", int)
-        self._embeddings = LabelEmbeddings(context, ranks.text_network, batch)
+        self._scores = LabelScores(context, ranks, self.setting("text_batch", int))
 
     def run(self, inputs: Arrays, wanted: frozenset[str]) -> Arrays:
         labels = self.read_labels(inputs)
-        words = [text.same_words(label) for label in labels]
-        places = {word: place for place, word in enumerate(dict.fromkeys(words))}
-        distinct_words = list(places)
-        embeds = self._embeddings.of(
-            distinct_words, lambda place: self._tokens.encode(distinct_words[place])
-        )
-        distinct = self._ranks.label_scores(inputs[IMAGE_EMBEDS], embeds)
-        scores = distinct[[places[word] for word in words]]
+        scores = self._scores.of(labels, inputs[IMAGE_EMBEDS])
         best = int(scores.argmax())
         return {
             "label": inputs["TEXT"][[best]],

@@ -3,7 +3,8 @@
 Tensors of callers are in upper case. TEXT: a label an element; for embed_text one text.
 phrases, label and labels are elements of TEXT as they came, label_indices and label_index their
 places in it, words those words of the phrase that the box answers (of a sentence as a label: the
-thing). Boxes are xyxy in pixels of the original picture, masks COCO RLE counts of its size.
+thing). Classes come best first, TOP_K of them at most; a classifier's labels are its own. Boxes are
+xyxy in pixels of the original picture, masks COCO RLE counts of its size.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from fovea.specs import TensorSpec
 IMAGE = TensorSpec("IMAGE", "STRING", (1,))
 TEXT = TensorSpec("TEXT", "STRING", (-1,))
 ONE_TEXT = replace(TEXT, shape=(1,))
+TOP_K = TensorSpec("TOP_K", "INT32", (1,), optional=True)
 BOX_THRESHOLD = TensorSpec("BOX_THRESHOLD", "FP32", (1,), optional=True)
 TEXT_THRESHOLD = TensorSpec("TEXT_THRESHOLD", "FP32", (1,), optional=True)
 SENT_COORDS = TensorSpec("POINT_COORDS", "FP32", (-1, -1, 2))
@@ -26,13 +28,18 @@ SENT_LABELS = TensorSpec("POINT_LABELS", "INT32", (-1, -1))
 # What the first step takes beside the picture, as a verb needs it.
 OPTIONAL_INPUTS = tuple(
     replace(tensor, optional=True)
-    for tensor in (TEXT, BOX_THRESHOLD, TEXT_THRESHOLD, SENT_COORDS, SENT_LABELS)
+    for tensor in (TEXT, BOX_THRESHOLD, TEXT_THRESHOLD, SENT_COORDS, SENT_LABELS, TOP_K)
 )
 
 LABEL_RANKS = (
     TensorSpec("label", "STRING", (1,)),
     TensorSpec("label_index", "INT32", (1,)),
     TensorSpec("labels", "STRING", (-1,)),
+    TensorSpec("label_scores", "FP32", (-1,)),
+)
+CLASSES = (
+    TensorSpec("labels", "STRING", (-1,)),
+    TensorSpec("label_indices", "INT32", (-1,)),
     TensorSpec("label_scores", "FP32", (-1,)),
 )
 SELECTED_BOXES = (

@@ -26,9 +26,11 @@ MODELS = (
     "segment",
     "segment_everything",
     "embed_objects",
+    "classify",
     "embed_image",
     "embed_text",
 )
+OWN_CLASSES = ("hen", "tench, Tinca tinca", "cat", "dog", "van", "shark")
 SQUARE_BOX = [2.0, 1.0, 5.0, 4.0]
 
 
@@ -115,6 +117,16 @@ def main_object(*labels: str, found: bool = True) -> Tensors:
     }
 
 
+def classes(*labels: str) -> Tensors:
+    """The last of the labels is the best, and the first the worst."""
+    places = np.arange(len(labels), dtype=np.int32)[::-1]
+    return {
+        "LABELS": texts(*labels[::-1]),
+        "LABEL_INDICES": places,
+        "LABEL_SCORES": floats(*np.linspace(0.9, 0.1, len(labels))),
+    }
+
+
 def plausible(call: Call) -> Tensors:
     """What the real server could answer, whatever the verb."""
     if call.model == "embed_image":
@@ -126,7 +138,11 @@ def plausible(call: Call) -> Tensors:
     if call.model in ("segment_everything", "embed_objects"):
         most = call.inputs.get("MAX_OBJECTS", np.array([[2]]))
         return objects(int(most[0, 0]), embedded=call.model == "embed_objects")
+    if call.model == "classify" and "TEXT" not in call.inputs:
+        return classes(*OWN_CLASSES[: call.inputs.get("TOP_K", np.array([[5]]))[0, 0]])
     phrases = call.labels()
+    if call.model == "classify":
+        return classes(*phrases)
     if call.model == "main_object":
         return main_object(*phrases)
     if call.model == "detect_and_segment":

@@ -68,9 +68,9 @@ def test_the_client_for_asyncio_asks_without_phrases_too(closed: FakeTriton, png
 @pytest.mark.parametrize(
     ("message", "phrases", "said"),
     [
-        (UNWANTED, ["cat"], "expected no phrases: the detector of 'detect' finds the classes"),
-        (TOO_MANY, ["cat"], "expected no phrases: the detector of 'detect' finds the classes"),
-        (MISSING, None, "expected phrases: the detector of 'detect' finds what is named"),
+        (UNWANTED, ["cat"], "no phrases or labels: 'detect' has classes of its own; got some"),
+        (TOO_MANY, ["cat"], "no phrases or labels: 'detect' has classes of its own; got some"),
+        (MISSING, None, "phrases or labels: 'detect' has no classes of its own; got none"),
     ],
 )
 def test_one_detector_taken_for_the_other_is_told_in_words(

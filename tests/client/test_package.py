@@ -18,6 +18,7 @@ from tests.deployments import TINY
 def test_the_public_names() -> None:
     assert fovea_client.__all__ == [
         "AsyncClient",
+        "Classification",
         "Client",
         "DeadlineExceeded",
         "Description",
@@ -83,6 +84,7 @@ def test_tensor_names_types_and_shapes_are_those_of_the_ensembles() -> None:
         "detect": words,
         "detect_and_segment": words,
         "segment": {"IMAGE": image, "POINT_COORDS": coords, "POINT_LABELS": labels},
+        "classify": {"IMAGE": image, "TEXT": ("cat", "St. Bernard")},
         "embed_image": {"IMAGE": image},
         "embed_text": {"TEXT": "cat"},
     }
@@ -91,6 +93,7 @@ def test_tensor_names_types_and_shapes_are_those_of_the_ensembles() -> None:
         "detect": fake_triton.detections("cat"),
         "detect_and_segment": fake_triton.detections("cat") | fake_triton.masks(1),
         "segment": fake_triton.masks(1),
+        "classify": fake_triton.classes("cat"),
         "embed_image": {"IMAGE_EMBEDS": np.zeros(3)},
         "embed_text": {"TEXT_EMBEDS": np.zeros(3)},
     }

@@ -178,6 +178,7 @@ def test_other_weights_make_other_configurations_of_all_that_keeps_answers():
         "preprocess_image",
         "clip_tokenize_text",
         "clip_rank_labels_for_grounding_dino",
+        "clip_rank_classes",
     }
 
 

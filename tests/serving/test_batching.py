@@ -39,6 +39,7 @@ def verb_inputs(data: bytes) -> dict[str, list]:
             requests.floats("POINT_COORDS", points),
             requests.ints("POINT_LABELS", [[1, -1], [2, 3]]),
         ],
+        "classify": [requests.image(data), requests.text("dog", "cat")],
         "embed_image": [requests.image(data)],
         "embed_text": [requests.text("a cat")],
     }

@@ -28,6 +28,7 @@ VERBS = {
     "detect_and_segment": lambda client, picture: client.detect_and_segment(picture, LABELS),
     "segment": lambda client, picture: client.segment(picture, boxes=[(80, 80, 350, 300)]),
     "segment points": lambda client, picture: client.segment(picture, **CENTRE),
+    "classify": lambda client, picture: client.classify(picture, LABELS, template="a {}"),
     "embed_image": lambda client, picture: client.embed_image(picture),
     "embed_text": lambda client, picture: client.embed_text(f"a picture of {len(picture)} bytes"),
 }
@@ -139,6 +140,7 @@ def test_a_tensor_that_triton_refuses_is_refused(name, client: Client, local, sa
         ["detect", "--text", "man. snowboard"],
         ["detect-and-segment", "--text", "man. snowboard"],
         ["segment", "--point", "200,200"],
+        ["classify", "--labels", "man. snowboard. cow", "--top-k", "2"],
         ["embed"],
     ],
     ids=lambda options: options[0],

@@ -60,6 +60,7 @@ def test_what_users_ask_spares_the_probe_every_network(server, url, client, samp
     client.main_object(picture, ["cat", "dog"])
     client.detect_and_segment(picture, ["cat"])
     client.segment(picture, points=[(9, 9)])
+    client.classify(picture, ["cat"])
     client.embed_text("a cat")
     before = read_statistics(url)
     probe(server, proof_s=600).check("ready")

@@ -86,7 +86,7 @@ def compare(
     spec: ModelSpec, expected: Arrays, got: Arrays, batch: int, variant: int
 ) -> list[Agreement]:
     """Two answers to one sample; raises ParityError where they differ by more than may be."""
-    if spec.tolerance.rows < 1:
+    if spec.tolerance.rows < 1 and "logits" in expected:  # queries of a detector may swap places
         expected, got = match_rows(spec, expected, got)
     return [_compare(spec, name, expected[name], got[name], batch, variant) for name in expected]
 

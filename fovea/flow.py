@@ -28,12 +28,14 @@ from fovea.steps.tensors import (
     CLASSES,
     LABEL_RANKS,
     MASKS,
+    PICTURE,
     PROMPTS,
     SELECTED_BOXES,
     SENT_COORDS,
     TEXT,
     TOP_K,
     text_tensor,
+    verb_picture,
     verb_pixels,
 )
 from fovea.wiring import Wiring
@@ -85,11 +87,14 @@ class Flow:
         checks: Iterable[Role[Any]] = (),
         asks: Iterable[ModelSpec] = (),
         size: bool = True,
+        finds: Promptable[Any] | None = None,
+        picture: bool = False,
     ) -> None:
         """The first step: pixels for the members, and what else was sent.
 
         writes: the detector that reads the labels as they were sent, if it reads any. checks:
-        members that must have room for each label. asks: models that then may be slow.
+        members that must have room for each label. asks: models that then may be slow. finds: the
+        member that is asked for every object. picture: crops are cut from it.
         """
         outputs: dict[str, str] = {}
         for role in members:
@@ -103,8 +108,14 @@ class Flow:
             outputs |= same(PROMPTS)
         if size:
             outputs[ORIGINAL_SIZE.name] = IMAGE_SIZE.name
+        if picture:
+            outputs[verb_picture(self._verb.name).name] = PICTURE.name
         step = self._house.first(
-            self._verb.name, sees=members, asks=[model.name for model in asks], checks=checks
+            self._verb.name,
+            sees=members,
+            asks=[model.name for model in asks],
+            checks=checks,
+            finds=finds,
         )
         self._wiring.add(step, inputs=same(self._sent), outputs=outputs)
 
@@ -191,6 +202,15 @@ class Flow:
             inputs=same(model.inputs) | {ORIGINAL_SIZE.name: IMAGE_SIZE.name},
             outputs={tensor.name: tensor.name.upper() for tensor in MASKS},
         )
+
+    def objects(self, cuts: Promptable[Any], embeds: ImageEmbedder[Any] | None = None) -> None:
+        """An embedding -> every object; `embeds`: the picture too -> and a vector of each."""
+        house = self._house
+        model = house.embed_objects(cuts, embeds) if embeds else house.segment_everything(cuts)
+        inputs = same(model.inputs)
+        inputs |= {VALID_HW: cuts.geometry.valid_hw.name, ORIGINAL_SIZE.name: IMAGE_SIZE.name}
+        outputs = {tensor.name: tensor.name.upper() for tensor in model.outputs}
+        self._wiring.add(model, inputs=inputs, outputs=outputs)
 
     def _picture(self, role: Role[Any]) -> dict[str, str]:
         """What a member's first network takes of the picture."""

@@ -12,6 +12,7 @@ from fovea.geometry import Geometry
 from fovea.members import Member
 from fovea.placement import placed
 from fovea.roles import (
+    GRID_POINTS,
     IMAGE_EMBEDS,
     IOU_SCORES,
     LOW_RES_MASKS,
@@ -35,13 +36,17 @@ from fovea.steps.tensors import (
     IMAGE,
     LABEL_RANKS,
     MASKS,
+    OBJECT_SETTINGS,
+    OBJECTS,
     ONE_TEXT,
     OPTIONAL_INPUTS,
+    PICTURE,
     SELECTED_BOXES,
     TEXT,
     TEXT_THRESHOLD,
     TOP_K,
     text_tensor,
+    verb_picture,
     verb_pixels,
 )
 
@@ -128,15 +133,18 @@ class House:
         sees: Iterable[Role[Any]],
         asks: Iterable[str],
         checks: Iterable[Role[Any]],
+        finds: Promptable[Any] | None = None,
     ) -> ModelSpec:
         """The step that takes what callers send.
 
         verb: that asks for it. sees: members that want the picture. asks: models that it then
-        waits for. checks: members that must have room for each label.
+        waits for. checks: members that must have room for each label. finds: the member whose grid
+        decoder is asked for every object.
         """
         geometries = dict.fromkeys(role.geometry.name for role in sees)
         names = tuple(role.name for role in checks)
-        self._uses.append(settings.Use(verb, tuple(geometries), tuple(asks), names))
+        finder = finds.name if finds else ""
+        self._uses.append(settings.Use(verb, tuple(geometries), tuple(asks), names, finder))
         return self._first_step().model
 
     def tokenize(self, embeds: Embedder[Any]) -> ModelSpec:
@@ -234,6 +242,44 @@ class House:
             roles=(cuts,),
         )
 
+    def segment_everything(self, cuts: Promptable[Any]) -> ModelSpec:
+        """A picture's embedding -> the masks of all its objects."""
+        return self._everything(f"{cuts.name}_segment_everything", "SegmentEverything", cuts)
+
+    def embed_objects(self, cuts: Promptable[Any], embeds: ImageEmbedder[Any]) -> ModelSpec:
+        """As `segment_everything`, with the picture too, and a vector for each object."""
+        batch = self.network(embeds.image_network).max_batch_size
+        return self._everything(
+            f"{cuts.name}_embed_objects_by_{embeds.name}",
+            "EmbedObjects",
+            cuts,
+            embeds,
+            inputs=(PICTURE,),
+            outputs=(TensorSpec("embeddings", "FP32", (-1, embeds.embed_dim)),),
+            image_batch=batch,
+        )
+
+    def _everything(
+        self,
+        name: str,
+        kind: str,
+        cuts: Promptable[Any],
+        *others: Role[Any],
+        inputs: tuple[TensorSpec, ...] = (),
+        outputs: tuple[TensorSpec, ...] = (),
+        **more: Any,
+    ) -> ModelSpec:
+        decoder = self.network(cuts.grid_decoder)
+        maps = (tensor for tensor in decoder.inputs if tensor.name != GRID_POINTS.name)
+        return self._step(
+            name,
+            kind,
+            (*maps, *inputs, *OBJECT_SETTINGS),
+            (*OBJECTS, *outputs),
+            roles=(cuts, *others),
+            **more,
+        )
+
     def _first_step(self) -> StepSpec:
         roles = self.roles.values()
         geometries = self._geometries()
@@ -243,6 +289,7 @@ class House:
         known = {use.geometry.name: use.geometry for use in geometries}
         for use in self._uses:
             outputs += [verb_pixels(use.verb, known[name]) for name in use.sees]
+        outputs += [verb_picture(use.verb) for use in self._uses if use.finds]
         outputs += [geometry.valid_hw for geometry in known.values()]
         for role in writers:
             outputs += [text_tensor(role, tensor) for tensor in role.text_tensors]
@@ -252,7 +299,7 @@ class House:
             "PreprocessImage",
             (IMAGE, *OPTIONAL_INPUTS),
             tuple(outputs),
-            roles=texts,
+            roles=(*texts, *self._finders()),
             queue=self.deployment.queues.entry,
             instances=2,
             waiting=self._waiting(),
@@ -260,6 +307,11 @@ class House:
             uses=tuple(self._uses),
             decode_margin=self.deployment.decode_margin,
         )
+
+    def _finders(self) -> list[Role[Any]]:
+        """Members whose settings a caller may send."""
+        names = dict.fromkeys(use.finds for use in self._uses if use.finds)
+        return [self.roles[name] for name in names]
 
     def _geometries(self) -> tuple[settings.GeometryUse, ...]:
         """Each once, in the members' order; small if embedders or classifiers alone want it."""

@@ -13,6 +13,8 @@ class Limits:
     labels, labels_bytes: labels of one request, and bytes of all of them; LVIS has 1,203.
     prompts: boxes or point sets for one picture.
     points: points in one prompt.
+    points_per_side: of the grid of points that finds every object.
+    objects: of one picture, with their masks.
     mask_pixels: prompts times the picture's pixels: what one request may have drawn.
     """
 
@@ -23,9 +25,16 @@ class Limits:
     labels_bytes: int = 65_536
     prompts: int = 128
     points: int = 16
+    points_per_side: int = 64
+    objects: int = 256
     mask_pixels: int = 512_000_000
 
     def masks_of(self, size_hw: tuple[int, int]) -> int:
         """How many masks one request may have of a picture of this size, at least 1."""
         height, width = size_hw
         return max(1, min(self.prompts, self.mask_pixels // (height * width)))
+
+    def objects_of(self, size_hw: tuple[int, int]) -> int:
+        """How many objects one request may have found in a picture of this size, at least 1."""
+        height, width = size_hw
+        return max(1, min(self.objects, self.mask_pixels // (height * width)))

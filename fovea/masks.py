@@ -40,6 +40,22 @@ def rle_area(counts: bytes) -> int:
     return int(_decompress(counts)[1::2].sum())
 
 
+def rle_box(counts: bytes, size_hw: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The smallest box around the mask behind COCO compressed counts: xyxy, ends exclusive.
+
+    Zeros for an empty mask.
+    """
+    height = size_hw[0]
+    ends = np.cumsum(_decompress(counts))
+    first, last = ends[:-1:2], ends[1::2] - 1
+    if not len(first):
+        return 0, 0, 0, 0
+    # A run over the end of a column has all rows at its turn.
+    over = bool((first // height != last // height).any())
+    top, bottom = (0, height - 1) if over else ((first % height).min(), (last % height).max())
+    return int(first[0] // height), int(top), int(last[-1] // height) + 1, int(bottom) + 1
+
+
 def _run_lengths(strips: Iterable[NDArray[np.bool_]]) -> NDArray[np.int64]:
     """Lengths of the runs, zeros first: 0 where the first pixel is set."""
     bounds: list[NDArray[np.int64]] = [np.zeros(1, np.int64)]

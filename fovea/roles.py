@@ -39,12 +39,18 @@ ORIGINAL_SIZE = TensorSpec("original_size_hw", "INT32", (2,))
 POINT_COORDS = TensorSpec("point_coords", "FP32", (-1, -1, 2))
 POINT_LABELS = TensorSpec("point_labels", "INT32", (-1, -1))
 
+# A grid of single points, xy in pixels of the original picture.
+GRID_POINTS = TensorSpec("grid_points", "FP32", (-1, 2))
+
 # What the networks of a role answer.
 IMAGE_EMBEDS = "image_embeds"
 TEXT_EMBEDS = "text_embeds"
 LOGITS = "logits"
 IOU_SCORES = "iou_scores"
 LOW_RES_MASKS = "low_res_masks"
+STABILITY = "stability"
+AREAS = "areas"
+MASK_BOXES = "mask_boxes"
 
 S = TypeVar("S")
 
@@ -293,7 +299,11 @@ AnyDetector: TypeAlias = OpenDetector[Any] | Detector[Any]
 
 
 class Promptable(Role[S]):
-    """Masks of what points and boxes mean."""
+    """Masks of what points and boxes mean.
+
+    Its `spec` has points_per_side, iou_threshold and stability_threshold: the defaults of what
+    counts as an object where everything is asked for (`fovea.everything`).
+    """
 
     ROLE = "promptable"
 
@@ -314,12 +324,35 @@ class Promptable(Role[S]):
         """
 
     @property
+    @abstractmethod
+    def grid_decoder(self) -> ModelSpec:
+        """A picture's embedding and P single points -> all three masks of each, and their worth.
+
+        grid_points [P, 2], valid_hw and original_size_hw are as the decoder's. iou_scores [P, 3];
+        stability [P, 3] within [0, 1]; areas [P, 3] and mask_boxes xyxy [P, 3, 4] in pixels of the
+        original picture; low_res_masks [P, 3, M, M], large, to be asked for few points only.
+        """
+
+    @property
     def networks(self) -> tuple[ModelSpec, ...]:
-        return self.image_network, self.decoder
+        return self.image_network, self.decoder, self.grid_decoder
 
     @abstractmethod
     def encode_mask(self, mask: NDArray[np.float32], original_hw: tuple[int, int]) -> bytes:
         """Logits [M, M] -> COCO RLE counts of a mask of the original picture."""
+
+    @abstractmethod
+    def mask_within(
+        self,
+        mask: NDArray[np.float32],
+        original_hw: tuple[int, int],
+        square: tuple[float, float, float, float],
+        edge: int,
+    ) -> NDArray[np.bool_]:
+        """Logits [M, M] -> the mask in a square of the original picture, bool [edge, edge].
+
+        square: xyxy in original pixels; what of it is beyond the picture has no mask.
+        """
 
 
 ROLES: Mapping[str, type[Role[Any]]] = {

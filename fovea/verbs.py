@@ -7,6 +7,8 @@
 | segment | IMAGE, POINT_COORDS, POINT_LABELS | MASKS, MASK_SCORES, IMAGE_SIZE |
 | detect_and_segment | as detect | those of detect and segment |
 | classify | IMAGE, and TEXT or TOP_K | LABELS, LABEL_INDICES, LABEL_SCORES |
+| segment_everything | IMAGE, POINTS_PER_SIDE, thresholds, … | segment's, BOXES, STABILITY |
+| embed_objects | as segment_everything | its, EMBEDDINGS, PICTURE_EMBEDDING |
 | embed_image, embed_text | IMAGE or TEXT | IMAGE_EMBEDS or TEXT_EMBEDS |
 
 A detector of classes takes no TEXT, and BOX_THRESHOLD alone.
@@ -47,6 +49,8 @@ from fovea.steps.tensors import (
     IMAGE,
     LABEL_RANKS,
     MASKS,
+    OBJECT_SETTINGS,
+    OBJECTS,
     ONE_TEXT,
     SELECTED_BOXES,
     SENT_COORDS,
@@ -62,6 +66,7 @@ LABEL_OUTPUTS = sent_back(LABEL_RANKS)
 DETECT_OUTPUTS = sent_back(SELECTED_BOXES)
 MASK_OUTPUTS = sent_back(MASKS)
 CLASS_OUTPUTS = sent_back(CLASSES)
+OBJECT_OUTPUTS = sent_back(OBJECTS)
 
 
 def _main_object(
@@ -139,6 +144,30 @@ def _embed_text(house: House, verb: Verb, embeds: Embedder[Any]) -> EnsembleSpec
     return flow.end((TensorSpec("TEXT_EMBEDS", "FP32", (embeds.embed_dim,)),), batches=True)
 
 
+def _segment_everything(house: House, verb: Verb, cuts: Promptable[Any]) -> EnsembleSpec:
+    flow = Flow(house, verb, (IMAGE, *OBJECT_SETTINGS))
+    flow.prepare(cuts, asks=(cuts.image_network,), finds=cuts)
+    flow.encode(cuts)
+    flow.objects(cuts)
+    return flow.end((*OBJECT_OUTPUTS, IMAGE_SIZE))
+
+
+def _embed_objects(
+    house: House, verb: Verb, cuts: Promptable[Any], embeds: ImageEmbedder[Any]
+) -> EnsembleSpec:
+    flow = Flow(house, verb, (IMAGE, *OBJECT_SETTINGS))
+    asks = (cuts.image_network, embeds.image_network)
+    flow.prepare(cuts, embeds, asks=asks, finds=cuts, picture=True)
+    flow.embed_image(embeds, "PICTURE_EMBEDDING")
+    flow.encode(cuts)
+    flow.objects(cuts, embeds)
+    vectors = (
+        TensorSpec("EMBEDDINGS", "FP32", (-1, embeds.embed_dim)),
+        TensorSpec("PICTURE_EMBEDDING", "FP32", (embeds.embed_dim,)),
+    )
+    return flow.end((*OBJECT_OUTPUTS, *vectors, IMAGE_SIZE))
+
+
 @dataclass(frozen=True)
 class Kind:
     """A verb that a deployment may have.
@@ -163,6 +192,8 @@ VERBS: Mapping[str, Kind] = {
     "segment": Kind(_CUTS, _segment),
     "detect_and_segment": Kind({**_DETECTS, **_CUTS}, _detect_and_segment),
     "classify": Kind({"classifies": (Classifier, Embedder)}, _classify),
+    "segment_everything": Kind(_CUTS, _segment_everything),
+    "embed_objects": Kind({**_CUTS, "embeds": (ImageEmbedder,)}, _embed_objects),
     "embed_image": Kind({"embeds": (ImageEmbedder,)}, _embed_image),
     "embed_text": Kind({"embeds": (Embedder,)}, _embed_text),
 }

@@ -16,6 +16,8 @@ VERBS = verbs_of(
         "segment": {"cuts": "sam"},
         "detect_and_segment": {"detects": "grounding_dino", "cuts": "sam"},
         "classify": {"classifies": "clip"},
+        "segment_everything": {"cuts": "sam"},
+        "embed_objects": {"cuts": "sam", "embeds": "clip"},
         "embed_image": {"embeds": "clip"},
         "embed_text": {"embeds": "clip"},
     }

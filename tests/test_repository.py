@@ -36,7 +36,7 @@ def test_a_model_that_is_generated_no_more_is_removed_and_those_of_others_stay(t
 
 def test_every_config_parses_and_names_its_folder():
     paths = sorted(COMMITTED.glob("*/config.pbtxt"))
-    assert len(paths) == 18
+    assert len(paths) == 25
     for path in paths:
         config = text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
         assert config.name == path.parent.name

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fovea.masks import decode_rle, rle_area
+from fovea.masks import decode_rle, rle_area, rle_box
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,4 @@ class Mask:
 
     def box(self) -> NDArray[np.float32]:
         """The smallest box around the mask, xyxy [4], ends exclusive; zeros for none."""
-        pixels = self.to_numpy()
-        rows, columns = np.flatnonzero(pixels.any(axis=1)), np.flatnonzero(pixels.any(axis=0))
-        if not len(rows):
-            return np.zeros(4, np.float32)
-        return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float32)
+        return np.array(rle_box(self.counts, self.size_hw), np.float32)

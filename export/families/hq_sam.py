@@ -1,4 +1,4 @@
-"""HQ-SAM checkpoints as two networks: SAM's, with early features that sharpen each mask.
+"""HQ-SAM checkpoints as three networks: SAM's, with early features that sharpen each mask.
 
 Source: Ke et al., "Segment Anything in High Quality" (NeurIPS 2023), github.com/SysCV/sam-hq,
 `segment_anything/modeling/mask_decoder_hq.py`. `SamHQModel.forward` of transformers is not the
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import SamHQConfig, SamHQModel
@@ -22,10 +21,9 @@ from export.checkpoints import Checkpoint
 from export.errors import InvalidCheckpoint
 from export.families import sam
 from export.families.sam import SamExport
+from export.families.sam_grid import OfGrid, to_input_frame
 from export.family import Options
-from export.network import Arrays
 from export.processor import Normalization
-from fovea.families.hq_sam import HqSam
 from fovea.families.sam import SamSpec
 
 
@@ -87,7 +85,7 @@ class MaskDecoder(sam.MaskDecoder):
         valid_hw: Tensor,
         original_size_hw: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        coords = sam.to_input_frame(point_coords, valid_hw, original_size_hw)
+        coords = to_input_frame(point_coords, valid_hw, original_size_hw)
         answers = self.all_masks(image_embeddings, hq_features, coords, point_labels)
         return sam.chosen(*answers, point_labels)
 
@@ -111,6 +109,10 @@ class MaskDecoder(sam.MaskDecoder):
 
     def output_tokens(self) -> Tensor:
         return torch.cat([super().output_tokens(), self.decoder.hq_token.weight])
+
+
+class GridDecoder(OfGrid, MaskDecoder):
+    """The mask decoder for a grid of points."""
 
 
 def read_spec(config: SamHQConfig, processor: SamImageProcessorPil) -> SamSpec:
@@ -141,11 +143,9 @@ class HqSamExport(SamExport):
 
     def modules(
         self, model: Any, spec: SamSpec, normal: Normalization
-    ) -> tuple[nn.Module, nn.Module]:
-        return ImageEncoder(model, spec, normal), MaskDecoder(model, spec)
-
-    def sample_prompts(self, role: HqSam, batch: int, variant: int) -> Arrays:
-        rng = np.random.default_rng((batch, variant))
-        shape = (batch, *role.hq_features.shape)
-        features = rng.normal(0, 1, shape).astype(np.float32)
-        return super().sample_prompts(role, batch, variant) | {"hq_features": features}
+    ) -> tuple[nn.Module, nn.Module, nn.Module]:
+        return (
+            ImageEncoder(model, spec, normal),
+            MaskDecoder(model, spec),
+            GridDecoder(model, spec),
+        )

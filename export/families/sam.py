@@ -1,7 +1,8 @@
-"""SAM checkpoints as two networks: an image encoder, and one decoder for points and boxes."""
+"""SAM checkpoints as three networks: an image encoder, a decoder of prompts, and one of grids."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar
 
@@ -14,12 +15,19 @@ from transformers.utils import ModelOutput
 
 from export.checkpoints import Checkpoint
 from export.errors import InvalidCheckpoint
+from export.families.sam_grid import OfGrid, sample_grid, to_input_frame
 from export.family import FamilyExport, Options
 from export.network import Arrays, Network, sample_pixels
 from export.pixels import Normalize, valid_mask
 from export.precision import Kept, Policy
 from export.processor import Normalization, edges, require, resample
-from fovea.families.sam import SamSpec
+from fovea.families.sam import (
+    IOU_THRESHOLD,
+    POINTS_PER_SIDE,
+    STABILITY_THRESHOLD,
+    Sam,
+    SamSpec,
+)
 from fovea.prompts import PADDING
 from fovea.specs import Tolerance
 
@@ -129,13 +137,8 @@ class MaskDecoder(nn.Module):
         return decoder.activation(decoder.upscale_conv2(upscaled))
 
 
-def to_input_frame(point_coords: Tensor, valid_hw: Tensor, original_size_hw: Tensor) -> Tensor:
-    """Points [N, P, K, 2] of the original pictures in the frame of the resized ones.
-
-    Formula: segment-anything `ResizeLongestSide.apply_coords`.
-    """
-    scale = valid_hw.to(point_coords.dtype) / original_size_hw.to(point_coords.dtype)
-    return point_coords * scale.flip(-1).view(-1, 1, 1, 2)
+class GridDecoder(OfGrid, MaskDecoder):
+    """The mask decoder for a grid of points."""
 
 
 def chosen(iou_scores: Tensor, masks: Tensor, point_labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -183,6 +186,9 @@ def read_spec(config: SamConfig | SamHQConfig, processor: SamImageProcessorPil) 
         embedding_edge=prompt.image_embedding_size,
         mask_edge=4 * prompt.image_embedding_size,
         resample=resample(processor),
+        points_per_side=getattr(config, "points_per_side", POINTS_PER_SIDE),
+        iou_threshold=getattr(config, "iou_threshold", IOU_THRESHOLD),
+        stability_threshold=getattr(config, "stability_threshold", STABILITY_THRESHOLD),
     )
 
 
@@ -195,10 +201,18 @@ def sample_image(spec: SamSpec, batch: int, variant: int) -> Arrays:
     return {"pixel_values": pixels, "valid_hw": np.tile(np.array(valid, np.int32), (batch, 1))}
 
 
+def sample_maps(role: Sam, batch: int, variant: int) -> Arrays:
+    """What the image encoder gives the decoders."""
+    rng = np.random.default_rng((batch, variant))
+    return {
+        tensor.name: rng.normal(0, 1, (batch, *tensor.shape)).astype(np.float32)
+        for tensor in role.embeddings
+    }
+
+
 def sample_prompts(spec: SamSpec, batch: int, variant: int) -> Arrays:
     """One box, three single points, or two prompts of two points and their padding."""
     rng = np.random.default_rng((batch, variant))
-    shape = (spec.embedding_channels, spec.embedding_edge, spec.embedding_edge)
     labels = [[[2, 3]], [[1, -1]] * 3, [[1, 0, -1]] * 2][variant]
     point_labels = np.tile(np.array(labels, np.int32), (batch, 1, 1))
     coords = np.sort(rng.uniform(0, spec.image_size, (*point_labels.shape, 2)), axis=2)
@@ -207,12 +221,21 @@ def sample_prompts(spec: SamSpec, batch: int, variant: int) -> Arrays:
     original_hw = [2 * valid_hw[0] + variant, 2 * valid_hw[1] - variant]
     coords[point_labels == PADDING] = 0
     return {
-        "image_embeddings": rng.normal(0, 1, (batch, *shape)).astype(np.float32),
         "point_coords": coords.astype(np.float32),
         "point_labels": point_labels,
         "valid_hw": np.tile(np.array(valid_hw, np.int32), (batch, 1)),
         "original_size_hw": np.tile(np.array(original_hw, np.int32), (batch, 1)),
     }
+
+
+# Of either decoder.
+KEPT_IN_DECODERS = (
+    Kept(
+        "coordinates: a pixel of 1024 is below half's resolution",
+        nodes=(r"^/shared_embedding/", r"^/[^/]+$"),
+    ),
+    Kept("the scores that choose among three masks", nodes=(r"iou_prediction_head",)),
+)
 
 
 class SamExport(FamilyExport):
@@ -231,18 +254,20 @@ class SamExport(FamilyExport):
             grouped=(r".",),
         ),
         "mask_decoder": Policy(
-            kept=(
-                Kept(
-                    "coordinates: a pixel of 1024 is below half's resolution",
-                    nodes=(r"^/shared_embedding/", r"^/[^/]+$"),
-                ),
-                Kept("the scores that choose among three masks", nodes=(r"iou_prediction_head",)),
-            ),
+            kept=KEPT_IN_DECODERS,
             quantized=(),
             quantized_reason="its masks broke (agreement 0.8 of the area), and it is the smallest",
             fp16=Tolerance(difference=3e-2),
             int8=Tolerance(),
             bf16_reason="coordinates: bf16 has 4 pixels at 1024; and it is the smallest",
+        ),
+        "grid_decoder": Policy(
+            kept=KEPT_IN_DECODERS,
+            quantized=(),
+            quantized_reason="as the mask decoder",
+            fp16=Tolerance(difference=3e-2, rows=0.9),
+            int8=Tolerance(),
+            bf16_reason="as the mask decoder",
         ),
     }
 
@@ -252,19 +277,24 @@ class SamExport(FamilyExport):
         return read_spec(model.config, processor)
 
     def networks(self, role: Any, model: Any, normal: Normalization) -> list[Network]:
-        encoder, decoder = self.modules(model, role.spec, normal)
-        pictures, prompts = partial(sample_image, role.spec), partial(self.sample_prompts, role)
+        encoder, decoder, grid_decoder = self.modules(model, role.spec, normal)
+        pictures = partial(sample_image, role.spec)
+
+        def sample(of: Callable[[SamSpec, int, int], Arrays], batch: int, variant: int) -> Arrays:
+            return sample_maps(role, batch, variant) | of(role.spec, batch, variant)
+
         return [
             Network(role.image_network, encoder, pictures, variants=3),
-            Network(role.decoder, decoder, prompts, variants=3),
+            Network(role.decoder, decoder, partial(sample, sample_prompts), variants=3),
+            Network(role.grid_decoder, grid_decoder, partial(sample, sample_grid), variants=3),
         ]
 
     def modules(
         self, model: Any, spec: SamSpec, normal: Normalization
-    ) -> tuple[nn.Module, nn.Module]:
-        """The image encoder and the mask decoder."""
-        return ImageEncoder(model, spec, normal), MaskDecoder(model, spec)
-
-    def sample_prompts(self, role: Any, batch: int, variant: int) -> Arrays:
-        """Inputs of the mask decoder."""
-        return sample_prompts(role.spec, batch, variant)
+    ) -> tuple[nn.Module, nn.Module, nn.Module]:
+        """The image encoder, the mask decoder and the grid decoder."""
+        return (
+            ImageEncoder(model, spec, normal),
+            MaskDecoder(model, spec),
+            GridDecoder(model, spec),
+        )

@@ -10,20 +10,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fovea import images, masks
+from fovea.everything import CHUNK
 from fovea.geometry import Geometry
 from fovea.roles import (
+    AREAS,
+    GRID_POINTS,
     IOU_SCORES,
     LOW_RES_MASKS,
+    MASK_BOXES,
     ORIGINAL_SIZE,
     PIXEL_VALUES,
     POINT_COORDS,
     POINT_LABELS,
+    STABILITY,
     VALID_HW,
     Promptable,
 )
-from fovea.specs import ModelSpec, Span, TensorSpec, network_spec
+from fovea.specs import ModelSpec, Span, TensorSpec, Tolerance, network_spec
 
 MASK_THRESHOLD = 0.0
+# segment-anything's defaults of what counts as an object, for checkpoints whose config says none.
+POINTS_PER_SIDE, IOU_THRESHOLD, STABILITY_THRESHOLD = 32, 0.88, 0.95
+# Masks of a single point: of what is whole, part and subpart.
+MASKS_PER_POINT = 3
 # A mask of a large picture is made in strips of about so many pixels.
 STRIP_PIXELS = 4_000_000
 
@@ -34,7 +43,8 @@ class SamSpec:
 
     image_size: edge of the square input in pixels. embedding_channels, embedding_edge: shape of
     the image embedding. mask_edge: edge of low_res_masks.
-    resample: Pillow's code of the filter.
+    resample: Pillow's code of the filter. points_per_side, iou_threshold, stability_threshold:
+    where everything is asked for (`fovea.everything.Settings`).
     """
 
     image_size: int
@@ -42,6 +52,9 @@ class SamSpec:
     embedding_edge: int
     mask_edge: int
     resample: int = int(images.BILINEAR)
+    points_per_side: int = POINTS_PER_SIDE
+    iou_threshold: float = IOU_THRESHOLD
+    stability_threshold: float = STABILITY_THRESHOLD
 
 
 class Sam(Promptable[SamSpec]):
@@ -99,8 +112,64 @@ class Sam(Promptable[SamSpec]):
             spans=((POINT_COORDS.name, (prompts, points)), (POINT_LABELS.name, (prompts, points))),
         )
 
+    @property
+    def grid_decoder(self) -> ModelSpec:
+        edge, each = self.spec.mask_edge, MASKS_PER_POINT
+        return network_spec(
+            self.network_name("grid_decoder"),
+            inputs=(
+                *self.embeddings,
+                GRID_POINTS,
+                TensorSpec(VALID_HW, "INT32", (2,)),
+                ORIGINAL_SIZE,
+            ),
+            outputs=(
+                TensorSpec(IOU_SCORES, "FP32", (-1, each)),
+                TensorSpec(STABILITY, "FP32", (-1, each)),
+                TensorSpec(AREAS, "FP32", (-1, each)),
+                TensorSpec(MASK_BOXES, "FP32", (-1, each, 4)),
+                TensorSpec(LOW_RES_MASKS, "FP32", (-1, each, edge, edge)),
+            ),
+            # A chunk is a batch by itself: 64 maps of 32 x 256 x 256 are half a gigabyte.
+            max_batch_size=2,
+            spans=((GRID_POINTS.name, (Span(1, CHUNK, CHUNK),)),),
+            # A pixel at a threshold may fall to either side, and a box begin at another pixel.
+            tolerance=Tolerance(difference=1e-3, rows=0.98),
+        )
+
     def encode_mask(self, mask: NDArray[np.float32], original_hw: tuple[int, int]) -> bytes:
         return masks.encode_columns(mask_columns(mask, original_hw, self.spec.image_size))
+
+    def mask_within(
+        self,
+        mask: NDArray[np.float32],
+        original_hw: tuple[int, int],
+        square: tuple[float, float, float, float],
+        edge: int,
+    ) -> NDArray[np.bool_]:
+        left, top, right, bottom = square
+        columns, rows = _places(left, right, edge), _places(top, bottom, edge)
+        scale = len(mask) / max(original_hw)
+        down, across = (_bilinear_weights(at * scale, len(mask)) for at in (rows, columns))
+        within = np.outer(_are_within(rows, original_hw[0]), _are_within(columns, original_hw[1]))
+        drawn: NDArray[np.bool_] = (down @ mask @ across.T > MASK_THRESHOLD) & within
+        return drawn
+
+
+def _places(start: float, end: float, count: int) -> NDArray[np.float64]:
+    """The middles of `count` equal parts."""
+    return start + (np.arange(count) + 0.5) * ((end - start) / count)
+
+
+def _are_within(places: NDArray[np.float64], length: int) -> NDArray[np.bool_]:
+    return (places >= 0) & (places <= length)
+
+
+def _bilinear_weights(places: NDArray[np.float64], edge: int) -> NDArray[np.float32]:
+    """What each of `edge` pixels counts at places from 0 to `edge`: float32 [len(places), edge]."""
+    at = np.clip(places - 0.5, 0, edge - 1)
+    distances: NDArray[np.float32] = np.abs(at[:, None] - np.arange(edge)).astype(np.float32)
+    return np.maximum(1 - distances, 0)
 
 
 def upsample(

@@ -16,4 +16,6 @@ STEPS = {
     "SelectBoxesByEmbeddings": "fovea.steps.boxes",
     "EncodeImage": "fovea.steps.masks",
     "SelectMasks": "fovea.steps.masks",
+    "SegmentEverything": "fovea.steps.everything",
+    "EmbedObjects": "fovea.steps.objects",
 }

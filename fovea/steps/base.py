@@ -66,7 +66,7 @@ class Step:
     def check_room(self, models: Collection[str]) -> None:
         """Raise Overloaded unless these models can get to one more request in time."""
         if not self.context.room_for(models):
-            raise Overloaded(f"too many requests wait for one of {', '.join(sorted(models))}")
+            raise Overloaded(f"too many requests wait for one of {', '.join(sorted(set(models)))}")
 
     def read_labels(self, inputs: Arrays) -> list[str]:
         """The elements of TEXT; raises InvalidText."""

@@ -6,7 +6,7 @@ from functools import lru_cache, partial
 
 import numpy as np
 
-from fovea import images, prompts, text
+from fovea import crops, images, prompts, text
 from fovea.geometry import Geometry
 from fovea.images import Picture
 from fovea.roles import (
@@ -17,12 +17,20 @@ from fovea.roles import (
     Embedder,
     LabelWriter,
     OpenDetector,
+    Promptable,
     Tokens,
 )
 from fovea.steps.base import Context, Step, read_threshold
 from fovea.steps.classes import read_top_k
+from fovea.steps.everything import read_settings
 from fovea.steps.settings import GeometryUse, Use
-from fovea.steps.tensors import SENT_COORDS, SENT_LABELS, text_tensor, verb_pixels
+from fovea.steps.tensors import (
+    SENT_COORDS,
+    SENT_LABELS,
+    text_tensor,
+    verb_picture,
+    verb_pixels,
+)
 
 # Lists of labels that are not checked again.
 CHECKED_LISTS = 32
@@ -69,9 +77,10 @@ class PreprocessImage(Step):
     def run(self, inputs: Arrays, wanted: frozenset[str]) -> Arrays:
         seen = {name: found for name, found in self._seen.items() if name in wanted}
         uses = list(dict.fromkeys(use for use, _ in seen.values()))
-        self.check_room([model for use in uses for model in use.asks])
+        self.check_room([model for use in uses for model in self._asked(use, inputs)])
         large = any(not made.small for _, made in seen.values())
-        scale = partial(self._least_scale, large) if self._decode_margin else None
+        pictures = wanted & {verb_picture(use.verb).name for use in uses}
+        scale = partial(self._least_scale, large, bool(pictures)) if self._decode_margin else None
         picture = images.decode_picture(inputs["IMAGE"][0], self.limits, scale)
         for name in ("BOX_THRESHOLD", "TEXT_THRESHOLD"):
             read_threshold(inputs, name, 0.0)
@@ -85,19 +94,29 @@ class PreprocessImage(Step):
             out |= self._written(inputs, wanted)
         for name, (_, made) in seen.items():
             out |= self._pixels(picture, name, made.geometry)
-        return out
+        return out | {name: crops.source(picture) for name in pictures}
 
-    def _least_scale(self, large: bool, size_hw: tuple[int, int]) -> float:
+    def _asked(self, use: Use, inputs: Arrays) -> tuple[str, ...]:
+        """The models that a request then waits for, each as often as it calls them."""
+        finds = self.roles.get(use.finds)
+        if not isinstance(finds, Promptable):
+            return use.asks
+        chunks = read_settings(inputs, finds.spec, self.limits).chunks
+        return (*use.asks, *(finds.grid_decoder.name for _ in range(chunks)))
+
+    def _least_scale(self, large: bool, cut: bool, size_hw: tuple[int, int]) -> float:
         """The share of the picture's edges that the networks need, margin included.
 
         It is one for all large geometries together, whichever is wanted: the same picture then
-        gives the same pixels in every verb, and its embedding is found in the cache.
+        gives the same pixels in every verb, and its embedding is found in the cache. cut: crops
+        are cut out of it as well.
         """
         geometries = [use.geometry for use in self._geometries if use.small or large]
         if any(geometry.resample == images.NEAREST for geometry in geometries):
             return 1.0  # whose pixels are some of the picture's own, and not of a smaller one
         targets = [max(geometry.resized_hw(size_hw)) for geometry in geometries]
-        return self._decode_margin * max(targets) / max(size_hw)
+        needed = self._decode_margin * max(targets)
+        return max(needed, crops.PICTURE_EDGE if cut else 0) / max(size_hw)
 
     def _check_labels(self, encoded: tuple[bytes, ...], members: tuple[str, ...]) -> None:
         """Labels that each of these members has room for.

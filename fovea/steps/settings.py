@@ -25,13 +25,15 @@ class Use:
     """What the first step does for a verb.
 
     sees: names of the geometries that it wants. asks: models that the verb then waits for. checks:
-    members that must have room for each label.
+    members that must have room for each label. finds: the member whose grid decoder finds every
+    object, a call a chunk of its points.
     """
 
     verb: str
     sees: tuple[str, ...]
     asks: tuple[str, ...]
     checks: tuple[str, ...]
+    finds: str = ""
 
 
 @dataclass(frozen=True)

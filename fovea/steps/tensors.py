@@ -22,13 +22,23 @@ ONE_TEXT = replace(TEXT, shape=(1,))
 TOP_K = TensorSpec("TOP_K", "INT32", (1,), optional=True)
 BOX_THRESHOLD = TensorSpec("BOX_THRESHOLD", "FP32", (1,), optional=True)
 TEXT_THRESHOLD = TensorSpec("TEXT_THRESHOLD", "FP32", (1,), optional=True)
+POINTS_PER_SIDE = TensorSpec("POINTS_PER_SIDE", "INT32", (1,), optional=True)
+IOU_THRESHOLD = TensorSpec("IOU_THRESHOLD", "FP32", (1,), optional=True)
+STABILITY_THRESHOLD = TensorSpec("STABILITY_THRESHOLD", "FP32", (1,), optional=True)
+MIN_AREA = TensorSpec("MIN_AREA", "INT32", (1,), optional=True)
+MAX_OBJECTS = TensorSpec("MAX_OBJECTS", "INT32", (1,), optional=True)
+# What counts as an object where everything is asked for.
+OBJECT_SETTINGS = (POINTS_PER_SIDE, IOU_THRESHOLD, STABILITY_THRESHOLD, MIN_AREA, MAX_OBJECTS)
 SENT_COORDS = TensorSpec("POINT_COORDS", "FP32", (-1, -1, 2))
 SENT_LABELS = TensorSpec("POINT_LABELS", "INT32", (-1, -1))
 
 # What the first step takes beside the picture, as a verb needs it.
 OPTIONAL_INPUTS = tuple(
     replace(tensor, optional=True)
-    for tensor in (TEXT, BOX_THRESHOLD, TEXT_THRESHOLD, SENT_COORDS, SENT_LABELS, TOP_K)
+    for tensor in (
+        *(TEXT, BOX_THRESHOLD, TEXT_THRESHOLD, SENT_COORDS, SENT_LABELS, TOP_K),
+        *OBJECT_SETTINGS,
+    )
 )
 
 LABEL_RANKS = (
@@ -55,6 +65,14 @@ MASKS = (
     TensorSpec("mask_scores", "FP32", (-1,)),
 )
 
+OBJECTS = (
+    TensorSpec("boxes", "FP32", (-1, 4)),
+    *MASKS,
+    TensorSpec("stability", "FP32", (-1,)),
+)
+# The decoded picture, RGB, perhaps smaller than it was sent: what crops are cut from.
+PICTURE = TensorSpec("picture", "UINT8", (-1, -1, 3))
+
 
 def text_tensor(detects: OpenDetector[Any], tensor: TensorSpec) -> TensorSpec:
     """One of a detector's text tensors, as the first step names it."""
@@ -64,3 +82,8 @@ def text_tensor(detects: OpenDetector[Any], tensor: TensorSpec) -> TensorSpec:
 def verb_pixels(verb: str, geometry: Geometry) -> TensorSpec:
     """Pixels for a verb: by asking for them, its ensemble tells the first step which verb it is."""
     return replace(geometry.pixels, name=f"{verb}_{geometry.pixels.name}")
+
+
+def verb_picture(verb: str) -> TensorSpec:
+    """The picture for a verb, which is told by it as by `verb_pixels`."""
+    return replace(PICTURE, name=f"{verb}_{PICTURE.name}")

@@ -7,7 +7,7 @@ import sys
 
 import fovea_client
 import numpy as np
-from fovea_client import errors, prompts, requests
+from fovea_client import errors, objects, prompts, requests
 
 import fovea.errors
 from fovea.house import wire
@@ -79,12 +79,15 @@ def test_tensor_names_types_and_shapes_are_those_of_the_ensembles() -> None:
         "TEXT_THRESHOLD": 0.5,
     }
     coords, labels = prompts.to_points([1, 2, 3, 4], None, None)
+    everything = objects.to_inputs(image, 8, 0.5, 0.5, 0, 9)
     sent = {
         "main_object": words,
         "detect": words,
         "detect_and_segment": words,
         "segment": {"IMAGE": image, "POINT_COORDS": coords, "POINT_LABELS": labels},
         "classify": {"IMAGE": image, "TEXT": ("cat", "St. Bernard")},
+        "segment_everything": everything,
+        "embed_objects": everything,
         "embed_image": {"IMAGE": image},
         "embed_text": {"TEXT": "cat"},
     }
@@ -94,6 +97,8 @@ def test_tensor_names_types_and_shapes_are_those_of_the_ensembles() -> None:
         "detect_and_segment": fake_triton.detections("cat") | fake_triton.masks(1),
         "segment": fake_triton.masks(1),
         "classify": fake_triton.classes("cat"),
+        "segment_everything": fake_triton.objects(1),
+        "embed_objects": fake_triton.objects(1, embedded=True),
         "embed_image": {"IMAGE_EMBEDS": np.zeros(3)},
         "embed_text": {"TEXT_EMBEDS": np.zeros(3)},
     }

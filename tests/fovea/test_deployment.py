@@ -179,6 +179,7 @@ def test_other_weights_make_other_configurations_of_all_that_keeps_answers():
         "clip_tokenize_text",
         "clip_rank_labels_for_grounding_dino",
         "clip_rank_classes",
+        "sam_embed_objects_by_clip",
     }
 
 

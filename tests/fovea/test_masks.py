@@ -26,6 +26,17 @@ def test_decoding_gives_the_mask_back(mask):
     assert masks.rle_area(counts) == mask.sum()
 
 
+@given(MASKS)
+def test_the_box_is_the_smallest_around_the_mask(mask):
+    left, top, right, bottom = masks.rle_box(masks.encode_rle(mask), mask.shape)
+    assert mask[top:bottom, left:right].sum() == mask.sum()
+    rows, columns = mask.any(axis=1), mask.any(axis=0)
+    assert (bottom - top, right - left) == (
+        rows[top:bottom].size and np.ptp(np.flatnonzero(rows)) + 1,
+        columns[left:right].size and np.ptp(np.flatnonzero(columns)) + 1,
+    )
+
+
 def test_long_runs_survive():
     mask = np.zeros((3000, 2000), np.bool_)
     mask[1000:2999, 7:1990] = True

@@ -1,0 +1,124 @@
+"""A mask decoder for a grid of points: three masks each, judged inside the graph.
+
+Predicted IoU, stability, area and box leave the graph as 7 numbers a mask: 1,024 points are 86 kB,
+where their masks are a gigabyte. Those are asked for again of the few points that are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from export.network import Arrays
+from fovea.everything import STABILITY_OFFSET
+from fovea.families.sam import MASK_THRESHOLD, SamSpec
+from fovea.prompts import FOREGROUND, PADDING
+
+# Masks are judged at twice their resolution: of the demo's SAM at the threshold of 0.7, 0.998 of
+# the masks then fall to the side that full resolution puts them on, and 0.995 at their own.
+FINER = 2
+# The point's padding, and what is no part of the picture: below every threshold.
+OUTSIDE = MASK_THRESHOLD - 2 * STABILITY_OFFSET
+
+
+class OfGrid(nn.Module):
+    """A mask decoder as a grid decoder: to be mixed into one of its family.
+
+    The picture's maps, grid_points [N, P, 2], valid_hw [N, 2], original_size_hw [N, 2] ->
+    iou_scores, stability, areas [N, P, 3], mask_boxes [N, P, 3, 4], low_res_masks [N, P, 3, M, M].
+    """
+
+    size: int
+    all_masks: Callable[..., tuple[Tensor, Tensor]]
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        *maps, grid_points, valid_hw, original_size_hw = inputs
+        coords, labels = single_points(grid_points)
+        coords = to_input_frame(coords, valid_hw, original_size_hw)
+        ious, masks = self.all_masks(*maps, coords, labels)
+        ious, masks = ious[:, :, 1:], masks[:, :, 1:]
+        return ious, *judged(masks, valid_hw, original_size_hw, self.size), masks
+
+
+def to_input_frame(point_coords: Tensor, valid_hw: Tensor, original_size_hw: Tensor) -> Tensor:
+    """Points [N, P, K, 2] of the original pictures in the frame of the resized ones.
+
+    Formula: segment-anything `ResizeLongestSide.apply_coords`.
+    """
+    scale = valid_hw.to(point_coords.dtype) / original_size_hw.to(point_coords.dtype)
+    return point_coords * scale.flip(-1).view(-1, 1, 1, 2)
+
+
+def single_points(grid_points: Tensor) -> tuple[Tensor, Tensor]:
+    """[N, P, 2] -> prompts of one point and its padding: [N, P, 2, 2], int32 [N, P, 2]."""
+    coords = torch.stack([grid_points, torch.zeros_like(grid_points)], dim=2)
+    labels = torch.tensor([FOREGROUND, PADDING], dtype=torch.int32)
+    return coords, labels.expand(*grid_points.shape[:2], -1)
+
+
+def judged(
+    masks: Tensor, valid_hw: Tensor, original_size_hw: Tensor, size: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits [N, P, 3, M, M] of the canvas -> stability, areas [N, P, 3], boxes [N, P, 3, 4].
+
+    Stability is the IoU of the mask with the threshold raised and lowered by STABILITY_OFFSET
+    (segment-anything `calculate_stability_score`); an empty mask has 0. Areas and boxes xyxy, ends
+    exclusive, are in pixels of the original picture.
+    """
+    finer = functional.interpolate(
+        masks.flatten(0, 1), scale_factor=FINER, mode="bilinear", align_corners=False
+    )
+    edge = finer.shape[-1]
+    finer = finer.view(*masks.shape[:3], edge, edge)
+    valid = valid_hw.to(masks.dtype) * (edge / size)
+    inside = within(valid[:, 0], edge).unsqueeze(-1) & within(valid[:, 1], edge).unsqueeze(-2)
+    finer = torch.where(inside[:, None, None], finer, torch.full_like(finer, OUTSIDE))
+    raised = count(finer > MASK_THRESHOLD + STABILITY_OFFSET)
+    lowered = count(finer > MASK_THRESHOLD - STABILITY_OFFSET)
+    scale = original_size_hw.to(masks.dtype) / valid
+    down, across = scale[:, 0].view(-1, 1, 1), scale[:, 1].view(-1, 1, 1)
+    left, right = ends(finer.amax(dim=-2) > MASK_THRESHOLD)
+    top, bottom = ends(finer.amax(dim=-1) > MASK_THRESHOLD)
+    boxes = torch.stack([left * across, top * down, right * across, bottom * down], dim=-1)
+    areas = count(finer > MASK_THRESHOLD) * down * across
+    return raised / lowered.clamp(min=1), areas, boxes
+
+
+def within(valid: Tensor, edge: int) -> Tensor:
+    """Whether the middles of `edge` pixels lie before `valid`: [N] -> bool [N, edge]."""
+    return torch.arange(edge).view(1, -1) + 0.5 < valid.unsqueeze(-1)
+
+
+def count(pixels: Tensor) -> Tensor:
+    """How many are set: bool [..., h, w] -> float32 [...]."""
+    return pixels.to(torch.float32).sum(dim=(-2, -1))
+
+
+def ends(line: Tensor) -> tuple[Tensor, Tensor]:
+    """The first place that is set and the one after the last: bool [..., n] -> float32 [...] twice.
+
+    Both are 0 where none is.
+    """
+    edge = line.shape[-1]
+    places = torch.arange(edge, dtype=torch.float32)
+    last = (line * (places + 1)).amax(dim=-1)
+    first = edge - (line * (edge - places)).amax(dim=-1)
+    return first * (last > 0), last
+
+
+def sample_grid(spec: SamSpec, batch: int, variant: int) -> Arrays:
+    """A few points on pictures that fill the square, or stand or lie in it; no picture's maps."""
+    rng = np.random.default_rng((batch, variant))
+    edge = spec.image_size
+    valid = [(edge, edge), (edge, edge * 3 // 4), (edge // 2, edge)][variant]
+    original = [2 * valid[0] + variant, 2 * valid[1] - variant]
+    points = rng.uniform(0, 1, (batch, [1, 8, 5][variant], 2)) * original[::-1]
+    return {
+        "grid_points": points.astype(np.float32),
+        "valid_hw": np.tile(np.array(valid, np.int32), (batch, 1)),
+        "original_size_hw": np.tile(np.array(original, np.int32), (batch, 1)),
+    }

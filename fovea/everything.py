@@ -1,0 +1,108 @@
+"""Every object of a picture out of a grid of points: which of SAM's masks are kept.
+
+As segment-anything's `SamAutomaticMaskGenerator` without crops: three masks a point, those with
+too low a predicted IoU or stability dropped, then non-maximum suppression of their boxes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fovea import boxes
+
+# segment-anything's `box_nms_thresh`, and how far `stability_score_offset` moves the threshold.
+NMS_IOU = 0.7
+STABILITY_OFFSET = 1.0
+# Points that are decoded at once, segment-anything's `points_per_batch`: others get in between.
+CHUNK = 64
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What counts as an object.
+
+    points_per_side: of the grid, along each edge of the picture.
+    iou_threshold, stability_threshold: from which a mask counts, within [0, 1].
+    min_area: pixels of the original picture that a mask has at least.
+    max_objects: so many at most, those with the highest predicted IoU.
+    """
+
+    points_per_side: int
+    iou_threshold: float
+    stability_threshold: float
+    min_area: int
+    max_objects: int
+
+    @property
+    def chunks(self) -> int:
+        """Calls of the grid decoder that the grid takes."""
+        return -(-(self.points_per_side**2) // CHUNK)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Three masks of each of P points, all arrays float32.
+
+    Attributes:
+        points: [P, 2], xy in pixels of the original picture.
+        iou_scores: [P, 3], what the decoder thinks of them.
+        stability: [P, 3], within [0, 1].
+        areas: [P, 3], in pixels of the original picture.
+        boxes_xyxy: [P, 3, 4], likewise; zeros for an empty mask.
+    """
+
+    points: Floats
+    iou_scores: Floats
+    stability: Floats
+    areas: Floats
+    boxes_xyxy: Floats
+
+
+def point_grid(points_per_side: int, original_hw: tuple[int, int]) -> Floats:
+    """float32 [n * n, 2], xy in original pixels, row by row: the middles of n by n equal cells."""
+    height, width = original_hw
+    places = (np.arange(points_per_side) + 0.5) / points_per_side
+    across, down = np.meshgrid(places * width, places * height)
+    return np.stack([across, down], axis=-1, dtype=np.float32).reshape(-1, 2)
+
+
+def chunked(points: Floats, size: int = CHUNK) -> Iterator[Floats]:
+    """The points in order, `size` at a time."""
+    for start in range(0, len(points), size):
+        yield points[start : start + size]
+
+
+def keep(candidates: Candidates, settings: Settings) -> NDArray[np.int64]:
+    """int64 [n, 2], the point and which of its masks, for each object, the surest first."""
+    wanted = (
+        (candidates.iou_scores >= settings.iou_threshold)
+        & (candidates.stability >= settings.stability_threshold)
+        & (candidates.areas >= max(settings.min_area, 1))
+    )
+    places = np.argwhere(wanted)
+    scores = candidates.iou_scores[wanted]
+    order = np.argsort(-scores, kind="stable")
+    chosen = _suppress(candidates.boxes_xyxy[wanted][order], settings.max_objects)
+    kept: NDArray[np.int64] = places[order[chosen]]
+    return kept
+
+
+def _suppress(boxes_xyxy: Floats, most: int) -> list[int]:
+    """Indices of boxes [N, 4], the best first, that overlap no better one by more than NMS_IOU.
+
+    Thousands of boxes of which few are kept: each kept one is compared with all, not all with all.
+    """
+    left = np.ones(len(boxes_xyxy), np.bool_)
+    kept: list[int] = []
+    while len(kept) < most and left.any():
+        best = int(left.argmax())
+        kept.append(best)
+        left &= boxes.pairwise_iou(boxes_xyxy[[best]], boxes_xyxy)[0] <= NMS_IOU
+        left[best] = False
+    return kept

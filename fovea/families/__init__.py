@@ -31,6 +31,7 @@ FAMILIES = {
     "grounding_dino": "fovea.families.grounding_dino:GroundingDino",
     "metaclip_2": "fovea.families.metaclip_2:MetaClip2",
     "owlv2": "fovea.families.owlv2:Owlv2",
+    "owlvit": "fovea.families.owlvit:Owlvit",
     "siglip": "fovea.families.siglip:Siglip",
     "hq_sam": "fovea.families.hq_sam:HqSam",
     "sam": "fovea.families.sam:Sam",

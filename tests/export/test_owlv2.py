@@ -21,7 +21,8 @@ from export.processor import normalization
 from export.to_onnx import to_onnx
 from fovea import boxes
 from fovea.errors import InvalidText
-from fovea.families.owlv2 import ASKED, Owlv2, Queries, label_logits, select_boxes
+from fovea.families.owl import ASKED, Queries, label_logits, select_boxes
+from fovea.families.owlv2 import Owlv2
 from fovea.images import Picture
 from fovea.padded_square import resize_padded_square
 from tests.export.test_networks import normalized, tensors
@@ -156,6 +157,7 @@ def test_boxes_are_those_of_the_processor(model, processor, spec, geometry, both
         theirs.logits[0].numpy(),
         theirs.pred_boxes[0].numpy(),
         size_hw,
+        frame_hw=(max(size_hw), max(size_hw)),
         box_threshold=threshold,
         nms_iou=1.0,
         max_boxes=spec.num_queries,
@@ -174,7 +176,13 @@ def test_a_box_is_clipped_and_one_in_the_padding_is_dropped():
     pred_boxes = np.array([[0.5, 0.4, 1.0, 0.6], [0.5, 0.9, 0.2, 0.1]], np.float32)
     logits = np.array([[-3.0, 2.0], [4.0, 4.0]], np.float32)
     found = select_boxes(
-        logits, pred_boxes, (100, 200), box_threshold=0.3, nms_iou=0.7, max_boxes=5
+        logits,
+        pred_boxes,
+        (100, 200),
+        frame_hw=(200, 200),
+        box_threshold=0.3,
+        nms_iou=0.7,
+        max_boxes=5,
     )
     assert np.allclose(found.boxes_xyxy, [[0, 20, 200, 100]], atol=1e-3)
     assert found.labels.tolist() == [1]
@@ -188,6 +196,7 @@ def test_of_boxes_that_overlap_the_best_is_kept():
         logits,
         pred_boxes.astype(np.float32),
         (100, 100),
+        frame_hw=(100, 100),
         box_threshold=0.3,
         nms_iou=0.7,
         max_boxes=5,
@@ -200,6 +209,7 @@ def test_no_box_is_an_answer():
         np.full((4, 2), -5.0, np.float32),
         np.full((4, 4), 0.5, np.float32),
         (100, 100),
+        frame_hw=(100, 100),
         box_threshold=0.3,
         nms_iou=0.7,
         max_boxes=5,

@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 
-from fovea.families.owlv2 import Owlv2Spec
+from fovea.families.owl import OwlSpec
 from fovea.families.siglip import SiglipSpec
 from fovea.house import wire
 from fovea.members import Member
@@ -18,7 +18,7 @@ PLAY = {
     "clip": (CLIP, Member("clip", "siglip", SiglipSpec(32, 16, 12, 1, 100.0, -10.0))),
     "grounding_dino": (
         GROUNDING_DINO,
-        Member("grounding_dino", "owlv2", Owlv2Spec(64, 16, 12, 12, 0, 0.3)),
+        Member("grounding_dino", "owlv2", OwlSpec(64, 16, 12, 12, 0, 0.3)),
     ),
     "sam": (SAM, Member("sam", "hq_sam", SAM.spec)),
 }

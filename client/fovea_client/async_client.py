@@ -44,10 +44,13 @@ class AsyncClient(Connection):
         text_threshold: float | None = None,
         timeout_s: float | None = None,
         verb: str | None = None,
+        detect_verb: str | None = None,
     ) -> MainObject:
         """See `Client.main_object`."""
         data = await self._encode_aside(image)
-        steps = verbs.main_object(data, labels, description, box_threshold, text_threshold, verb)
+        steps = verbs.main_object(
+            data, labels, description, box_threshold, text_threshold, verb, detect_verb
+        )
         return await self._run(steps, timeout_s)
 
     async def detect(
@@ -177,6 +180,7 @@ class AsyncClient(Connection):
         text_threshold: float | None = None,
         timeout_s: float | None = None,
         verb: str | None = None,
+        detect_verb: str | None = None,
         concurrency: int = DEFAULT_CONCURRENCY,
         ordered: bool = True,
         progress: Progress | None = None,
@@ -193,6 +197,7 @@ class AsyncClient(Connection):
                 text_threshold=text_threshold,
                 timeout_s=timeout_s,
                 verb=verb,
+                detect_verb=detect_verb,
             )
 
         return self.map(call, pictures, concurrency=concurrency, ordered=ordered, progress=progress)

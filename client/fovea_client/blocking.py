@@ -38,6 +38,7 @@ class BlockingVerbs(ABC):
         text_threshold: float | None = None,
         timeout_s: float | None = None,
         verb: str | None = None,
+        detect_verb: str | None = None,
     ) -> MainObject:
         """Which of the labels the picture is about, its box, and its mask.
 
@@ -49,10 +50,14 @@ class BlockingVerbs(ABC):
         description names it.
         Nothing found is an answer with `found=False`, not an error.
         verb: as the deployment names it, where that is not `main_object`; UnknownVerb for a name
-        that is not served. All methods take it. A description's words are always asked of `detect`.
+        that is not served. All methods take it.
+        detect_verb: likewise of the verb that finds a description's words, where that is not
+        `detect`: one with the same detector as `verb` finds what that would.
         """
         data = self._encode(image)
-        steps = verbs.main_object(data, labels, description, box_threshold, text_threshold, verb)
+        steps = verbs.main_object(
+            data, labels, description, box_threshold, text_threshold, verb, detect_verb
+        )
         return self._run(steps, timeout_s)
 
     def detect(
@@ -203,6 +208,7 @@ class BlockingVerbs(ABC):
         text_threshold: float | None = None,
         timeout_s: float | None = None,
         verb: str | None = None,
+        detect_verb: str | None = None,
         concurrency: int = DEFAULT_CONCURRENCY,
         ordered: bool = True,
         progress: Progress | None = None,
@@ -219,6 +225,7 @@ class BlockingVerbs(ABC):
                 text_threshold=text_threshold,
                 timeout_s=timeout_s,
                 verb=verb,
+                detect_verb=detect_verb,
             )
 
         return self.map(call, pictures, concurrency=concurrency, ordered=ordered, progress=progress)

@@ -187,6 +187,10 @@ def main_object(
     out: Out = None,
     as_json: Json = False,
     verb: Verb = None,
+    detect_verb: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Whose detector finds a description's words: detect's."),
+    ] = None,
     url: Url = DEFAULT_URL,
     timeout: Timeout = DEFAULT_TIMEOUT_S,
     local: Local = None,
@@ -201,6 +205,7 @@ def main_object(
             box_threshold=box_threshold,
             text_threshold=text_threshold,
             verb=verb,
+            detect_verb=detect_verb,
         )
     )
 

@@ -33,14 +33,18 @@ def main_object(
     box_threshold: float | None,
     text_threshold: float | None,
     verb: str | None = None,
+    detect_verb: str | None = None,
 ) -> Steps[MainObject]:
-    """Two requests for a description: those of its words that name a box become the labels."""
+    """Two requests for a description: those of its words that name a box become the labels.
+
+    detect_verb: the deployment's name for the verb that finds them.
+    """
     if (labels is None) == (description is None):
         raise InvalidInput("expected labels or a description, and not both")
     if description is not None:
         sentences = prompts.to_sentences(description)
         inputs = _grounding_inputs(image, sentences, box_threshold, text_threshold)
-        grounded = yield Request("detect", inputs)
+        grounded = yield _to(detect_verb, "detect", inputs)
         labels = prompts.distinct(grounded.texts("WORDS"))
         if not labels:
             return answers.nothing_named(grounded)

@@ -79,6 +79,15 @@ def test_main_object_takes_a_description(triton: FakeTriton, photo: Path) -> Non
     assert json_lines(result)[0]["label"] == "man"
 
 
+def test_a_descriptions_words_are_asked_of_the_verb_that_is_named(
+    triton: FakeTriton, photo: Path
+) -> None:
+    triton.behave = lambda call: detections("man") if call.model == "find" else plausible(call)
+    named = ("--description", "A man skis!", "--detect-verb", "find")
+    assert json_lines(fovea_command(triton, "main-object", photo, *named, "--json"))
+    assert [call.model for call in triton.calls] == ["find", "main_object"]
+
+
 def test_nothing_found_is_no_error(triton: FakeTriton, photo: Path, tmp_path: Path) -> None:
     triton.behave = lambda call: detections()
     arguments = ("main-object", photo, "--description", "cat", "--out", tmp_path / "out.jpg")

@@ -96,6 +96,20 @@ def test_a_description_is_grounded_first_and_its_phrases_are_the_labels(
     assert thing.label == "man"
 
 
+@pytest.mark.parametrize("named", [None, "detect_owlv2"])
+def test_a_descriptions_words_are_found_by_the_verb_that_was_named(
+    triton: FakeTriton, client: Client, png: bytes, named: str | None
+) -> None:
+    verbs = [named or "detect", "main_object_owlv2"]
+    triton.behave = lambda call: detections("man") if call.model == verbs[0] else main_object("man")
+    asked = {"description": "The man.", "verb": verbs[1], "detect_verb": named}
+    assert client.main_object(png, **asked).label == "man"
+    assert [call.model for call in triton.calls] == verbs
+    (outcome,) = client.main_object_many([png], **asked)
+    assert outcome.unwrap().label == "man"
+    assert [call.model for call in triton.calls] == 2 * verbs
+
+
 def test_a_description_of_nothing_in_the_picture_finds_nothing(
     triton: FakeTriton, client: Client, png: bytes
 ) -> None:

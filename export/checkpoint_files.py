@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from export.errors import CheckpointUnavailable, InvalidCheckpoint
-from export.families import MODEL_TYPES, NOT_SERVED, load
+from export.families import MODEL_TYPES, NOT_SERVED, OPEN_CLIP, load
 from fovea import families
 
 CONFIG = "config.json"
@@ -28,6 +28,9 @@ WEIGHTS = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
+# open_clip's own, beside or in the place of transformers'.
+OPEN_CLIP_CONFIG = "open_clip_config.json"
+OPEN_CLIP_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 # The files that an index of WEIGHTS names.
 SHARDS = {
     "model.safetensors.index.json": "model-*-of-*.safetensors",
@@ -78,7 +81,12 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def family_of(name: str, folder: Path) -> str:
-    """What config.json says that it is; raises CheckpointUnavailable and InvalidCheckpoint."""
+    """What config.json says that it is; raises CheckpointUnavailable and InvalidCheckpoint.
+
+    Without one, open_clip_config.json says it.
+    """
+    if not (folder / CONFIG).is_file() and (folder / OPEN_CLIP_CONFIG).is_file():
+        return OPEN_CLIP
     if not (folder / CONFIG).is_file():
         raise CheckpointUnavailable(f"{name}: expected {CONFIG} in {folder}, got none")
     model_type = read_json(folder / CONFIG).get("model_type")

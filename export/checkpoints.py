@@ -16,6 +16,7 @@ from transformers import AutoTokenizer
 from transformers.utils import logging as hf_logging
 
 from export.checkpoint_files import (
+    OPEN_CLIP_WEIGHTS,
     SHARDS,
     SIDE_FILES,
     TOKENIZER,
@@ -187,7 +188,8 @@ def find(name: str, source: Source) -> Checkpoint:
         return _checked(name, source, folder, revision="")
     repository, _, revision = source.checkpoint.partition("@")
     try:
-        cached = Path(_download(repository, revision or None))
+        wanted = load(source.family).WEIGHTS if source.family else (*WEIGHTS, *OPEN_CLIP_WEIGHTS)
+        cached = Path(_download(repository, revision or None, wanted))
     except ExportError:
         raise
     except Exception as error:  # the hub client raises many kinds, offline and for wrong ids
@@ -200,8 +202,8 @@ def find(name: str, source: Source) -> Checkpoint:
     return _checked(name, source, cached, revision=cached.name)
 
 
-def _download(repository: str, revision: str | None) -> str:
-    """The hub's snapshot with one kind of weights: safetensors where there are any.
+def _download(repository: str, revision: str | None, wanted: tuple[str, ...]) -> str:
+    """The hub's snapshot with one kind of weights: the first of those wanted.
 
     A snapshot that is already in the hub's cache needs no network.
     """
@@ -211,9 +213,9 @@ def _download(repository: str, revision: str | None) -> str:
         raise
     except Exception:  # offline, each HTTP library in its own words
         return snapshot_download(repository, revision=revision, local_files_only=True)
-    weights = next((name for name in WEIGHTS if name in names), None)
+    weights = next((name for name in wanted if name in names), None)
     if weights is None:
-        raise CheckpointUnavailable(f"{repository}: expected one of {', '.join(WEIGHTS)}, got none")
+        raise CheckpointUnavailable(f"{repository}: expected one of {', '.join(wanted)}, got none")
     patterns = [*SIDE_FILES, weights, *([SHARDS[weights]] if weights in SHARDS else [])]
     return snapshot_download(
         repository, revision=revision, allow_patterns=patterns, ignore_patterns="*/*"

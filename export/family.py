@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from tokenizers import Tokenizer
 
-from export.checkpoint_files import TOKENIZER, check_files, files
+from export.checkpoint_files import TOKENIZER, WEIGHTS, check_files, files
 from export.checkpoints import Checkpoint
 from export.network import Network
 from export.precision import Policy
@@ -31,6 +31,7 @@ class FamilyExport(ABC):
     Attributes:
         model_class, processor_class: of transformers, unless the family opens its own.
         SETTINGS: of the image processor, those that this family honours beside the usual ones.
+        WEIGHTS: names that a file of weights may have, the preferred first.
         OPTIONS: what a deployment may say of a member beside its checkpoint, each with its type.
         POLICIES: of each network, by its part: how it runs in lower precision.
         TEXTS: on which tokens are compared with the checkpoint's own tokenizer.
@@ -39,6 +40,7 @@ class FamilyExport(ABC):
     model_class: ClassVar[Any]
     processor_class: ClassVar[Any]
     SETTINGS: ClassVar[tuple[str, ...]] = ()
+    WEIGHTS: ClassVar[tuple[str, ...]] = WEIGHTS
     OPTIONS: ClassVar[Mapping[str, type]] = {}
     POLICIES: ClassVar[Mapping[str, Policy]]
     TEXTS: ClassVar[tuple[str, ...]] = ()

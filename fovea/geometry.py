@@ -37,6 +37,8 @@ class Geometry:
         output_hw: height and width of what comes out: the middle of the resized picture if it is
             cropped, otherwise a canvas with the picture at its top left and zeros beyond.
         crop: whether the middle is cut out.
+        crop_to_even: an odd margin's half is rounded to the even pixel, as torchvision does, and
+            not down, as transformers does.
         resample: Pillow's code of the filter.
     """
 
@@ -45,6 +47,7 @@ class Geometry:
     output_hw: tuple[int, int]
     resample: int
     crop: bool = False
+    crop_to_even: bool = False
 
     def __post_init__(self) -> None:
         if self.rule not in get_args(Rule):
@@ -58,7 +61,7 @@ class Geometry:
     def name(self) -> str:
         """A part of tensor names, such as shortest_edge_224_to_224x224_bicubic."""
         edges = "_".join(map(str, self.edges))
-        how = "crop" if self.crop else "to"
+        how = ("crop_to_even" if self.crop_to_even else "crop") if self.crop else "to"
         filter_ = images.Resampling(self.resample).name.lower()
         return f"{self.rule}_{edges}_{how}_{self.output_hw[0]}x{self.output_hw[1]}_{filter_}"
 
@@ -90,8 +93,9 @@ class Geometry:
             return pixels, np.array(self.output_hw, np.int32)
         size_hw, filter_ = self.resized_hw(picture.hw), images.Resampling(self.resample)
         if self.crop:
-            pixels = images.to_chw(picture.resized_crop(size_hw, self.output_hw[0], filter_))
-            return pixels, np.array(self.output_hw, np.int32)
+            edge, to_even = self.output_hw[0], self.crop_to_even
+            crop = picture.resized_crop(size_hw, edge, filter_, to_even=to_even)
+            return images.to_chw(crop), np.array(self.output_hw, np.int32)
         placed = picture.resize(size_hw, filter_)
         pixels = images.pad_to_canvas(placed, self.output_hw)
         return pixels, np.array((placed.height, placed.width), np.int32)

@@ -243,19 +243,24 @@ class Picture:
         return self._resized[key]
 
     def resized_crop(
-        self, size_hw: tuple[int, int], edge: int, resample: Image.Resampling
+        self,
+        size_hw: tuple[int, int],
+        edge: int,
+        resample: Image.Resampling,
+        *,
+        to_even: bool = False,
     ) -> Image.Image:
-        """The middle `edge` x `edge` pixels of the picture in size (h, w).
+        """The middle `edge` x `edge` pixels of the picture in size (h, w), as `crop_start` has it.
 
         Of a very long picture only the part behind the crop is resized: 40000 x 1 with a
         shortest edge of 224 would have two thousand million pixels. Levels may then differ by two
         from those of the whole, whose place Pillow rounds differently.
         """
-        height, width = size_hw
+        top, left = (crop_start(length, edge, to_even=to_even) for length in size_hw)
+        part_xyxy = (left, top, left + edge, top + edge)
         if max(size_hw) <= CROPS_LONG * edge:
-            return center_crop(self.resize(size_hw, resample), edge)
-        left, top = (width - edge) // 2, (height - edge) // 2
-        return self.resized_part(size_hw, (left, top, left + edge, top + edge), resample)
+            return self.resize(size_hw, resample).crop(part_xyxy)
+        return self.resized_part(size_hw, part_xyxy, resample)
 
     def resized_part(
         self,
@@ -279,10 +284,9 @@ def decode_picture(data: bytes, limits: Limits, least_scale: LeastScale | None =
     return Picture(*_decode(data, limits, least_scale))
 
 
-def center_crop(image: Image.Image, edge: int) -> Image.Image:
-    """The middle `edge` x `edge` pixels of a picture that is at least as large."""
-    left, top = (image.width - edge) // 2, (image.height - edge) // 2
-    return image.crop((left, top, left + edge, top + edge))
+def crop_start(length: int, edge: int, *, to_even: bool = False) -> int:
+    """Where the middle `edge` pixels of so many begin; half a pixel is rounded down or to even."""
+    return round((length - edge) / 2) if to_even else (length - edge) // 2
 
 
 def to_chw(image: Image.Image) -> NDArray[np.uint8]:

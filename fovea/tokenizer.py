@@ -59,22 +59,33 @@ class PaddedTokenizer:
 class FixedLengthTexts:
     """Texts as the tokens of a tokenizer.json, all of one length; longer ones are refused.
 
-    special_tokens: so many come with the tokens of each text.
+    special_tokens: so many come with the tokens of each text. mask: whether the network is told
+    which of them are padding.
     """
 
-    def __init__(self, path: Path, pad_token_id: int, length: int, special_tokens: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        pad_token_id: int,
+        length: int,
+        special_tokens: int,
+        *,
+        mask: bool = True,
+    ) -> None:
         self._tokenizer = PaddedTokenizer(path, pad_token_id)
         self._length, self._room = length, length - special_tokens
+        self._mask = mask
 
     def encode(self, value: str) -> dict[str, NDArray[Any]]:
-        """input_ids and attention_mask, int64 [T] each; raises InvalidText."""
+        """input_ids and perhaps attention_mask, int64 [T] each; raises InvalidText."""
         if not value.strip():
             raise InvalidText("expected text, got none")
         ids = self._tokenizer.encode(value)
         if len(ids) > self._length:
             raise InvalidText(f"expected at most {self._length} tokens, got {len(ids)}")
         input_ids, attention_mask = self._tokenizer.pad(ids, self._length)
-        return {"input_ids": input_ids, "attention_mask": attention_mask}
+        masks = {"attention_mask": attention_mask} if self._mask else {}
+        return {"input_ids": input_ids, **masks}
 
     def check(self, labels: Sequence[str]) -> None:
         """Raise InvalidText unless each label fits, as `text.same_words` has it."""

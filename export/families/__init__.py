@@ -26,6 +26,7 @@ FAMILIES = {
     "efficientnet": "export.families.efficientnet:EfficientNetExport",
     "grounding_dino": "export.families.grounding_dino:GroundingDinoExport",
     "metaclip_2": "export.families.metaclip_2:MetaClip2Export",
+    "open_clip": "export.families.open_clip:OpenClipExport",
     "owlv2": "export.families.owlv2:Owlv2Export",
     "owlvit": "export.families.owlvit:OwlvitExport",
     "siglip": "export.families.siglip:SiglipExport",
@@ -58,6 +59,8 @@ MODEL_TYPES = {
     # A ViT of any other training has another head, and is refused for it.
     "vit": "dino",
 }
+# The family of checkpoints that have open_clip's configuration alone.
+OPEN_CLIP = "open_clip"
 # What another `model_type` that people may name here is, and what to take in its place.
 NOT_SERVED = {
     "siglip2": "NaFlex takes pictures of any shape: name a SigLIP 2 of a fixed resolution, such as "

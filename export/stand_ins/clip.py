@@ -23,9 +23,7 @@ class MetaClip:
     hidden_act: str
 
     def write(self, folder: Path) -> Path:
-        bpe = clip_bpe()
-        bpe.save(str(folder))
-        vocabulary = json.loads((folder / "vocab.json").read_text())
+        vocabulary = write_vocabulary(folder)
         text = {
             **WIDTH,
             "hidden_act": self.hidden_act,
@@ -42,9 +40,16 @@ class MetaClip:
         add_noise(model)
         model.save_pretrained(folder)
         processor(EDGE).save_pretrained(folder)
-        told = {"tokenizer_class": "CLIPTokenizer", "model_max_length": TEXT_LENGTH}
-        (folder / "tokenizer_config.json").write_text(json.dumps(told))
         return folder
+
+
+def write_vocabulary(folder: Path, tokens: int = 0) -> dict[str, int]:
+    """vocab.json and merges.txt of so many tokens at least; returns the vocabulary."""
+    clip_bpe(tokens).save(str(folder))
+    told = {"tokenizer_class": "CLIPTokenizer", "model_max_length": TEXT_LENGTH}
+    (folder / "tokenizer_config.json").write_text(json.dumps(told))
+    vocabulary: dict[str, int] = json.loads((folder / "vocab.json").read_text())
+    return vocabulary
 
 
 def processor(edge: int) -> CLIPImageProcessorPil:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
 from tokenizers.models import BPE, WordPiece
 from transformers import XLMRobertaTokenizer
+from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 CLIP_START, CLIP_END = "<|startoftext|>", "<|endoftext|>"
 
@@ -25,11 +26,15 @@ def clip_tokenizer() -> Tokenizer:
     return tokenizer
 
 
-def clip_bpe() -> BPE:
-    """CLIP's byte pairs: all bytes, each of them at the end of a word, and a few merges."""
+def clip_bpe(tokens: int = 0) -> BPE:
+    """CLIP's byte pairs: all bytes, each of them at the end of a word, and a few merges.
+
+    tokens: so many at least.
+    """
     merges = [("c", "a"), ("ca", "t</w>"), ("p", "h"), ("o", "t"), ("ph", "ot")]
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    alphabet = list(bytes_to_unicode().values())
     words = [*alphabet, *(f"{byte}</w>" for byte in alphabet), *(a + b for a, b in merges)]
+    words += [f"<|filler{i}|>" for i in range(tokens - len(words) - 2)]
     vocabulary = {token: i for i, token in enumerate([*words, CLIP_START, CLIP_END])}
     return BPE(vocabulary, merges)
 

@@ -30,6 +30,7 @@ FAMILIES = {
     "efficientnet": "fovea.families.efficientnet:EfficientNet",
     "grounding_dino": "fovea.families.grounding_dino:GroundingDino",
     "metaclip_2": "fovea.families.metaclip_2:MetaClip2",
+    "open_clip": "fovea.families.open_clip:OpenClip",
     "owlv2": "fovea.families.owlv2:Owlv2",
     "owlvit": "fovea.families.owlvit:Owlvit",
     "siglip": "fovea.families.siglip:Siglip",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fovea import images
 from fovea.families.towers import image_tower, text_tower
 from fovea.geometry import Geometry
-from fovea.roles import TOKENIZER, Arrays, Embedder
+from fovea.roles import TOKENIZER, Embedder
 from fovea.specs import ModelSpec
 from fovea.tokenizer import FixedLengthTexts
 
@@ -63,22 +63,14 @@ class Siglip(Embedder[SiglipSpec]):
         name = self.network_name("text_encoder")
         return text_tower(name, self.spec.text_length, self.spec.embed_dim, mask=False)
 
-    def tokens(self, folder: Path) -> SiglipTokens:
-        return SiglipTokens(self.file(folder, TOKENIZER), self.spec)
+    def tokens(self, folder: Path) -> FixedLengthTexts:
+        spec, path = self.spec, self.file(folder, TOKENIZER)
+        return FixedLengthTexts(
+            path, spec.pad_token_id, spec.text_length, SPECIAL_TOKENS, mask=False
+        )
 
     def label_scores(
         self, image_embeds: NDArray[np.float32], label_embeds: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         logits = self.spec.logit_scale * (label_embeds @ image_embeds) + self.spec.logit_bias
         return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
-
-
-class SiglipTokens(FixedLengthTexts):
-    """The checkpoint's tokenizer.json, padded to the text length, without an attention mask."""
-
-    def __init__(self, path: Path, spec: SiglipSpec) -> None:
-        super().__init__(path, spec.pad_token_id, spec.text_length, SPECIAL_TOKENS)
-
-    def encode(self, value: str) -> Arrays:
-        """input_ids int64 [T]; raises InvalidText."""
-        return {"input_ids": super().encode(value)["input_ids"]}

@@ -255,12 +255,19 @@ def test_the_crop_of_a_long_picture_is_made_alone(size_hw):
     assert np.abs(crop - middle).max() <= 255 // min(size_hw) + 1
 
 
+@pytest.mark.parametrize(("margin", "down", "even"), [(4, 2, 2), (5, 2, 2), (7, 3, 4)])
+def test_half_a_pixel_of_a_crops_margin_is_rounded_down_or_to_even(margin, down, even):
+    assert images.crop_start(64 + margin, 64) == down
+    assert images.crop_start(64 + margin, 64, to_even=True) == even
+
+
 @given(st.integers(1, 300), st.integers(1, 300), st.integers(4, 40))
 @settings(max_examples=40)
 def test_a_crop_made_alone_is_that_of_the_whole(height, width, edge):
     picture = images.Picture(gradient(height, width))
     size_hw = images.shortest_edge_size((height, width), edge)
-    whole = images.center_crop(picture.resize(size_hw, images.BICUBIC), edge)
-    left, top = (size_hw[1] - edge) // 2, (size_hw[0] - edge) // 2
-    alone = picture.resized_part(size_hw, (left, top, left + edge, top + edge), images.BICUBIC)
+    top, left = (images.crop_start(length, edge) for length in size_hw)
+    part = (left, top, left + edge, top + edge)
+    whole = picture.resize(size_hw, images.BICUBIC).crop(part)
+    alone = picture.resized_part(size_hw, part, images.BICUBIC)
     assert np.abs(np.asarray(whole, int) - np.asarray(alone, int)).max() <= 2

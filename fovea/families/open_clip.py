@@ -1,0 +1,46 @@
+"""OpenCLIP: CLIP as open_clip writes it, with any of several towers for pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from fovea.families.clip import SPECIAL_TOKENS, Clip, ClipSpec
+from fovea.families.towers import text_tower
+from fovea.geometry import Geometry
+from fovea.roles import TOKENIZER
+from fovea.specs import ModelSpec
+from fovea.tokenizer import FixedLengthTexts
+
+
+@dataclass(frozen=True)
+class OpenClipSpec(ClipSpec):
+    """As CLIP's. squash: the picture loses its proportions, where CLIP crops it."""
+
+    squash: bool = False
+
+
+class OpenClip(Clip):
+    """Texts have no mask: they are read where their tokens are largest, which is their end."""
+
+    Spec = OpenClipSpec
+    spec: OpenClipSpec
+
+    @property
+    def geometry(self) -> Geometry:
+        cropped = replace(super().geometry, crop_to_even=True)
+        if not self.spec.squash:
+            return cropped
+        size_hw = cropped.output_hw
+        return Geometry("squash", size_hw, size_hw, self.spec.resample)
+
+    @property
+    def text_network(self) -> ModelSpec:
+        name = self.network_name("text_encoder")
+        return text_tower(name, self.spec.text_length, self.spec.embed_dim, mask=False)
+
+    def tokens(self, folder: Path) -> FixedLengthTexts:
+        spec, path = self.spec, self.file(folder, TOKENIZER)
+        return FixedLengthTexts(
+            path, spec.pad_token_id, spec.text_length, SPECIAL_TOKENS, mask=False
+        )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # See `fovea.families`, of which this is the other half.
 ENTRY_POINTS = "fovea.export_families"
 FAMILIES = {
+    "align": "export.families.align:AlignExport",
     "clip": "export.families.clip:ClipExport",
     "dino": "export.families.dino:DinoExport",
     "dinov2": "export.families.dinov2:Dinov2Export",
@@ -38,6 +39,7 @@ FAMILIES = {
 }
 # `model_type` in a checkpoint's config.json -> family.
 MODEL_TYPES = {
+    "align": "align",
     "clip": "clip",
     "d_fine": "d_fine",
     "detr": "detr",

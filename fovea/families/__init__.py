@@ -21,6 +21,7 @@ ENTRY_POINTS = "fovea.families"
 
 # By the `model_type` of a checkpoint's config.json where that names an architecture.
 FAMILIES = {
+    "align": "fovea.families.align:Align",
     "clip": "fovea.families.clip:Clip",
     "dino": "fovea.families.dino:Dino",
     "dinov2": "fovea.families.dino:Dino",

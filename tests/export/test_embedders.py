@@ -9,6 +9,7 @@ from tests.export.embedders import LABELS, PICTURES, serve, spread
 
 # family, checkpoint, and how transformers' pipeline makes scores of the model's logits.
 CHECKPOINTS = [
+    ("align", "align", "softmax"),
     ("clip", "metaclip", "softmax"),
     ("metaclip_2", "metaclip_2", "softmax"),
     ("siglip", "siglip_sentencepiece", "sigmoid"),

@@ -52,3 +52,9 @@ def sample_pixels(
     pixels = np.zeros(shape, np.uint8)
     pixels[..., :height, :width] = np.clip(noisy, 0, 255).astype(np.uint8)
     return pixels
+
+
+def sample_picture(size_hw: tuple[int, int], batch: int, variant: int) -> Arrays:
+    """Pictures without padding."""
+    rng = np.random.default_rng((batch, variant))
+    return {"pixel_values": sample_pixels(rng, (batch, 3, *size_hw), size_hw)}

@@ -26,6 +26,7 @@ _HONOURED = {
     "resample",
     "rescale_factor",
     "size",
+    "size_divisor",
 }
 # Of training, of the layout of arrays, of classes; and pictures here are RGB already.
 _WITHOUT_EFFECT = {
@@ -36,13 +37,17 @@ _WITHOUT_EFFECT = {
     "disable_grouping",
     "do_convert_annotations",
     "do_convert_rgb",
+    "do_reduce_labels",
     "feature_extractor_type",
     "format",
+    "ignore_index",
     "image_processor_type",
     "input_data_format",
     "mask_pad_size",
     "mask_size",
+    "num_labels",
     "processor_class",
+    "reduce_labels",
     "return_tensors",
 }
 _BYTE = 1 / 255

@@ -22,6 +22,7 @@ from fovea.roles import (
     OpenDetector,
     Promptable,
     Role,
+    Segmenter,
 )
 from fovea.specs import EnsembleSpec, ModelSpec, TensorSpec
 from fovea.steps.tensors import (
@@ -30,10 +31,13 @@ from fovea.steps.tensors import (
     MASKS,
     PICTURE,
     PROMPTS,
+    SCENE_SEGMENTS,
     SELECTED_BOXES,
     SENT_COORDS,
     TEXT,
+    THRESHOLD,
     TOP_K,
+    WITH_LABEL_MAP,
     text_tensor,
     verb_picture,
     verb_pixels,
@@ -211,6 +215,18 @@ class Flow:
         inputs |= {VALID_HW: cuts.geometry.valid_hw.name, ORIGINAL_SIZE.name: IMAGE_SIZE.name}
         outputs = {tensor.name: tensor.name.upper() for tensor in model.outputs}
         self._wiring.add(model, inputs=inputs, outputs=outputs)
+
+    def segments(self, segments: Segmenter[Any]) -> None:
+        """Pixels -> segments of the original picture."""
+        network = self._house.network(segments.image_network)
+        answer = same(network.outputs)
+        self._wiring.add(network, inputs=self._picture(segments), outputs=answer)
+        sent = same((THRESHOLD, WITH_LABEL_MAP)) | {ORIGINAL_SIZE.name: IMAGE_SIZE.name}
+        self._wiring.add(
+            self._house.segment_scene(segments),
+            inputs=answer | sent,
+            outputs={tensor.name: tensor.name.upper() for tensor in SCENE_SEGMENTS},
+        )
 
     def _picture(self, role: Role[Any]) -> dict[str, str]:
         """What a member's first network takes of the picture."""

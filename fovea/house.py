@@ -27,6 +27,7 @@ from fovea.roles import (
     OpenDetector,
     Promptable,
     Role,
+    Segmenter,
 )
 from fovea.specs import EnsembleSpec, ModelSpec, Queue, TensorSpec, to_json
 from fovea.steps import settings
@@ -41,10 +42,13 @@ from fovea.steps.tensors import (
     ONE_TEXT,
     OPTIONAL_INPUTS,
     PICTURE,
+    SCENE_SEGMENTS,
     SELECTED_BOXES,
     TEXT,
     TEXT_THRESHOLD,
+    THRESHOLD,
     TOP_K,
+    WITH_LABEL_MAP,
     text_tensor,
     verb_picture,
     verb_pixels,
@@ -278,6 +282,16 @@ class House:
             (*OBJECTS, *outputs),
             roles=(cuts, *others),
             **more,
+        )
+
+    def segment_scene(self, segments: Segmenter[Any]) -> ModelSpec:
+        """A segmenter's answer -> segments of the original picture."""
+        return self._step(
+            f"{segments.name}_segment_scene",
+            "SegmentScene",
+            (*segments.image_network.outputs, ORIGINAL_SIZE, THRESHOLD, WITH_LABEL_MAP),
+            SCENE_SEGMENTS,
+            roles=(segments,),
         )
 
     def _first_step(self) -> StepSpec:

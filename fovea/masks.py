@@ -25,6 +25,16 @@ def encode_columns(strips: Iterable[NDArray[np.bool_]]) -> bytes:
     return _compress(_run_lengths(strips))
 
 
+def encode_spans(starts: NDArray[np.int64], ends: NDArray[np.int64], pixels: int) -> bytes:
+    """COCO compressed counts of a mask of so many pixels, set from starts[i] up to ends[i].
+
+    The spans are places down the columns, in order and apart from each other.
+    """
+    bounds = np.stack([starts, ends], axis=1).reshape(-1)
+    last = [] if len(ends) and ends[-1] == pixels else [pixels]
+    return _compress(np.diff(np.concatenate([[0], bounds, last]).astype(np.int64)))
+
+
 def decode_rle(counts: bytes, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
     """bool [H, W] of COCO compressed counts; ValueError when they do not fill `size_hw`."""
     runs = _decompress(counts)

@@ -8,6 +8,7 @@
 | open_detector | a picture and labels | boxes, each with one of the labels |
 | detector | a picture | boxes, each of one of the checkpoint's classes |
 | promptable | a picture, and points or boxes | one mask a prompt |
+| segmenter | a picture | segments: masks, each of one of its classes |
 
 A family (`fovea.families`) is how one architecture plays its role, a member one checkpoint of it
 under the user's name. Verbs know roles alone, never families.
@@ -25,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fovea.geometry import Geometry
+from fovea.segments import Segments
 from fovea.specs import ModelSpec, TensorSpec
 
 Arrays = dict[str, NDArray[Any]]
@@ -355,7 +357,40 @@ class Promptable(Role[S]):
         """
 
 
+class Segmenter(Role[S]):
+    """What a scene is made of: segments, each of one of the classes that it was trained on.
+
+    Its `spec` has class_names, by class id; task: semantic (a segment a class, and each pixel in
+    one), instance (things, which may overlap) or panoptic (things and stuff, apart); and
+    threshold, the default.
+    """
+
+    ROLE = "segmenter"
+
+    @property
+    @abstractmethod
+    def image_network(self) -> ModelSpec:
+        """pixel_values -> what `segments` takes."""
+
+    @property
+    def networks(self) -> tuple[ModelSpec, ...]:
+        return (self.image_network,)
+
+    @abstractmethod
+    def segments(
+        self, answer: Arrays, original_hw: tuple[int, int], *, threshold: float, max_masks: int
+    ) -> Segments:
+        """The network's outputs for one picture -> its segments.
+
+        threshold: of a segment's score; without effect on semantic ones, which have none.
+        max_masks: so many at most where masks may overlap, the best.
+        """
+
+
 ROLES: Mapping[str, type[Role[Any]]] = {
     role.ROLE: role
-    for role in (Embedder, ImageEmbedder, Classifier, OpenDetector, Detector, Promptable)
+    for role in (
+        *(Embedder, ImageEmbedder, Classifier, OpenDetector, Detector),
+        *(Promptable, Segmenter),
+    )
 }

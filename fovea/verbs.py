@@ -9,6 +9,7 @@
 | classify | IMAGE, and TEXT or TOP_K | LABELS, LABEL_INDICES, LABEL_SCORES |
 | segment_everything | IMAGE, POINTS_PER_SIDE, thresholds, … | segment's, BOXES, STABILITY |
 | embed_objects | as segment_everything | its, EMBEDDINGS, PICTURE_EMBEDDING |
+| segment_scene | IMAGE, THRESHOLD, WITH_LABEL_MAP | those of `SCENE_SEGMENTS`, IMAGE_SIZE |
 | embed_image, embed_text | IMAGE or TEXT | IMAGE_EMBEDS or TEXT_EMBEDS |
 
 A detector of classes takes no TEXT, and BOX_THRESHOLD alone.
@@ -41,6 +42,7 @@ from fovea.roles import (
     OpenDetector,
     Promptable,
     Role,
+    Segmenter,
 )
 from fovea.specs import EnsembleSpec, TensorSpec
 from fovea.steps.tensors import (
@@ -52,12 +54,15 @@ from fovea.steps.tensors import (
     OBJECT_SETTINGS,
     OBJECTS,
     ONE_TEXT,
+    SCENE_SEGMENTS,
     SELECTED_BOXES,
     SENT_COORDS,
     SENT_LABELS,
     TEXT,
     TEXT_THRESHOLD,
+    THRESHOLD,
     TOP_K,
+    WITH_LABEL_MAP,
 )
 
 DETECT_INPUTS = (IMAGE, TEXT, BOX_THRESHOLD, TEXT_THRESHOLD)
@@ -67,6 +72,7 @@ DETECT_OUTPUTS = sent_back(SELECTED_BOXES)
 MASK_OUTPUTS = sent_back(MASKS)
 CLASS_OUTPUTS = sent_back(CLASSES)
 OBJECT_OUTPUTS = sent_back(OBJECTS)
+SCENE_OUTPUTS = sent_back(SCENE_SEGMENTS)
 
 
 def _main_object(
@@ -129,6 +135,13 @@ def _classify(
         flow.prepare(classifies, asks=classifies.networks, size=False)
     flow.classify(classifies)
     return flow.end(CLASS_OUTPUTS)
+
+
+def _segment_scene(house: House, verb: Verb, segments: Segmenter[Any]) -> EnsembleSpec:
+    flow = Flow(house, verb, (IMAGE, THRESHOLD, WITH_LABEL_MAP))
+    flow.prepare(segments, asks=segments.networks)
+    flow.segments(segments)
+    return flow.end((*SCENE_OUTPUTS, IMAGE_SIZE))
 
 
 def _embed_image(house: House, verb: Verb, embeds: ImageEmbedder[Any]) -> EnsembleSpec:
@@ -194,6 +207,7 @@ VERBS: Mapping[str, Kind] = {
     "classify": Kind({"classifies": (Classifier, Embedder)}, _classify),
     "segment_everything": Kind(_CUTS, _segment_everything),
     "embed_objects": Kind({**_CUTS, "embeds": (ImageEmbedder,)}, _embed_objects),
+    "segment_scene": Kind({"segments": (Segmenter,)}, _segment_scene),
     "embed_image": Kind({"embeds": (ImageEmbedder,)}, _embed_image),
     "embed_text": Kind({"embeds": (Embedder,)}, _embed_text),
 }

@@ -30,6 +30,8 @@ FAMILIES = {
     "open_clip": "export.families.open_clip:OpenClipExport",
     "owlv2": "export.families.owlv2:Owlv2Export",
     "owlvit": "export.families.owlvit:OwlvitExport",
+    "mask2former": "export.families.mask2former:Mask2FormerExport",
+    "segformer": "export.families.segformer:SegformerExport",
     "siglip": "export.families.siglip:SiglipExport",
     "hq_sam": "export.families.hq_sam:HqSamExport",
     "sam": "export.families.sam:SamExport",
@@ -57,6 +59,8 @@ MODEL_TYPES = {
     "rt_detr_v2": "rt_detr",
     "sam": "sam",
     "siglip": "siglip",
+    "mask2former": "mask2former",
+    "segformer": "segformer",
     "sam_hq": "hq_sam",
     # A ViT of any other training has another head, and is refused for it.
     "vit": "dino",

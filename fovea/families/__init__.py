@@ -34,6 +34,8 @@ FAMILIES = {
     "open_clip": "fovea.families.open_clip:OpenClip",
     "owlv2": "fovea.families.owlv2:Owlv2",
     "owlvit": "fovea.families.owlvit:Owlvit",
+    "mask2former": "fovea.families.mask2former:Mask2Former",
+    "segformer": "fovea.families.segformer:Segformer",
     "siglip": "fovea.families.siglip:Siglip",
     "hq_sam": "fovea.families.hq_sam:HqSam",
     "sam": "fovea.families.sam:Sam",

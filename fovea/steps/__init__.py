@@ -18,4 +18,5 @@ STEPS = {
     "SelectMasks": "fovea.steps.masks",
     "SegmentEverything": "fovea.steps.everything",
     "EmbedObjects": "fovea.steps.objects",
+    "SegmentScene": "fovea.steps.scene",
 }

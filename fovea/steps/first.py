@@ -82,7 +82,7 @@ class PreprocessImage(Step):
         pictures = wanted & {verb_picture(use.verb).name for use in uses}
         scale = partial(self._least_scale, large, bool(pictures)) if self._decode_margin else None
         picture = images.decode_picture(inputs["IMAGE"][0], self.limits, scale)
-        for name in ("BOX_THRESHOLD", "TEXT_THRESHOLD"):
+        for name in ("BOX_THRESHOLD", "TEXT_THRESHOLD", "THRESHOLD"):
             read_threshold(inputs, name, 0.0)
         read_top_k(inputs, 1)
         out: Arrays = {ORIGINAL_SIZE.name: np.array(picture.hw, np.int32)}

@@ -3,8 +3,9 @@
 Tensors of callers are in upper case. TEXT: a label an element; for embed_text one text.
 phrases, label and labels are elements of TEXT as they came, label_indices and label_index their
 places in it, words those words of the phrase that the box answers (of a sentence as a label: the
-thing). Classes come best first, TOP_K of them at most; a classifier's labels are its own. Boxes are
-xyxy in pixels of the original picture, masks COCO RLE counts of its size.
+thing). Classes come best first, TOP_K of them at most; a classifier's labels are its own, and
+so are a segmenter's phrases, whose label_indices are class ids. Boxes are xyxy in pixels of the
+original picture, masks COCO RLE counts of its size.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ MIN_AREA = TensorSpec("MIN_AREA", "INT32", (1,), optional=True)
 MAX_OBJECTS = TensorSpec("MAX_OBJECTS", "INT32", (1,), optional=True)
 # What counts as an object where everything is asked for.
 OBJECT_SETTINGS = (POINTS_PER_SIDE, IOU_THRESHOLD, STABILITY_THRESHOLD, MIN_AREA, MAX_OBJECTS)
+THRESHOLD = TensorSpec("THRESHOLD", "FP32", (1,), optional=True)
+WITH_LABEL_MAP = TensorSpec("WITH_LABEL_MAP", "INT32", (1,), optional=True)
 SENT_COORDS = TensorSpec("POINT_COORDS", "FP32", (-1, -1, 2))
 SENT_LABELS = TensorSpec("POINT_LABELS", "INT32", (-1, -1))
 
@@ -38,6 +41,7 @@ OPTIONAL_INPUTS = tuple(
     for tensor in (
         *(TEXT, BOX_THRESHOLD, TEXT_THRESHOLD, SENT_COORDS, SENT_LABELS, TOP_K),
         *OBJECT_SETTINGS,
+        *(THRESHOLD, WITH_LABEL_MAP),
     )
 )
 
@@ -63,6 +67,14 @@ PROMPTS = (POINT_COORDS, POINT_LABELS)
 MASKS = (
     TensorSpec("masks", "STRING", (-1,)),
     TensorSpec("mask_scores", "FP32", (-1,)),
+)
+# label_map: a PNG if WITH_LABEL_MAP is 1, else none.
+SCENE_SEGMENTS = (
+    TensorSpec("masks", "STRING", (-1,)),
+    TensorSpec("scores", "FP32", (-1,)),
+    TensorSpec("phrases", "STRING", (-1,)),
+    TensorSpec("label_indices", "INT32", (-1,)),
+    TensorSpec("label_map", "STRING", (-1,)),
 )
 
 OBJECTS = (

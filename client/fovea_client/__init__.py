@@ -33,6 +33,7 @@ from fovea_client.masks import Mask
 from fovea_client.objects import Objects
 from fovea_client.results import Detections, MainObject, Segmentation, SegmentedDetections
 from fovea_client.retry import RetryPolicy
+from fovea_client.scenes import SceneSegmentation
 
 __all__ = [
     "AsyncClient",
@@ -57,6 +58,7 @@ __all__ = [
     "Outcome",
     "Overloaded",
     "RetryPolicy",
+    "SceneSegmentation",
     "Segmentation",
     "SegmentedDetections",
     "ServerError",

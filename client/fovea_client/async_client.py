@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fovea_client import batches, objects, prompts, verbs
+from fovea_client import batches, objects, prompts, scenes, verbs
 from fovea_client.batches import DEFAULT_CONCURRENCY, Outcome, Pictures, Progress
 from fovea_client.calls import Waits
 from fovea_client.classification import Classification, Question
@@ -21,6 +21,7 @@ from fovea_client.errors import FoveaError
 from fovea_client.images import Picture
 from fovea_client.objects import Objects
 from fovea_client.results import Detections, MainObject, Segmentation, SegmentedDetections
+from fovea_client.scenes import SceneSegmentation
 from fovea_client.verbs import Steps
 
 T = TypeVar("T")
@@ -142,6 +143,20 @@ class AsyncClient(Connection):
             max_objects,
         )
         return await self._run(verbs.embed_objects(inputs, verb), timeout_s)
+
+    async def segment_scene(
+        self,
+        image: Picture,
+        *,
+        threshold: float | None = None,
+        label_map: bool = False,
+        timeout_s: float | None = None,
+        verb: str | None = None,
+    ) -> SceneSegmentation:
+        """See `Client.segment_scene`."""
+        data = await self._encode_aside(image)
+        inputs = scenes.to_inputs(data, threshold, label_map=label_map)
+        return await self._run(verbs.segment_scene(inputs, verb), timeout_s)
 
     async def classify(
         self,

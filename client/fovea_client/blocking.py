@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fovea_client import batches, objects, prompts, verbs
+from fovea_client import batches, objects, prompts, scenes, verbs
 from fovea_client.batches import DEFAULT_CONCURRENCY, Outcome, Pictures, Progress
 from fovea_client.classification import Classification, Question
 from fovea_client.connection import READY_TIMEOUT_S
@@ -19,6 +19,7 @@ from fovea_client.errors import FoveaError
 from fovea_client.images import Picture
 from fovea_client.objects import Objects
 from fovea_client.results import Detections, MainObject, Segmentation, SegmentedDetections
+from fovea_client.scenes import SceneSegmentation
 from fovea_client.verbs import Steps
 
 T = TypeVar("T")
@@ -164,6 +165,24 @@ class BlockingVerbs(ABC):
             max_objects,
         )
         return self._run(verbs.embed_objects(inputs, verb), timeout_s)
+
+    def segment_scene(
+        self,
+        image: Picture,
+        *,
+        threshold: float | None = None,
+        label_map: bool = False,
+        timeout_s: float | None = None,
+        verb: str | None = None,
+    ) -> SceneSegmentation:
+        """What the scene is made of: masks, each of one of the segmenter's own classes.
+
+        threshold: from which score a segment counts, within [0, 1]; None is the server's own. A
+        semantic segmenter, whose segments are classes, has no scores. label_map: whether the answer
+        has the label of each pixel, too.
+        """
+        inputs = scenes.to_inputs(self._encode(image), threshold, label_map=label_map)
+        return self._run(verbs.segment_scene(inputs, verb), timeout_s)
 
     def classify(
         self,

@@ -365,6 +365,25 @@ def embed_objects(
     )
 
 
+@app.command("segment-scene")
+def segment_scene(
+    pictures: Pictures,
+    threshold: Annotated[
+        float | None, typer.Option(help="Score from which a segment counts, 0 to 1.")
+    ] = None,
+    out: Out = None,
+    as_json: Json = False,
+    verb: Verb = None,
+    url: Url = DEFAULT_URL,
+    timeout: Timeout = DEFAULT_TIMEOUT_S,
+    local: Local = None,
+) -> None:
+    """What the scene is made of: masks of the segmenter's own classes."""
+    Run(pictures, url, timeout, local, as_json, out).ask(
+        lambda client, picture: client.segment_scene(picture, threshold=threshold, verb=verb)
+    )
+
+
 @app.command()
 def classify(
     pictures: Pictures,

@@ -35,6 +35,7 @@ from fovea_client.errors import FoveaError, InvalidInput, ServerError
 from fovea_client.masks import Mask
 from fovea_client.objects import Objects
 from fovea_client.results import Detections, MainObject, Segmentation, SegmentedDetections
+from fovea_client.scenes import SceneSegmentation
 
 INVALID, UNAVAILABLE, FAILED, INTERRUPTED = 2, 3, 4, 130
 EMBEDDING_SHOWN = 6
@@ -163,6 +164,8 @@ def _columns(result: Any) -> Columns:
         return ("prompt", "mask px", "mask box xyxy", "mask score")
     if isinstance(result, Classification):
         return ("label", "score")
+    if isinstance(result, SceneSegmentation):
+        return ("label", "score", "mask px", "mask box xyxy")
     if isinstance(result, Objects):
         return ("object", "mask px", "mask box xyxy", "mask score", "stability")
     return ("dimensions", "first values")
@@ -182,6 +185,9 @@ def _rows(result: Any) -> list[Columns]:
     if isinstance(result, Classification):
         scored = zip(result.labels, result.scores.tolist(), strict=True)
         return [(label, _score(score)) for label, score in scored]
+    if isinstance(result, SceneSegmentation):
+        found = zip(result.labels, result.scores.tolist(), result.masks, strict=True)
+        return [(label, _score(s), _pixels(mask), _box(mask.box())) for label, s, mask in found]
     if isinstance(result, Objects):
         return _object_rows(result)
     values = " ".join(f"{value:+.4f}" for value in result[:EMBEDDING_SHOWN].tolist())

@@ -21,8 +21,9 @@ from fovea_client.images import Picture
 from fovea_client.masks import Mask
 from fovea_client.objects import Objects
 from fovea_client.results import Detections, MainObject, Segmentation, SegmentedDetections
+from fovea_client.scenes import SceneSegmentation
 
-Result: TypeAlias = MainObject | Detections | Segmentation | Objects
+Result: TypeAlias = MainObject | Detections | Segmentation | Objects | SceneSegmentation
 Color: TypeAlias = tuple[int, int, int]
 Box: TypeAlias = tuple[float, float, float, float]
 
@@ -90,6 +91,8 @@ def _items(result: Result) -> list[Item]:
             Item(_color(index), _box(box), "", None, None, mask.to_numpy())
             for index, (box, mask) in enumerate(zip(result.boxes, result.masks, strict=True))
         ]
+    if isinstance(result, SceneSegmentation):
+        return _scene_items(result)
     if isinstance(result, Segmentation):
         pairs = zip(result.masks, result.scores.tolist(), strict=True)
         return [
@@ -110,6 +113,16 @@ def _main_item(result: MainObject) -> Item:
         return Item(GREY, (0, 0, 0, 0), name, None)
     box, mask = _box(result.box), _decode(result.mask)
     return Item(_color(0), box, result.label or "", result.label_score, box, mask)
+
+
+def _scene_items(result: SceneSegmentation) -> list[Item]:
+    """A colour for each segment; scores only where there are any to tell apart."""
+    scored = bool((result.scores < 1).any())
+    found = zip(result.masks, result.labels, result.scores.tolist(), strict=True)
+    return [
+        Item(_color(i), _box(mask.box()), label, score if scored else None, None, mask.to_numpy())
+        for i, (mask, label, score) in enumerate(found)
+    ]
 
 
 def _decode(mask: Mask | None) -> NDArray[np.bool_] | None:

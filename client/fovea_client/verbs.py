@@ -14,13 +14,14 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fovea_client import answers, prompts
+from fovea_client import answers, prompts, scenes
 from fovea_client.answers import Answer
 from fovea_client.classification import Classification, Question
 from fovea_client.errors import InvalidInput
 from fovea_client.objects import Objects
 from fovea_client.requests import Request, TensorValue
 from fovea_client.results import Detections, MainObject, Segmentation, SegmentedDetections
+from fovea_client.scenes import SceneSegmentation
 
 T = TypeVar("T")
 Steps: TypeAlias = Generator[Request, Answer, T]
@@ -106,6 +107,13 @@ def embed_objects(inputs: Mapping[str, TensorValue], verb: str | None = None) ->
     """inputs: of `objects.to_inputs`."""
     request = _to(verb, "embed_objects", inputs)
     return answers.read_objects((yield request), embedded=True)
+
+
+def segment_scene(
+    inputs: Mapping[str, TensorValue], verb: str | None = None
+) -> Steps[SceneSegmentation]:
+    """inputs: of `scenes.to_inputs`."""
+    return scenes.read((yield _to(verb, "segment_scene", inputs)))
 
 
 def classify(image: bytes, question: Question, verb: str | None = None) -> Steps[Classification]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 
 import grpc
 import numpy as np
+from PIL import Image
 from tritonclient.grpc import InferResult, service_pb2, service_pb2_grpc
 from tritonclient.utils import serialize_byte_tensor
 
@@ -26,6 +28,7 @@ MODELS = (
     "segment",
     "segment_everything",
     "embed_objects",
+    "segment_scene",
     "classify",
     "embed_image",
     "embed_text",
@@ -117,6 +120,21 @@ def main_object(*labels: str, found: bool = True) -> Tensors:
     }
 
 
+def scene(*, label_map: bool) -> Tensors:
+    """The square is a traffic light, class 9, on the sky, class 300."""
+    shown = np.where(SQUARE, 9, 300).astype(np.uint16)
+    file = io.BytesIO()
+    Image.fromarray(shown).save(file, "PNG")
+    return {
+        "MASKS": np.array([encode_rle(SQUARE), encode_rle(~SQUARE)], np.object_),
+        "SCORES": floats(0.9, 0.7),
+        "PHRASES": texts("traffic light", "sky"),
+        "LABEL_INDICES": np.array([9, 300], np.int32),
+        "LABEL_MAP": np.array([file.getvalue()] if label_map else [], np.object_),
+        "IMAGE_SIZE": np.array(SIZE_HW, np.int32),
+    }
+
+
 def classes(*labels: str) -> Tensors:
     """The last of the labels is the best, and the first the worst."""
     places = np.arange(len(labels), dtype=np.int32)[::-1]
@@ -138,6 +156,8 @@ def plausible(call: Call) -> Tensors:
     if call.model in ("segment_everything", "embed_objects"):
         most = call.inputs.get("MAX_OBJECTS", np.array([[2]]))
         return objects(int(most[0, 0]), embedded=call.model == "embed_objects")
+    if call.model == "segment_scene":
+        return scene(label_map="WITH_LABEL_MAP" in call.inputs)
     if call.model == "classify" and "TEXT" not in call.inputs:
         return classes(*OWN_CLASSES[: call.inputs.get("TOP_K", np.array([[5]]))[0, 0]])
     phrases = call.labels()

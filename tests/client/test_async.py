@@ -134,6 +134,7 @@ def test_each_verb_is_asked_under_a_name_of_the_deployment(triton: FakeTriton, p
             await client.segment(png, points=(1, 1), verb="segment_2")
             await client.segment_everything(png, verb="segment_everything_2")
             await client.embed_objects(png, verb="embed_objects_2")
+            await client.segment_scene(png, verb="segment_scene_2")
             await client.classify(png, "cat", verb="classify_2")
             await client.embed_image(png, verb="embed_image_2")
             await client.embed_text("cat", verb="embed_text_2")

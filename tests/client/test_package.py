@@ -39,6 +39,7 @@ def test_the_public_names() -> None:
         "Outcome",
         "Overloaded",
         "RetryPolicy",
+        "SceneSegmentation",
         "Segmentation",
         "SegmentedDetections",
         "ServerError",

@@ -250,6 +250,7 @@ NAMED: dict[str, Callable[[Client, bytes, str], Any]] = {
     "segment": lambda client, png, verb: client.segment(png, points=(1, 1), verb=verb),
     "segment_everything": lambda client, png, verb: client.segment_everything(png, verb=verb),
     "embed_objects": lambda client, png, verb: client.embed_objects(png, verb=verb),
+    "segment_scene": lambda client, png, verb: client.segment_scene(png, verb=verb),
     "classify": lambda client, png, verb: client.classify(png, verb=verb),
     "embed_image": lambda client, png, verb: client.embed_image(png, verb=verb),
     "embed_text": lambda client, png, verb: client.embed_text("cat", verb=verb),

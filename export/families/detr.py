@@ -96,7 +96,8 @@ class DetrExport(FamilyExport):
         super().check_files(name, family, path)
         config = read_json(path / CONFIG)
         backbone = config.get("backbone_config") or {}
-        if not backbone or backbone.get("model_type") == "timm_backbone":
+        kind = backbone.get("model_type")
+        if kind == "timm_backbone" or (kind is None and config.get("use_timm_backbone", True)):
             raise InvalidCheckpoint(
                 f"{name}: expected a checkpoint whose backbone is transformers' own, got one of "
                 f"timm's in {path}: take the revision that has it, as in "

@@ -203,6 +203,19 @@ def test_swapped_rows_of_a_detector_count_as_the_same(loaded):
         assert np.array_equal(matched[name], expected[name])
 
 
+def test_rows_are_matched_whatever_their_outputs_are_called(loaded):
+    spec = network(loaded, "grounding_dino").spec
+    rng = np.random.default_rng(0)
+    expected = {
+        "scores": rng.normal(0, 9, (2, 20)).astype(np.float32),
+        "boxes": rng.normal(0, 300, (2, 20, 2, 2)).astype(np.float32),
+    }
+    got = {name: array[:, ::-1] for name, array in expected.items()}
+    _, matched = parity.match_rows(spec, expected, got)
+    for name in expected:
+        assert np.array_equal(matched[name], expected[name])
+
+
 def detections(rows: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
     return {

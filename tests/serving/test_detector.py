@@ -8,31 +8,32 @@ from fovea_client import Client, InvalidText, LocalClient
 from fovea_server.probe import Probe
 
 from demo.served import demo_server
-from export.deployments import Export, run
+from export.deployments import Export, read_deployment, run
 from export.family_report import TRAINED, requests
 from export.stand_ins.rt_detr import TINY_NAMES
-from fovea.deployment import verbs_of
-from fovea.deployment_file import DeploymentFile
-from fovea.members import Source
 
 pytestmark = pytest.mark.server
 
-VERBS = {
-    "detect": {"detects": "rt_detr"},
-    "detect_and_segment": {"detects": "rt_detr", "cuts": "sam"},
-}
+DEPLOYMENT = """
+[members]
+rt_detr = "{rt_detr}"
+sam     = "{sam}"
+
+[verbs]
+detect             = {{ detects = "rt_detr" }}
+detect_and_segment = {{ detects = "rt_detr", cuts = "sam" }}
+"""
 # Below what random weights answer, and not of all their boxes.
 THRESHOLD = 0.45
 
 
 @pytest.fixture(scope="module")
 def export(tmp_path_factory):
-    sources = {
-        "rt_detr": Source(str(requests("rt_detr")["rt_detr"].checkpoint.folder)),
-        "sam": Source(str(TRAINED / "sam")),
-    }
-    deployment = DeploymentFile("closed", sources, verbs_of(VERBS))
-    made = Export(deployment, tmp_path_factory.mktemp("closed"), max_batch=2)
+    folder = tmp_path_factory.mktemp("closed")
+    tiny = requests("rt_detr")["rt_detr"].checkpoint.folder
+    file = folder / "closed.toml"
+    file.write_text(DEPLOYMENT.format(rt_detr=tiny.resolve(), sam=(TRAINED / "sam").resolve()))
+    made = Export(read_deployment(str(file)), folder / "closed")
     run(made)
     return made
 

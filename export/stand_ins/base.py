@@ -31,16 +31,19 @@ Build = Callable[[], Writable]
 class StandIn:
     """A checkpoint in the layout of transformers.
 
-    pad_token: of a tokenizer that is none of transformers' own.
+    pad_token: of a tokenizer that is none of transformers' own. noise: whether the weights are
+    moved a little first; batch norms that were settled would be unsettled by it.
     """
 
     model: Any
     processor: Any
     tokenizer: Tokenizer | PreTrainedTokenizerBase | None = None
     pad_token: str | None = None
+    noise: bool = True
 
     def write(self, folder: Path) -> Path:
-        add_noise(self.model)
+        if self.noise:
+            add_noise(self.model)
         self.processor.save_pretrained(folder)
         tokenizer = self.tokenizer
         if isinstance(tokenizer, Tokenizer):

@@ -4,7 +4,7 @@ from transformers import DFineConfig, DFineForObjectDetection, HGNetV2Config
 from transformers.models.rt_detr.image_processing_pil_rt_detr import RTDetrImageProcessorPil
 
 from export.stand_ins.base import Build, StandIn
-from export.stand_ins.rt_detr import TINY_SIZE, settled, tiny_config
+from export.stand_ins.rt_detr import SETTLED_ON, TINY_SIZE, settled, tiny_config
 
 
 def _tiny() -> StandIn:
@@ -21,7 +21,8 @@ def _tiny() -> StandIn:
     )
     more = {"hidden_expansion": 0.5, "max_num_bins": 8, "lqe_hidden_dim": 16, "depth_mult": 0.34}
     config = tiny_config(DFineConfig, backbone_config=backbone, **more)
-    return settled(DFineForObjectDetection, config, RTDetrImageProcessorPil(size=TINY_SIZE))
+    processor = RTDetrImageProcessorPil(size=TINY_SIZE)
+    return settled(DFineForObjectDetection, config, processor, SETTLED_ON)
 
 
 def _real() -> StandIn:

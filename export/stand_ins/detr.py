@@ -12,8 +12,8 @@ from export.network import sample_pixels
 from export.stand_ins.base import Build, StandIn, add_noise, settle_batch_norms
 
 TINY_NAMES = ("N/A", "person", "traffic light", "猫")
-# Of weights: with transformers' own all queries answer the same.
-LIVELY = 2.0
+# Gains of weights, and of what attention adds: otherwise all queries answer the same.
+LIVELY, QUIET = 2.0, 0.3
 # COCO's ids go to 90, some without a class.
 COCO_IDS = 91
 
@@ -53,10 +53,10 @@ def _settled(config: DetrConfig, processor: DetrImageProcessorPil, edge: int) ->
     """A checkpoint whose frozen batch norms pass on what they see, and whose queries differ."""
     model = DetrForObjectDetection(config).eval()
     add_noise(model)
-    for module in model.modules():
+    for name, module in model.named_modules():
         if isinstance(module, nn.Linear):
-            nn.init.xavier_normal_(module.weight, LIVELY)
-    nn.init.normal_(model.model.query_position_embeddings.weight)
+            nn.init.xavier_normal_(module.weight, QUIET if name.endswith("o_proj") else LIVELY)
+    nn.init.normal_(model.model.query_position_embeddings.weight, std=LIVELY)
     pixels = sample_pixels(np.random.default_rng(0), (2, 3, edge, edge), (edge, edge))
     values = torch.from_numpy(pixels).float() / 127.5 - 1
     settle_batch_norms(model, lambda: model(pixel_values=values))
@@ -65,7 +65,7 @@ def _settled(config: DetrConfig, processor: DetrImageProcessorPil, edge: int) ->
         out = model(pixel_values=values)
         model.class_labels_classifier.bias.sub_(out.logits.mean((0, 1)))
         model.bbox_predictor.layers[-1].bias.sub_(out.pred_boxes.logit().mean((0, 1)))
-    return StandIn(model, processor)
+    return StandIn(model, processor, noise=False)
 
 
 TINY: dict[str, Build] = {"detr": _tiny}

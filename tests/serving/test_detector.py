@@ -73,13 +73,13 @@ def test_phrases_are_refused_in_words(closed, export, samples, threshold):
     with LocalClient(export.out) as local:
         for client in (closed, local):
             for verb in (client.detect, client.detect_and_segment):
-                with pytest.raises(InvalidText, match="expected no phrases.*'detect"):
+                with pytest.raises(InvalidText, match=r"expected no phrases.*'detect"):
                     verb(picture, ["cat"], box_threshold=threshold)
 
 
 def test_an_open_detector_wants_phrases(client, samples):
     picture, _ = samples[0]
-    with pytest.raises(InvalidText, match="expected phrases.*'detect'"):
+    with pytest.raises(InvalidText, match=r"expected phrases.*'detect'"):
         client.detect(picture)
 
 

@@ -93,6 +93,13 @@ families-real-size: $(READY) ## well-known checkpoints' architectures at full si
 	$(BIN)/python -m export.family_real_size --json docs/models.json
 	$(BIN)/python -m export.models_page
 
+.PHONY: families-yolo
+families-yolo: $(READY) ## YOLO files against the packages that write them, in an environment of their own
+	$(PYTHON) -m venv .venv-yolo
+	.venv-yolo/bin/pip install --quiet $(PIP_ARGS) torch==2.13.0
+	.venv-yolo/bin/pip install --quiet --no-deps -r export/yolo_upstream/requirements.txt
+	$(BIN)/python -m export.yolo_report --python .venv-yolo/bin/python
+
 .PHONY: models
 models: $(READY) ## write docs/models.md anew from the registry of families
 	$(BIN)/python -m export.models_page

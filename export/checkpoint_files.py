@@ -81,10 +81,14 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def family_of(name: str, folder: Path) -> str:
-    """What config.json says that it is; raises CheckpointUnavailable and InvalidCheckpoint.
+    """What config.json says that it is, or the one file itself, or open_clip_config.json.
 
-    Without one, open_clip_config.json says it.
+    Raises CheckpointUnavailable and InvalidCheckpoint.
     """
+    if folder.is_file():
+        from export.families.yolo import family_of as family_of_onnx
+
+        return family_of_onnx(folder)
     if not (folder / CONFIG).is_file() and (folder / OPEN_CLIP_CONFIG).is_file():
         return OPEN_CLIP
     if not (folder / CONFIG).is_file():

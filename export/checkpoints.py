@@ -25,6 +25,7 @@ from export.checkpoint_files import (
 )
 from export.errors import CheckpointUnavailable, ExportError, InvalidCheckpoint
 from export.families import load
+from export.onnx_detectors import SUFFIX
 from export.processor import check_fields
 from fovea.checksums import file_sha256
 from fovea.members import Source
@@ -186,6 +187,8 @@ def find(name: str, source: Source) -> Checkpoint:
     folder = Path(source.checkpoint)
     if folder.exists():
         return _checked(name, source, folder, revision="")
+    if folder.suffix == SUFFIX:
+        raise CheckpointUnavailable(f"{name}: expected an ONNX file, there is no {folder}")
     repository, _, revision = source.checkpoint.partition("@")
     try:
         wanted = load(source.family).WEIGHTS if source.family else (*WEIGHTS, *OPEN_CLIP_WEIGHTS)

@@ -97,7 +97,11 @@ def requests(family: str) -> dict[str, MemberExport]:
     trained = TRAINED / family
     found = {family: trained} if trained.is_dir() else {}
     found |= stand_ins.write(family, "tiny", STAND_INS / family)
-    return {name: MemberExport(find(name, Source(str(p), family))) for name, p in found.items()}
+    options = tuple(stand_ins.options(family).items())
+    return {
+        name: MemberExport(find(name, Source(str(path), family)), options)
+        for name, path in found.items()
+    }
 
 
 def main(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 from torch import nn
 
@@ -24,7 +25,8 @@ class Network:
     sample(batch, variant): inputs, deterministic; variants differ in picture sizes, text lengths
     or prompt counts. variants: how many there are. tracing: a context in which the module computes
     the same in an order that is cheaper for a graph. policy: how it runs in lower precision; set
-    from the family's POLICIES.
+    from the family's POLICIES. graph: makes the graph of a checkpoint that is one already; then
+    nothing is traced, and the module is what the graph is compared with.
     """
 
     spec: ModelSpec
@@ -33,6 +35,7 @@ class Network:
     variants: int
     tracing: Callable[[], AbstractContextManager[None]] = nullcontext
     policy: Policy = NO_POLICY
+    graph: Callable[[], onnx.ModelProto] | None = None
 
 
 def sample_pixels(

@@ -36,13 +36,19 @@ def to_onnx(
 
     grid_sample: "gather" leaves no GridSample operator in the graph. embedded_bytes: weights of
     more than that lie beside the graph, in one file (`export.onnx_files`).
-    Uses the TorchScript exporter: it writes all five networks with dynamic batch.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    model = network.graph() if network.graph else _traced(network, path, grid_sample)
+    _state_shapes(network.spec, model)
+    save(model, path, embedded_bytes)
+
+
+def _traced(network: Network, path: Path, grid_sample: GridSample) -> onnx.ModelProto:
+    """The graph as the TorchScript exporter writes it; files that it needs lie beside `path`."""
     spec = network.spec
     # Batch 2: a batch of 1 would let the tracer take the axis for a constant.
     sample = {name: torch.from_numpy(array) for name, array in network.sample(2, 1).items()}
     axes = {tensor.name: _dynamic_axes(tensor) for tensor in (*spec.inputs, *spec.outputs)}
-    path.parent.mkdir(parents=True, exist_ok=True)
     with (
         # The exporter writes one file per weight where they are too many for one file.
         tempfile.TemporaryDirectory(dir=path.parent, prefix=".tracing-") as folder,
@@ -63,9 +69,7 @@ def to_onnx(
             opset_version=OPSET,
             dynamo=False,
         )
-        model = onnx.load(str(traced))
-    _state_shapes(spec, model)
-    save(model, path, embedded_bytes)
+        return onnx.load(str(traced))
 
 
 def _dynamic_axes(tensor: TensorSpec) -> dict[int, str]:

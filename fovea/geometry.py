@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,10 +18,19 @@ from fovea.images import Picture
 from fovea.padded_square import resize_padded_square
 from fovea.specs import TensorSpec
 
-Rule = Literal["shortest_edge", "longest_edge", "aspect", "squash", "padded_square"]
+Rule = Literal["shortest_edge", "longest_edge", "aspect", "squash", "padded_square", "letterbox"]
 
 # How many edges each rule takes: see `Geometry`.
-_EDGES = {"shortest_edge": 1, "longest_edge": 1, "aspect": 2, "squash": 2, "padded_square": 1}
+_EDGES = {
+    "shortest_edge": 1,
+    "longest_edge": 1,
+    "aspect": 2,
+    "squash": 2,
+    "padded_square": 1,
+    "letterbox": 2,
+}
+# What a letterbox has around its picture, in each channel.
+LETTERBOX_GREY = 114
 
 
 @dataclass(frozen=True)
@@ -32,8 +42,10 @@ class Geometry:
             given, the other in proportion. aspect: the shortest edge as given unless the longest
             would be too long. squash: height and width as given, whatever the proportions.
             padded_square: first padded to a square, then resized (`fovea.padded_square`), so that
-            all of it is valid.
-        edges: in pixels, of the rule: one; for aspect (shortest, longest); for squash (h, w).
+            all of it is valid. letterbox: as large as it fits into the edges, in the middle of a
+            grey canvas, so that all of it is valid; resized as OpenCV's INTER_LINEAR does.
+        edges: in pixels, of the rule: one; for aspect (shortest, longest); for squash and
+            letterbox (h, w).
         output_hw: height and width of what comes out: the middle of the resized picture if it is
             cropped, otherwise a canvas with the picture at its top left and zeros beyond.
         crop: whether the middle is cut out.
@@ -79,11 +91,24 @@ class Geometry:
         """The size (h, w) that a picture of `size_hw` is resized to."""
         if self.rule == "squash":
             return self.edges[0], self.edges[1]
+        if self.rule == "letterbox":
+            scale = self.letterbox_scale(size_hw)
+            height, width = (max(1, round(edge * scale)) for edge in size_hw)
+            return height, width
         if self.rule == "aspect":
             return images.aspect_size(size_hw, self.edges[0], self.edges[1])
         if self.rule == "shortest_edge":
             return images.shortest_edge_size(size_hw, self.edges[0])
         return images.longest_edge_size(size_hw, self.edges[0])
+
+    def letterbox_scale(self, size_hw: tuple[int, int]) -> float:
+        """What a letterbox makes of a pixel's edge."""
+        return min(self.edges[0] / size_hw[0], self.edges[1] / size_hw[1])
+
+    def letterbox_offset(self, size_hw: tuple[int, int]) -> tuple[int, int]:
+        """Where the picture begins in a letterbox: (top, left) in its pixels."""
+        height, width = self.resized_hw(size_hw)
+        return (self.output_hw[0] - height) // 2, (self.output_hw[1] - width) // 2
 
     def apply(self, picture: Picture) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
         """Pixels uint8 [3, H, W], and valid_hw int32 [2]: as much of them as is picture."""
@@ -91,6 +116,8 @@ class Geometry:
             resized = resize_padded_square(picture.pixels, self.edges[0])
             pixels = np.ascontiguousarray(resized.transpose(2, 0, 1))
             return pixels, np.array(self.output_hw, np.int32)
+        if self.rule == "letterbox":
+            return self._letterbox(picture), np.array(self.output_hw, np.int32)
         size_hw, filter_ = self.resized_hw(picture.hw), images.Resampling(self.resample)
         if self.crop:
             edge, to_even = self.output_hw[0], self.crop_to_even
@@ -99,3 +126,11 @@ class Geometry:
         placed = picture.resize(size_hw, filter_)
         pixels = images.pad_to_canvas(placed, self.output_hw)
         return pixels, np.array((placed.height, placed.width), np.int32)
+
+    def _letterbox(self, picture: Picture) -> NDArray[np.uint8]:
+        height, width = self.resized_hw(picture.hw)
+        top, left = self.letterbox_offset(picture.hw)
+        resized = cv2.resize(picture.pixels, (width, height), interpolation=cv2.INTER_LINEAR)
+        pixels = np.full((3, *self.output_hw), LETTERBOX_GREY, np.uint8)
+        pixels[:, top : top + height, left : left + width] = resized.transpose(2, 0, 1)
+        return pixels

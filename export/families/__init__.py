@@ -38,6 +38,8 @@ FAMILIES = {
     "d_fine": "export.families.d_fine:DFineExport",
     "detr": "export.families.detr:DetrExport",
     "rt_detr": "export.families.rt_detr:RtDetrExport",
+    "yolo_nas": "export.families.yolo:YoloNasExport",
+    "yolov8": "export.families.yolo:Yolov8Export",
 }
 # `model_type` in a checkpoint's config.json -> family.
 MODEL_TYPES = {

@@ -3,7 +3,7 @@
 Real ones are for parity and speed: the classes and sizes of the checkpoints that people use. Tiny
 ones take each family through the gates within seconds. Both are folders of files as their users
 have them, so they go through the very same code. A family's are in the file of its name here:
-REAL and TINY, by names that tell variants of one family apart.
+REAL and TINY, by names that tell variants of one family apart, and OPTIONS for all of them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -32,11 +32,19 @@ DONE = ".complete"
 
 def builds(family: str, size: Size) -> Mapping[str, Build]:
     """A family's stand-ins by name; none where it has no file here."""
-    name = f"{__name__}.{family}"
-    if find_spec(name) is None:
-        return {}
-    found: Mapping[str, Build] = getattr(import_module(name), size.upper(), {})
+    found: Mapping[str, Build] = _attribute(family, size.upper())
     return found
+
+
+def options(family: str) -> Mapping[str, Any]:
+    """What a deployment must say of a family's stand-ins beside where they lie."""
+    found: Mapping[str, Any] = _attribute(family, "OPTIONS")
+    return found
+
+
+def _attribute(family: str, name: str) -> Any:
+    module = f"{__name__}.{family}"
+    return {} if find_spec(module) is None else getattr(import_module(module), name, {})
 
 
 def write(

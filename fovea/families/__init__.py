@@ -42,6 +42,8 @@ FAMILIES = {
     "d_fine": "fovea.families.rt_detr:RtDetr",
     "detr": "fovea.families.detr:Detr",
     "rt_detr": "fovea.families.rt_detr:RtDetr",
+    "yolo_nas": "fovea.families.yolo:YoloNas",
+    "yolov8": "fovea.families.yolo:Yolov8",
 }
 
 

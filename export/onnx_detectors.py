@@ -1,0 +1,197 @@
+"""Detectors that come as ONNX files: what wrote them, and how they become graphs of ours.
+
+A file is kept as it is but for its ends: pixels come as uint8 and are made what it takes, its
+outputs get our names, and its batch is freed.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from export.errors import InvalidCheckpoint
+from fovea.roles import PIXEL_VALUES
+from fovea.specs import ModelSpec
+
+SUFFIX = ".onnx"
+BATCH = "batch"
+# What a network must not have in it: it would depend on what it sees.
+_SUPPRESSION = {"NonMaxSuppression", "NonZero", "TopK", "EfficientNMS_TRT"}
+
+
+@dataclass(frozen=True)
+class OnnxDetector:
+    """A detector's file.
+
+    shape: of its picture, (batch, 3, H, W), None where it is free. metadata: what its writer says.
+    outputs: name -> shape.
+    """
+
+    path: Path
+    model: onnx.ModelProto
+    input: str
+    dtype: int
+    shape: tuple[int | None, ...]
+    outputs: dict[str, tuple[int | None, ...]]
+    metadata: dict[str, str]
+
+    @property
+    def operators(self) -> set[str]:
+        return {node.op_type for node in self.model.graph.node}
+
+    @property
+    def suppresses(self) -> bool:
+        """Whether it chooses boxes itself."""
+        return bool(self.operators & _SUPPRESSION)
+
+    def setting(self, name: str) -> Any:
+        """A value of the metadata that is written as Python writes it; None where there is none."""
+        try:
+            return ast.literal_eval(self.metadata[name])
+        except (KeyError, ValueError, SyntaxError):
+            return None
+
+
+def read(path: Path) -> OnnxDetector:
+    """Raises InvalidCheckpoint for what is no ONNX file of one picture."""
+    try:
+        model = onnx.load(str(path))
+    except (DecodeError, OSError, ValueError) as error:
+        raise InvalidCheckpoint(f"{path}: expected an ONNX file: {error}") from error
+    weights = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in weights]
+    shape = _shape(inputs[0]) if inputs else ()
+    if len(inputs) != 1 or len(shape) != 4 or shape[1] != 3:
+        got = ", ".join(f"{value.name} {list(_shape(value))}" for value in inputs) or "nothing"
+        raise InvalidCheckpoint(
+            f"{path}: expected a graph that takes one picture [N, 3, H, W], got {got}"
+        )
+    return OnnxDetector(
+        path,
+        model,
+        inputs[0].name,
+        inputs[0].type.tensor_type.elem_type,
+        shape,
+        {value.name: _shape(value) for value in model.graph.output},
+        {pair.key: pair.value for pair in model.metadata_props},
+    )
+
+
+def _shape(value: onnx.ValueInfoProto) -> tuple[int | None, ...]:
+    return tuple(
+        dim.dim_value if dim.HasField("dim_value") else None
+        for dim in value.type.tensor_type.shape.dim
+    )
+
+
+class Original(nn.Module):
+    """The file as its writer meant it, a picture at a time: what our graph is compared with.
+
+    pixel_values uint8 [N, 3, H, W] -> its outputs. scale: what a pixel's value is multiplied by.
+    """
+
+    def __init__(self, detector: OnnxDetector, scale: float) -> None:
+        super().__init__()
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(
+            str(detector.path), options, providers=["CPUExecutionProvider"]
+        )
+        self._input = detector.input
+        self._dtype = helper.tensor_dtype_to_np_dtype(detector.dtype)
+        self._scale = scale
+
+    def forward(self, pixel_values: Tensor) -> tuple[Tensor, ...]:
+        rows = [self.answer(picture) for picture in pixel_values.numpy()]
+        return tuple(
+            torch.from_numpy(np.concatenate(outputs)) for outputs in zip(*rows, strict=True)
+        )
+
+    def answer(self, picture: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """To one picture uint8 [3, H, W], with the batch axis."""
+        pixels = picture[None]
+        if self._dtype != np.uint8:
+            pixels = (pixels.astype(np.float32) * np.float32(self._scale)).astype(self._dtype)
+        answers: list[NDArray[np.float32]] = self._session.run(None, {self._input: pixels})
+        return answers
+
+
+def graph(detector: OnnxDetector, spec: ModelSpec, scale: float) -> onnx.ModelProto:
+    """The file with the inputs and outputs of `spec`, for any batch.
+
+    scale: what a pixel's value is multiplied by where the file takes floats.
+    """
+    model = onnx.ModelProto()
+    model.CopyFrom(detector.model)
+    if detector.shape[0] is not None:
+        _free_batch(model)
+    _take_uint8(model, detector, spec, scale)
+    for value, tensor in zip(model.graph.output, spec.outputs, strict=True):
+        _rename_output(model, value.name, tensor.name)
+        shape = [BATCH, *tensor.shape]
+        value.CopyFrom(helper.make_tensor_value_info(tensor.name, TensorProto.FLOAT, shape))
+    # Shapes of the inner tensors are those of a batch of 1.
+    del model.graph.value_info[:]
+    del model.metadata_props[:]
+    return model
+
+
+def _free_batch(model: onnx.ModelProto) -> None:
+    """Have every Reshape to a batch of 1 take the batch of what it reshapes."""
+    reshapes = {node.input[1] for node in model.graph.node if node.op_type == "Reshape"}
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            tensors[node.output[0]] = node.attribute[0].t
+    for name in reshapes & tensors.keys():
+        shape = numpy_helper.to_array(tensors[name]).copy()
+        if shape.ndim == 1 and len(shape) > 1 and shape[0] == 1:
+            shape[0] = 0  # ONNX: that of the input
+            tensors[name].CopyFrom(numpy_helper.from_array(shape, tensors[name].name))
+
+
+def _take_uint8(
+    model: onnx.ModelProto, detector: OnnxDetector, spec: ModelSpec, scale: float
+) -> None:
+    """Put what makes uint8 the file's own pixels in front of it."""
+    [pixels] = spec.inputs
+    nodes = []
+    if detector.dtype != TensorProto.UINT8:
+        factor = numpy_helper.from_array(np.float32(scale), "normalize/scale")
+        model.graph.initializer.append(factor)
+        nodes = [
+            helper.make_node("Cast", [PIXEL_VALUES], ["normalize/float"], to=TensorProto.FLOAT),
+            helper.make_node("Mul", ["normalize/float", factor.name], ["normalize/scaled"]),
+            helper.make_node("Cast", ["normalize/scaled"], [detector.input], to=detector.dtype),
+        ]
+        for node, name in zip(nodes, ("Cast", "Mul", "To"), strict=True):
+            node.name = f"/normalize/{name}"  # as `export.precision` knows it
+    else:
+        nodes = [helper.make_node("Identity", [PIXEL_VALUES], [detector.input])]
+    body = [*nodes, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(body)
+    del model.graph.input[:]
+    model.graph.input.append(
+        helper.make_tensor_value_info(PIXEL_VALUES, TensorProto.UINT8, [BATCH, *pixels.shape])
+    )
+
+
+def _rename_output(model: onnx.ModelProto, old: str, new: str) -> None:
+    """Another name for a tensor that the graph gives, wherever it stands."""
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            for place, name in enumerate(names):
+                if name == old:
+                    names[place] = new

@@ -1,0 +1,112 @@
+"""`python -m export.yolo_report`: answers of YOLO files against those of the upstream packages.
+
+The packages live in an environment of their own (`make families-yolo`): they are no part of this
+project. They write the files and answer; here the same files are exported and asked.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from export.checkpoints import find
+from export.members import MEMBERS, Exported, MemberExport, export_member
+from export.parity import open_onnxruntime
+from fovea import boxes
+from fovea.images import Picture
+from fovea.members import Source
+from fovea.roles import Selection
+
+UPSTREAM = Path(__file__).parent / "yolo_upstream"
+SAMPLES = Path("demo/samples")
+# Boxes are pixels of the original picture, whose letterbox is rounded to whole ones.
+WITHIN_PX, WITHIN_SCORE = 0.05, 1e-4
+console = Console()
+
+
+def main(
+    python: Annotated[Path, typer.Option(help="Of the environment with the packages.")],
+    work: Path = Path("build/yolo"),
+    out: Annotated[Path, typer.Option("--json")] = Path("build/families-yolo.json"),
+    pictures: Annotated[int, typer.Option(help="So many of the samples.")] = 6,
+) -> None:
+    """Each file and picture; exits with 1 where a box, score or class differs."""
+    work.mkdir(parents=True, exist_ok=True)
+    sources = _arrays(work, pictures)
+    subprocess.run([python.absolute(), UPSTREAM.absolute(), ".", *sources], cwd=work, check=True)
+    rows = json.loads((work / "upstream.json").read_text())
+    exported = {name: _export(work / name) for name in dict.fromkeys(row["file"] for row in rows)}
+    compared = [_compare(exported[row["file"]], row, work / row["picture"]) for row in rows]
+    out.write_text(json.dumps(compared, indent=1) + "\n")
+    console.print(_table(compared))
+    equal = sum(row["equal"] for row in compared)
+    console.print(
+        f"{equal} of {len(compared)} answers are those of the upstream packages, in {out}"
+    )
+    raise typer.Exit(equal != len(compared))
+
+
+def _arrays(work: Path, count: int) -> list[str]:
+    """Samples as arrays, cut so that none is square: both sides see the very same pixels."""
+    names = []
+    for index, path in enumerate(sorted(SAMPLES.glob("*.jpg"))[:count]):
+        pixels = np.asarray(Image.open(path).convert("RGB"))
+        height, width = pixels.shape[:2]
+        cut = pixels[: height - 61 * (index % 2), : width - 90 * (1 - index % 2)]
+        np.save(work / f"{path.stem}.npy", cut)
+        names.append(f"{path.stem}.npy")
+    return names
+
+
+def _export(path: Path) -> Exported:
+    names = "class 0, class 1, class 2, class 3, class 4"
+    options = (("names", names),) if path.stem == "yolo_nas" else ()
+    request = MemberExport(find("yolo", Source(str(path))), options)
+    with console.status(path.name):
+        return export_member(request, MEMBERS, report=lambda network, what: None)
+
+
+def _compare(exported: Exported, row: dict[str, Any], picture: Path) -> dict[str, Any]:
+    """The largest differences of one answer, boxes in the order of their scores."""
+    role, pixels = exported.member.play(), np.load(picture)
+    canvas, _ = role.geometry.apply(Picture(Image.fromarray(pixels)))
+    network = role.networks[0]
+    names = [tensor.name for tensor in network.outputs]
+    answers = open_onnxruntime(exported.graph("")).run(names, {"pixel_values": canvas[None]})
+    answer = {name: array[0] for name, array in zip(names, answers, strict=True)}
+    selection = Selection(box_threshold=row["threshold"], max_boxes=300)
+    found = role.select(answer, pixels.shape[:2], selection)
+    theirs = boxes.clip(np.array(row["boxes"], np.float32).reshape(-1, 4), pixels.shape[:2])
+    same = found.label_indices.tolist() == row["classes"]
+    box_px = float(np.abs(found.boxes_xyxy - theirs).max(initial=0)) if same else np.inf
+    score = float(np.abs(found.scores - row["scores"]).max(initial=0)) if same else np.inf
+    return {
+        "file": row["file"],
+        "picture": picture.stem,
+        "boxes": len(theirs),
+        "box_px": box_px,
+        "score": score,
+        "equal": bool(len(theirs) and box_px <= WITHIN_PX and score <= WITHIN_SCORE),
+    }
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
+    table = Table("file", "picture", title="YOLO files, against the packages that wrote them")
+    for column in ("boxes", "box px", "score", "equal"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        figures = (str(row["boxes"]), f"{row['box_px']:.1e}", f"{row['score']:.1e}")
+        table.add_row(row["file"], row["picture"], *figures, str(row["equal"]))
+    return table
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,130 @@
+"""`python export/yolo_upstream OUT PICTURE…`: what the upstream packages answer, as JSON.
+
+Runs in an environment of its own that has ultralytics and super-gradients (`make families-yolo`),
+imports nothing of this project, and nothing of this project imports it. Both packages get random
+weights; each file is exported by the package itself, and asked by the package's own predictor.
+"""
+
+import functools
+import json
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+
+# torchvision's operators are missing beside a torch that it was not built for.
+library = torch.library.Library("torchvision", "DEF")
+for name in ("nms", "qnms"):
+    library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+
+
+def _nms(boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -> torch.Tensor:
+    """Greedy: a box stays unless it overlaps a better one that stays by more."""
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1)
+    keep: list[int] = []
+    for index in scores.argsort(descending=True, stable=True).tolist():
+        low = torch.maximum(boxes[index, :2], boxes[keep, :2])
+        high = torch.minimum(boxes[index, 2:], boxes[keep, 2:])
+        shared = (high - low).clamp(min=0).prod(dim=1)
+        if not (shared / (area[index] + area[keep] - shared) > iou_threshold).any():
+            keep.append(index)
+    return torch.tensor(keep, dtype=torch.int64)
+
+
+library.impl("nms", _nms, "CPU")
+import torchvision.extension  # noqa: E402
+
+torchvision.extension._has_ops = lambda: True
+# Newer torch exports by another way, which these packages do not know.
+torch.onnx.export = functools.partial(torch.onnx.export, dynamo=False)
+warnings.simplefilter("ignore")
+
+IMAGE = 320
+CLASSES = 5
+BOXES = 60  # of each picture count, as far as a threshold can say
+
+
+def _noisy(model: torch.nn.Module) -> None:
+    """Random weights whose answers differ from place to place, and from class to class."""
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+
+
+def _threshold(scores: np.ndarray) -> float:
+    """Below the best BOXES of a picture's scores, and away from all of them."""
+    ordered = np.sort(scores.reshape(-1))[::-1]
+    return float((ordered[BOXES - 1] + ordered[BOXES]) / 2)
+
+
+def ultralytics(out: Path, pictures: list[Path]) -> list[dict]:
+    """A static and a dynamic file, and what `YOLO(file).predict` says of each picture."""
+    import onnxruntime
+    from ultralytics import YOLO
+    from ultralytics.data.augment import LetterBox
+
+    found = []
+    for dynamic in (False, True):
+        model = YOLO("yolov8n.yaml")
+        _noisy(model.model)
+        written = Path(model.export(format="onnx", imgsz=IMAGE, opset=18, dynamic=dynamic))
+        path = written.rename(out / f"yolov8{'-dynamic' if dynamic else ''}.onnx")
+        session, predictor = onnxruntime.InferenceSession(str(path)), YOLO(path, task="detect")
+        for picture in pictures:
+            bgr = np.ascontiguousarray(np.load(picture)[..., ::-1])
+            canvas = LetterBox((IMAGE, IMAGE))(image=bgr)[..., ::-1].transpose(2, 0, 1)[None]
+            [raw] = session.run(None, {"images": (canvas / 255).astype(np.float32)})
+            threshold = _threshold(raw[0, 4:].max(axis=0))
+            [said] = predictor.predict(
+                bgr, imgsz=IMAGE, conf=threshold, iou=0.7, rect=False, verbose=False
+            )
+            answer = said.boxes
+            found.append(_row(path, picture, threshold, answer.xyxy, answer.conf, answer.cls))
+    return found
+
+
+def super_gradients(out: Path, pictures: list[Path]) -> list[dict]:
+    """A file, and what `model.predict` says of each picture."""
+    from super_gradients.training import models
+    from super_gradients.training.processing.processing import (
+        default_yolo_nas_coco_processing_params,
+    )
+
+    model = models.get("yolo_nas_s", num_classes=CLASSES, pretrained_weights=None)
+    _noisy(model)
+    settings = default_yolo_nas_coco_processing_params()
+    settings["class_names"] = [f"class {index}" for index in range(CLASSES)]
+    model.eval().set_dataset_processing_params(**settings)
+    path = out / "yolo_nas.onnx"
+    model.export(str(path), postprocessing=False, input_image_shape=(640, 640))
+    found = []
+    for picture in pictures:
+        rgb = np.load(picture)
+        ready, _ = settings["image_processor"].preprocess_image(rgb.copy())
+        with torch.no_grad():
+            (_, scores), _ = model(torch.from_numpy(np.ascontiguousarray(ready))[None].float())
+        threshold = _threshold(scores[0].numpy())
+        said = model.predict(rgb, conf=threshold, fuse_model=False).prediction
+        row = (said.bboxes_xyxy, said.confidence, said.labels)
+        found.append(_row(path, picture, threshold, *map(torch.as_tensor, row)))
+    return found
+
+
+def _row(path: Path, picture: Path, threshold: float, boxes, scores, classes) -> dict:
+    return {
+        "file": path.name,
+        "picture": picture.name,
+        "threshold": threshold,
+        "boxes": boxes.tolist(),
+        "scores": scores.tolist(),
+        "classes": [int(index) for index in classes.tolist()],
+    }
+
+
+if __name__ == "__main__":
+    folder, names = Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]]
+    rows = ultralytics(folder, names) + super_gradients(folder, names)
+    (folder / "upstream.json").write_text(json.dumps(rows) + "\n")

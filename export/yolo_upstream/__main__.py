@@ -46,12 +46,12 @@ CLASSES = 5
 BOXES = 60  # of each picture count, as far as a threshold can say
 
 
-def _noisy(model: torch.nn.Module) -> None:
+def _noisy(model: torch.nn.Module, noise: float) -> None:
     """Random weights whose answers differ from place to place, and from class to class."""
     torch.manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
+            parameter.add_(noise * torch.randn_like(parameter))
 
 
 def _threshold(scores: np.ndarray) -> float:
@@ -69,7 +69,7 @@ def ultralytics(out: Path, pictures: list[Path]) -> list[dict]:
     found = []
     for dynamic in (False, True):
         model = YOLO("yolov8n.yaml")
-        _noisy(model.model)
+        _noisy(model.model, 0.05)
         written = Path(model.export(format="onnx", imgsz=IMAGE, opset=18, dynamic=dynamic))
         path = written.rename(out / f"yolov8{'-dynamic' if dynamic else ''}.onnx")
         session, predictor = onnxruntime.InferenceSession(str(path)), YOLO(path, task="detect")
@@ -94,7 +94,7 @@ def super_gradients(out: Path, pictures: list[Path]) -> list[dict]:
     )
 
     model = models.get("yolo_nas_s", num_classes=CLASSES, pretrained_weights=None)
-    _noisy(model)
+    _noisy(model, 0.02)
     settings = default_yolo_nas_coco_processing_params()
     settings["class_names"] = [f"class {index}" for index in range(CLASSES)]
     model.eval().set_dataset_processing_params(**settings)

@@ -73,18 +73,22 @@ def read_spec(
 
     Raises UnsupportedProcessor and InvalidCheckpoint.
     """
-    require(processor, do_resize=True, do_center_crop=True, do_pad=False)
-    (resize_edge,) = edges(processor, "size", "shortest_edge")
-    height, width = edges(processor, "crop_size", "height", "width")
     size = config.vision_config.image_size
+    squashes = dict(processor.size).get("height") is not None
+    resized = edges(processor, "size", *(("height", "width") if squashes else ("shortest_edge",)))
+    cropped = resized != (size, size)
+    require(processor, do_resize=True, do_pad=False)
+    if cropped:
+        require(processor, do_center_crop=True)
+    height, width = edges(processor, "crop_size", "height", "width") if cropped else resized
     if (height, width) != (size, size):
         raise InvalidCheckpoint(
             f"clip: the vision model takes {size} x {size} pixels, crop_size is {height} x {width}"
         )
-    if resize_edge < size:
+    if min(resized) < size:
         raise UnsupportedProcessor(
             f"{type(processor).__name__}: expected a size of at least crop_size={size}, "
-            f"got {resize_edge}"
+            f"got {min(resized)}"
         )
     return ClipSpec(
         image_size=size,
@@ -92,8 +96,9 @@ def read_spec(
         text_length=config.text_config.max_position_embeddings,
         pad_token_id=pad_token_id,
         logit_scale=round(logit_scale, 4),
-        resize_edge=resize_edge,
+        resize_edge=0 if squashes else resized[0],
         resample=resample(processor),
+        squashed_hw=resized if squashes else (),
     )
 
 

@@ -25,7 +25,9 @@ class ClipSpec:
 
     image_size: edge of the square picture in pixels. text_length: tokens, all texts are padded to
     it. logit_scale: cosine to logit. resize_edge: what the shortest edge is resized to before the
-    crop; 0 is image_size. resample: Pillow's code of the filter.
+    crop; 0 is image_size. resample: Pillow's code of the filter. squashed_hw: height and width
+    that every picture is resized to before the crop, in the place of resize_edge; () keeps its
+    proportions.
     """
 
     image_size: int
@@ -35,6 +37,7 @@ class ClipSpec:
     logit_scale: float
     resize_edge: int = 0
     resample: int = int(images.BICUBIC)
+    squashed_hw: tuple[int, ...] = ()
 
 
 class Clip(Embedder[ClipSpec]):
@@ -46,11 +49,11 @@ class Clip(Embedder[ClipSpec]):
     def geometry(self) -> Geometry:
         edge = self.spec.image_size
         return Geometry(
-            rule="shortest_edge",
-            edges=(self.spec.resize_edge or edge,),
+            rule="squash" if self.spec.squashed_hw else "shortest_edge",
+            edges=self.spec.squashed_hw or (self.spec.resize_edge or edge,),
             output_hw=(edge, edge),
             resample=self.spec.resample,
-            crop=True,
+            crop=self.spec.squashed_hw != (edge, edge),
         )
 
     @property

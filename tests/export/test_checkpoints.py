@@ -243,9 +243,14 @@ def test_sam_at_another_size_than_its_processor_says_what_to_set(copied):
 @pytest.mark.parametrize(
     ("family", "changes", "message"),
     [
-        ("clip", {"size": {"height": 96, "width": 96}}, "expected size with shortest_edge"),
+        ("clip", {"size": {"height": 96, "width": 64}}, "expected a size of at least crop_size=96"),
         ("clip", {"size": {"shortest_edge": 96, "longest_edge": 200}}, "expected size with"),
         ("clip", {"size": {"shortest_edge": 64}}, "expected a size of at least crop_size=96"),
+        (
+            "clip",
+            {"size": {"height": 96, "width": 128}, "do_center_crop": False},
+            "do_center_crop=True, got False",
+        ),
         ("clip", {"do_center_crop": False}, "do_center_crop=True, got False"),
         ("clip", {"do_resize": False}, "do_resize=True, got False"),
         ("clip", {"do_pad": True}, "do_pad=False, got True"),

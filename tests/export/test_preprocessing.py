@@ -8,11 +8,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.grounding_dino import modeling_grounding_dino
 from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 
+from demo import clip_config
 from export.checkpoints import find
 from export.deployments import read_deployment
+from export.families.clip import read_spec
 from export.members import MemberExport
 from export.preprocessing import photograph
 from export.processor import normalization
@@ -20,7 +23,7 @@ from export.production import production_deployment
 from fovea.captions import DELIMITER_IDS, CaptionWriter
 from fovea.errors import InvalidText
 from fovea.families import sam
-from fovea.families.clip import ClipTokens
+from fovea.families.clip import Clip, ClipTokens
 from fovea.images import Picture
 from fovea.members import Member
 from fovea.tokenizer import PaddedTokenizer
@@ -61,6 +64,23 @@ def test_clip_pixels(world, size_hw):
     pixels, valid_hw = geometries["clip"].apply(Picture(picture))
     assert_one_grey_level(pixels, grey_levels(expected, theirs["clip"]))
     assert tuple(valid_hw) == pixels.shape[1:]
+
+
+@pytest.mark.parametrize("size_hw", [(480, 640), (333, 500), (37, 1000), (17, 23)])
+@pytest.mark.parametrize(
+    ("squashed_hw", "crop"), [((96, 96), False), ((96, 96), True), ((128, 96), True)]
+)
+def test_pixels_of_a_clip_that_squashes_its_pictures(size_hw, squashed_hw, crop):
+    theirs = CLIPImageProcessorPil(
+        size=dict(zip(("height", "width"), squashed_hw, strict=True)),
+        crop_size={"height": 96, "width": 96},
+        do_center_crop=crop,
+    )
+    picture = photograph(size_hw)
+    spec = read_spec(clip_config.model_config(), theirs, 0, 100.0)
+    pixels, _ = Clip("clip", spec).geometry.apply(Picture(picture))
+    expected = theirs(picture, return_tensors="np")["pixel_values"][0]
+    assert_one_grey_level(pixels, grey_levels(expected, theirs))
 
 
 @pytest.mark.parametrize("size_hw", SIZES_HW)

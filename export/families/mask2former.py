@@ -20,9 +20,10 @@ from export.errors import InvalidOption, UnsupportedProcessor
 from export.family import FamilyExport, Options
 from export.network import Network, sample_picture
 from export.pixels import Normalize
-from export.precision import NO_POLICY, Policy
+from export.precision import Kept, Policy
 from export.processor import Normalization, edges, require, resample
 from fovea.families.mask2former import TASKS, Mask2FormerSpec
+from fovea.specs import Tolerance
 
 # transformers' defaults: of its pipeline the task, of the processor's methods the thresholds.
 TASK = "panoptic"
@@ -116,7 +117,34 @@ class Mask2FormerExport(FamilyExport):
         "overlap_mask_area_threshold": float,
         "image_size": int,
     }
-    POLICIES: ClassVar[dict[str, Policy]] = {"": NO_POLICY}
+    POLICIES: ClassVar[dict[str, Policy]] = {
+        "": Policy(
+            kept=(
+                Kept(
+                    "sampling: its coordinates",
+                    operators=("GridSample",),
+                    nodes=(r"/encoder/layers\.\d+/self_attn/([^/]+|sampling_offsets/.*)$",),
+                ),
+                Kept(
+                    "coordinates: positions of pixels, reference points",
+                    nodes=(
+                        r"/position_embedd",
+                        r"/pixel_level_module/decoder/(encoder/)?[^/]+$",
+                        r"/transformer_module/[^/]+$",
+                    ),
+                ),
+                Kept(
+                    "masks: their signs are what the next layer's attention sees",
+                    nodes=(r"/mask_projection/", r"/mask_predictor", r"/decoder/layernorm"),
+                ),
+                Kept("classes: of near scores the largest decides", nodes=(r"/class_predictor",)),
+            ),
+            quantized=(),
+            quantized_reason="its masks were never tried",
+            fp16=Tolerance(difference=1e-2),
+            int8=Tolerance(),
+        ),
+    }
 
     def read_spec(
         self, checkpoint: Checkpoint, model: Any, processor: Any, options: Options

@@ -64,7 +64,7 @@ class SegformerExport(FamilyExport):
             kept=(Kept("classes: the largest logit decides", nodes=(r"/classifier/",)),),
             quantized=(),
             quantized_reason="never tried",
-            fp16=Tolerance(difference=2e-2),
+            fp16=Tolerance(difference=1e-2),
             int8=Tolerance(),
         ),
     }

@@ -13,7 +13,8 @@ def test_every_family_is_on_it_with_its_licence():
 
 
 def test_the_verbs_of_a_role_are_those_that_take_it():
-    assert verbs_of("image_embedder") == ["embed_image"]
+    assert verbs_of("image_embedder") == ["embed_objects", "embed_image"]
+    assert verbs_of("segmenter") == ["segment_scene"]
     assert "main_object" in verbs_of("open_detector")
 
 

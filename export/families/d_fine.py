@@ -24,6 +24,11 @@ class DFineExport(RtDetrExport):
             kept=(
                 *policy.kept,
                 Kept(
+                    "backbone: of random weights it makes a rounding fifty times as large, and "
+                    "trained ones were not tried",
+                    nodes=(r"/backbone/",),
+                ),
+                Kept(
                     "distances: expectations over bins, and the scores that their spread corrects",
                     nodes=(r"/decoder/(integral|lqe_layers)", r"pre_bbox_head"),
                 ),

@@ -105,6 +105,7 @@ class RtDetrExport(FamilyExport):
             ),
             quantized=(),
             quantized_reason="its boxes were never tried",
+            # Rounding chooses others of nearly tied queries: those have no row of their own.
             fp16=Tolerance(difference=2e-2, rows=0.9),
             int8=Tolerance(),
         ),

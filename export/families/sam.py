@@ -67,8 +67,7 @@ class MaskDecoder(nn.Module):
         self.decoder = model.mask_decoder
         prompt = model.prompt_encoder
         self.shared_embedding = prompt.shared_embedding
-        label_embeds = [prompt.not_a_point_embed, *prompt.point_embed]
-        self.register_buffer("label_embeds", torch.cat([e.weight for e in label_embeds]).detach())
+        self.register_buffer("label_embeds", label_embeds(prompt).detach())
         self.register_buffer("no_mask", prompt.no_mask_embed.weight.detach().view(1, -1, 1, 1))
         self.register_buffer("positions", model.get_image_wide_positional_embeddings().detach())
 
@@ -141,13 +140,28 @@ class GridDecoder(OfGrid, MaskDecoder):
     """The mask decoder for a grid of points."""
 
 
-def chosen(iou_scores: Tensor, masks: Tensor, point_labels: Tensor) -> tuple[Tensor, Tensor]:
+def label_embeds(prompt: nn.Module) -> Tensor:
+    """What a prompt encoder adds to points of each label, from PADDING on: [5, C].
+
+    SAM has a module for each label, SAM 2 one for all.
+    """
+    points = prompt.point_embed
+    each = (points,) if isinstance(points, nn.Embedding) else points
+    return torch.cat([prompt.not_a_point_embed.weight, *(one.weight for one in each)])
+
+
+def chosen(
+    iou_scores: Tensor, masks: Tensor, point_labels: Tensor, unsure: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """One of the four masks of each prompt: [N, P, 4], [N, P, 4, M, M] -> [N, P], [N, P, M, M].
 
     A prompt of a box or of several points means one thing: mask 0. A single point is ambiguous:
-    the best scored of masks 1 to 3 (segment-anything, `multimask_output`).
+    the best scored of masks 1 to 3 (segment-anything, `multimask_output`). unsure: bool [N, P],
+    prompts whose mask 0 is not to be taken either.
     """
     ambiguous = (point_labels != PADDING).sum(dim=-1) == 1
+    if unsure is not None:
+        ambiguous = ambiguous | unsure
     best = 1 + iou_scores[..., 1:].argmax(dim=-1)
     index = (best * ambiguous.to(best.dtype)).unsqueeze(-1)
     scores = iou_scores.gather(2, index)[:, :, 0]  # a squeeze would be traced as an If

@@ -39,6 +39,7 @@ FAMILIES = {
     "siglip": "fovea.families.siglip:Siglip",
     "hq_sam": "fovea.families.hq_sam:HqSam",
     "sam": "fovea.families.sam:Sam",
+    "sam2": "fovea.families.sam2:Sam2",
     "d_fine": "fovea.families.rt_detr:RtDetr",
     "detr": "fovea.families.detr:Detr",
     "rt_detr": "fovea.families.rt_detr:RtDetr",

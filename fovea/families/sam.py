@@ -72,6 +72,10 @@ class Sam(Promptable[SamSpec]):
             resample=self.spec.resample,
         )
 
+    def frame_hw(self, original_hw: tuple[int, int]) -> tuple[int, int]:
+        """Height and width, in pixels of the original picture, of what the canvas covers."""
+        return max(original_hw), max(original_hw)
+
     @property
     def embeddings(self) -> tuple[TensorSpec, ...]:
         """What the encoder gives of a picture and the decoder takes."""
@@ -149,8 +153,9 @@ class Sam(Promptable[SamSpec]):
     ) -> NDArray[np.bool_]:
         left, top, right, bottom = square
         columns, rows = _places(left, right, edge), _places(top, bottom, edge)
-        scale = len(mask) / max(original_hw)
-        down, across = (_bilinear_weights(at * scale, len(mask)) for at in (rows, columns))
+        size, (height, width) = len(mask), self.frame_hw(original_hw)
+        down = _bilinear_weights(rows * (size / height), size)
+        across = _bilinear_weights(columns * (size / width), size)
         within = np.outer(_are_within(rows, original_hw[0]), _are_within(columns, original_hw[1]))
         drawn: NDArray[np.bool_] = (down @ mask @ across.T > MASK_THRESHOLD) & within
         return drawn
@@ -188,14 +193,27 @@ def mask_columns(
 ) -> Iterator[NDArray[np.bool_]]:
     """As `upsample`, in strips of whole columns, bool [W_i, H] each, of about `strip_pixels`.
 
-    As transformers' `post_process_masks`: bilinear to the input square, padding cut off,
-    bilinear to the original size, threshold. OpenCV's bilinear equals torch's (half-pixel
-    centres, no antialias) and works along the rows first, so rows and columns can be apart.
+    As transformers' `post_process_masks` of SAM: bilinear to the input square, padding cut off,
+    bilinear to the original size, threshold.
     """
     height, width = images.longest_edge_size(original_size_hw, image_size)
-    original_height, original_width = original_size_hw
     square = _bilinear(low_res_mask, (image_size, image_size))
-    columns = _bilinear(square[:height, :width], (height, original_width)).T
+    return stretched_columns(square[:height, :width], original_size_hw, strip_pixels=strip_pixels)
+
+
+def stretched_columns(
+    logits: NDArray[np.float32],
+    original_size_hw: tuple[int, int],
+    *,
+    strip_pixels: int = STRIP_PIXELS,
+) -> Iterator[NDArray[np.bool_]]:
+    """Logits [h, w] of the picture, bilinear to its size, as strips of a mask: bool [W_i, H] each.
+
+    OpenCV's bilinear equals torch's (half-pixel centres, no antialias) and works along the rows
+    first, so rows and columns can be apart.
+    """
+    original_height, original_width = original_size_hw
+    columns = _bilinear(logits, (len(logits), original_width)).T
     step = max(1, strip_pixels // original_height)
     for start in range(0, original_width, step):
         strip = np.ascontiguousarray(columns[start : start + step])

@@ -141,6 +141,14 @@ bench-real-size: $(READY) ## the same at full size with random weights (MINUTES,
 bench-gpu: $(GPU_READY) ## the same on a CUDA machine in fp16; without one it says so and exits with 3
 	PATH="$(abspath $(GPU_VENV)/bin):$$PATH" $(GPU_VENV)/bin/python -m benchmarks.gpu --out build/bench-gpu
 
+.PHONY: bench-everything
+bench-everything: $(READY) ## segment_everything against transformers' mask generation and the truth
+	$(BIN)/python -m benchmarks.everything --json build/bench-everything.json
+
+.PHONY: crops
+crops: $(READY) ## which crop of an object is found best, by words and by other objects
+	$(BIN)/python -m demo.crops --json build/crops.json
+
 .PHONY: bench-decoding
 bench-decoding: $(READY) ## what large JPEGs cost to decode, in full and scaled
 	$(BIN)/python -m benchmarks.decoding --json build/decoding.json

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -248,7 +248,8 @@ def _assemble(
     """Write a whole export where `draft` says, the manifest last; `former` is what it replaces."""
     deployment = draft.wired(members.values())
     _write_configs(draft, deployment)
-    records = [record for one in members.values() for record in _place(draft, one)]
+    served = {network.name for network in wire(deployment).networks}
+    records = [record for one in members.values() for record in _place(draft, one, served)]
     folders = {name: one.folder for name, one in members.items()}
     place_files(draft.repository, wire(deployment).steps, folders)
     carry_over(former.repository, draft.repository, _with_equal_graphs(draft, former, records))
@@ -263,11 +264,16 @@ def _assemble(
     return manifest
 
 
-def _place(draft: Export, exported: Exported) -> list[dict[str, Any]]:
-    """Link a member's graphs into the export; returns their records under the member's name."""
+def _place(draft: Export, exported: Exported, served: Collection[str]) -> list[dict[str, Any]]:
+    """Link a member's graphs into the export; returns their records under the member's name.
+
+    served: the networks that the deployment's verbs need.
+    """
     role, records = exported.member.play(), []
     for kept in exported.record["networks"]:
         name, graph = role.network_name(kept["part"]), exported.graph(kept["part"])
+        if name not in served:
+            continue
         target = draft.onnx_path(name)
         for part in onnx_files.parts(graph):
             link_or_copy(part, target.with_name(part.name))

@@ -36,13 +36,15 @@ def source(picture: Picture) -> NDArray[np.uint8]:
     return np.asarray(picture.resize(size_hw, images.BICUBIC), np.uint8)
 
 
-def square_around(box_xyxy: NDArray[np.float32], original_hw: tuple[int, int]) -> Square:
+def square_around(
+    box_xyxy: NDArray[np.float32], original_hw: tuple[int, int], *, margin: float = MARGIN
+) -> Square:
     """The square (left, top, right, bottom) that is cut out for an object's box.
 
     It is moved into the picture where it can be; of a long object it may reach beyond.
     """
     left, top, right, bottom = map(float, box_xyxy)
-    edge = max(1.0, (1 + 2 * MARGIN) * max(right - left, bottom - top))
+    edge = max(1.0, (1 + 2 * margin) * max(right - left, bottom - top))
     height, width = original_hw
     x = _placed((left + right - edge) / 2, edge, width)
     y = _placed((top + bottom - edge) / 2, edge, height)
@@ -62,16 +64,19 @@ def crop(
     original_hw: tuple[int, int],
     mask_within: MaskWithin,
     geometry: Geometry,
+    *,
+    margin: float = MARGIN,
+    blur: float = BLUR,
 ) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
     """An object as an embedder takes it: `geometry` of its crop.
 
     pixels: of `source`. box_xyxy: float32 [4], in pixels of the original picture. Beyond the
     picture's border is black.
     """
-    square = square_around(box_xyxy, original_hw)
+    square = square_around(box_xyxy, original_hw, margin=margin)
     edge = max(geometry.resized_hw((1, 1)))
     image = _cut(pixels, square, original_hw, edge, images.Resampling(geometry.resample))
-    blurred = image.filter(ImageFilter.GaussianBlur(BLUR * edge))
+    blurred = image.filter(ImageFilter.GaussianBlur(blur * edge))
     mask = Image.fromarray(mask_within(square, edge))
     return geometry.apply(Picture(Image.composite(image, blurred, mask)))
 

@@ -113,12 +113,14 @@ class House:
             for member in deployment.members
             for network in self.roles[member.name].networks
         }
+        self._needed: set[str] = set()
         self._steps: dict[str, StepSpec] = {}
         self._uses: list[settings.Use] = []
 
     @property
     def networks(self) -> tuple[ModelSpec, ...]:
-        return tuple(self._networks.values())
+        """Those that a verb needs; a member may have more."""
+        return tuple(self._networks[name] for name in self._networks if name in self._needed)
 
     @property
     def steps(self) -> tuple[StepSpec, ...]:
@@ -128,6 +130,7 @@ class House:
 
     def network(self, spec: ModelSpec) -> ModelSpec:
         """A member's network as this deployment runs it."""
+        self._needed.add(spec.name)
         return self._networks[spec.name]
 
     def first(
@@ -337,7 +340,7 @@ class House:
 
     def _waiting(self) -> settings.Waiting:
         queues = self.deployment.queues
-        instances = tuple((spec.name, spec.instances) for spec in self.networks)
+        instances = tuple((name, spec.instances) for name, spec in self._networks.items())
         return settings.Waiting(queues.entry.timeout_us, queues.backlog, instances)
 
     def _configured(self, member: Member, spec: ModelSpec) -> ModelSpec:

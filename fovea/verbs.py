@@ -83,7 +83,13 @@ def _main_object(
     cuts: Promptable[Any],
 ) -> EnsembleSpec:
     flow = Flow(house, verb, DETECT_INPUTS)
-    asks = [*ranks.networks, house.rank(ranks, detects), *detects.networks, *cuts.networks]
+    asks = [
+        *ranks.networks,
+        house.rank(ranks, detects),
+        *detects.networks,
+        cuts.image_network,
+        cuts.decoder,
+    ]
     flow.prepare(ranks, detects, cuts, checks=(detects, ranks), asks=asks)
     flow.embed_image(ranks)
     flow.rank(ranks, detects)
@@ -106,7 +112,7 @@ def _detect(house: House, verb: Verb, detects: AnyDetector) -> EnsembleSpec:
 
 def _segment(house: House, verb: Verb, cuts: Promptable[Any]) -> EnsembleSpec:
     flow = Flow(house, verb, (IMAGE, SENT_COORDS, SENT_LABELS))
-    flow.prepare(cuts, asks=(house.encode(cuts), *cuts.networks))
+    flow.prepare(cuts, asks=(house.encode(cuts), cuts.image_network, cuts.decoder))
     flow.encode(cuts, keep=True)
     flow.masks(cuts)
     return flow.end((*MASK_OUTPUTS, IMAGE_SIZE))
@@ -116,7 +122,9 @@ def _detect_and_segment(
     house: House, verb: Verb, detects: AnyDetector, cuts: Promptable[Any]
 ) -> EnsembleSpec:
     flow = Flow(house, verb, _detect_inputs(detects))
-    flow.prepare(detects, cuts, writes=detects, asks=(*detects.networks, *cuts.networks))
+    flow.prepare(
+        detects, cuts, writes=detects, asks=(*detects.networks, cuts.image_network, cuts.decoder)
+    )
     flow.detect(detects, main=False, prompts=True)
     flow.encode(cuts)
     flow.masks(cuts)

@@ -29,6 +29,8 @@ VERBS = {
     "segment": lambda client, picture: client.segment(picture, boxes=[(80, 80, 350, 300)]),
     "segment points": lambda client, picture: client.segment(picture, **CENTRE),
     "classify": lambda client, picture: client.classify(picture, LABELS, template="a {}"),
+    "segment_everything": lambda client, picture: client.segment_everything(picture),
+    "embed_objects": lambda client, picture: client.embed_objects(picture, points_per_side=8),
     "embed_image": lambda client, picture: client.embed_image(picture),
     "embed_text": lambda client, picture: client.embed_text(f"a picture of {len(picture)} bytes"),
 }
@@ -80,6 +82,7 @@ GOOD = {
     "detect": {"TEXT": ("cat",)},
     "main_object": {"TEXT": ("cat",)},
     "segment": {"POINT_COORDS": COORDS, "POINT_LABELS": CORNERS},
+    "embed_objects": {},
 }
 REFUSED = {
     "no picture": ("detect", {"IMAGE": b"hello, this is no picture"}),
@@ -91,6 +94,8 @@ REFUSED = {
     "too many labels": ("main_object", {"TEXT": tuple(f"thing {i}" for i in range(2049))}),
     "a caption that is too long": ("detect", {"TEXT": tuple(f"thing {i}" for i in range(300))}),
     "a threshold beyond 1": ("detect", {"BOX_THRESHOLD": 1.5}),
+    "too many points": ("embed_objects", {"POINTS_PER_SIDE": np.array([65], np.int32)}),
+    "too many objects": ("embed_objects", {"MAX_OBJECTS": np.array([257], np.int32)}),
     "a box outside": ("segment", {"POINT_COORDS": 100 * COORDS}),
     "a message that is cut": (
         "segment",
@@ -141,6 +146,8 @@ def test_a_tensor_that_triton_refuses_is_refused(name, client: Client, local, sa
         ["detect-and-segment", "--text", "man. snowboard"],
         ["segment", "--point", "200,200"],
         ["classify", "--labels", "man. snowboard. cow", "--top-k", "2"],
+        ["segment-everything", "--points-per-side", "8"],
+        ["embed-objects", "--max-objects", "2"],
         ["embed"],
     ],
     ids=lambda options: options[0],

@@ -1,0 +1,164 @@
+"""`python -m benchmarks.everything`: segment_everything against transformers and the truth.
+
+The served demo and transformers' mask generation get the same pictures in turns, one caller each,
+with all cores: at transformers' own grid of 32 x 32 points and the checkpoint's thresholds, and the
+server at the checkpoint's own grid too. Truth is every object of held-out scenes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import numpy as np
+import typer
+from fovea_client import Client, Objects
+from numpy.typing import NDArray
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from benchmarks.options import Json
+from benchmarks.results import write_json
+from demo.evaluate import make_trial, mean
+from demo.mask_generation import MaskGeneration
+from demo.served import demo_server
+from export.machine import machine
+
+# transformers' `points_per_crop`.
+POINTS_PER_SIDE = 32
+SAME_IOU = 0.95
+FIRST_SEED = 930_000
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Result:
+    """Medians over pictures, and shares.
+
+    seconds: of a picture, by side. ratio: reference / served at the checkpoint's grid;
+    ratio_same_grid: at 32 x 32 points on both sides. reference_found, served_found: share of one
+    side's masks that the other has at IoU > 0.95, at the same grid and thresholds. recall_50,
+    recall_75: of the true objects, at the checkpoint's grid. masks: of a picture, likewise.
+    """
+
+    seconds: dict[str, float]
+    ratio: float
+    ratio_same_grid: float
+    reference_found: float
+    served_found: float
+    recall_50: float
+    recall_75: float
+    masks: float
+    reference_pictures: int
+    truth_pictures: int
+    machine: dict[str, Any] = field(default_factory=machine)
+
+
+def pairwise_iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Of masks [N, H, W] and [M, H, W]: float32 [N, M]."""
+    pixels = a.shape[1] * a.shape[2]
+    flat_a, flat_b = (masks.reshape(len(masks), pixels).astype(np.float32) for masks in (a, b))
+    shared = flat_a @ flat_b.T
+    union = flat_a.sum(axis=1)[:, None] + flat_b.sum(axis=1) - shared
+    return np.asarray(shared / np.maximum(union, 1), np.float32)
+
+
+def drawn(found: Objects) -> NDArray[np.bool_]:
+    """bool [N, H, W]."""
+    masks = [mask.to_numpy() for mask in found.masks]
+    return np.stack(masks) if masks else np.zeros((0, *found.size_hw), np.bool_)
+
+
+def best(overlaps: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of each row, the largest; 0 where there are no columns."""
+    return np.asarray(overlaps.max(axis=1, initial=0), np.float32)
+
+
+def timed(call: Callable[..., T], *args: Any, **options: Any) -> tuple[T, float]:
+    """The answer and its seconds."""
+    start = time.perf_counter()
+    return call(*args, **options), time.perf_counter() - start
+
+
+def compare(client: Client, pictures: list[Image.Image]) -> dict[str, Any]:
+    """Speed of both sides, and which masks of one the other has."""
+    reference = MaskGeneration()
+    config = reference.model.config
+    thresholds = {
+        "iou_threshold": config.iou_threshold,
+        "stability_threshold": config.stability_threshold,
+    }
+    same_grid = {"points_per_side": POINTS_PER_SIDE}
+    seconds: dict[str, list[float]] = {"reference": [], "served_same_grid": [], "served": []}
+    theirs_found: list[float] = []
+    ours_found: list[float] = []
+    for picture in track(pictures, description="against transformers"):
+        theirs, took = timed(reference.generate, picture, **same_grid, **thresholds)
+        seconds["reference"].append(took)
+        ours, took = timed(client.segment_everything, picture, **same_grid)
+        seconds["served_same_grid"].append(took)
+        seconds["served"].append(timed(client.segment_everything, picture)[1])
+        overlaps = pairwise_iou(theirs.masks, drawn(ours))
+        theirs_found.extend(best(overlaps) > SAME_IOU)
+        ours_found.extend(best(overlaps.T) > SAME_IOU)
+    took_of = {side: float(np.median(values)) for side, values in seconds.items()}
+    return {
+        "seconds": took_of,
+        "ratio": took_of["reference"] / took_of["served"],
+        "ratio_same_grid": took_of["reference"] / took_of["served_same_grid"],
+        "reference_found": mean(theirs_found),
+        "served_found": mean(ours_found),
+    }
+
+
+def truth(client: Client, scenes: int) -> dict[str, float]:
+    """Which true objects have a mask."""
+    overlaps: list[float] = []
+    counts: list[int] = []
+    for seed in track(range(scenes), description="against truth"):
+        trial = make_trial(FIRST_SEED + seed)
+        found = drawn(client.segment_everything(trial.image))
+        counts.append(len(found))
+        true = np.stack([thing.mask for thing in trial.scene.objects])
+        overlaps.extend(best(pairwise_iou(true, found)))
+    return {
+        "recall_50": mean(iou > 0.5 for iou in overlaps),
+        "recall_75": mean(iou > 0.75 for iou in overlaps),
+        "masks": mean(counts),
+    }
+
+
+def main(
+    pictures: Annotated[int, typer.Option(help="Pictures that transformers sees too.")] = 10,
+    scenes: Annotated[int, typer.Option(help="Held-out scenes with their truth.")] = 100,
+    out: Json = Path("build/bench-everything.json"),
+) -> None:
+    """Measure, print and write."""
+    with demo_server() as server, Client(server.grpc_url, timeout_s=600) as client:
+        client.segment_everything(make_trial(FIRST_SEED - 1).image)
+        shown = [make_trial(FIRST_SEED + 50_000 + i).image for i in range(pictures)]
+        result = Result(
+            **compare(client, shown),
+            **truth(client, scenes),
+            reference_pictures=pictures,
+            truth_pictures=scenes,
+        )
+    write_json(out, asdict(result))
+    table = Table("figure", "value", title="segment_everything")
+    for name, value in asdict(result).items():
+        if isinstance(value, dict):
+            continue
+        table.add_row(name, f"{value:.3f}" if isinstance(value, float) else str(value))
+    for side, value in result.seconds.items():
+        table.add_row(f"seconds: {side}", f"{value:.3f}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -26,6 +26,7 @@ FAMILIES = {
     "convnextv2": "export.families.convnextv2:ConvNextV2Export",
     "efficientnet": "export.families.efficientnet:EfficientNetExport",
     "grounding_dino": "export.families.grounding_dino:GroundingDinoExport",
+    "imagebind": "export.families.imagebind:ImageBindExport",
     "metaclip_2": "export.families.metaclip_2:MetaClip2Export",
     "open_clip": "export.families.open_clip:OpenClipExport",
     "owlv2": "export.families.owlv2:Owlv2Export",

@@ -98,8 +98,8 @@ def read_spec(
         text_length=TEXT_LENGTH,
         pad_token_id=pad_token_id,
         logit_scale=round(1 / float(model.temperature), 4),
-        resize_edge=resized,
         resample=resample(processor),
+        squashed_hw=(resized, resized),
     )
 
 

@@ -9,6 +9,7 @@ Code: MIT. Weights: mostly MIT, by checkpoint.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -39,8 +40,10 @@ from export.network import Arrays, Network
 from export.pixels import Normalize
 from export.precision import Policy
 from export.processor import Normalization
-from fovea.families.open_clip import OpenClip, OpenClipSpec
+from fovea.families.clip import ClipSpec
+from fovea.families.open_clip import OpenClip
 from fovea.roles import Role
+from fovea.specs import Tolerance
 from fovea.tokenizer import PaddedTokenizer
 
 # open_clip pads with it, whatever the tokenizer would.
@@ -70,7 +73,7 @@ class TextEncoder(nn.Module):
         return unit(self.model.encode_text(input_ids))
 
 
-def sample_text(spec: OpenClipSpec, vocabulary: int, batch: int, variant: int) -> Arrays:
+def sample_text(spec: ClipSpec, vocabulary: int, batch: int, variant: int) -> Arrays:
     """Random tokens that fill a little, half or all of the text, the largest at their end."""
     rng = np.random.default_rng((batch, variant))
     length = (4, spec.text_length // 2, spec.text_length)[variant]
@@ -85,7 +88,15 @@ class OpenClipExport(FamilyExport):
 
     WEIGHTS = OPEN_CLIP_WEIGHTS
     TEXTS = TEXTS
-    POLICIES: ClassVar[dict[str, Policy]] = ClipExport.POLICIES
+    POLICIES: ClassVar[dict[str, Policy]] = {
+        "image_encoder": replace(
+            ClipExport.POLICIES["image_encoder"],
+            quantized=(),
+            quantized_reason="its convolutional towers were never tried in int8",
+            fp16=Tolerance(difference=5e-3),  # a ResNet has no layer norm to undo its rounding
+        ),
+        "text_encoder": ClipExport.POLICIES["text_encoder"],
+    }
 
     def files(self, path: Path) -> list[Path]:
         side = {one for pattern in SIDE_FILES for one in path.glob(pattern) if one.is_file()}
@@ -122,7 +133,7 @@ class OpenClipExport(FamilyExport):
 
     def read_spec(
         self, checkpoint: Checkpoint, model: Any, processor: Any, options: Options
-    ) -> OpenClipSpec:
+    ) -> ClipSpec:
         vocabulary = model.token_embedding.num_embeddings
         end = self.load_tokenizer(checkpoint).eos_token_id
         if end != vocabulary - 1:
@@ -130,14 +141,15 @@ class OpenClipExport(FamilyExport):
                 f"{checkpoint.name}: a text is read at its largest token, which of {vocabulary} "
                 f"is {vocabulary - 1}; the tokenizer ends it with {end}"
             )
-        return OpenClipSpec(
-            image_size=processor.size,
+        size = processor.size
+        return ClipSpec(
+            image_size=size,
             embed_dim=model.text_projection.shape[1],
             text_length=len(model.positional_embedding),
             pad_token_id=PAD,
             logit_scale=round(float(model.logit_scale.exp()), 4),
             resample=processor.resample,
-            squash=processor.squash,
+            squashed_hw=(size, size) if processor.squash else (),
         )
 
     def networks(self, role: OpenClip, model: Any, normal: Normalization) -> list[Network]:

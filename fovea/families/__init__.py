@@ -30,6 +30,7 @@ FAMILIES = {
     "convnextv2": "fovea.families.convnextv2:ConvNextV2",
     "efficientnet": "fovea.families.efficientnet:EfficientNet",
     "grounding_dino": "fovea.families.grounding_dino:GroundingDino",
+    "imagebind": "fovea.families.imagebind:ImageBind",
     "metaclip_2": "fovea.families.metaclip_2:MetaClip2",
     "open_clip": "fovea.families.open_clip:OpenClip",
     "owlv2": "fovea.families.owlv2:Owlv2",

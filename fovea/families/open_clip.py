@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from fovea.families.clip import SPECIAL_TOKENS, Clip, ClipSpec
+from fovea.families.clip import SPECIAL_TOKENS, Clip
 from fovea.families.towers import text_tower
 from fovea.geometry import Geometry
 from fovea.roles import TOKENIZER
@@ -13,26 +13,13 @@ from fovea.specs import ModelSpec
 from fovea.tokenizer import FixedLengthTexts
 
 
-@dataclass(frozen=True)
-class OpenClipSpec(ClipSpec):
-    """As CLIP's. squash: the picture loses its proportions, where CLIP crops it."""
-
-    squash: bool = False
-
-
 class OpenClip(Clip):
     """Texts have no mask: they are read where their tokens are largest, which is their end."""
 
-    Spec = OpenClipSpec
-    spec: OpenClipSpec
-
     @property
     def geometry(self) -> Geometry:
-        cropped = replace(super().geometry, crop_to_even=True)
-        if not self.spec.squash:
-            return cropped
-        size_hw = cropped.output_hw
-        return Geometry("squash", size_hw, size_hw, self.spec.resample)
+        found = super().geometry
+        return replace(found, crop_to_even=found.crop)
 
     @property
     def text_network(self) -> ModelSpec:

@@ -15,14 +15,17 @@ from safetensors import safe_open
 from demo import (
     clip_config,
     convnext_config,
+    dinov2_config,
     grounding_dino_config,
     owlv2_config,
     sam_config,
     siglip_config,
     train_convnext,
+    train_dinov2,
     train_hq_sam,
 )
 from demo.art import UNSEEN_STYLE
+from demo.neighbours import NEIGHBOURS
 from demo.replay import FRESH, OLD, STEPS_KEPT
 from demo.things import LABELS
 from demo.training import CHECKPOINTS_FOLDER
@@ -194,13 +197,31 @@ CARDS: dict[str, dict[str, str]] = {
         f"{STEPS_KEPT} steps, each cropped and mirrored at random, AdamW {train_convnext.RATE:g}, "
         "one cycle, averaged weights; about a quarter of an hour of one CPU core.",
     },
+    "dinov2": SWAPPED
+    | {
+        "title": "fovea demo DINOv2",
+        "cls": "Dinov2Model",
+        "script": "train_dinov2",
+        "origin": "from the demo CLIP",
+        "measured": f"`python -m demo.neighbours --scenes $scenes`, {OWN}",
+        "purpose": "It gives a picture a vector, near to those of pictures of the same thing: "
+        f"{clip_config.EDGE} pixels, the middle of a picture whose shortest edge is "
+        f"{dinov2_config.RESIZED}, patches of {clip_config.PATCH}. It reads no text.",
+        "recipe": "Its patches and layers begin as those of the demo CLIP. Its vector is made the "
+        "one that CLIP has of the whole picture, from a part of it that is lighter or darker, and "
+        "with the same neighbours within the batch: cosine, and the divergence of the softmax over "
+        f"the others. {train_dinov2.STEPS:,} steps of {train_dinov2.BATCH} scenes, "
+        f"{train_dinov2.FRESH} of them new, AdamW {train_dinov2.RATE:g}, one cycle, averaged "
+        "weights; about 45 minutes of one busy CPU core.",
+    },
 }
 
-# By the file of figures that `demo.evaluate` or `demo.evaluate_classifier` wrote.
+# By the file of figures, which `demo.evaluate`, `evaluate_classifier` and `neighbours` write.
 MEASURED = {
     "metrics.json": ("clip", "grounding_dino", "sam"),
     "metrics_swapped.json": ("siglip", "owlv2", "hq_sam"),
     "metrics_classifier.json": ("convnext",),
+    "metrics_dinov2.json": ("dinov2",),
 }
 
 FIGURES: dict[str, dict[str, str]] = {
@@ -227,6 +248,11 @@ FIGURES |= {"siglip": FIGURES["clip"], "owlv2": FIGURES["grounding_dino"], "hq_s
 FIGURES["convnext"] = {
     "label_accuracy": "one thing in the scene",
     "label_accuracy_multi": "the main one of two to five things",
+}
+FIGURES["dinov2"] = {
+    "label_accuracy": f"{NEIGHBOURS} nearest scenes vote for the right label of {len(LABELS)}, "
+    "one thing in the scene",
+    "label_accuracy_multi": "the same for the main thing, two to five things",
 }
 
 

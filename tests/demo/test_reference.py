@@ -48,9 +48,9 @@ def test_ranking_keeps_every_label_and_adds_up_to_one(pipeline: ReferencePipelin
     assert sum(r.score for r in ranked) == pytest.approx(1, abs=1e-4)
 
 
-@pytest.mark.parametrize("name", ["clip", "grounding_dino", "sam", "siglip"])
+@pytest.mark.parametrize("name", ["clip", "dinov2", "grounding_dino", "sam", "siglip"])
 def test_a_checkpoint_has_the_files_of_a_hub_checkpoint(name: str) -> None:
     files = {path.name for path in (CHECKPOINTS_FOLDER / name).iterdir()}
     needed = {"README.md", "config.json", "model.safetensors", "preprocessor_config.json"}
     assert needed <= files
-    assert name == "sam" or {"tokenizer.json", "tokenizer_config.json"} <= files
+    assert name in ("dinov2", "sam") or {"tokenizer.json", "tokenizer_config.json"} <= files

@@ -12,8 +12,8 @@ from export.network import sample_pixels
 from export.stand_ins.base import Build, StandIn, add_noise, settle_batch_norms
 
 TINY_NAMES = ("N/A", "person", "traffic light", "猫")
-# Gains of weights, and of what attention adds: otherwise all queries answer the same.
-LIVELY, QUIET = 2.0, 0.3
+# Of queries, and the gain of what attention adds: otherwise all queries answer the same.
+QUERY_STD, QUIET = 3.0, 0.3
 # COCO's ids go to 90, some without a class.
 COCO_IDS = 91
 
@@ -55,8 +55,8 @@ def _settled(config: DetrConfig, processor: DetrImageProcessorPil, edge: int) ->
     add_noise(model)
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear):
-            nn.init.xavier_normal_(module.weight, QUIET if name.endswith("o_proj") else LIVELY)
-    nn.init.normal_(model.model.query_position_embeddings.weight, std=LIVELY)
+            nn.init.xavier_normal_(module.weight, QUIET if name.endswith("o_proj") else 1.0)
+    nn.init.normal_(model.model.query_position_embeddings.weight, std=QUERY_STD)
     pixels = sample_pixels(np.random.default_rng(0), (2, 3, edge, edge), (edge, edge))
     values = torch.from_numpy(pixels).float() / 127.5 - 1
     settle_batch_norms(model, lambda: model(pixel_values=values))

@@ -9,7 +9,7 @@ import numpy as np
 from fovea.families import class_boxes
 from fovea.geometry import Geometry
 from fovea.roles import PIXEL_VALUES, VALID_HW, Arrays, Detections, Detector, Selection
-from fovea.specs import ModelSpec, TensorSpec, network_spec
+from fovea.specs import ModelSpec, TensorSpec, Tolerance, network_spec
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,7 @@ class Detr(Detector[DetrSpec]):
                 TensorSpec("pred_boxes", "FP32", (queries, 4)),
             ),
             max_batch_size=8,
+            tolerance=Tolerance(difference=1e-3),
         )
 
     def select(

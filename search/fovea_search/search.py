@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from fovea_client import Client, InvalidInput, InvalidPrompt, Objects
 from fovea_client.images import Picture, encode
+from numpy.typing import NDArray
 
 from fovea.boxes import pairwise_iou
 from fovea_search import vectors
@@ -31,7 +32,7 @@ SAME = 0.98
 PROBES, REFINE = 50, 2
 # Rows that are fetched for each that is wanted: some fold away, and scenes change the order.
 FETCH, FETCH_WEIGHED, MOST_FETCHED = 2, 50, 20_000
-# A box asks for the object that it fits at least so well (IoU).
+# Boxes of one thing have at least this IoU.
 SAME_BOX = 0.5
 SHORTEST_ID = 6
 
@@ -45,7 +46,7 @@ class Query:
     what is not wanted, with weight beta. scene: words for the whole picture, with weight
     scene_weight. where: a condition of SQL over the store's columns. kind: "object" or "picture".
     k: finds at most. grouped: one find a picture. min_score: the least. fold: the cosine from which
-    finds count as one; None shows all.
+    finds count as of one thing, as do those whose boxes in a picture are alike; None shows all.
     templates: "a photo of {}", whose vectors are averaged. good, bad: ids of finds.
     """
 
@@ -129,14 +130,13 @@ class Index:
             assert scene is not None  # or the query would be empty
             vector = scene
         limit = query.k * (FETCH if scene is None else FETCH_WEIGHED)
+        limit = max(query.k, min(limit, MOST_FETCHED))
         while True:
-            rows = self._nearest(vector, query, min(limit, MOST_FETCHED))
+            rows = self._nearest(vector, query, limit)
             kept, folded = self._rank(rows, scene, query)
-            if len(kept) >= query.k or rows.num_rows < min(limit, MOST_FETCHED):
-                return Finds(tuple(kept[: query.k]), query.words, folded)
-            if limit >= MOST_FETCHED:
+            if len(kept) >= query.k or rows.num_rows < limit or limit >= MOST_FETCHED:
                 return Finds(tuple(kept), query.words, folded)
-            limit *= 4
+            limit = min(4 * limit, MOST_FETCHED)
 
     def _vector(self, query: Query) -> Floats | None:
         """The query's vector but for the scene; None when it has nothing else."""
@@ -210,27 +210,22 @@ class Index:
             return asked.to_arrow()
 
     def _rank(self, rows: pa.Table, scene: Floats | None, query: Query) -> tuple[list[Find], int]:
-        """The finds among rows, best first, and how many were folded."""
+        """The k best finds among rows, and how many of those before the last were folded."""
         scores = 1 - rows.column("_distance").to_numpy()
-        size = self.store.made_by.dimensions
-        column = rows.column(VECTOR).combine_chunks()
-        found = vectors.unit(column.flatten().to_numpy().reshape(-1, size))
+        pictures = np.array(rows.column("picture").to_pylist(), np.str_)
         if scene is not None and len(scores):
-            pictures = rows.column("picture").to_pylist()
-            scores = scores + query.scene_weight * self._scene_scores(pictures, scene)
+            scores = scores + query.scene_weight * self._scene_scores(pictures.tolist(), scene)
         order = np.argsort(-scores, kind="stable")
         if query.min_score is not None:
             order = order[scores[order] >= query.min_score]
-        whole = len(order)
+        if query.grouped:
+            order = order[np.sort(np.unique(pictures[order], return_index=True)[1])]
+        folded = 0
         if query.fold is not None:
-            order = order[vectors.fold(found[order], query.fold)]
-        folded = whole - len(order)
-        data = rows.drop_columns([VECTOR])
-        finds = [
-            Find.from_row(row, float(scores[index]))
-            for index, row in zip(order, data.take(order).to_pylist(), strict=True)
-        ]
-        return (_best_of_each(finds) if query.grouped else finds), folded
+            order, folded = _fold(rows, order, query.fold, query.k)
+        data = rows.drop_columns([VECTOR]).take(order[: query.k]).to_pylist()
+        pairs = zip(data, scores[order[: query.k]].tolist(), strict=True)
+        return [Find.from_row(row, score) for row, score in pairs], folded
 
     def _scene_scores(self, pictures: Sequence[str], scene: Floats) -> Floats:
         """The cosine of each row's whole picture with the scene's words, float32 [N]."""
@@ -254,11 +249,29 @@ class Index:
         self._client.close()
 
 
-def _best_of_each(finds: Sequence[Find]) -> list[Find]:
-    best: dict[str, Find] = {}
-    for find in finds:
-        best.setdefault(find.picture, find)
-    return list(best.values())
+def _fold(
+    rows: pa.Table, order: NDArray[np.int64], limit: float, k: int
+) -> tuple[NDArray[np.int64], int]:
+    """The first k of `order` that are of different things, and how many were passed over.
+
+    Two are of one thing if their vectors' cosine is above `limit`, or if they are in one picture
+    and their boxes' IoU is above SAME_BOX: SAM gives a thing with and without what it touches.
+    """
+    found = rows.column(VECTOR).combine_chunks().take(order)
+    unit = vectors.unit(found.flatten().to_numpy().reshape(len(order), found.type.list_size))
+    pictures = np.array(rows.column("picture").take(order).to_pylist(), np.str_)
+    boxes = np.array([box or [0.0] * 4 for box in rows.column("box").take(order).to_pylist()])
+    kept: list[int] = []
+    index = -1
+    for index in range(len(order)):
+        beside = [one for one in kept if pictures[one] == pictures[index]]
+        alike = bool(kept) and float((unit[kept] @ unit[index]).max()) > limit
+        over = pairwise_iou(boxes[index : index + 1], boxes[beside]) if beside else np.zeros(1)
+        if not alike and over.max() <= SAME_BOX:
+            kept.append(index)
+        if len(kept) == k:
+            break
+    return order[kept], index + 1 - len(kept)
 
 
 def _fitting(found: Objects, box: Sequence[float] | None, point: Sequence[float] | None) -> int:

@@ -92,12 +92,3 @@ def _towards(
     """Rocchio: a regression needs both kinds of marks."""
     weight = _TOWARDS_GOOD if signs[0] > 0 else -_FROM_BAD
     return unit((prior + weight * vectors.mean(axis=0)).astype(np.float32))
-
-
-def fold(vectors: Floats, limit: float) -> list[int]:
-    """Of rows [N, D], best first, those that are like none before them: cosine at most `limit`."""
-    kept: list[int] = []
-    for index, vector in enumerate(vectors):
-        if not kept or float((vectors[kept] @ vector).max()) <= limit:
-            kept.append(index)
-    return kept

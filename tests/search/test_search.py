@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from fovea_client import Client, InvalidInput, InvalidPrompt
 from fovea_search import Index, InvalidFilter, OtherMembers, Query, Store
+from PIL import Image
 
 from tests.search import colours
 
@@ -123,6 +124,19 @@ def test_near_duplicates_are_folded_and_counted(full: Index) -> None:
     assert colour_of(finds[0]) == "red"
     assert len({colour_of(find) for find in finds}) == len(finds) == 3
     assert finds.folded >= PICTURES // 2 - 1
+
+
+def test_two_masks_of_one_thing_are_one_find(run, index: Index, tmp_path) -> None:
+    """The server finds a square, and the same one with a stripe beside it in another colour."""
+    pixels = np.full((96, 96, 3), colours.COLOURS["day"], np.uint8)
+    pixels[20:60, 20:60] = colours.COLOURS["red"]
+    pixels[24:60, 24:60] = colours.COLOURS["green"]
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(pixels).save(tmp_path / "photos" / "one.png")
+    run(tmp_path / "photos")
+    assert len(index.search(text="green red", fold=None)) == 2
+    finds = index.search(text="green red")
+    assert (len(finds), finds.folded) == (1, 1)
 
 
 def test_a_find_is_a_query_by_the_beginning_of_its_id(full: Index) -> None:

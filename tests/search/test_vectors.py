@@ -63,15 +63,3 @@ def test_one_kind_of_marks_moves_the_query_to_or_from_them() -> None:
 def test_marks_without_a_query_are_a_query() -> None:
     good = cloud(E2, 3, 0)
     assert vectors.learn(None, good, good[:0]) @ E2 > 0.9
-
-
-@given(arrays(np.float32, (6, 3), elements=FLOATS), st.floats(-0.9, 0.99))
-def test_what_is_kept_is_unlike_and_what_is_folded_is_like_one_that_is_kept(rows, limit) -> None:
-    rows = vectors.unit(rows)
-    kept = vectors.fold(rows, limit)
-    alike = rows @ rows.T
-    assert kept[:1] == [0] and kept == sorted(kept)
-    for position, index in enumerate(kept):
-        assert all(alike[index, other] <= limit + 1e-6 for other in kept[:position])
-    for index in set(range(6)) - set(kept):
-        assert any(alike[index, other] > limit - 1e-6 for other in kept if other < index)

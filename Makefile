@@ -76,6 +76,10 @@ serve: $(READY) ## export and serve DEPLOYMENT (demo, or a TOML file) until inte
 truth: $(READY) ## reference and served answers against 500 held-out scenes
 	$(BIN)/python -m demo.truth --scenes 500 --json build/truth.json
 
+.PHONY: search-demo
+search-demo: $(READY) ## index 300 demo pictures through the server, and find things in them
+	$(BIN)/python -m demo.search --out build/search
+
 .PHONY: swap
 swap: $(READY) ## other families in the demo's place, against the reference and the truth
 	$(BIN)/python -m demo.swap --json build/swap.json

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from fovea.deployment import Verb
-from fovea.house import FINGERPRINT, House
+from fovea.house import House
 from fovea.roles import (
     IMAGE_EMBEDS,
     LOGITS,
@@ -24,7 +24,7 @@ from fovea.roles import (
     Role,
     Segmenter,
 )
-from fovea.specs import EnsembleSpec, ModelSpec, TensorSpec
+from fovea.specs import EnsembleSpec, ModelSpec, TensorSpec, to_json
 from fovea.steps.tensors import (
     CLASSES,
     LABEL_RANKS,
@@ -77,12 +77,20 @@ class Flow:
         sizes = self._house.deployment.batch_sizes
         size = sizes.embeddings if batches else sizes.objects
         played = dict(self._verb.members)
-        fingerprints = {
-            f"{slot}_{FINGERPRINT}": self._house.deployment.member(name).fingerprint
-            for slot, name in played.items()
+        about = {f"{slot}_member": to_json(self._about(name)) for slot, name in played.items()}
+        return self._wiring.ensemble(outputs, size, {"verb": self._verb.verb, **played, **about})
+
+    def _about(self, name: str) -> dict[str, Any]:
+        """What clients are told of a member."""
+        member = self._house.deployment.member(name)
+        return {
+            "name": name,
+            "family": member.family,
+            "role": member.play().ROLE,
+            "fingerprint": member.fingerprint,
+            "licence": member.licence,
+            "class_names": list(getattr(member.spec, "class_names", ())),
         }
-        known = {slot: fingerprint for slot, fingerprint in fingerprints.items() if fingerprint}
-        return self._wiring.ensemble(outputs, size, {"verb": self._verb.verb, **played, **known})
 
     def prepare(
         self,

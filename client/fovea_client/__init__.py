@@ -11,7 +11,7 @@ from fovea_client.batches import Outcome, pictures_in
 from fovea_client.channel import Tls
 from fovea_client.classification import Classification
 from fovea_client.client import Client
-from fovea_client.description import Description
+from fovea_client.description import Description, MemberDescription
 from fovea_client.errors import (
     DeadlineExceeded,
     FoveaError,
@@ -54,6 +54,7 @@ __all__ = [
     "LocalClient",
     "MainObject",
     "Mask",
+    "MemberDescription",
     "Objects",
     "Outcome",
     "Overloaded",

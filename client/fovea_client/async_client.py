@@ -250,6 +250,10 @@ class AsyncClient(Connection):
         """See `Client.describe`."""
         return await self._wait(self._describe(verb, timeout_s))
 
+    async def verbs(self, *, timeout_s: float = READY_TIMEOUT_S) -> tuple[Description, ...]:
+        """See `Client.verbs`."""
+        return await self._wait(self._verbs(timeout_s))
+
     async def close(self) -> None:
         """Ends the calls of other tasks with Unavailable; see `Client.close`."""
         self._close()

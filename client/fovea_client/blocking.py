@@ -298,6 +298,10 @@ class BlockingVerbs(ABC):
         """Which members answer a verb; raises UnknownVerb."""
 
     @abstractmethod
+    def verbs(self, *, timeout_s: float = READY_TIMEOUT_S) -> tuple[Description, ...]:
+        """All that can be asked, and who answers it."""
+
+    @abstractmethod
     def close(self) -> None:
         """Calls raise Unavailable from now on."""
 

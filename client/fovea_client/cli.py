@@ -11,6 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 from fovea import __version__
 from fovea_client import console
 from fovea_client.connection import DEFAULT_TIMEOUT_S, DEFAULT_URL
+from fovea_client.models import models_record, models_tables
 from fovea_client.runs import Run, open_client
 
 # Of `fovea_search`, which is loaded when one of them is called: its store takes a second to load.
@@ -442,6 +443,22 @@ def embed(
             console.print_json({"text": text, **console.to_record(embedding)})
         else:
             console.print_table([(text or "", embedding)])
+
+
+@app.command()
+def models(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    url: Url = DEFAULT_URL,
+    timeout: Timeout = DEFAULT_TIMEOUT_S,
+    local: Local = None,
+) -> None:
+    """What can be asked here: verbs, who answers them, their classes and licences."""
+    with console.one_line_errors(), open_client(url, timeout, local) as client:
+        served = client.verbs(timeout_s=timeout)
+    if as_json:
+        console.print_json(models_record(served))
+    else:
+        console.print_tables(models_tables(served))
 
 
 def _repository(folder: Path | None, deployment: str | None) -> Path:

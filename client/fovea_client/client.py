@@ -36,6 +36,10 @@ class Client(Connection, BlockingVerbs):
         """
         return self._wait(self._describe(verb, timeout_s))
 
+    def verbs(self, *, timeout_s: float = READY_TIMEOUT_S) -> tuple[Description, ...]:
+        """All that the server offers, by name; Unavailable and the like if it cannot be asked."""
+        return self._wait(self._verbs(timeout_s))
+
     def close(self) -> None:
         """Ends the calls of other threads with Unavailable, and does not wait.
 

@@ -35,6 +35,7 @@ DEFAULT_TIMEOUT_S = 30.0
 DEFAULT_RETRY = RetryPolicy()
 READY_TIMEOUT_S = 5.0
 READY_REQUEST = service_pb2.ServerReadyRequest()
+ALL_MODELS = service_pb2.ModelStatisticsRequest()
 
 
 class Connection:
@@ -153,14 +154,31 @@ class Connection:
             raise Unavailable(f"{self.url}: the server is starting, or one of its models is")
 
     def _describe(self, verb: str, timeout_s: float) -> Waits[Description]:
-        request = service_pb2.ModelConfigRequest(name=verb)
         try:
-            answer = yield from self._health("ModelConfig", request, timeout_s)
+            parameters = yield from self._parameters(verb, timeout_s)
         except grpc.RpcError as error:
             yield from self._check_model(verb, error)
             raise translate(error, self.url).error from error
-        parameters = answer.config.parameters.items()
-        return Description.from_parameters(verb, {k: v.string_value for k, v in parameters})
+        return Description.from_parameters(verb, parameters)
+
+    def _verbs(self, timeout_s: float) -> Waits[tuple[Description, ...]]:
+        try:
+            # Of all models, loaded ones alone; an index of them is for administrators.
+            counted = yield from self._health("ModelStatistics", ALL_MODELS, timeout_s)
+            found = []
+            for name in sorted({model.name for model in counted.model_stats}):
+                parameters = yield from self._parameters(name, timeout_s)
+                if Description.is_verb(parameters):
+                    found.append(Description.from_parameters(name, parameters))
+        except grpc.RpcError as error:
+            raise translate(error, self.url).error from error
+        return tuple(found)
+
+    def _parameters(self, model: str, timeout_s: float) -> Waits[dict[str, str]]:
+        """Of a model's configuration."""
+        request = service_pb2.ModelConfigRequest(name=model)
+        answer = yield from self._health("ModelConfig", request, timeout_s)
+        return {key: value.string_value for key, value in answer.config.parameters.items()}
 
     def _health(self, method: str, message: Any, timeout_s: float) -> Waits[Any]:
         """An answer about the server or a model, whose handlers stand gRPC's own deadline."""

@@ -153,6 +153,12 @@ def print_table(results: Sequence[tuple[str, Any]]) -> None:
     _STDOUT.print(table)
 
 
+def print_tables(tables: Sequence[Table]) -> None:
+    """Tables, one below the other."""
+    for table in tables:
+        _STDOUT.print(table)
+
+
 def _columns(result: Any) -> Columns:
     if isinstance(result, MainObject):
         return ("label", "probability", "box xyxy", "score", "mask px", "mask score")

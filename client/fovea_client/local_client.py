@@ -47,6 +47,10 @@ class LocalClient(BlockingVerbs):
         """See `Client.describe`."""
         return Description.from_parameters(verb, self._opened().parameters(verb))
 
+    def verbs(self, *, timeout_s: float = READY_TIMEOUT_S) -> tuple[Description, ...]:
+        """See `Client.verbs`."""
+        return tuple(self.describe(name) for name in sorted(self._opened().verbs))
+
     def close(self) -> None:
         """Lets the networks go once the calls of other threads are answered."""
         self._local = None

@@ -35,6 +35,7 @@ def test_the_public_names() -> None:
         "LocalClient",
         "MainObject",
         "Mask",
+        "MemberDescription",
         "Objects",
         "Outcome",
         "Overloaded",

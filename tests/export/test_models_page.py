@@ -1,8 +1,12 @@
 import pytest
 
 from export.licences import LICENCES, is_non_commercial, weights_licence
-from export.models_page import page, verbs_of
+from export.models_page import PAGE, page, read_figures, verbs_of
 from fovea.families import FAMILIES
+
+
+def test_the_page_is_what_the_registry_says():
+    assert PAGE.read_text() == page(read_figures()), "write it anew: make models"
 
 
 def test_every_family_is_on_it_with_its_licence():

@@ -7,11 +7,13 @@ much of each colour there is, and a text is embedded by the colours that it name
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import cv2
 import grpc
 import numpy as np
+from fovea_client import MemberDescription
 from PIL import Image
 
 from fovea.masks import encode_rle
@@ -37,8 +39,11 @@ def server(**options: object) -> FakeTriton:
 
 
 def parameters(embedder: str = EMBEDDER) -> dict[str, str]:
-    names = {"verb": "embed_objects", "cuts": "sam", "embeds": "clip"}
-    return {**names, "cuts_fingerprint": "c" * 64, "embeds_fingerprint": embedder}
+    sam = MemberDescription("sam", "sam", "promptable", "c" * 64)
+    clip = MemberDescription("clip", "clip", "embedder", embedder)
+    members = {"cuts_member": sam, "embeds_member": clip}
+    about = {key: json.dumps(member.to_dict()) for key, member in members.items()}
+    return {"verb": "embed_objects", "cuts": "sam", "embeds": "clip", **about}
 
 
 def picture(squares: tuple[str, ...], scene: str = "day", seed: int = 0) -> bytes:

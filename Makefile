@@ -10,6 +10,8 @@ PIP_ARGS ?=
 DEPLOYMENT ?= demo
 # What `make engines` builds.
 SET ?= demo
+# What `make test` runs at once, each with a server of its own.
+WORKERS ?= 2
 PRECISION ?= fp16
 # What `make bench-real-size` may take, once the networks are exported, and what it serves: the
 # fastest form that is accurate on a CPU. Without bf16 in the processor the rest of it is fp32.
@@ -65,7 +67,7 @@ demo: $(READY) ## export the demo checkpoints, serve them on a real Triton, cut 
 .PHONY: test
 test: $(READY) ## all tests but the long ones
 	-@$(BIN)/python -m deploy.tools
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: serve
 serve: $(READY) ## export and serve DEPLOYMENT (demo, or a TOML file) until interrupted

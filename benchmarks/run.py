@@ -31,7 +31,7 @@ from benchmarks.figures import Budget
 from benchmarks.networks import EAGER, ONNX, DirectNetworks
 from benchmarks.questions import Question, questions
 from benchmarks.results import Results, best_batch
-from benchmarks.sweep import Sweep
+from benchmarks.sweep import RATES, Sweep
 from benchmarks.targets import Target, all_targets
 from export.machine import machine
 from export.precision import PRECISIONS
@@ -63,7 +63,8 @@ class Scale:
 
     minutes: for all measurements, unless told otherwise. pictures: different ones to ask about.
     rounds: repetitions. point_s: seconds of one load, at least. arrivals: of one open loop, on
-    average and at least. largest: concurrency. callers: of the served side of the pipelines.
+    average and at least. rates: of the open loops, as parts of what the closed ones reached.
+    largest: concurrency. callers: of the served side of the pipelines.
     contest_s: seconds of a turn of each side. largest_batch: of networks called directly. scenes:
     judged against the truth. folder: pictures of the batch verb. serving: settings of the server.
     """
@@ -80,6 +81,7 @@ class Scale:
     scenes: int
     folder: int
     compile: bool = True
+    rates: tuple[float, ...] = RATES
     weights: Mapping[str, float] = field(default_factory=lambda: WEIGHTS)
     serving: Settings = field(default_factory=Settings)
 
@@ -101,6 +103,7 @@ SCALES = {
     "quick": Scale(
         minutes=3, pictures=16, rounds=2, point_s=0.05, arrivals=3, largest=2,
         callers=2, contest_s=0.1, largest_batch=2, scenes=2, folder=10, compile=False,
+        rates=(0.5, 1.0),
     ),
 }  # fmt: skip
 
@@ -257,6 +260,7 @@ class _Run:
             point_s=scale.point_s,
             arrivals=scale.arrivals,
             largest=scale.largest,
+            rates=scale.rates,
             say=self.say,
         )
         sweep.close_loops(budget.share(CLOSED_SHARE))

@@ -103,7 +103,8 @@ class Sweep:
     """Closed and open loops on targets; each round covers all of them.
 
     rounds: repetitions. point_s: seconds of one load, at least. arrivals: of one open loop, at
-    least, on average. largest: concurrency.
+    least, on average. largest: concurrency. rates: of the open loops, as parts of the highest
+    throughput of the closed ones.
     """
 
     def __init__(
@@ -115,11 +116,12 @@ class Sweep:
         point_s: float,
         arrivals: int,
         largest: int,
+        rates: Sequence[float] = RATES,
         say: Callable[[str], None] = lambda what: None,
     ) -> None:
         self._server, self._targets, self._say = server, targets, say
         self._rounds, self._point_s = rounds, point_s
-        self._arrivals, self._largest = arrivals, largest
+        self._arrivals, self._largest, self._rates = arrivals, largest, rates
         self._closed: dict[str, dict[int, _Load]] = {target.key: {} for target in targets}
         self._open: dict[str, dict[float, _Load]] = {target.key: {} for target in targets}
 
@@ -155,7 +157,7 @@ class Sweep:
         if not peak:
             return  # none was answered, and the report shows the failures
         loads = self._open[target.key]
-        for rate in [*loads] if index else [part * peak for part in RATES]:
+        for rate in [*loads] if index else [part * peak for part in self._rates]:
             seconds = max(self._point_s, self._arrivals / rate)
             what = f"{target.key}: {rate:.3g} requests a second, round {index + 1}"
             if not budget.allows(1.5 * seconds, what):

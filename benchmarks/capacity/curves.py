@@ -28,8 +28,8 @@ from benchmarks.capacity.repository import read_config
 from benchmarks.capacity.service_times import CPU, BatchCurve, Step
 from benchmarks.targets import Wire
 
-# Bursts of a batch size in a round, and rounds below which a size is left out.
-_BURSTS, _FEW = 3, 3
+# Rounds below which a batch size is left out.
+_FEW = 3
 # How long Triton may take to count what it has answered.
 _COUNTED_S = 1.0
 
@@ -76,24 +76,32 @@ class Burst:
 class StepMeter:
     """Measures one step of the server at `url`, some bursts of each batch size at a time.
 
-    given: messages of single requests; batches take them in turn.
+    given: messages of single requests; batches take them in turn. bursts: of each size, a round.
     """
 
     def __init__(
-        self, wire: Wire, url: str, step: Step, given: Sequence[Any], *, server_pid: int
+        self,
+        wire: Wire,
+        url: str,
+        step: Step,
+        given: Sequence[Any],
+        *,
+        server_pid: int,
+        bursts: int,
     ) -> None:
         self._wire, self._url, self._step, self._given = wire, url, step, given
+        self._size_bursts = bursts
         self._processes = instances(server_pid, step.model)
         self._taken = 0
         self._bursts: list[Burst] = []
 
     def round(self) -> None:
-        """_BURSTS of each size; those of which one did not become one batch are not counted."""
+        """Some bursts of each size; where one did not become one batch, none of them counts."""
         for size in batch_sizes(self._step.max_batch):
             cpu_before = processor_s(self._processes)
-            ran = [self._burst(size) for _ in range(_BURSTS)]
+            ran = [self._burst(size) for _ in range(self._size_bursts)]
             # The system counts processor time in hundredths: of one burst it would say little.
-            cpu_s = (processor_s(self._processes) - cpu_before) / _BURSTS
+            cpu_s = (processor_s(self._processes) - cpu_before) / self._size_bursts
             if all(set(batches) == {size} and batches[size].executions == 1 for batches in ran):
                 seconds = statistics.mean(batches[size].total_s for batches in ran)
                 self._bursts.append(Burst(size, seconds, cpu_s))

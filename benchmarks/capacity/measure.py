@@ -47,11 +47,12 @@ class Effort:
     """How much is measured.
 
     rounds: of everything, all after all, so that a slow minute of the machine falls on all alike.
-    pictures: different ones. alone_requests: of a single caller, each round. busy_s: seconds of
-    BUSY_CALLERS, each round.
+    bursts: of each batch size of each step, each round. pictures: different ones. alone_requests:
+    of a single caller, each round. busy_s: seconds of BUSY_CALLERS, each round.
     """
 
     rounds: int = 10
+    bursts: int = 3
     pictures: int = 256
     alone_requests: int = 25
     busy_s: float = 4.0
@@ -140,7 +141,7 @@ def measure_machine(
     closed_loop(target.call, 4, seconds=0, at_least=effort.pictures // 4)  # labels are cached then
     caller, busy_rates = CallerMeter(target, server), []
     with (
-        _meters(repository, verb, pool) as meters,
+        _meters(repository, verb, pool, effort.bursts) as meters,
         Progress(console=Console(stderr=True)) as progress,
     ):
         for _ in progress.track(range(effort.rounds), description="service times"):
@@ -155,7 +156,9 @@ def measure_machine(
 
 
 @contextmanager
-def _meters(repository: Path, verb: Verb, pool: Pool) -> Iterator[tuple[StepMeter, ...]]:
+def _meters(
+    repository: Path, verb: Verb, pool: Pool, bursts: int
+) -> Iterator[tuple[StepMeter, ...]]:
     """A meter for each step, on a server of their own."""
     steps = read_steps(repository, verb.name, gpu=gpu_name() is not None)
     asked = pool.questions[: 2 * max(step.max_batch for step in steps)]
@@ -170,6 +173,7 @@ def _meters(repository: Path, verb: Verb, pool: Pool) -> Iterator[tuple[StepMete
                     step,
                     [messages[step.model] for messages in walks],
                     server_pid=server.pid,
+                    bursts=bursts,
                 )
                 for step in steps
             )

@@ -82,7 +82,7 @@ def test_a_step_is_measured_at_every_size(server, wire, given, repository):
     steps = {s.model: s for s in read_steps(repository, MAIN_OBJECT.name, gpu=False)}
     step = steps["clip_rank_labels_for_grounding_dino"]
     url, pid = server.grpc_url, server.pid
-    meter = StepMeter(wire, url, step, [given[step.model]], server_pid=pid)
+    meter = StepMeter(wire, url, step, [given[step.model]], server_pid=pid, bursts=1)
     for _ in range(3):
         meter.round()
     curve = meter.measured().curve
@@ -91,7 +91,7 @@ def test_a_step_is_measured_at_every_size(server, wire, given, repository):
 
 
 def test_loads_are_recorded_with_all_that_explains_them():
-    effort = Effort(rounds=3, pictures=24, alone_requests=4, busy_s=1.0)
+    effort = Effort(rounds=3, bursts=1, pictures=24, alone_requests=4, busy_s=1.0)
     measured, (run,) = check.measure([0.3], repetitions=1, requests=6, effort=effort)
     assert len(run.latencies_s) == len(run.arrivals_s) > 0
     times = measured.to_times(check.VERB, "demo checkpoints")

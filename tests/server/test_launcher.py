@@ -25,7 +25,7 @@ pytestmark = pytest.mark.server
 
 X = np.ones((1, 4), np.float32)
 # A request sent this long ago, in s, has arrived.
-ARRIVAL_S = 0.05
+ARRIVAL_S = 0.2
 PORTS = ["--grpc-port=0", "--http-port=0", "--metrics-port=0"]
 
 
@@ -72,25 +72,30 @@ def test_sigterm_under_load_answers_every_accepted_request(tmp_path):
                     sent = time.monotonic()
                     try:
                         result = client.infer("sleeper", [tensor("x", x)], client_timeout=20)
-                        outcomes.append((sent, np.array_equal(result.as_numpy("y"), x)))
+                        outcome = np.array_equal(result.as_numpy("y"), x)
                     except InferenceServerException as exc:
-                        outcomes.append((sent, exc.status()))
+                        outcome = exc.status()
+                    outcomes.append((sent, time.monotonic(), outcome))
+                    if outcome is not True:
                         return
 
         threads = [threading.Thread(target=ask, args=(number,)) for number in range(6)]
         for thread in threads:
             thread.start()
-        time.sleep(1.0)
+        wait_until(lambda: len(outcomes) > len(threads), within_s=20)
+        time.sleep(ARRIVAL_S)
         asked_to_stop = time.monotonic()
         process.send_signal(signal.SIGTERM)
         for thread in threads:
             thread.join()
         assert process.wait(20) == 0
-    accepted = [outcome for sent, outcome in outcomes if sent < asked_to_stop - ARRIVAL_S]
-    in_flight = sum(asked_to_stop - 0.2 < sent < asked_to_stop for sent, _ in outcomes)
-    assert len(accepted) > len(threads) and in_flight > 0
-    assert all(outcome is True for outcome in accepted)
-    refusals = {outcome for _, outcome in outcomes if outcome is not True}
+    accepted = [
+        (ended, outcome) for sent, ended, outcome in outcomes if sent < asked_to_stop - ARRIVAL_S
+    ]
+    assert len(accepted) > len(threads)
+    assert any(ended > asked_to_stop for ended, _ in accepted)
+    assert all(outcome is True for _, outcome in accepted)
+    refusals = {outcome for *_, outcome in outcomes if outcome is not True}
     assert refusals <= {"StatusCode.UNAVAILABLE", "StatusCode.NOT_FOUND"}
 
 

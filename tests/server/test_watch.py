@@ -1,3 +1,4 @@
+import json
 import shutil
 import subprocess
 import sys
@@ -141,27 +142,30 @@ def test_a_program_that_cannot_be_run_again_ends_the_server(
 
 # In a process of its own: the limit would strike every server that the tests' process watches.
 OUT_OF_FILES = """
-import pathlib, resource, sys
+import json, pathlib, resource, sys
 from fovea_server import EmbeddedServer, ServerOptions
+from fovea_server.stubs import stubs_of
 options = ServerOptions(
     model_repository=pathlib.Path(sys.argv[1]), grpc_port=0, http_port=0, metrics_port=0
 )
 with EmbeddedServer(options) as server:
+    regions = [stub.region for stub in stubs_of(server.pid)]
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
     code = server.wait(20)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    print(code, server.failure)
+    print(json.dumps([code, str(server.failure), regions]))
 """
 
 
 def test_whatever_else_stops_the_watcher_ends_the_server(repository):
     command = [sys.executable, "-c", OUT_OF_FILES, str(repository)]
-    before = {region.name for region in SHARED_MEMORY.iterdir()}
     ran = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert ran.stdout.startswith("1 "), ran.stderr
-    assert "Too many open files" in ran.stdout
-    assert {region.name for region in SHARED_MEMORY.iterdir()} <= before
+    assert ran.returncode == 0, ran.stderr
+    code, failure, regions = json.loads(ran.stdout)
+    assert code == 1 and "Too many open files" in failure
+    assert len(regions) == 2
+    assert not any((SHARED_MEMORY / region).exists() for region in regions)
 
 
 @pytest.fixture

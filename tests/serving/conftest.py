@@ -48,5 +48,5 @@ def samples() -> list[tuple[Path, dict]]:
 
 @pytest.fixture(scope="session")
 def trials():
-    """200 held-out scenes with the questions about them."""
-    return [make_trial(seed) for seed in range(200)]
+    """60 held-out scenes with the questions about them."""
+    return [make_trial(seed) for seed in range(60)]

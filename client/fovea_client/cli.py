@@ -12,6 +12,30 @@ from fovea import __version__
 from fovea_client import console
 from fovea_client.connection import DEFAULT_TIMEOUT_S, DEFAULT_URL
 from fovea_client.models import models_record, models_tables
+from fovea_client.options import (
+    BoxThreshold,
+    Candidates,
+    IouThreshold,
+    Json,
+    Labels,
+    Local,
+    MaxObjects,
+    MinArea,
+    Out,
+    Phrases,
+    Pictures,
+    PointsPerSide,
+    StabilityThreshold,
+    TextThreshold,
+    Timeout,
+    Url,
+    Verb,
+    at_most_one_of,
+    one_of,
+    parse_box,
+    parse_point,
+    parse_text,
+)
 from fovea_client.runs import Run, open_client
 
 # Of `fovea_search`, which is loaded when one of them is called: its store takes a second to load.
@@ -57,109 +81,6 @@ app = typer.Typer(
 )
 
 
-def _numbers(text: str, names: str) -> tuple[float, ...]:
-    expected = names.split(",")
-    try:
-        numbers = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        numbers = ()
-    if len(numbers) != len(expected):
-        raise typer.BadParameter(f"expected {names}, got {text!r}")
-    return numbers
-
-
-def _one_of(options: str, *given: Any) -> Any:
-    values = [value for value in given if value]
-    if len(values) != 1:
-        raise typer.BadParameter(f"give {options}, one of them")
-    return values[0]
-
-
-def _at_most_one_of(options: str, *given: Any) -> Any:
-    return None if all(value in (None, []) for value in given) else _one_of(options, *given)
-
-
-def parse_box(text: str) -> Any:
-    return _numbers(text, "x1,y1,x2,y2")
-
-
-def parse_point(text: str) -> Any:
-    return _numbers(text, "x,y")
-
-
-def _parse_text(text: str) -> Any:
-    """The text, from UTF-8 in a locale whose encoding is less; else as it came."""
-    try:
-        return text.encode("utf-8", "surrogateescape").decode("utf-8")
-    except UnicodeError:
-        return text  # the client refuses it in words
-
-
-Pictures = Annotated[
-    list[Path], typer.Argument(help="Picture files (JPEG, PNG, WebP), or folders of them.")
-]
-Phrases = Annotated[
-    str | None,
-    typer.Option(
-        parser=_parse_text,
-        metavar="TEXT",
-        help="What to look for, separated by '.': 'cat. a red car.'",
-    ),
-]
-Candidates = Annotated[
-    str | None,
-    typer.Option(
-        parser=_parse_text,
-        metavar="TEXT",
-        help="Candidate words, separated by '.': 'man. snowboard'",
-    ),
-]
-Labels = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--label",
-        parser=_parse_text,
-        metavar="TEXT",
-        help="A label taken whole, 'St. Bernard'; repeat for more.",
-    ),
-]
-BoxThreshold = Annotated[float | None, typer.Option(help="Score from which a box counts, 0 to 1.")]
-TextThreshold = Annotated[
-    float | None,
-    typer.Option(help="Score from which a description's word names a box, 0 to 1."),
-]
-PointsPerSide = Annotated[
-    int | None, typer.Option(help="Points of the grid along each edge of the picture.")
-]
-IouThreshold = Annotated[
-    float | None, typer.Option(help="SAM's own estimate from which a mask counts, 0 to 1.")
-]
-StabilityThreshold = Annotated[
-    float | None, typer.Option(help="Stability from which a mask counts, 0 to 1.")
-]
-MinArea = Annotated[int | None, typer.Option(help="Pixels of a mask at least.")]
-MaxObjects = Annotated[int | None, typer.Option(help="Objects of a picture at most.")]
-Out = Annotated[
-    Path | None, typer.Option(help="Where to save the drawing; a folder for several pictures.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON only, one line for each picture.")]
-Url = Annotated[str, typer.Option(envvar="FOVEA_URL", help="host:port of the server's gRPC.")]
-Verb = Annotated[
-    str | None,
-    typer.Option("--verb", metavar="NAME", help="The deployment's name for it, if not its own."),
-]
-Local = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FOLDER",
-        help="Run an export folder, such as build/export/demo, here, without a server.",
-    ),
-]
-Timeout = Annotated[
-    float, typer.Option(help="Seconds for each picture, with all retries.", min=0.001)
-]
-
-
 @app.callback(invoke_without_command=True)
 def _main(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
@@ -178,7 +99,7 @@ def main_object(
     description: Annotated[
         str | None,
         typer.Option(
-            parser=_parse_text,
+            parser=parse_text,
             metavar="TEXT",
             help="A sentence instead of labels: its phrases are tried.",
         ),
@@ -197,7 +118,7 @@ def main_object(
     local: Local = None,
 ) -> None:
     """Which of the labels is the picture about? Its box and its mask."""
-    asked = _one_of("--labels, --label or --description", labels, label, description)
+    asked = one_of("--labels, --label or --description", labels, label, description)
     Run(pictures, url, timeout, local, as_json, out).ask(
         lambda client, picture: client.main_object(
             picture,
@@ -226,7 +147,7 @@ def detect(
     local: Local = None,
 ) -> None:
     """Boxes of what the text or the labels name, or of the classes that the detector knows."""
-    asked = _at_most_one_of("--text or --label", text, label)
+    asked = at_most_one_of("--text or --label", text, label)
     Run(pictures, url, timeout, local, as_json, out).ask(
         lambda client, picture: client.detect(
             picture,
@@ -253,7 +174,7 @@ def detect_and_segment(
     local: Local = None,
 ) -> None:
     """The boxes of `detect`, and the mask in each."""
-    asked = _at_most_one_of("--text or --label", text, label)
+    asked = at_most_one_of("--text or --label", text, label)
     Run(pictures, url, timeout, local, as_json, out).ask(
         lambda client, picture: client.detect_and_segment(
             picture,
@@ -393,7 +314,7 @@ def classify(
     template: Annotated[
         str | None,
         typer.Option(
-            parser=_parse_text,
+            parser=parse_text,
             metavar="TEXT",
             help="What is asked of each label, with {} for it: 'This is a photo of {}.'",
         ),
@@ -406,7 +327,7 @@ def classify(
     local: Local = None,
 ) -> None:
     """What the pictures show: of the labels, or of a classifier's own classes without any."""
-    asked = _one_of("--labels or --label", labels, label) if labels or label else None
+    asked = one_of("--labels or --label", labels, label) if labels or label else None
     Run(pictures, url, timeout, local, as_json).ask(
         lambda client, picture: client.classify(
             picture, asked, template=template, top_k=top_k, verb=verb
@@ -421,7 +342,7 @@ def embed(
     ] = None,
     text: Annotated[
         str | None,
-        typer.Option(parser=_parse_text, metavar="TEXT", help="A text instead of pictures."),
+        typer.Option(parser=parse_text, metavar="TEXT", help="A text instead of pictures."),
     ] = None,
     as_json: Json = False,
     verb: Verb = None,

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from fovea_client import Client, InvalidInput, LocalClient, cli, console
+from fovea_client import Client, InvalidInput, LocalClient, console
+from fovea_client import options as common
 from fovea_client.blocking import BlockingVerbs
 from fovea_client.connection import DEFAULT_TIMEOUT_S, DEFAULT_URL
 from fovea_client.runs import open_client
@@ -71,16 +72,16 @@ def index(
     ] = 0,
     concurrency: Annotated[int, typer.Option(min=1, help="Pictures under way.")] = 8,
     batch: Annotated[int, typer.Option(min=1, help="Pictures in one commit.")] = BATCH_PICTURES,
-    points_per_side: cli.PointsPerSide = None,
-    iou_threshold: cli.IouThreshold = None,
-    stability_threshold: cli.StabilityThreshold = None,
-    min_area: cli.MinArea = None,
-    max_objects: cli.MaxObjects = None,
-    as_json: cli.Json = False,
-    verb: cli.Verb = None,
+    points_per_side: common.PointsPerSide = None,
+    iou_threshold: common.IouThreshold = None,
+    stability_threshold: common.StabilityThreshold = None,
+    min_area: common.MinArea = None,
+    max_objects: common.MaxObjects = None,
+    as_json: common.Json = False,
+    verb: common.Verb = None,
     url: Urls = [DEFAULT_URL],  # noqa: B006
-    timeout: cli.Timeout = DEFAULT_TIMEOUT_S,
-    local: cli.Local = None,
+    timeout: common.Timeout = DEFAULT_TIMEOUT_S,
+    local: common.Local = None,
 ) -> None:
     """Put every object of pictures into a store, once; or look after the store."""
     with console.one_line_errors():
@@ -196,10 +197,11 @@ def search(
     store: StoreOption = "index",
     image: Annotated[Path | None, typer.Option(help="A picture of it; with text, both.")] = None,
     box: Annotated[
-        Any, typer.Option(parser=cli.parse_box, metavar="X1,Y1,X2,Y2", help="The thing in --image.")
+        Any,
+        typer.Option(parser=common.parse_box, metavar="X1,Y1,X2,Y2", help="The thing in --image."),
     ] = None,
     point: Annotated[
-        Any, typer.Option(parser=cli.parse_point, metavar="X,Y", help="A point on the thing.")
+        Any, typer.Option(parser=common.parse_point, metavar="X,Y", help="A point on the thing.")
     ] = None,
     like: Annotated[str | None, typer.Option(metavar="ID", help="Like a find, by its id.")] = None,
     alpha: Annotated[
@@ -235,10 +237,10 @@ def search(
     ] = None,
     bad: Annotated[list[str] | None, typer.Option(metavar="ID", help="A bad find; repeat.")] = None,
     out: Annotated[Path | None, typer.Option(help="A contact sheet: .png or .html.")] = None,
-    as_json: cli.Json = False,
-    url: cli.Url = DEFAULT_URL,
-    timeout: cli.Timeout = DEFAULT_TIMEOUT_S,
-    local: cli.Local = None,
+    as_json: common.Json = False,
+    url: common.Url = DEFAULT_URL,
+    timeout: common.Timeout = DEFAULT_TIMEOUT_S,
+    local: common.Local = None,
 ) -> None:
     """Find objects, or pictures, in a store by words, by an example, or by both."""
     with console.one_line_errors():

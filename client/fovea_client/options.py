@@ -1,0 +1,115 @@
+"""The options that the commands share, and how they are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def _numbers(text: str, names: str) -> tuple[float, ...]:
+    expected = names.split(",")
+    try:
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != len(expected):
+        raise typer.BadParameter(f"expected {names}, got {text!r}")
+    return numbers
+
+
+def one_of(options: str, *given: Any) -> Any:
+    """The one that was given; typer.BadParameter, which names the options, for none or several."""
+    values = [value for value in given if value]
+    if len(values) != 1:
+        raise typer.BadParameter(f"give {options}, one of them")
+    return values[0]
+
+
+def at_most_one_of(options: str, *given: Any) -> Any:
+    """As `one_of`, but None for none."""
+    return None if all(value in (None, []) for value in given) else one_of(options, *given)
+
+
+def parse_box(text: str) -> Any:
+    """A box xyxy of "x1,y1,x2,y2"; raises typer.BadParameter."""
+    return _numbers(text, "x1,y1,x2,y2")
+
+
+def parse_point(text: str) -> Any:
+    """A point xy of "x,y"; raises typer.BadParameter."""
+    return _numbers(text, "x,y")
+
+
+def parse_text(text: str) -> Any:
+    """The text, from UTF-8 in a locale whose encoding is less; else as it came."""
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8")
+    except UnicodeError:
+        return text  # the client refuses it in words
+
+
+Pictures = Annotated[
+    list[Path], typer.Argument(help="Picture files (JPEG, PNG, WebP), or folders of them.")
+]
+Phrases = Annotated[
+    str | None,
+    typer.Option(
+        parser=parse_text,
+        metavar="TEXT",
+        help="What to look for, separated by '.': 'cat. a red car.'",
+    ),
+]
+Candidates = Annotated[
+    str | None,
+    typer.Option(
+        parser=parse_text,
+        metavar="TEXT",
+        help="Candidate words, separated by '.': 'man. snowboard'",
+    ),
+]
+Labels = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--label",
+        parser=parse_text,
+        metavar="TEXT",
+        help="A label taken whole, 'St. Bernard'; repeat for more.",
+    ),
+]
+BoxThreshold = Annotated[float | None, typer.Option(help="Score from which a box counts, 0 to 1.")]
+TextThreshold = Annotated[
+    float | None,
+    typer.Option(help="Score from which a description's word names a box, 0 to 1."),
+]
+PointsPerSide = Annotated[
+    int | None, typer.Option(help="Points of the grid along each edge of the picture.")
+]
+IouThreshold = Annotated[
+    float | None, typer.Option(help="SAM's own estimate from which a mask counts, 0 to 1.")
+]
+StabilityThreshold = Annotated[
+    float | None, typer.Option(help="Stability from which a mask counts, 0 to 1.")
+]
+MinArea = Annotated[int | None, typer.Option(help="Pixels of a mask at least.")]
+MaxObjects = Annotated[int | None, typer.Option(help="Objects of a picture at most.")]
+Out = Annotated[
+    Path | None, typer.Option(help="Where to save the drawing; a folder for several pictures.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON only, one line for each picture.")]
+Url = Annotated[str, typer.Option(envvar="FOVEA_URL", help="host:port of the server's gRPC.")]
+Verb = Annotated[
+    str | None,
+    typer.Option("--verb", metavar="NAME", help="The deployment's name for it, if not its own."),
+]
+Local = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Run an export folder, such as build/export/demo, here, without a server.",
+    ),
+]
+Timeout = Annotated[
+    float, typer.Option(help="Seconds for each picture, with all retries.", min=0.001)
+]

@@ -72,7 +72,7 @@ def test_an_export_in_this_process_belongs_to_the_store_of_its_server(index: Ind
 
 def test_the_embedder_is_told_by_its_fingerprint_and_by_no_other(client: Client) -> None:
     described = client.describe(VERB)
-    assert (described.verb, described.members["embeds"]) == (VERB, "clip")
+    assert (described.verb, described.members["embeds"].name) == (VERB, "clip")
     assert described.fingerprints["embeds"] == client.describe("embed_text").fingerprints["embeds"]
     assert described.fingerprints["embeds"] != described.fingerprints["cuts"]
 

@@ -25,7 +25,15 @@ import typer
 from numpy.typing import NDArray
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -92,6 +100,13 @@ def one_line_errors() -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from error
 
 
+class _RateColumn(ProgressColumn):
+    """Pictures a second, of the last half minute or so."""
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else f"{task.speed:.1f}/s")
+
+
 @contextmanager
 def progress_bar(*, shown: bool) -> Iterator[batches.Progress]:
     """A bar on stderr that a batch can report to; it leaves nothing behind."""
@@ -99,6 +114,7 @@ def progress_bar(*, shown: bool) -> Iterator[batches.Progress]:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        _RateColumn(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=_STDERR, transient=True, disable=not shown) as bar:

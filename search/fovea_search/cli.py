@@ -227,7 +227,7 @@ def search(
     k: Annotated[int, typer.Option("-k", min=1, help="Finds at most.")] = K,
     min_score: Annotated[float | None, typer.Option(help="The least score.")] = None,
     same: Annotated[
-        float, typer.Option(help="Cosine from which finds count as one; 1 shows all of them.")
+        float, typer.Option(help="Cosine from which near-duplicates are one find; 1 shows all.")
     ] = SAME,
     template: Annotated[
         list[str] | None, typer.Option(help="'a photo of {}'; several are averaged.")

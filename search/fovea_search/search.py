@@ -26,7 +26,7 @@ from fovea_search.vectors import Floats
 TEMPLATES = ("{}",)
 ALPHA, BETA, SCENE_WEIGHT = 0.5, 0.5, 0.5
 K = 20
-# Vectors that are more alike than this are of one thing in near-equal pictures.
+# Objects and pictures that are more alike than this are near-duplicates.
 SAME = 0.98
 # Probes of an index and rows that are compared in full: recall@20 of 0.999 at a million rows.
 PROBES, REFINE = 50, 2
@@ -46,7 +46,8 @@ class Query:
     what is not wanted, with weight beta. scene: words for the whole picture, with weight
     scene_weight. where: a condition of SQL over the store's columns. kind: "object" or "picture".
     k: finds at most. grouped: one find a picture. min_score: the least. fold: the cosine from which
-    finds count as of one thing, as do those whose boxes in a picture are alike; None shows all.
+    finds in pictures that are as alike count as one, as do those whose boxes in a picture are
+    alike; None shows all.
     templates: "a photo of {}", whose vectors are averaged. good, bad: ids of finds.
     """
 
@@ -89,8 +90,13 @@ class Query:
     @property
     def words(self) -> str:
         """What it was called, for captions."""
-        parts = [self.text, f"not {self.negative}" if self.negative else None, self.scene]
-        return ", ".join(part for part in parts if part) or "like the example"
+        example = self.image is not None or self.like is not None
+        parts = (
+            self.text or ("like the example" if example else None),
+            self.negative and f"not {self.negative}",
+            self.scene and f"scene: {self.scene}",
+        )
+        return ", ".join(part for part in parts if part) or "like the marks"
 
 
 class Index:
@@ -213,29 +219,30 @@ class Index:
         """The k best finds among rows, and how many of those before the last were folded."""
         scores = 1 - rows.column("_distance").to_numpy()
         pictures = np.array(rows.column("picture").to_pylist(), np.str_)
-        if scene is not None and len(scores):
-            scores = scores + query.scene_weight * self._scene_scores(pictures.tolist(), scene)
+        whole = self._picture_vectors(pictures) if scene is not None or query.fold else None
+        if scene is not None and whole is not None:
+            scores = scores + query.scene_weight * (whole @ scene)
         order = np.argsort(-scores, kind="stable")
         if query.min_score is not None:
             order = order[scores[order] >= query.min_score]
         if query.grouped:
             order = order[np.sort(np.unique(pictures[order], return_index=True)[1])]
         folded = 0
-        if query.fold is not None:
-            order, folded = _fold(rows, order, query.fold, query.k)
+        if query.fold is not None and whole is not None:
+            order, folded = _fold(rows, whole, order, query.fold, query.k)
         data = rows.drop_columns([VECTOR]).take(order[: query.k]).to_pylist()
         pairs = zip(data, scores[order[: query.k]].tolist(), strict=True)
         return [Find.from_row(row, score) for row, score in pairs], folded
 
-    def _scene_scores(self, pictures: Sequence[str], scene: Floats) -> Floats:
-        """The cosine of each row's whole picture with the scene's words, float32 [N]."""
-        quoted = ", ".join(f"'{one}'" for one in sorted(set(pictures)))
-        condition = f"kind = '{PICTURE}' AND picture IN ({quoted})"
-        cosines: dict[str, float] = {}
-        for batch in self.store.read(["picture", VECTOR], condition):
+    def _picture_vectors(self, pictures: NDArray[np.str_]) -> Floats:
+        """The vector of each row's whole picture, float32 [N, D]."""
+        distinct, places = np.unique(pictures, return_inverse=True)
+        found = np.zeros((len(distinct), self.store.made_by.dimensions), np.float32)
+        for batch in self.store.pictures(distinct.tolist(), ["picture", VECTOR]):
             for row in batch.to_pylist():
-                cosines[row["picture"]] = float(vectors.unit(np.array(row[VECTOR])) @ scene)
-        return np.array([cosines.get(picture, 0.0) for picture in pictures], np.float32)
+                found[np.searchsorted(distinct, row["picture"])] = row[VECTOR]
+        result: Floats = vectors.unit(found)[places]
+        return result
 
     def __enter__(self) -> Index:
         return self
@@ -250,22 +257,23 @@ class Index:
 
 
 def _fold(
-    rows: pa.Table, order: NDArray[np.int64], limit: float, k: int
+    rows: pa.Table, whole: Floats, order: NDArray[np.int64], limit: float, k: int
 ) -> tuple[NDArray[np.int64], int]:
     """The first k of `order` that are of different things, and how many were passed over.
 
-    Two are of one thing if their vectors' cosine is above `limit`, or if they are in one picture
-    and their boxes' IoU is above SAME_BOX: SAM gives a thing with and without what it touches.
+    Two are of one thing if their vectors' cosine is above `limit` and that of their pictures too,
+    `whole` [N, D]; or if they are in one picture and their boxes' IoU is above SAME_BOX, for SAM
+    gives a thing with and without what it touches.
     """
     found = rows.column(VECTOR).combine_chunks().take(order)
     unit = vectors.unit(found.flatten().to_numpy().reshape(len(order), found.type.list_size))
     pictures = np.array(rows.column("picture").take(order).to_pylist(), np.str_)
     boxes = np.array([box or [0.0] * 4 for box in rows.column("box").take(order).to_pylist()])
-    kept: list[int] = []
-    index = -1
+    around, kept, index = whole[order], list[int](), -1
     for index in range(len(order)):
         beside = [one for one in kept if pictures[one] == pictures[index]]
-        alike = bool(kept) and float((unit[kept] @ unit[index]).max()) > limit
+        cosines = np.minimum(unit[kept] @ unit[index], around[kept] @ around[index])
+        alike = bool(kept) and float(cosines.max()) > limit
         over = pairwise_iou(boxes[index : index + 1], boxes[beside]) if beside else np.zeros(1)
         if not alike and over.max() <= SAME_BOX:
             kept.append(index)

@@ -85,6 +85,10 @@ def container_of(path: str) -> str | None:
 
 
 def _expand(given: str, on_problem: Problem, column: str | None) -> Iterator[Source]:
+    container = container_of(given)
+    if container is not None:
+        yield _within(given, container)
+        return
     file_system, path = fsspec.core.url_to_fs(given)
     if any(letter in given for letter in "*?[") and not file_system.exists(path):
         matches = sorted(file_system.glob(path))
@@ -94,6 +98,15 @@ def _expand(given: str, on_problem: Problem, column: str | None) -> Iterator[Sou
             yield from _one(file_system, match, on_problem, column)
         return
     yield from _one(file_system, path, on_problem, column)
+
+
+def _within(path: str, container: str) -> Source:
+    """A picture in a shard or a Parquet file, by its path in the store."""
+    file_system, inner = fsspec.core.url_to_fs(container)
+    modified = _modified(file_system.info(inner))
+    member = path.removeprefix("tar://").partition("::")[0]
+    folder = PurePosixPath(container).stem if parquet.is_row(path) else _folder(member)
+    return Source(Origin(path, folder, 0, modified), lambda: read(path))
 
 
 def _one(file_system: Any, path: str, on_problem: Problem, column: str | None) -> Iterator[Source]:

@@ -124,6 +124,11 @@ class Store:
             query = self._table.search().where(where).select(list(names)).limit(None)
             yield from query.to_batches()
 
+    def pictures(self, ids: Sequence[str], names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Columns of the rows of whole pictures."""
+        for condition in _in("picture", ids):
+            yield from self.read(names, f"kind = '{PICTURE}' AND {condition} AND error IS NULL")
+
     def commit(self, pictures: Sequence[Indexed]) -> list[str]:
         """Stores pictures with their objects in one step; the ids of those that were not there.
 

@@ -8,11 +8,15 @@ import sys
 import tarfile
 from pathlib import Path
 
+import grpc
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from fovea_client.cli import app
 from PIL import Image
 from typer.testing import CliRunner
 
+from tests.client.fake_triton import Refusal
 from tests.search import colours
 
 
@@ -91,6 +95,24 @@ def test_failures_are_listed_and_retried_and_what_is_gone_is_swept(fovea, tmp_pa
     (tmp_path / "photos" / "bad.jpg").unlink()
     assert record(fovea("index", "--sweep", "--json"))["swept"] == 1
     assert fovea("index", "--failed")[1] == ""
+
+
+def test_a_failure_within_a_shard_is_retried_where_it_is(fovea, triton, tmp_path) -> None:
+    colours.write(tmp_path / "photos", 2)
+    with tarfile.open(tmp_path / "shard.tar", "w") as tar:
+        tar.add(tmp_path / "photos" / "0000.png", "night/0000.png")
+    pictures = [(tmp_path / "photos" / "0001.png").read_bytes()]
+    pq.write_table(pa.table({"image": pictures}), tmp_path / "table.parquet")
+    full = Refusal(grpc.StatusCode.INTERNAL, "out of memory")
+    triton.behave = lambda call: full if call.model == "embed_objects" else colours.answer(call)
+    shards = ("shard.tar", "table.parquet")
+    assert record(fovea("index", *shards, "--json"))["failed"] == 2
+    triton.behave = colours.answer
+    again = record(fovea("index", "--retry", "--json"))
+    assert (again["failed"], again["indexed"], again["moved"]) == (0, 2, 0)
+    assert record(fovea("index", *shards, "--json"))["unchanged"] == 2
+    found = record(fovea("search", "blue", "--where", "folder = 'night'", "--json"))["finds"]
+    assert len(found) == 2 and found[0]["path"].startswith("tar://night/0000.png::/")
 
 
 def test_versions_and_restore(fovea, tmp_path) -> None:

@@ -110,7 +110,8 @@ class MemberExport:
         family = families.load(checkpoint.family)
         model, processor = family.load_model(checkpoint), family.load_processor(checkpoint)
         spec = family.read_spec(checkpoint, model, processor, options)
-        member = Member(checkpoint.name, checkpoint.family, spec)
+        licence = weights_licence(checkpoint.family, checkpoint.folder)
+        member = Member(checkpoint.name, checkpoint.family, spec, licence=licence)
         role = member.play()
         networks = family.networks(role, model, family.normalization(processor))
         policies = [family.POLICIES[role.part(network.spec.name)] for network in networks]

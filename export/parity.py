@@ -185,7 +185,10 @@ def _compare(
 
 
 def _cosine(a: Floats, b: Floats) -> float:
+    """Of all numbers as two vectors; two of zeros are alike."""
     x, y = a.ravel().astype(np.float64), b.ravel().astype(np.float64)
+    if not (x.any() or y.any()):
+        return 1.0
     return float(x @ y / max(1e-12, np.linalg.norm(x) * np.linalg.norm(y)))
 
 

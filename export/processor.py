@@ -26,7 +26,6 @@ _HONOURED = {
     "resample",
     "rescale_factor",
     "size",
-    "size_divisor",
 }
 # Of training, of the layout of arrays, of classes; and pictures here are RGB already.
 _WITHOUT_EFFECT = {

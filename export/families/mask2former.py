@@ -110,6 +110,7 @@ class Mask2FormerExport(FamilyExport):
 
     model_class = Mask2FormerForUniversalSegmentation
     processor_class = Mask2FormerImageProcessorPil
+    SETTINGS = ("size_divisor",)
     OPTIONS: ClassVar[dict[str, type]] = {
         "task": str,
         "threshold": float,

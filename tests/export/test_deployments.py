@@ -148,7 +148,10 @@ def test_each_deployment_that_comes_with_the_project_is_read(name):
 
 def test_each_family_has_both_sides():
     assert FAMILIES.keys() == families.FAMILIES.keys()
-    assert set(MODEL_TYPES.values()) | {OPEN_CLIP, "yolo_nas", "yolov8"} == FAMILIES.keys()
+    assert (
+        set(MODEL_TYPES.values()) | {OPEN_CLIP, "imagebind", "yolo_nas", "yolov8"}
+        == FAMILIES.keys()
+    )
     for family in FAMILIES:
         made = load_family(family)
         assert made.POLICIES

@@ -45,7 +45,6 @@ LICENCES: Mapping[str, Licence] = {
     "imagebind": Licence(CC_BY_NC_SA, CC_BY_NC_SA),
     "mask2former": Licence(MIT, "MIT; those of Swin and of the data sets differ"),
     "metaclip_2": Licence(CC_BY_NC, CC_BY_NC),
-    "mobile_sam": Licence(APACHE, APACHE),
     "open_clip": Licence(MIT, "mostly MIT, by checkpoint"),
     "owlv2": Licence(APACHE, APACHE),
     "owlvit": Licence(APACHE, APACHE),

@@ -11,6 +11,7 @@ def test_the_page_is_what_the_registry_says():
 
 def test_every_family_is_on_it_with_its_licence():
     text = page([])
+    assert LICENCES.keys() == FAMILIES.keys()
     for family in FAMILIES:
         assert f"| `{family}` |" in text
         assert LICENCES[family].weights in text

@@ -67,7 +67,9 @@ demo: $(READY) ## export the demo checkpoints, serve them on a real Triton, cut 
 .PHONY: test
 test: $(READY) ## all tests but the long ones
 	-@$(BIN)/python -m deploy.tools
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --ignore tests/server
+	@# These start, kill and count servers: they are alone on the machine.
+	$(BIN)/python -m pytest tests/server
 
 .PHONY: serve
 serve: $(READY) ## export and serve DEPLOYMENT (demo, or a TOML file) until interrupted

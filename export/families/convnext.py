@@ -29,7 +29,7 @@ def read_spec(
     (edge,) = edges(processor, "size", "shortest_edge")
     return SquareClassifierSpec(
         image_size=edge,
-        labels=read_labels(family, config),
+        class_names=read_labels(family, config),
         multi_label=is_multi_label(family, config),
         resize_edge=0 if edge >= SQUASHED_FROM else int(edge / _crop_pct(processor)),
         resample=resample(processor),

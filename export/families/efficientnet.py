@@ -55,7 +55,7 @@ def read_spec(config: Any, processor: EfficientNetImageProcessorPil) -> SquareCl
         )
     return SquareClassifierSpec(
         image_size=height,
-        labels=read_labels("efficientnet", config),
+        class_names=read_labels("efficientnet", config),
         multi_label=is_multi_label("efficientnet", config),
         resize_edge=0,
         resample=resample(processor),

@@ -20,14 +20,14 @@ MAX_BATCH = 16
 class SquareClassifierSpec:
     """What a checkpoint fixes.
 
-    image_size: edge of the square picture in pixels. labels: names of the classes, in the order of
-    the logits. multi_label: whether each class is answered by itself, yes or no. resize_edge: what
+    image_size: edge of the square picture in pixels. class_names: in the order of the
+    logits. multi_label: whether each class is answered by itself, yes or no. resize_edge: what
     the shortest edge is resized to before the crop; 0 squashes the whole picture. resample:
     Pillow's code of the filter.
     """
 
     image_size: int
-    labels: tuple[str, ...]
+    class_names: tuple[str, ...]
     multi_label: bool
     resize_edge: int
     resample: int
@@ -56,7 +56,7 @@ class SquareClassifier(Classifier[SquareClassifierSpec]):
         return network_spec(
             self.network_name("classifier"),
             inputs=(TensorSpec(PIXEL_VALUES, "UINT8", (3, edge, edge)),),
-            outputs=(TensorSpec(LOGITS, "FP32", (len(self.spec.labels),)),),
+            outputs=(TensorSpec(LOGITS, "FP32", (len(self.spec.class_names),)),),
             max_batch_size=MAX_BATCH,
         )
 

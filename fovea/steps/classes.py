@@ -38,7 +38,7 @@ class SelectClasses(Step):
         [classifies] = self.roles.values()
         assert isinstance(classifies, Classifier)
         self._classifies = classifies
-        labels = [label.encode() for label in classifies.spec.labels]
+        labels = [label.encode() for label in classifies.spec.class_names]
         self._labels = np.array(labels, np.object_)
 
     def run(self, inputs: Arrays, wanted: frozenset[str]) -> Arrays:

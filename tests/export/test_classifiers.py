@@ -106,7 +106,7 @@ def test_several_labels_are_sigmoids_as_in_the_pipeline(folders, tmp_path):
     picture = photograph(SIZES_HW[0])
     pixels, _ = opened.role.geometry.apply(Picture(picture))
     logits = opened.networks[0].module(torch.from_numpy(pixels)[None])[0].numpy()
-    ours = dict(zip(opened.role.spec.labels, opened.role.scores(logits).tolist(), strict=True))
+    ours = dict(zip(opened.role.spec.class_names, opened.role.scores(logits).tolist(), strict=True))
     theirs = pipeline("image-classification", model=str(folder))(picture, top_k=99)
     assert ours == pytest.approx({row["label"]: row["score"] for row in theirs}, abs=SAME)
     assert sum(ours.values()) > 2

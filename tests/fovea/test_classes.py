@@ -34,7 +34,7 @@ from tests.fovea.test_steps import (
 
 LABELS = ("tench, Tinca tinca", "hen", "cat", "猫")
 SPEC = SquareClassifierSpec(
-    image_size=32, labels=LABELS, multi_label=False, resize_edge=36, resample=3, top_k=3
+    image_size=32, class_names=LABELS, multi_label=False, resize_edge=36, resample=3, top_k=3
 )
 CLOSED = Deployment(
     (Member("convnext", "convnext", SPEC),), verbs_of({"classify": {"classifies": "convnext"}})

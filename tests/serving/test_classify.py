@@ -68,6 +68,12 @@ def test_a_classifier_tells_its_own_classes(asks: Client):
     assert here.scores == pytest.approx(seen.scores, abs=1e-4)
 
 
+def test_its_classes_are_told_to_whoever_asks_what_is_served(asks: Client):
+    [classifier] = asks.describe("classify").members.values()
+    assert classifier.role == "classifier"
+    assert classifier.class_names == tuple(LABELS)
+
+
 def test_a_classifier_names_the_only_thing_of_a_scene(asks: Client):
     assert accuracy(lambda image: asks.classify(image, top_k=1).label, TRIALS) >= 0.9
 

@@ -40,15 +40,24 @@ def pairwise_iou(a_xyxy: Floats, b_xyxy: Floats) -> Floats:
     return np.asarray(shared / np.maximum(union, 1e-9), np.float32)
 
 
-def non_maximum_suppression(boxes_xyxy: Floats, scores: Floats, iou: float) -> NDArray[np.int64]:
-    """Indices of the boxes to keep, best first: none overlaps a better one by more than `iou`."""
+def non_maximum_suppression(
+    boxes_xyxy: Floats, scores: Floats, iou: float, *, most: int | None = None
+) -> NDArray[np.int64]:
+    """Indices of the boxes to keep, best first: none overlaps a better one by more than `iou`.
+
+    most: no more than so many. Each kept box is compared with all, not all with all: there may be
+    thousands, of which few are kept.
+    """
     order = np.argsort(-scores, kind="stable")
-    overlaps = pairwise_iou(boxes_xyxy, boxes_xyxy) > iou
+    ordered, left = boxes_xyxy[order], np.ones(len(order), np.bool_)
     keep: list[int] = []
-    for index in order:
-        if not overlaps[index, keep].any():
-            keep.append(int(index))
-    return np.array(keep, np.int64)
+    while left.any() and len(keep) != most:
+        best = int(left.argmax())
+        keep.append(best)
+        left &= ~(pairwise_iou(ordered[[best]], ordered)[0] > iou)
+        left[best] = False
+    kept: NDArray[np.int64] = order[keep].astype(np.int64)
+    return kept
 
 
 def best(
@@ -64,6 +73,8 @@ def best(
     kept: bool [N], those that count. nms_iou: boxes that overlap a better one by more are dropped.
     """
     candidates = np.flatnonzero(kept)
-    order = non_maximum_suppression(boxes_xyxy[candidates], scores[candidates], nms_iou)
-    chosen: NDArray[np.int64] = candidates[order[:max_boxes]]
+    order = non_maximum_suppression(
+        boxes_xyxy[candidates], scores[candidates], nms_iou, most=max_boxes
+    )
+    chosen: NDArray[np.int64] = candidates[order]
     return chosen

@@ -85,24 +85,11 @@ def keep(candidates: Candidates, settings: Settings) -> NDArray[np.int64]:
         & (candidates.stability >= settings.stability_threshold)
         & (candidates.areas >= max(settings.min_area, 1))
     )
-    places = np.argwhere(wanted)
-    scores = candidates.iou_scores[wanted]
-    order = np.argsort(-scores, kind="stable")
-    chosen = _suppress(candidates.boxes_xyxy[wanted][order], settings.max_objects)
-    kept: NDArray[np.int64] = places[order[chosen]]
-    return kept
-
-
-def _suppress(boxes_xyxy: Floats, most: int) -> list[int]:
-    """Indices of boxes [N, 4], the best first, that overlap no better one by more than NMS_IOU.
-
-    Thousands of boxes of which few are kept: each kept one is compared with all, not all with all.
-    """
-    left = np.ones(len(boxes_xyxy), np.bool_)
-    kept: list[int] = []
-    while len(kept) < most and left.any():
-        best = int(left.argmax())
-        kept.append(best)
-        left &= boxes.pairwise_iou(boxes_xyxy[[best]], boxes_xyxy)[0] <= NMS_IOU
-        left[best] = False
+    chosen = boxes.non_maximum_suppression(
+        candidates.boxes_xyxy[wanted],
+        candidates.iou_scores[wanted],
+        NMS_IOU,
+        most=settings.max_objects,
+    )
+    kept: NDArray[np.int64] = np.argwhere(wanted)[chosen]
     return kept

@@ -86,7 +86,7 @@ class Flow:
         return {
             "name": name,
             "family": member.family,
-            "role": member.play().ROLE,
+            "role": self._house.roles[name].ROLE,
             "fingerprint": member.fingerprint,
             "licence": member.licence,
             "class_names": list(getattr(member.spec, "class_names", ())),

@@ -31,10 +31,13 @@ class Limits:
 
     def masks_of(self, size_hw: tuple[int, int]) -> int:
         """How many masks one request may have of a picture of this size, at least 1."""
-        height, width = size_hw
-        return max(1, min(self.prompts, self.mask_pixels // (height * width)))
+        return self._drawn(self.prompts, size_hw)
 
     def objects_of(self, size_hw: tuple[int, int]) -> int:
         """How many objects one request may have found in a picture of this size, at least 1."""
+        return self._drawn(self.objects, size_hw)
+
+    def _drawn(self, most: int, size_hw: tuple[int, int]) -> int:
+        """So many masks at most, and fewer of a large picture."""
         height, width = size_hw
-        return max(1, min(self.objects, self.mask_pixels // (height * width)))
+        return max(1, min(most, self.mask_pixels // (height * width)))

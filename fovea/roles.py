@@ -78,8 +78,13 @@ class Role(ABC, Generic[S]):
 
     @property
     @abstractmethod
+    def image_network(self) -> ModelSpec:
+        """The network that takes pixel_values."""
+
+    @property
     def networks(self) -> tuple[ModelSpec, ...]:
         """All of its networks, with the largest batches that suit them."""
+        return (self.image_network,)
 
     def network_name(self, part: str) -> str:
         """What Triton calls a network of this member; a single one has the member's name."""
@@ -113,10 +118,6 @@ class ImageEmbedder(Role[S]):
     @abstractmethod
     def image_network(self) -> ModelSpec:
         """pixel_values -> image_embeds float32 [D] of length 1."""
-
-    @property
-    def networks(self) -> tuple[ModelSpec, ...]:
-        return (self.image_network,)
 
     @property
     def embed_dim(self) -> int:
@@ -153,8 +154,8 @@ class Embedder(ImageEmbedder[S]):
 class Classifier(Role[S]):
     """Which of its own classes a picture shows.
 
-    Its `spec` has labels, the names of its classes in the order of the logits, and top_k, how many
-    are told unless the caller says.
+    Its `spec` has class_names, in the order of the logits, and top_k, how many are told unless the
+    caller says.
     """
 
     ROLE = "classifier"
@@ -163,10 +164,6 @@ class Classifier(Role[S]):
     @abstractmethod
     def image_network(self) -> ModelSpec:
         """pixel_values -> logits float32 [C]."""
-
-    @property
-    def networks(self) -> tuple[ModelSpec, ...]:
-        return (self.image_network,)
 
     @abstractmethod
     def scores(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -282,10 +279,6 @@ class Detector(Role[S]):
         """pixel_values -> what `select` takes."""
 
     @property
-    def networks(self) -> tuple[ModelSpec, ...]:
-        return (self.image_network,)
-
-    @property
     def finish_tensors(self) -> tuple[TensorSpec, ...]:
         """What `select` takes: outputs of the network."""
         return self.image_network.outputs
@@ -371,10 +364,6 @@ class Segmenter(Role[S]):
     @abstractmethod
     def image_network(self) -> ModelSpec:
         """pixel_values -> what `segments` takes."""
-
-    @property
-    def networks(self) -> tuple[ModelSpec, ...]:
-        return (self.image_network,)
 
     @abstractmethod
     def segments(

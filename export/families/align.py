@@ -9,7 +9,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
-import numpy as np
 from torch import Tensor, nn
 from transformers import AlignModel
 from transformers.models.align.processing_align import AlignProcessor
@@ -19,10 +18,17 @@ from transformers.models.efficientnet.image_processing_pil_efficientnet import (
 
 from export.checkpoints import Checkpoint
 from export.errors import InvalidCheckpoint, UnsupportedProcessor
-from export.families.clip import TEXTS, ClipExport, padded_token_pair, sample_image, unit
+from export.families.clip import (
+    TEXTS,
+    ClipExport,
+    padded_token_pair,
+    sample_image,
+    sample_text,
+    unit,
+)
 from export.families.efficientnet import normalization_of
 from export.family import FamilyExport, Options, TokenPair
-from export.network import Arrays, Network
+from export.network import Network
 from export.pixels import Normalize
 from export.precision import Policy
 from export.processor import Normalization, edges, require, resample
@@ -110,17 +116,6 @@ def _square(processor: EfficientNetImageProcessorPil, name: str) -> int:
             f"{type(processor).__name__}: expected a square {name}, got {height} x {width}"
         )
     return height
-
-
-def sample_text(spec: ClipSpec, vocabulary: int, batch: int, variant: int) -> Arrays:
-    """Random tokens that fill a little, half or all of the text, and padding."""
-    rng = np.random.default_rng((batch, variant))
-    length = (4, spec.text_length // 2, spec.text_length)[variant]
-    input_ids = np.full((batch, spec.text_length), spec.pad_token_id, np.int64)
-    input_ids[:, :length] = rng.integers(0, vocabulary, (batch, length))
-    attention_mask = np.zeros_like(input_ids)
-    attention_mask[:, :length] = 1
-    return {"input_ids": input_ids, "attention_mask": attention_mask}
 
 
 class AlignExport(FamilyExport):

@@ -127,6 +127,20 @@ def sample_tokens(config: Any, spec: Any, batch: int, variant: int) -> Arrays:
     return {"input_ids": input_ids, "attention_mask": attention_mask}
 
 
+def sample_text(spec: Any, vocabulary: int, batch: int, variant: int) -> Arrays:
+    """Any tokens, without marks of start and end, that fill a little, half or all of the text.
+
+    spec: with text_length and pad_token_id.
+    """
+    rng = np.random.default_rng((batch, variant))
+    length = (4, spec.text_length // 2, spec.text_length)[variant]
+    input_ids = np.full((batch, spec.text_length), spec.pad_token_id, np.int64)
+    input_ids[:, :length] = rng.integers(0, vocabulary, (batch, length))
+    attention_mask = np.zeros_like(input_ids)
+    attention_mask[:, :length] = 1
+    return {"input_ids": input_ids, "attention_mask": attention_mask}
+
+
 def padded_token_pair(family: FamilyExport, checkpoint: Checkpoint, role: Role[Any]) -> TokenPair:
     """Texts padded to the length that the spec says, as the checkpoint's tokenizer pads them."""
     spec = role.spec

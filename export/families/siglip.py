@@ -11,7 +11,6 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, ClassVar
 
-import numpy as np
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import SiglipModel, SiglipTokenizer
@@ -19,7 +18,14 @@ from transformers.models.siglip.image_processing_pil_siglip import SiglipImagePr
 
 from export.checkpoints import Checkpoint, backend_of
 from export.errors import InvalidCheckpoint
-from export.families.clip import TEXTS, ClipExport, padded_token_pair, sample_image, unit
+from export.families.clip import (
+    TEXTS,
+    ClipExport,
+    padded_token_pair,
+    sample_image,
+    sample_text,
+    unit,
+)
 from export.family import FamilyExport, Options, TokenPair
 from export.network import Arrays, Network
 from export.pixels import Normalize
@@ -83,12 +89,8 @@ def read_spec(
 
 
 def _sample_text(spec: SiglipSpec, vocabulary: int, batch: int, variant: int) -> Arrays:
-    """Random tokens that fill a little, half or all of the text, and padding."""
-    rng = np.random.default_rng((batch, variant))
-    length = (4, spec.text_length // 2, spec.text_length)[variant]
-    input_ids = np.full((batch, spec.text_length), spec.pad_token_id, np.int64)
-    input_ids[:, :length] = rng.integers(0, vocabulary, (batch, length))
-    return {"input_ids": input_ids}
+    """As `sample_text`, without the mask that the network does not take."""
+    return {"input_ids": sample_text(spec, vocabulary, batch, variant)["input_ids"]}
 
 
 class SiglipExport(FamilyExport):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fovea import images
 from fovea.families.towers import image_tower, text_tower
 from fovea.geometry import Geometry
+from fovea.probabilities import softmax
 from fovea.roles import TOKENIZER, Embedder
 from fovea.specs import ModelSpec
 from fovea.tokenizer import FixedLengthTexts
@@ -73,8 +74,7 @@ class Clip(Embedder[ClipSpec]):
         self, image_embeds: NDArray[np.float32], label_embeds: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         logits = self.spec.logit_scale * (label_embeds @ image_embeds)
-        weights = np.exp(logits - logits.max())
-        return np.asarray(weights / weights.sum(), np.float32)
+        return softmax(logits)
 
 
 class ClipTokens(FixedLengthTexts):

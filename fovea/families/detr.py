@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from fovea.families import class_boxes
 from fovea.geometry import Geometry
+from fovea.probabilities import softmax
 from fovea.roles import PIXEL_VALUES, VALID_HW, Arrays, Detections, Detector, Selection
 from fovea.specs import ModelSpec, TensorSpec, Tolerance, network_spec
 
@@ -72,9 +71,7 @@ class Detr(Detector[DetrSpec]):
         Probabilities are a softmax that counts no thing as a class; as in transformers'
         `DetrImageProcessor.post_process_object_detection`.
         """
-        logits = answer["logits"]
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-        probabilities = (powers / powers.sum(axis=1, keepdims=True))[:, :-1]
+        probabilities = softmax(answer["logits"])[:, :-1]
         return class_boxes.best(
             answer["pred_boxes"],
             probabilities.max(axis=1),

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fovea import boxes, images
 from fovea.captions import NO_LABEL, CaptionWriter, words_of
 from fovea.geometry import Geometry
+from fovea.probabilities import sigmoid
 from fovea.roles import (
     PIXEL_VALUES,
     TOKENIZER,
@@ -176,7 +177,7 @@ def select_boxes(
     So each box has a label that was asked, where transformers joins the tokens above its text
     threshold, of several labels or of none. Boxes are clipped to the picture.
     """
-    probabilities = 1 / (1 + np.exp(-logits))
+    probabilities = sigmoid(logits)
     scores = probabilities.max(axis=1)
     inside = boxes.clip(boxes.to_xyxy(pred_boxes, original_size_hw), original_size_hw)
     above = scores > box_threshold

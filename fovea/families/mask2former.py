@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fovea import images, label_maps, masks, segments
 from fovea.geometry import Geometry
 from fovea.label_maps import LabelMap, Runs
+from fovea.probabilities import sigmoid, softmax
 from fovea.roles import PIXEL_VALUES, Arrays, Segmenter
 from fovea.segments import Segments
 from fovea.specs import ModelSpec, TensorSpec, network_spec
@@ -78,7 +79,7 @@ class Mask2Former(Segmenter[Mask2FormerSpec]):
         self, answer: Arrays, original_hw: tuple[int, int], *, threshold: float, max_masks: int
     ) -> Segments:
         spec, logits = self.spec, answer[MASK_LOGITS]
-        classes = _softmax(answer[CLASS_LOGITS])
+        classes = softmax(answer[CLASS_LOGITS])
         if spec.task == "semantic":
             return semantic(classes, logits, original_hw)
         if spec.task == "instance":
@@ -93,7 +94,7 @@ def semantic(classes: Floats, mask_logits: Floats, original_hw: tuple[int, int])
     classes [Q, C + 1]; mask_logits [Q, h, w]. As transformers'
     `post_process_semantic_segmentation`.
     """
-    votes = _sigmoid(_merged(mask_logits)).reshape(len(mask_logits), -1)
+    votes = sigmoid(_merged(mask_logits)).reshape(len(mask_logits), -1)
     maps = (classes[:, :-1].T @ votes).reshape(-1, *MERGED_HW)
     return segments.of_classes(label_maps.largest(maps, original_hw))
 
@@ -115,7 +116,7 @@ def panoptic(
     kept = np.flatnonzero((scores > threshold) & (class_ids < classes.shape[1] - 1))
     if not len(kept):
         return segments.of_places(np.zeros(original_hw, np.uint16, order="F"), [], [])
-    maps = _sigmoid(_merged(mask_logits[kept])) * scores[kept, None, None]
+    maps = sigmoid(_merged(mask_logits[kept])) * scores[kept, None, None]
     on_top = label_maps.largest(maps, original_hw)
     visible = Runs.of(on_top).areas(len(kept))
     whole = label_maps.count_at_least(maps, original_hw, mask_threshold)
@@ -150,7 +151,7 @@ def instances(
     query, class_ids = pairs // count, pairs % count
     logits = _merged(mask_logits[query])
     inside = logits > 0
-    sure = (_sigmoid(logits) * inside).sum((1, 2)) / (inside.sum((1, 2), np.float32) + 1e-6)
+    sure = (sigmoid(logits) * inside).sum((1, 2)) / (inside.sum((1, 2), np.float32) + 1e-6)
     scores = classes[query, class_ids] * sure.astype(np.float32)
     places = _nearest(MERGED_HW, original_hw)
     seen = inside[:, np.unique(places[0])][:, :, np.unique(places[1])].any(axis=(1, 2))
@@ -204,14 +205,3 @@ def _enlarged(merged: LabelMap, places: tuple[NDArray[np.int64], NDArray[np.int6
     rows, columns = places
     columns_first: LabelMap = np.take(np.ascontiguousarray(merged.T)[columns], rows, axis=1)
     return columns_first.T
-
-
-def _sigmoid(logits: Floats) -> Floats:
-    with np.errstate(over="ignore"):
-        return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
-
-
-def _softmax(logits: Floats) -> Floats:
-    """Over the last axis."""
-    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True), np.float32)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from fovea import boxes, text
 from fovea.families.towers import text_tower
+from fovea.probabilities import sigmoid
 from fovea.roles import (
     PIXEL_VALUES,
     TOKENIZER,
@@ -198,7 +199,7 @@ def select_boxes(
     score is the largest sigmoid of its labels; besides, boxes are clipped to the picture, those
     wholly outside are dropped, and boxes that overlap a better one are, too.
     """
-    probabilities = np.asarray(1 / (1 + np.exp(-logits)), np.float32)
+    probabilities = sigmoid(logits)
     scores = probabilities.max(axis=1)
     inside = boxes.clip(boxes.to_xyxy(pred_boxes, frame_hw), original_size_hw)
     kept = (scores > box_threshold) & (boxes.area(inside) > 0)

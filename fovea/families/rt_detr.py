@@ -11,6 +11,7 @@ import numpy as np
 
 from fovea.families import class_boxes
 from fovea.geometry import Geometry
+from fovea.probabilities import sigmoid
 from fovea.roles import PIXEL_VALUES, Arrays, Detections, Detector, Selection
 from fovea.specs import ModelSpec, TensorSpec, Tolerance, network_spec
 
@@ -68,7 +69,7 @@ class RtDetr(Detector[RtDetrSpec]):
         pairs = np.arange(logits.size)
         return class_boxes.best(
             answer["pred_boxes"][pairs // classes],
-            np.asarray(1 / (1 + np.exp(-logits.ravel())), np.float32),
+            sigmoid(logits.ravel()),
             pairs % classes,
             self.spec.class_names,
             original_hw,

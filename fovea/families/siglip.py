@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fovea import images
 from fovea.families.towers import image_tower, text_tower
 from fovea.geometry import Geometry
+from fovea.probabilities import sigmoid
 from fovea.roles import TOKENIZER, Embedder
 from fovea.specs import ModelSpec
 from fovea.tokenizer import FixedLengthTexts
@@ -73,4 +74,4 @@ class Siglip(Embedder[SiglipSpec]):
         self, image_embeds: NDArray[np.float32], label_embeds: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         logits = self.spec.logit_scale * (label_embeds @ image_embeds) + self.spec.logit_bias
-        return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
+        return sigmoid(logits)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fovea.geometry import Geometry
+from fovea.probabilities import sigmoid, softmax
 from fovea.roles import LOGITS, PIXEL_VALUES, Classifier
 from fovea.specs import ModelSpec, TensorSpec, network_spec
 
@@ -61,9 +62,4 @@ class SquareClassifier(Classifier[SquareClassifierSpec]):
         )
 
     def scores(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
-        if self.spec.multi_label:
-            # Without overflow: exp of what is never positive.
-            small = np.exp(-np.abs(logits))
-            return np.asarray(np.where(logits >= 0, 1, small) / (1 + small), np.float32)
-        weights = np.exp(logits - logits.max())
-        return np.asarray(weights / weights.sum(), np.float32)
+        return sigmoid(logits) if self.spec.multi_label else softmax(logits)

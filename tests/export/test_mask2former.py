@@ -23,6 +23,7 @@ from fovea import masks
 from fovea.families import mask2former
 from fovea.families.mask2former import CLASS_LOGITS, MASK_LOGITS
 from fovea.images import Picture
+from fovea.probabilities import softmax
 
 PROCESSOR = Mask2FormerImageProcessorPil(size={"height": 64, "width": 64})
 CLASSES, QUERIES = 5, 12
@@ -66,7 +67,7 @@ def test_semantic_segments_are_the_functions(seed, size_hw) -> None:
     [expected] = PROCESSOR.post_process_semantic_segmentation(
         theirs(classes, logits), target_sizes=[size_hw]
     )
-    found = mask2former.semantic(mask2former._softmax(classes), logits, size_hw)
+    found = mask2former.semantic(softmax(classes), logits, size_hw)
     assert share_equal(found.label_map, expected.numpy()) > 0.999
     assert found.class_ids.tolist() == np.unique(found.label_map).tolist()
     for class_id, mask in zip(found.class_ids, decoded(found, size_hw), strict=True):
@@ -80,7 +81,7 @@ def test_panoptic_segments_are_the_functions(seed, size_hw) -> None:
     [expected] = PROCESSOR.post_process_panoptic_segmentation(
         theirs(classes, logits), threshold=THRESHOLD, target_sizes=[size_hw], label_ids_to_fuse=()
     )
-    probabilities = mask2former._softmax(classes)
+    probabilities = softmax(classes)
     found = mask2former.panoptic(probabilities, logits, size_hw, THRESHOLD, 0.5, 0.8)
     infos = expected["segments_info"]
     assert found.class_ids.tolist() == [info["label_id"] for info in infos]
@@ -99,7 +100,7 @@ def test_instances_are_the_functions_whole_masks(seed, size_hw) -> None:
     ask = {"threshold": THRESHOLD, "target_sizes": [size_hw]}
     outputs = theirs(classes, logits)
     [whole] = PROCESSOR.post_process_instance_segmentation(outputs, return_binary_maps=True, **ask)
-    probabilities = mask2former._softmax(classes)
+    probabilities = softmax(classes)
     found = mask2former.instances(probabilities, logits, size_hw, THRESHOLD, ALL)
     # Torch's top-k of so few is in any order: both are compared by class and score.
     infos = whole["segments_info"]
@@ -118,7 +119,7 @@ def test_instances_are_the_functions_whole_masks(seed, size_hw) -> None:
 
 def test_of_too_many_masks_the_best_are_kept() -> None:
     classes, logits = answers_of(3, 6.0)
-    probabilities = mask2former._softmax(classes)
+    probabilities = softmax(classes)
     every = mask2former.instances(probabilities, logits, (30, 40), 0.1, ALL)
     best = mask2former.instances(probabilities, logits, (30, 40), 0.1, 2)
     assert len(every.masks) > 2

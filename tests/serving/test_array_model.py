@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import tritonclient.grpc as triton
-from fovea_client.statistics import read_statistics
+from fovea_client.statistics import ModelStatistics, read_statistics
 from fovea_server import EmbeddedServer, ServerOptions
 from google.protobuf import text_format
 
@@ -70,6 +70,10 @@ class Asking:
 
     def go_on(self, name: str) -> None:
         (self._folder / name).touch()
+
+    def statistics(self, model: str) -> ModelStatistics:
+        """What the server has counted of a model."""
+        return read_statistics(self.server.grpc_url)[model]
 
     def wait_until_begun(self, name: str) -> None:
         wait_until(self._begun(name).exists)
@@ -136,7 +140,9 @@ def test_a_slow_request_does_not_hold_the_answers_of_its_batch(asking: Asking):
     assert not slow.done()
     asking.go_on("slow")
     assert slow.result(PATIENCE_S)
-    statistics = read_statistics(asking.server.grpc_url)["computing"]
+    # Triton counts a batch a moment after its last answer is sent.
+    wait_until(lambda: asking.statistics("computing").inferences >= 8)
+    statistics = asking.statistics("computing")
     assert (statistics.inferences, statistics.executions) == (8, 2)
 
 

@@ -40,7 +40,7 @@ $(READY): pyproject.toml constraints.txt
 	@if [ -e $(VENV)/pyvenv.cfg ] && [ "$$($(BIN)/python -VV 2>&1)" != "$$("$(PYTHON)" -VV 2>&1)" ]; then rm -rf $(VENV); fi
 	"$(PYTHON)" -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet $(PIP_ARGS) -c constraints.txt -e ".[server,export,bench,dev,search]"
+	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet $(PIP_ARGS) -c constraints.txt -e ".[server,export,bench,dev,search,web,mcp,ray,s3]"
 	$(BIN)/pip install --quiet $(PIP_ARGS) -c constraints.txt --no-deps nvidia-pytriton
 	touch $@
 
@@ -48,7 +48,7 @@ $(READY): pyproject.toml constraints.txt
 $(GPU_READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(GPU_VENV)
 	$(GPU_VENV)/bin/pip install --quiet --upgrade pip
-	PYTHONWARNINGS=ignore $(GPU_VENV)/bin/pip install --quiet $(PIP_ARGS) -c constraints.txt -e ".[server,export,bench,dev,search]"
+	PYTHONWARNINGS=ignore $(GPU_VENV)/bin/pip install --quiet $(PIP_ARGS) -c constraints.txt -e ".[server,export,bench,dev,search,web,mcp,ray,s3]"
 	$(GPU_VENV)/bin/pip uninstall --quiet --yes onnxruntime
 	$(GPU_VENV)/bin/pip install --quiet $(PIP_ARGS) -c constraints.txt -e ".[gpu]"
 	touch $@

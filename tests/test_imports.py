@@ -7,16 +7,18 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = {
-    "fovea", "fovea_client", "fovea_server", "fovea_search", "export", "demo", "benchmarks", "tests"
+    "fovea", "fovea_client", "fovea_server", "fovea_search", "fovea_web",
+    "export", "demo", "benchmarks", "tests",
 }  # fmt: skip
 HEAVY = {"torch", "transformers", "onnx"}
 
 # folder -> packages of ours that it may import, besides itself
 ALLOWED = {
     "fovea": set(),
-    # Servers and the search are loaded by the command alone, when they are called.
-    "client/fovea_client": {"fovea", "fovea_server", "fovea_search"},
+    # Servers, the search and the gateway are loaded by the command alone, when they are called.
+    "client/fovea_client": {"fovea", "fovea_server", "fovea_search", "fovea_web"},
     "search/fovea_search": {"fovea", "fovea_client"},
+    "web/fovea_web": {"fovea", "fovea_client", "fovea_search"},
     "server/fovea_server": {"fovea"},
     "model_repository": {"fovea"},
     "export": {"fovea"},
@@ -24,7 +26,8 @@ ALLOWED = {
     "benchmarks": OURS - {"tests"},
 }
 WITHOUT_TORCH = (
-    "fovea", "client/fovea_client", "server/fovea_server", "search/fovea_search", "model_repository"
+    "fovea", "client/fovea_client", "server/fovea_server", "search/fovea_search", "web/fovea_web",
+    "model_repository",
 )  # fmt: skip
 
 
@@ -52,7 +55,7 @@ def test_each_folder_imports_only_what_the_design_allows(folder):
 def test_the_client_knows_servers_and_the_search_by_its_command_alone():
     for path in (ROOT / "client/fovea_client").glob("*.py"):
         if path.name != "cli.py":
-            assert not imported_packages(path) & {"fovea_server", "fovea_search"}
+            assert not imported_packages(path) & {"fovea_server", "fovea_search", "fovea_web"}
 
 
 @pytest.mark.parametrize("folder", WITHOUT_TORCH)

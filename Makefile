@@ -157,6 +157,10 @@ bench-everything: $(READY) ## segment_everything against transformers' mask gene
 crops: $(READY) ## which crop of an object is found best, by words and by other objects
 	$(BIN)/python -m demo.crops --json build/crops.json
 
+.PHONY: recommend
+recommend: $(READY) ## light and heavy members at real size, side by side (about 30 minutes)
+	$(BIN)/python -m benchmarks.recommend --json build/recommend.json --docs docs/choosing.md
+
 .PHONY: bench-decoding
 bench-decoding: $(READY) ## what large JPEGs cost to decode, in full and scaled
 	$(BIN)/python -m benchmarks.decoding --json build/decoding.json

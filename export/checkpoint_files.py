@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from export.errors import CheckpointUnavailable, InvalidCheckpoint
-from export.families import MODEL_TYPES, NOT_SERVED, OPEN_CLIP, load
+from export.families import MOBILE_SAM, MODEL_TYPES, NOT_SERVED, OPEN_CLIP, load
 from fovea import families
 
 CONFIG = "config.json"
@@ -31,6 +31,8 @@ WEIGHTS = (
 # open_clip's own, beside or in the place of transformers'.
 OPEN_CLIP_CONFIG = "open_clip_config.json"
 OPEN_CLIP_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+# MobileSAM's own, the whole checkpoint.
+MOBILE_SAM_WEIGHTS = "mobile_sam.pt"
 # The files that an index of WEIGHTS names.
 SHARDS = {
     "model.safetensors.index.json": "model-*-of-*.safetensors",
@@ -85,6 +87,10 @@ def family_of(name: str, folder: Path) -> str:
 
     Raises CheckpointUnavailable and InvalidCheckpoint.
     """
+    if folder.name == MOBILE_SAM_WEIGHTS or (
+        (folder / MOBILE_SAM_WEIGHTS).is_file() and not (folder / CONFIG).is_file()
+    ):
+        return MOBILE_SAM
     if folder.is_file():
         from export.families.yolo import family_of as family_of_onnx
 

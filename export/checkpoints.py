@@ -16,6 +16,7 @@ from transformers import AutoTokenizer
 from transformers.utils import logging as hf_logging
 
 from export.checkpoint_files import (
+    MOBILE_SAM_WEIGHTS,
     OPEN_CLIP_WEIGHTS,
     SHARDS,
     SIDE_FILES,
@@ -35,6 +36,10 @@ hf_logging.set_verbosity_error()  # keys that do not fit are our own errors, not
 
 # As many of the names that do not fit as a message shows.
 SHOWN_KEYS = 4
+# Of checkpoints that are one file.
+FILES = (SUFFIX, Path(MOBILE_SAM_WEIGHTS).suffix)
+# Where the family is not known yet.
+ANY_WEIGHTS = (*WEIGHTS, *OPEN_CLIP_WEIGHTS, MOBILE_SAM_WEIGHTS)
 
 
 @dataclass(frozen=True)
@@ -187,11 +192,11 @@ def find(name: str, source: Source) -> Checkpoint:
     folder = Path(source.checkpoint)
     if folder.exists():
         return _checked(name, source, folder, revision="")
-    if folder.suffix == SUFFIX:
-        raise CheckpointUnavailable(f"{name}: expected an ONNX file, there is no {folder}")
+    if folder.suffix in FILES:
+        raise CheckpointUnavailable(f"{name}: expected a file, there is no {folder}")
     repository, _, revision = source.checkpoint.partition("@")
     try:
-        wanted = load(source.family).WEIGHTS if source.family else (*WEIGHTS, *OPEN_CLIP_WEIGHTS)
+        wanted = load(source.family).WEIGHTS if source.family else ANY_WEIGHTS
         cached = Path(_download(repository, revision or None, wanted))
     except ExportError:
         raise

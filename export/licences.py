@@ -44,6 +44,7 @@ LICENCES: Mapping[str, Licence] = {
     "hq_sam": Licence(APACHE, APACHE),
     "imagebind": Licence(CC_BY_NC_SA, CC_BY_NC_SA),
     "mask2former": Licence(MIT, "MIT; those of Swin and of the data sets differ"),
+    "mobile_sam": Licence(APACHE, APACHE),
     "metaclip_2": Licence(CC_BY_NC, CC_BY_NC),
     "open_clip": Licence(MIT, "mostly MIT, by checkpoint"),
     "owlv2": Licence(APACHE, APACHE),

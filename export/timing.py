@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 # Each turn of the clock lasts at least this long.
 TURN_S = 0.05
+
+T = TypeVar("T")
 
 
 def turns(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
@@ -22,7 +25,7 @@ def turns(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, l
     return seconds
 
 
-def in_turn(names: list[str], index: int) -> list[str]:
+def in_turn(names: list[T], index: int) -> list[T]:
     """The order of a round: every second one goes backwards, so that a drift evens out."""
     return names if index % 2 == 0 else names[::-1]
 

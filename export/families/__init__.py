@@ -37,6 +37,7 @@ FAMILIES = {
     "hq_sam": "export.families.hq_sam:HqSamExport",
     "sam": "export.families.sam:SamExport",
     "sam2": "export.families.sam2:Sam2Export",
+    "mobile_sam": "export.families.mobile_sam:MobileSamExport",
     "d_fine": "export.families.d_fine:DFineExport",
     "detr": "export.families.detr:DetrExport",
     "rt_detr": "export.families.rt_detr:RtDetrExport",
@@ -73,6 +74,8 @@ MODEL_TYPES = {
 }
 # The family of checkpoints that have open_clip's configuration alone.
 OPEN_CLIP = "open_clip"
+# Of checkpoints that are one file of weights, or a folder with it alone.
+MOBILE_SAM = "mobile_sam"
 # What another `model_type` that people may name here is, and what to take in its place.
 NOT_SERVED = {
     "siglip2": "NaFlex takes pictures of any shape: name a SigLIP 2 of a fixed resolution, such as "

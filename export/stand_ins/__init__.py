@@ -3,7 +3,7 @@
 Real ones are for parity and speed: the classes and sizes of the checkpoints that people use. Tiny
 ones take each family through the gates within seconds. Both are folders of files as their users
 have them, so they go through the very same code. A family's are in the file of its name here:
-REAL and TINY, by names that tell variants of one family apart, and OPTIONS for all of them.
+REAL and TINY, by names that tell variants of one family apart, and OPTIONS for the tiny ones.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def builds(family: str, size: Size) -> Mapping[str, Build]:
 
 
 def options(family: str) -> Mapping[str, Any]:
-    """What a deployment must say of a family's stand-ins beside where they lie."""
+    """What a deployment must say of a family's tiny stand-ins beside where they lie."""
     found: Mapping[str, Any] = _attribute(family, "OPTIONS")
     return found
 

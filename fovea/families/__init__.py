@@ -41,6 +41,7 @@ FAMILIES = {
     "hq_sam": "fovea.families.hq_sam:HqSam",
     "sam": "fovea.families.sam:Sam",
     "sam2": "fovea.families.sam2:Sam2",
+    "mobile_sam": "fovea.families.sam:Sam",
     "d_fine": "fovea.families.rt_detr:RtDetr",
     "detr": "fovea.families.detr:Detr",
     "rt_detr": "fovea.families.rt_detr:RtDetr",

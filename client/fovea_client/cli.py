@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,38 +40,58 @@ from fovea_client.options import (
 )
 from fovea_client.runs import Run, open_client
 
-# Of `fovea_search`, which is loaded when one of them is called: its store takes a second to load.
-SEARCH_COMMANDS = {
-    "index": "Put every object of pictures into a store, once; or look after the store.",
-    "search": "Find objects, or pictures, in a store by words, by an example, or by both.",
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A command of a package that is loaded when it is called: some take a second for that.
+
+    extra: what `pip` installs for it.
+    """
+
+    module: str
+    extra: str
+    help: str
+
+    def load(self, name: str) -> Any:
+        try:
+            module = import_module(self.module)
+        except ModuleNotFoundError as error:
+            console.print_error(f"{name} needs {error.name}: pip install 'fovea[{self.extra}]'")
+            raise typer.Exit(console.INVALID) from error
+        group: Any = typer.main.get_command(module.app)
+        return group.commands[name]
+
+
+LOADED = {
+    "index": _Loaded(
+        "fovea_search.cli",
+        "search",
+        "Put every object of pictures into a store, once; or look after the store.",
+    ),
+    "search": _Loaded(
+        "fovea_search.cli",
+        "search",
+        "Find objects, or pictures, in a store by words, by an example, or by both.",
+    ),
+    "mcp": _Loaded("fovea_web.agents.cli", "mcp", "Serve the verbs as tools for language models."),
 }
 
 
 class _Commands(TyperGroup):
-    """The commands here, and those of the search."""
+    """The commands here, and those that are loaded by need."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return [*super().list_commands(ctx), *SEARCH_COMMANDS]
+        return [*super().list_commands(ctx), *LOADED]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name in SEARCH_COMMANDS:
-            return TyperCommand(cmd_name, help=SEARCH_COMMANDS[cmd_name])
+        if cmd_name in LOADED:
+            return TyperCommand(cmd_name, help=LOADED[cmd_name].help)
         return super().get_command(ctx, cmd_name)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        if args[0] in SEARCH_COMMANDS:
-            return args[0], _search_command(args[0]), args[1:]
+        if args[0] in LOADED:
+            return args[0], LOADED[args[0]].load(args[0]), args[1:]
         return super().resolve_command(ctx, args)
-
-
-def _search_command(name: str) -> Any:
-    try:
-        from fovea_search.cli import app as search
-    except ModuleNotFoundError as error:
-        console.print_error(f"{name} needs {error.name}: pip install 'fovea[search]'")
-        raise typer.Exit(console.INVALID) from error
-    group: Any = typer.main.get_command(search)
-    return group.commands[name]
 
 
 app = typer.Typer(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from fovea_client import FoveaError, InvalidInput, SegmentedDetections
-from fovea_client.draw import draw
+from fovea_client import draw as drawing
 from fovea_client.images import load
 from PIL import Image, ImageDraw, ImageFont
 
@@ -46,6 +46,11 @@ def save(finds: Finds, target: Path) -> None:
         _sheet(finds, cells).save(target)
 
 
+def draw(finds: Finds) -> Image.Image:
+    """A sheet of the finds."""
+    return _sheet(finds, [cell(find) for find in finds])
+
+
 def cell(find: Find) -> Image.Image:
     """A square picture of one find: the object in its surroundings, or the whole picture.
 
@@ -53,7 +58,7 @@ def cell(find: Find) -> Image.Image:
     """
     try:
         data = sources.read(find.path)
-        image = load(data) if find.mask is None else draw(data, _drawable(find))
+        image = load(data) if find.mask is None else drawing.draw(data, _drawable(find))
     except (OSError, FoveaError, ImportError):
         return Image.new("RGB", (CELL, CELL), (224, 224, 220))
     if find.box is not None:

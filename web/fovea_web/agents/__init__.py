@@ -1,0 +1,1 @@
+"""A deployment's verbs as tools for language models, by the Model Context Protocol: `fovea mcp`."""

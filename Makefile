@@ -71,6 +71,10 @@ test: $(READY) ## all tests but the long ones
 	@# These start, kill and count servers: they are alone on the machine.
 	$(BIN)/python -m pytest tests/server
 
+.PHONY: test-ray
+test-ray: $(READY) ## the tests that start a Ray cluster on this machine (2 minutes)
+	$(BIN)/python -m pytest -m ray
+
 .PHONY: serve
 serve: $(READY) ## export and serve DEPLOYMENT (demo, or a TOML file) until interrupted
 	$(BIN)/python -m export $(DEPLOYMENT)

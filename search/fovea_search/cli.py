@@ -72,6 +72,14 @@ def index(
     ] = 0,
     concurrency: Annotated[int, typer.Option(min=1, help="Pictures under way.")] = 8,
     batch: Annotated[int, typer.Option(min=1, help="Pictures in one commit.")] = BATCH_PICTURES,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|ADDRESS",
+            help="Let Ray's machines ask, --concurrency pictures each actor.",
+        ),
+    ] = None,
+    actors: Annotated[int, typer.Option(min=1, help="Of --ray.")] = 2,
     points_per_side: common.PointsPerSide = None,
     iou_threshold: common.IouThreshold = None,
     stability_threshold: common.StabilityThreshold = None,
@@ -99,9 +107,35 @@ def index(
         }
         settings = {name: value for name, value in given.items() if value is not None}
         options = Options(concurrency, batch, retry, sweep, thumbnails)
+        on_ray = None
+        if ray is not None:
+            on_ray = _OnRay(ray, actors, tuple(url), timeout, local)
         with _clients(url, timeout, local) as clients:
-            run = _IndexRun(store, clients, verb or VERB, settings, options, as_json)
+            run = _IndexRun(store, clients, verb or VERB, settings, options, as_json, on_ray)
             raise typer.Exit(run.run(inputs, column, metadata))
+
+
+class _OnRay:
+    """Makes jobs of --ray; joins the cluster before anything else has threads."""
+
+    def __init__(
+        self, address: str, actors: int, urls: tuple[str, ...], timeout_s: float, local: Path | None
+    ) -> None:
+        if local is not None:
+            raise InvalidInput("expected servers that all machines reach with --ray, got --local")
+        try:
+            from fovea_search import ray_job
+        except ModuleNotFoundError as error:
+            raise InvalidInput("--ray needs ray: pip install 'fovea[search,ray]'") from error
+        self._module, self._cluster = ray_job, ray_job.Cluster(address, actors)
+        self._urls, self._timeout_s = urls, timeout_s
+        ray_job.connect(address)
+
+    def job(self, store: Store, options: Options, metadata: Metadata | None, **more: Any) -> Job:
+        """For the store's own verb and settings."""
+        made_by = store.made_by
+        asking = self._module.Asking(self._urls, self._timeout_s, made_by.verb, made_by.settings)
+        return self._module.RayJob(store, asking, self._cluster, options, metadata, **more)
 
 
 class _IndexRun:
@@ -115,7 +149,9 @@ class _IndexRun:
         settings: Mapping[str, float],
         options: Options,
         as_json: bool,
+        on_ray: _OnRay | None,
     ) -> None:
+        self._on_ray = on_ray
         self._options, self._as_json, self._problems = options, as_json, 0
         self._where, self._clients = where, clients
         self._store = open_store(where, clients, verb, settings)
@@ -129,11 +165,17 @@ class _IndexRun:
             self._store.add_columns(columns.fields)
         with console.progress_bar(shown=not self._as_json) as progress:
             found = self._found(inputs, column)
-            job = Job(self._store, self._servers, self._options, columns)
+            job = self._job(columns, column)
             summary = job.run(found, total=_count(found), progress=progress)
         self._store.optimize()
         self._print(summary)
         return console.INVALID if self._problems else 0
+
+    def _job(self, metadata: Metadata | None, column: str | None) -> Job:
+        if self._on_ray is None:
+            return Job(self._store, self._servers, self._options, metadata)
+        more = {"on_problem": self._report, "column": column}
+        return self._on_ray.job(self._store, self._options, metadata, **more)
 
     def _found(
         self, inputs: list[str] | None, column: str | None
@@ -142,7 +184,8 @@ class _IndexRun:
         if inputs is None:
             failed = [one.path for one in self._store.known() if one.error]
             inputs = failed if self._options.retry else []
-        found = sources.find(inputs, self._report, column=column)
+        closed = self._on_ray is not None
+        found = sources.find(inputs, self._report, column=column, closed=closed)
         streamed = any(name.lower().endswith(sources.STREAMED) for name in inputs)
         return found if streamed else list(found)
 

@@ -2,42 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from dataclasses import dataclass, field
 
-from fovea_client import FoveaError, InvalidImage, Objects, Unavailable, UnknownVerb
-
-from fovea_search import pictures, sources
+from fovea_search import sources
 from fovea_search.records import Indexed, Origin
 from fovea_search.sources import Source
 from fovea_search.store import Known, Store
+from fovea_search.work import Describes, Embeds, Outcome, Result, Worker, read, unchanged
 
 BATCH_PICTURES = 256
 BATCH_S = 30.0
-# A name for bytes that could not be read begins so; a hash of content does not.
-UNREAD = "unread-"
 
 Progress = Callable[[int, "int | None"], None]
-
-
-class Embeds(Protocol):
-    """What answers for a picture: `fovea_search.servers.Servers`."""
-
-    def embed_objects(self, data: bytes) -> Objects: ...
-
-
-class Describes(Protocol):
-    """More columns of pictures: `fovea_search.metadata.Metadata`."""
-
-    @property
-    def names(self) -> list[str]: ...
-
-    def of(self, path: str) -> Mapping[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -92,7 +72,7 @@ class Job:
     def __init__(
         self,
         store: Store,
-        server: Embeds,
+        server: Embeds | None,
         options: Options | None = None,
         metadata: Describes | None = None,
     ) -> None:
@@ -104,6 +84,7 @@ class Job:
         self._seen: dict[str, str] = {}  # path -> id, of this run
         self._origins: dict[str, Origin] = {}  # where pictures that were there are now
         self._begun: set[str] = set()
+        self._stored: set[str] = set()
         self._lock = threading.Lock()
         self._ready: list[Indexed] = []
         self.summary = Summary()
@@ -137,8 +118,9 @@ class Job:
     def _work(self, found: Iterable[Source], total: int | None, progress: Progress | None) -> None:
         last_commit = time.monotonic()
         for done, outcome in enumerate(self._outcomes(found), start=1):
-            if outcome is not None:
-                self._ready.append(outcome)
+            self._see(outcome)
+            if outcome.picture is not None:
+                self._ready.append(outcome.picture)
             late = time.monotonic() - last_commit > BATCH_S
             if len(self._ready) >= self._options.batch or (self._ready and late):
                 self._commit()
@@ -146,17 +128,20 @@ class Job:
             if progress is not None:
                 progress(done, total)
 
-    def _outcomes(self, found: Iterable[Source]) -> Iterator[Indexed | None]:
-        """One for each source, None for those that need no work, a few at a time."""
-        pending: set[Future[Indexed | None]] = set()
+    def _outcomes(self, found: Iterable[Source]) -> Iterator[Outcome]:
+        """One for each source, a few at a time."""
+        pending: set[Future[Outcome]] = set()
         pool = ThreadPoolExecutor(self._options.concurrency, thread_name_prefix="fovea-index")
+        assert self._server is not None  # or the subclass asks
+        worker = Worker(self._server, self._is_there, self._options.thumbnail, self._metadata)
         try:
             for source in found:
-                if self._is_unchanged(source.origin):
-                    yield None
+                known = self._unchanged(source.origin)
+                if known is not None:
+                    yield Outcome(known.id, source.origin, unchanged=True)
                     continue
-                data = _read(source) if source.streamed else None
-                pending.add(pool.submit(self._do, source, data))
+                data = read(source) if source.streamed else None
+                pending.add(pool.submit(worker.do, source, data))
                 while len(pending) >= self._options.concurrency:
                     done, pending = wait(pending, return_when=FIRST_COMPLETED)
                     yield from (one.result() for one in done)
@@ -166,77 +151,54 @@ class Job:
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _is_unchanged(self, origin: Origin) -> bool:
-        """Whether a picture is done by its path, size and time, without a look at its bytes."""
-        for known in self._by_path.get(origin.path, ()):
-            same = (known.bytes, known.modified) == (origin.bytes, origin.modified)
-            if same and not (self._options.retry and known.error):
-                self._seen[origin.path] = known.id
-                self.summary.unchanged += 1
-                return True
-        return False
+    def _unchanged(self, origin: Origin) -> Known | None:
+        """A picture that is done by its path, size and time, without a look at its bytes."""
+        return unchanged(self._by_path.get(origin.path, ()), origin, self._options.retry)
 
-    def _do(self, source: Source, data: bytes | OSError | None) -> Indexed | None:
-        """A picture from bytes to rows; None when it is there already."""
-        data = _read(source) if data is None else data
-        if isinstance(data, OSError):
-            name = UNREAD + hashlib.sha256(source.origin.path.encode()).hexdigest()
-            self._seen[source.origin.path] = name
-            error = InvalidImage(f"it cannot be read: {data.strerror or data}")
-            return (
-                None if self._is_there(name, source.origin) else self._failed(name, source, error)
-            )
-        name = hashlib.sha256(data).hexdigest()
-        self._seen[source.origin.path] = name
-        if self._is_there(name, source.origin):
-            return None
-        origin = replace(source.origin, bytes=len(data))
-        one = Indexed(name, origin, None, extra=self._extra(origin.path))
-        try:
-            found = self._server.embed_objects(data)
-        except (Unavailable, UnknownVerb):
-            raise
-        except FoveaError as error:
-            return self._failed(name, source, error)
-        taken, thumbnail = pictures.look_at(data, self._options.thumbnail)
-        return replace(one, found=found, taken=taken, thumbnail=thumbnail)
-
-    def _is_there(self, name: str, origin: Origin) -> bool:
-        known = self._known.get(name)
-        if known is not None and not (self._options.retry and known.error):
-            self._origins.setdefault(name, origin)
-            return True
+    def _is_there(self, name: str) -> bool:
+        """Whether a picture is stored, or begun by this run; else it is begun now."""
         with self._lock:
-            if name in self._begun:
-                self.summary.copies += 1
+            if self._was_there(name) or name in self._begun:
                 return True
             self._begun.add(name)
             return False
 
-    def _failed(self, name: str, source: Source, error: FoveaError) -> Indexed:
-        words = f"{type(error).__name__}: {error}"
-        extra = self._extra(source.origin.path)
-        return Indexed(name, source.origin, None, words, extra=extra)
+    def _was_there(self, name: str) -> bool:
+        known = self._known.get(name)
+        return known is not None and not (self._options.retry and known.error)
 
-    def _extra(self, path: str) -> Mapping[str, Any]:
-        return self._metadata.of(path) if self._metadata else {}
+    def _see(self, outcome: Outcome) -> None:
+        """Notes where a picture is, and counts it unless it has rows to commit."""
+        self._seen[outcome.origin.path] = outcome.id
+        if outcome.unchanged:
+            self.summary.unchanged += 1
+        elif outcome.there and self._was_there(outcome.id):
+            self._origins.setdefault(outcome.id, outcome.origin)
+        elif outcome.there:
+            self.summary.copies += 1
 
     def _commit(self) -> None:
-        if not self._ready:
-            return
-        stored = set(self._store.commit(self._ready))
-        for one in self._ready:
-            failed_again = one.id in self._known and one.found is None
-            if one.id not in stored and not failed_again:
+        if self._ready:
+            self._book([Result.of(one) for one in self._ready], self._store.commit(self._ready))
+        self._ready = []
+
+    def _book(self, results: Sequence[Result], stored: Iterable[str]) -> None:
+        """Counts what a commit did; `stored` are those that are new in the store."""
+        new = set(stored)
+        for one in results:
+            failed_again = one.id in self._known and one.error is not None
+            if one.id in self._stored:
+                self.summary.copies += 1
+                continue
+            if one.id not in new and not failed_again:
                 self.summary.others += 1
                 continue
-            self.summary.indexed += one.id in stored
-            if one.found is None:
+            self._stored.add(one.id)
+            self.summary.indexed += one.id in new
+            self.summary.objects += one.objects
+            if one.error is not None:
                 self.summary.failed += 1
-                self.summary.errors.append((one.origin.path, one.error or ""))
-            else:
-                self.summary.objects += len(one.found.boxes)
-        self._ready = []
+                self.summary.errors.append((one.path, one.error))
 
     def _settle(self) -> None:
         """Paths of what has moved, and the former pictures of files that have changed."""
@@ -291,10 +253,3 @@ class Job:
 
 def _is_file(path: str) -> bool:
     return sources.exists(path)
-
-
-def _read(source: Source) -> bytes | OSError:
-    try:
-        return source.read()
-    except OSError as error:
-        return error

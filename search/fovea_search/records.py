@@ -93,6 +93,9 @@ class MadeBy:
         """The columns of a new store."""
         vector = pa.field(VECTOR, pa.list_(pa.float32(), self.dimensions))
         fields = [pa.field(name, kind, name != "id") for name, kind in COLUMNS.items()]
+        # Without it, merges of two writers at a time store a row twice (seen with lance 14 on S3).
+        key = {"lance-schema:unenforced-primary-key": "true"}
+        fields[0] = fields[0].with_metadata(key)
         metadata = {VERSION_KEY: str(SCHEMA_VERSION), MADE_BY_KEY: json.dumps(asdict(self))}
         return pa.schema([*fields, vector], metadata)
 

@@ -20,7 +20,8 @@ from fovea_search import vectors
 from fovea_search.errors import InvalidFilter, StoreFailed
 from fovea_search.finds import NEEDED, Find, Finds
 from fovea_search.records import COLUMNS, OBJECT, PICTURE, VECTOR
-from fovea_search.store import Store, first_line
+from fovea_search.storage import first_line
+from fovea_search.store import Store
 from fovea_search.vectors import Floats
 
 TEMPLATES = ("{}",)

@@ -10,7 +10,7 @@ import os
 import posixpath
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -39,23 +39,40 @@ class Source:
     """A picture that has not been read.
 
     read: gives its bytes; raises OSError. streamed: it must be read before the next one is taken.
+    shard: it is not a picture but a tar shard or a Parquet file of some, which `find` opens.
     """
 
     origin: Origin
     read: Callable[[], bytes]
     streamed: bool = False
+    shard: bool = False
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The options of `find`."""
+
+    on_problem: Problem
+    column: str | None
+    closed: bool
 
 
 def find(
-    inputs: Iterable[str], on_problem: Problem, *, column: str | None = None
+    inputs: Iterable[str],
+    on_problem: Problem,
+    *,
+    column: str | None = None,
+    closed: bool = False,
 ) -> Iterator[Source]:
     """The pictures of all inputs, each as soon as it is known.
 
     What cannot be read goes to `on_problem`, and the rest goes on. column: of Parquet files.
+    closed: shards come as they are, for somebody else to open.
     """
+    asked = _Asked(on_problem, column, closed)
     for given in inputs:
         try:
-            yield from _expand(given, on_problem, column)
+            yield from _expand(given, asked)
         except (OSError, InvalidSource, ImportError) as error:
             on_problem(given, _reason(error))
 
@@ -84,7 +101,7 @@ def container_of(path: str) -> str | None:
     return path.partition("::")[2] or None
 
 
-def _expand(given: str, on_problem: Problem, column: str | None) -> Iterator[Source]:
+def _expand(given: str, asked: _Asked) -> Iterator[Source]:
     container = container_of(given)
     if container is not None:
         yield _within(given, container)
@@ -95,9 +112,9 @@ def _expand(given: str, on_problem: Problem, column: str | None) -> Iterator[Sou
         if not matches:
             raise InvalidSource("expected files that match, got none")
         for match in matches:
-            yield from _one(file_system, match, on_problem, column)
+            yield from _one(file_system, match, asked)
         return
-    yield from _one(file_system, path, on_problem, column)
+    yield from _one(file_system, path, asked)
 
 
 def _within(path: str, container: str) -> Source:
@@ -109,19 +126,21 @@ def _within(path: str, container: str) -> Source:
     return Source(Origin(path, folder, 0, modified), lambda: read(path))
 
 
-def _one(file_system: Any, path: str, on_problem: Problem, column: str | None) -> Iterator[Source]:
+def _one(file_system: Any, path: str, asked: _Asked) -> Iterator[Source]:
     lower = path.lower()
     if file_system.isdir(path):
-        yield from _walk(file_system, path, on_problem)
+        yield from _walk(file_system, path, asked.on_problem)
     elif lower.endswith(LIST_SUFFIXES):
-        yield from _listed(file_system, path, on_problem, column)
+        yield from _listed(file_system, path, asked)
+    elif asked.closed and lower.endswith((*TAR_SUFFIXES, *PARQUET_SUFFIXES)):
+        yield replace(_file(file_system, path, file_system.info(path)), shard=True)
     elif lower.endswith(TAR_SUFFIXES):
         yield from _shard(file_system, path)
     elif lower.endswith(PARQUET_SUFFIXES):
         uri, modified = _uri(file_system, path), _modified(file_system.info(path))
-        for row in parquet.rows(file_system, path, uri, modified, column):
+        for row in parquet.rows(file_system, path, uri, modified, asked.column):
             if isinstance(row, str):
-                yield from _expand(_beside(file_system, path, row), on_problem, column)
+                yield from _expand(_beside(file_system, path, row), asked)
             else:
                 origin, data = row
                 yield Source(origin, lambda data=data: data, streamed=True)  # type: ignore[misc]
@@ -161,18 +180,16 @@ def _modified(info: dict[str, Any]) -> float:
     return time.timestamp() if isinstance(time, datetime) else float(time)
 
 
-def _listed(
-    file_system: Any, path: str, on_problem: Problem, column: str | None
-) -> Iterator[Source]:
+def _listed(file_system: Any, path: str, asked: _Asked) -> Iterator[Source]:
     with file_system.open(path, "rb") as file:
         lines = os.fsdecode(file.read()).splitlines()
     for line in lines:
         if line.strip() and not line.startswith("#"):
             where = _beside(file_system, path, line.strip())
             try:
-                yield from _expand(where, on_problem, column)
+                yield from _expand(where, asked)
             except (OSError, InvalidSource) as error:
-                on_problem(where, _reason(error))
+                asked.on_problem(where, _reason(error))
 
 
 def _shard(file_system: Any, path: str) -> Iterator[Source]:

@@ -14,12 +14,16 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-import lancedb
+import lance
 import pyarrow as pa
+import pyarrow.compute as pc
+from lance.file import LanceFileReader
+from lance.fragment import FragmentMetadata, write_fragments
 from lancedb.index import BTree, IvfSq
 
-from fovea_search.errors import InvalidStore, StoreFailed
+from fovea_search.errors import InvalidStore
 from fovea_search.records import COLUMNS, OBJECT, PICTURE, VECTOR, Indexed, MadeBy, to_table
+from fovea_search.storage import connect, failures, locked
 
 TABLE = "objects"
 LOCK = ".writer.lock"
@@ -54,6 +58,19 @@ class Version:
     rows: int
 
 
+@dataclass(frozen=True, eq=False)
+class Written:
+    """Rows of pictures that are not committed yet; processes may pass it on.
+
+    errors: by the pictures' ids, why they failed. rows: of `records.COLUMNS` and the like, unless
+    they lie in `fragments` of the store.
+    """
+
+    errors: Mapping[str, str | None]
+    rows: pa.Table | None
+    fragments: tuple[FragmentMetadata, ...] = ()
+
+
 class Store:
     """An open store; `open` and `create` make one. Processes may write at the same time.
 
@@ -69,8 +86,8 @@ class Store:
         """Whether there is a store of any version."""
         if "://" not in uri:  # lancedb would make the folder
             return Path(uri, f"{TABLE}.lance").is_dir()
-        with _failures(uri):
-            return TABLE in _connect(uri).table_names()
+        with failures(uri):
+            return TABLE in connect(uri).table_names()
 
     @classmethod
     def open(cls, uri: str | os.PathLike[str]) -> Store:
@@ -81,18 +98,18 @@ class Store:
                 f"expected a store in {location!r}, got none: "
                 f"fovea index PICTURES --store {location}"
             )
-        with _failures(location):
-            table = _connect(location).open_table(TABLE)
+        with failures(location):
+            table = connect(location).open_table(TABLE)
         return cls(location, table)
 
     @classmethod
     def create(cls, uri: str | os.PathLike[str], made_by: MadeBy) -> Store:
         """The store at `uri`, begun if there is none; raises OtherMembers if it is another's."""
         location = os.fspath(uri)
-        with _failures(location):
+        with failures(location):
             try:
                 if not cls.is_there(location):
-                    _connect(location).create_table(TABLE, schema=made_by.schema())
+                    connect(location).create_table(TABLE, schema=made_by.schema())
             except ValueError:
                 if not cls.is_there(location):  # else another process has begun it
                     raise
@@ -101,13 +118,17 @@ class Store:
         return store
 
     @property
+    def _is_folder(self) -> bool:
+        return "://" not in self.uri
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """All names that a condition may use."""
         return tuple(self._table.schema.names)
 
     def count(self, where: str | None = None) -> int:
         """Rows that fulfil a condition of SQL."""
-        with _failures(self.uri):
+        with failures(self.uri):
             return int(self._table.count_rows(where))
 
     def known(self) -> Iterator[Known]:
@@ -117,9 +138,17 @@ class Store:
             for row in batch.to_pylist():
                 yield Known(*row.values())
 
+    def known_in(self, container: str) -> Iterator[Known]:
+        """Those within a tar shard or a Parquet file, and perhaps some of others."""
+        names = ["picture", "path", "bytes", "modified", "error"]
+        like = "'%" + container.replace("'", "''") + "%'"
+        for batch in self.read(names, f"kind = '{PICTURE}' AND path LIKE {like}"):
+            for row in batch.to_pylist():
+                yield Known(*row.values())
+
     def read(self, names: Sequence[str], where: str) -> Iterator[pa.RecordBatch]:
         """Columns of the rows that fulfil a condition."""
-        with _failures(self.uri):
+        with failures(self.uri):
             self._table.checkout_latest()
             query = self._table.search().where(where).select(list(names)).limit(None)
             yield from query.to_batches()
@@ -132,36 +161,81 @@ class Store:
     def commit(self, pictures: Sequence[Indexed]) -> list[str]:
         """Stores pictures with their objects in one step; the ids of those that were not there.
 
-        A row that says that a picture failed gives way to one that says what was found. On object
-        storage there is no lock: what another writer commits in the same moment is told apart by
-        the rows' ids.
+        A row that says that a picture failed gives way to one that says what was found.
         """
-        with _failures(self.uri), self._writing() as alone:
-            new = self._make_way(pictures)
+        mine = {one.id: one for one in pictures}
+        with failures(self.uri), self._writing() as alone:
+            new = self._make_way({id: one.error for id, one in mine.items()})
+            if new:
+                self._insert(self._rows([mine[id] for id in new]), alone)
+        return new
+
+    def write(self, pictures: Sequence[Indexed]) -> Written:
+        """Rows that `commit_written` puts into the store; no reader sees them before.
+
+        In a folder they are files of the store by then, so that only their names go to the process
+        that commits. Files of a process that was killed are removed by a later `optimize`.
+        """
+        errors = {one.id: one.error for one in pictures}
+        with failures(self.uri):
+            rows = self._rows(list({one.id: one for one in pictures}.values()))
+            if not self._is_folder or not rows.num_rows:
+                return Written(errors, rows)
+            fragments = write_fragments(rows, self._table.to_lance(), schema=rows.schema)
+            return Written(errors, None, tuple(fragments))
+
+    def commit_written(self, written: Written) -> list[str]:
+        """Like `commit`, of rows that any process has written."""
+        with failures(self.uri), self._writing() as alone:
+            new = self._make_way(written.errors)
             if not new:
                 return []
-            now = datetime.now(timezone.utc).replace(tzinfo=None)
-            table = to_table(new, self._table.schema, now)
-            if alone:
-                self._table.add(table)
+            if alone and written.fragments and len(new) == len(written.errors):
+                append = lance.LanceOperation.Append(list(written.fragments))
+                where = self._table.to_lance()
+                lance.LanceDataset.commit(where, append, read_version=where.version)
+                self._table.checkout_latest()
             else:
-                self._table.merge_insert("id").when_not_matched_insert_all().execute(table)
-        return [one.id for one in new]
+                rows = written.rows if written.rows is not None else self._read_back(written)
+                mine = pc.is_in(rows["picture"], pa.array(new))
+                self._insert(rows.filter(mine), alone)
+        return new
 
-    def _make_way(self, pictures: Sequence[Indexed]) -> list[Indexed]:
-        """The pictures that are to be stored, each once."""
-        mine = {one.id: one for one in pictures}
-        failed: dict[str, bool] = {}
-        for condition in _in("picture", list(mine)):
+    def _read_back(self, written: Written) -> pa.Table:
+        """The rows of fragments that are not committed."""
+        folder = Path(self.uri, f"{TABLE}.lance", "data")
+        paths = [str(folder / file.path) for one in written.fragments for file in one.files]
+        return pa.concat_tables(LanceFileReader(path).read_all().to_table() for path in paths)
+
+    def _rows(self, pictures: Sequence[Indexed]) -> pa.Table:
+        now = datetime.now(timezone.utc).replace(tzinfo=None)
+        return to_table(pictures, self._table.schema, now)
+
+    def _insert(self, rows: pa.Table, alone: bool) -> None:
+        """Adds rows. Without a lock they are told by their ids from what others add meanwhile."""
+        if alone:
+            self._table.add(rows)
+        else:
+            self._table.merge_insert("id").when_not_matched_insert_all().execute(rows)
+
+    def failed(self, ids: Sequence[str]) -> dict[str, bool]:
+        """Of those pictures that are there, whether they failed."""
+        found: dict[str, bool] = {}
+        for condition in _in("picture", ids):
             for batch in self.read(["picture", "error"], f"kind = '{PICTURE}' AND {condition}"):
-                failed |= {row["picture"]: bool(row["error"]) for row in batch.to_pylist()}
-        redone = [id for id, bad in failed.items() if bad and mine[id].found is not None]
+                found |= {row["picture"]: bool(row["error"]) for row in batch.to_pylist()}
+        return found
+
+    def _make_way(self, errors: Mapping[str, str | None]) -> list[str]:
+        """The pictures, with why they failed, that are to be stored."""
+        failed = self.failed(list(errors))
+        redone = [id for id, bad in failed.items() if bad and errors[id] is None]
         self._delete(redone)
-        return [one for id, one in mine.items() if id not in failed or id in redone]
+        return [id for id in errors if id not in failed or id in redone]
 
     def delete(self, ids: Iterable[str]) -> None:
         """Takes pictures out, with their objects."""
-        with _failures(self.uri), self._writing():
+        with failures(self.uri), self._writing():
             self._delete(list(ids))
 
     def _delete(self, ids: list[str]) -> None:
@@ -175,12 +249,12 @@ class Store:
         types = {name: self._table.schema.field(name).type for name in names}
         columns = {n: pa.array([row[n] for row in rows.values()], types[n]) for n in names}
         table = pa.table({"picture": list(rows), **columns})
-        with _failures(self.uri), self._writing():
+        with failures(self.uri), self._writing():
             self._table.merge_insert("picture").when_matched_update_all().execute(table)
 
     def add_columns(self, fields: Iterable[pa.Field]) -> None:
         """Adds what is not there yet; InvalidStore where a column is of another type."""
-        with _failures(self.uri), self._writing():
+        with failures(self.uri), self._writing():
             self._table.checkout_latest()
             there = {column.name: column.type for column in self._table.schema}
             for column in fields:
@@ -203,7 +277,7 @@ class Store:
 
     def versions(self) -> list[Version]:
         """All states that are kept, oldest first."""
-        with _failures(self.uri):
+        with failures(self.uri):
             return [
                 Version(one["version"], one["timestamp"], int(one["metadata"]["total_rows"]))
                 for one in self._table.list_versions()
@@ -213,17 +287,17 @@ class Store:
         """Makes an older state the newest; raises InvalidStore for one that is not kept."""
         if number not in {version.number for version in self.versions()}:
             raise InvalidStore(f"expected one of the versions that are kept, got {number}")
-        with _failures(self.uri), self._writing():
+        with failures(self.uri), self._writing():
             self._table.restore(number)
 
     def refresh(self) -> None:
         """Sees what other processes have committed."""
-        with _failures(self.uri):
+        with failures(self.uri):
             self._table.checkout_latest()
 
     def optimize(self) -> None:
         """Merges small fragments and brings the indexes up to date; queries go on meanwhile."""
-        with _failures(self.uri):
+        with failures(self.uri):
             self._table.checkout_latest()
             rows = self.count(f"{VECTOR} IS NOT NULL")
             if rows >= INDEXED_ROWS and rows > GROWTH * self._indexed_rows():
@@ -244,41 +318,10 @@ class Store:
     @contextmanager
     def _writing(self) -> Iterator[bool]:
         """Other processes' commits wait; False where nothing can make them wait."""
-        lock = nullcontext(False) if "://" in self.uri else _locked(Path(self.uri, LOCK))
+        lock = locked(Path(self.uri, LOCK)) if self._is_folder else nullcontext(False)
         with lock as alone:
             self._table.checkout_latest()
             yield alone
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[bool]:
-    """The lock goes with the process, however that ends."""
-    import fcntl
-
-    with path.open("wb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield True
-
-
-def _connect(location: str) -> Any:
-    return lancedb.connect(location, read_consistency_interval=timedelta(0))
-
-
-@contextmanager
-def _failures(location: str) -> Iterator[None]:
-    """Translates what Lance raises: its errors are of Python's own kinds."""
-    try:
-        yield
-    except (OSError, RuntimeError, ValueError) as error:
-        if isinstance(error, (InvalidStore, StoreFailed)):
-            raise
-        raise StoreFailed(f"{location}: {first_line(error)}") from error
-
-
-def first_line(error: BaseException) -> str:
-    """Lance's message without the place in its own source."""
-    line = str(error).splitlines()[0] if str(error) else repr(error)
-    return line.split(", /root/")[0].split(", /home/")[0]
 
 
 def _in(column: str, values: Sequence[str]) -> list[str]:
@@ -290,4 +333,4 @@ def _in(column: str, values: Sequence[str]) -> list[str]:
     ]
 
 
-__all__ = ["OBJECT", "PICTURE", "Known", "Store", "Version", "first_line"]
+__all__ = ["OBJECT", "PICTURE", "Known", "Store", "Version", "Written"]

@@ -153,6 +153,13 @@ def test_shards_and_lists(fovea, tmp_path) -> None:
             "settings that the store was begun with",
         ),
         (["index", "photos", "--verb", "other"], 2, "has no 'other'"),
+        (
+            ["index", "photos", "--ray", "127.0.0.1:1"],
+            3,
+            "expected the head of Ray at '127.0.0.1:1'",
+        ),
+        (["index", "photos", "--ray", "head"], 2, "expected auto or host:port of the head of Ray"),
+        (["index", "photos", "--ray", "auto", "--local", "x"], 2, "with --ray, got --local"),
         (["search", "red", "--url", "127.0.0.1:1", "--timeout", "0.3"], 3, "no server is ready"),
     ],
 )

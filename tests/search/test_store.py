@@ -147,13 +147,13 @@ def test_without_a_lock_two_writers_are_exact_too(store: Store, monkeypatch) -> 
 
     from fovea_search import store as module
 
-    monkeypatch.setattr(module, "_locked", lambda path: nullcontext(False))
+    monkeypatch.setattr(module, "locked", lambda path: nullcontext(False))
     late = Store.open(store.uri)
     make_way = late._make_way
 
-    def slowly(pictures):
-        new = make_way(pictures)
-        store.commit(pictures[:1])  # between another's look and its commit
+    def slowly(errors):
+        new = make_way(errors)
+        store.commit([picture("a")])  # between another's look and its commit
         return new
 
     late._make_way = slowly

@@ -74,6 +74,8 @@ LOADED = {
         "Find objects, or pictures, in a store by words, by an example, or by both.",
     ),
     "mcp": _Loaded("fovea_web.agents.cli", "mcp", "Serve the verbs as tools for language models."),
+    "web": _Loaded("fovea_web.cli", "web", "Serve the verbs over HTTP, and a page to try them."),
+    "web-keys": _Loaded("fovea_web.cli", "web", "Keys that callers of `fovea web` show."),
 }
 
 

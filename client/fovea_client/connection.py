@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias, TypeVar
 
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
@@ -29,6 +29,8 @@ from fovea_client.retry import Attempts, Deadline, RetryPolicy
 from fovea_client.verbs import Steps
 
 T = TypeVar("T")
+# Of a function: what it gives when a request is sent, in the context of its caller.
+RequestHeaders: TypeAlias = Mapping[str, str] | Callable[[], Mapping[str, str]]
 
 DEFAULT_URL = "localhost:8001"
 DEFAULT_TIMEOUT_S = 30.0
@@ -46,7 +48,8 @@ class Connection:
     timeout_s: seconds for a call with all its retries, unless the call says otherwise;
     `math.inf` is no limit. retry: when a failed request is sent again.
     tls: encrypts the channel; None leaves it plain. headers: sent with every request, such as
-    the authorization that a gateway asks for.
+    the authorization that a gateway asks for; a function is called for each request by who makes
+    it, so that it can tell the trace that the request belongs to.
     jpeg_quality: pixels are sent as JPEG of this quality (1 to 95), not as PNG.
     """
 
@@ -57,14 +60,14 @@ class Connection:
         timeout_s: float = DEFAULT_TIMEOUT_S,
         retry: RetryPolicy = DEFAULT_RETRY,
         tls: Tls | None = None,
-        headers: Mapping[str, str] | None = None,
+        headers: RequestHeaders | None = None,
         jpeg_quality: int | None = None,
     ) -> None:
         self.url = channel.check_url(url)
         self.timeout_s = Deadline(timeout_s).timeout_s
         self.retry = retry
         self._tls = tls
-        self._metadata = channel.to_metadata(headers)
+        self._headers = headers
         self._jpeg_quality = jpeg_quality
         self._lock = threading.Lock()
         self._calls: Calls | None = None
@@ -123,8 +126,8 @@ class Connection:
         """The response; the call goes on without its caller when that one leaves."""
         calls, message = self._open(), request.message(left_s)
         linger_s = None if left_s is None else left_s + LINGER_S
-        infer = self._stub.ModelInfer
-        call = calls.start(lambda: infer.future(message, linger_s, self._metadata))
+        infer, metadata = self._stub.ModelInfer, self._metadata()
+        call = calls.start(lambda: infer.future(message, linger_s, metadata))
         try:
             yield Wait(call, left_s)
         finally:
@@ -183,10 +186,14 @@ class Connection:
     def _health(self, method: str, message: Any, timeout_s: float) -> Waits[Any]:
         """An answer about the server or a model, whose handlers stand gRPC's own deadline."""
         calls = self._open()
-        ask = getattr(self._stub, method).future
-        call = calls.start(lambda: ask(message, timeout_s, self._metadata))
+        ask, metadata = getattr(self._stub, method).future, self._metadata()
+        call = calls.start(lambda: ask(message, timeout_s, metadata))
         yield Wait(call, None)
         return call.outcome.result()
+
+    def _metadata(self) -> tuple[tuple[str, str], ...]:
+        """The headers of a request."""
+        return channel.to_metadata(self._headers() if callable(self._headers) else self._headers)
 
     def _encode(self, image: Picture) -> bytes:
         return images.encode(image, jpeg_quality=self._jpeg_quality)

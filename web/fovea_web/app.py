@@ -1,0 +1,128 @@
+"""The gateway as an ASGI application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fovea_client import AsyncClient, FoveaError, RetryPolicy
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, Response
+from starlette.staticfiles import StaticFiles
+
+from fovea import __version__
+from fovea_web import parameters, problems, samples, trace
+from fovea_web.deployment import Deployment
+from fovea_web.fetch import Fetcher
+from fovea_web.gate import Admitted, Observed
+from fovea_web.keys import Keys
+from fovea_web.metrics import Metrics
+from fovea_web.problems import MethodNotAllowed, NotFound, Refused
+from fovea_web.routes import Answers, add_routes, to_json
+from fovea_web.search import Search, add_search
+from fovea_web.settings import Settings
+
+PAGE = Path(__file__).parent / "page"
+# Restarts take seconds, and Retry-After tells the caller of them: few tries come before.
+RETRY = RetryPolicy(attempts=4)
+
+
+def make_app(settings: Settings) -> FastAPI:
+    """The gateway; raises InvalidInput for settings that cannot be, InvalidStore for no store."""
+    client = AsyncClient(
+        settings.url,
+        timeout_s=settings.timeout_s,
+        retry=RETRY,
+        headers=lambda: {**settings.headers, **trace.current()},
+    )
+    keys = None if settings.keys is None else Keys(settings.keys)
+    metrics = Metrics()
+    search = None if settings.store is None else Search(settings)
+    deployment = Deployment(client)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncGenerator[None, None]:
+        yield
+        await client.close()
+        if search is not None:
+            search.close()
+
+    app = FastAPI(
+        title="fovea", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None
+    )
+    answers = Answers(settings, client, deployment, Fetcher(settings))
+    _add_problems(app)
+    _add_own(app, client, deployment, search, metrics)
+    add_search(app, answers, search)
+    samples.add(app, settings.samples)
+    add_routes(app, answers)
+    _add_page(app)
+    app.add_middleware(Admitted, settings=settings, keys=keys)
+    app.add_middleware(Observed, metrics=metrics)
+    return app
+
+
+def _add_problems(app: FastAPI) -> None:
+    async def refuse(request: Request, error: Exception) -> Response:
+        return problems.to_response(error)
+
+    async def refuse_parameters(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        found = [{**one, "loc": one["loc"][1:]} for one in error.errors()]
+        return problems.to_response(parameters.invalid(found))
+
+    async def refuse_path(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        if error.status_code == 405:
+            words = f"{request.url.path} has no {request.method}"
+            return problems.to_response(MethodNotAllowed(words, headers=error.headers))
+        return problems.to_response(NotFound(f"there is nothing at {request.url.path[:200]}"))
+
+    async def leave(request: Request, error: Exception) -> Response:
+        return Response(status_code=499)  # nobody reads it; the metrics do
+
+    for kind in (FoveaError, Refused):
+        app.add_exception_handler(kind, refuse)
+    app.add_exception_handler(RequestValidationError, refuse_parameters)
+    app.add_exception_handler(HTTPException, refuse_path)
+    app.add_exception_handler(ClientDisconnect, leave)
+
+
+def _add_own(
+    app: FastAPI,
+    client: AsyncClient,
+    deployment: Deployment,
+    search: Search | None,
+    metrics: Metrics,
+) -> None:
+    @app.get("/v1/deployment", summary="What can be asked, and who answers.")
+    async def tell() -> Response:
+        record: dict[str, Any] = await deployment.record()
+        record["search"] = None if search is None else await search.record(deployment)
+        return to_json(record)
+
+    @app.get("/health/live", summary="Whether the gateway runs.")
+    async def live() -> Response:
+        return to_json({"live": True})
+
+    @app.get("/health/ready", summary="Whether the server and its verbs are ready.")
+    async def ready() -> Response:
+        await client.check_ready()
+        return to_json({"ready": True})
+
+    @app.get("/metrics", include_in_schema=False)
+    async def count() -> Response:
+        return metrics.response()
+
+
+def _add_page(app: FastAPI) -> None:
+    @app.get("/", include_in_schema=False)
+    async def page() -> Response:
+        return FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})
+
+    app.mount("/static", StaticFiles(directory=PAGE), name="static")

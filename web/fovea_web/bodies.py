@@ -1,0 +1,188 @@
+"""Bodies of requests, read within their limits: a picture and the parameters beside it.
+
+Nothing is written to disk: a form's file stays in memory, where the limit bounds it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+import re
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fovea_client import ImageTooLarge
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect, Request
+
+from fovea import images
+from fovea.limits import Limits
+from fovea_web import parameters
+from fovea_web.parameters import Parameter, Parameters
+from fovea_web.problems import (
+    BodyTooLarge,
+    MalformedBody,
+    NotAPicture,
+    SlowBody,
+    UnsupportedBody,
+)
+from fovea_web.settings import PARAMETER_BYTES, Settings
+
+JSON, FORM = "application/json", "multipart/form-data"
+IMAGE, IMAGE_URL = "image", "image_url"
+MOST_FIELDS = 4096
+_DATA_URI = re.compile(r"data:[\w.+/-]*;base64,", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Body:
+    """What a request carries: fields of a form as lists of texts, or of a JSON object as they are.
+
+    image: encoded bytes. image_url: where they are instead.
+    """
+
+    fields: Mapping[str, Any]
+    form: bool
+    image: bytes | None = None
+    image_url: str | None = None
+
+    def check(
+        self,
+        model: type[Parameters],
+        table: Mapping[str, Parameter] = parameters.PARAMETERS,
+    ) -> dict[str, Any]:
+        """The parameters that were given; raises InvalidParameters."""
+        if self.form:
+            return parameters.from_form(model, self.fields, table).given()
+        return parameters.from_json(model, self.fields).given()
+
+
+class _InMemory(MultiPartParser):
+    """Starlette's parser, whose files would go to disk from a megabyte on."""
+
+    spool_max_size = 2**62
+
+
+async def chunks(request: Request, settings: Settings) -> AsyncGenerator[bytes, None]:
+    """The body as it comes; raises BodyTooLarge and SlowBody as soon as either is known."""
+    _check_length(request.headers.get("content-length"), settings.body_bytes)
+    end, size = time.monotonic() + settings.body_s, 0
+    while True:
+        left_s = min(settings.body_idle_s, end - time.monotonic())
+        try:
+            message = await asyncio.wait_for(request.receive(), max(left_s, 0.001))
+        except asyncio.TimeoutError as error:
+            raise SlowBody(
+                f"expected the body within {settings.body_s:g} s and without pauses of "
+                f"{settings.body_idle_s:g} s, {size} bytes had come",
+                headers={"Connection": "close"},
+            ) from error
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect()
+        size += len(message.get("body", b""))
+        if size > settings.body_bytes:
+            raise _too_large(settings.body_bytes, f"more than {settings.body_bytes}")
+        yield message.get("body", b"")
+        if not message.get("more_body", False):
+            return
+
+
+async def read(request: Request, settings: Settings) -> Body:
+    """The body of a request for one picture."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == FORM:
+        return await _read_form(request, settings)
+    if kind == JSON:
+        return from_json(b"".join([chunk async for chunk in chunks(request, settings)]))
+    raise UnsupportedBody(
+        f"expected a body of {FORM} or {JSON}, got {kind[:80] or 'none'}",
+        headers={"Accept-Post": f"{FORM}, {JSON}"},
+    )
+
+
+def from_json(data: bytes) -> Body:
+    """The body of a JSON object; `image` is base64, with or without a data: URI before it."""
+    try:
+        values = json.loads(data, parse_constant=parameters.no_constant)
+    except (ValueError, RecursionError) as error:
+        raise MalformedBody(f"expected a JSON object: {error}") from error
+    if not isinstance(values, dict):
+        raise MalformedBody(f"expected a JSON object, got {type(values).__name__}")
+    image, url = values.pop(IMAGE, None), values.pop(IMAGE_URL, None)
+    return Body(values, False, None if image is None else _from_base64(image), _url(image, url))
+
+
+def check_picture(image: bytes) -> bytes:
+    """The picture, if it begins like one and is not too large for any server."""
+    if len(image) > Limits().image_bytes:
+        raise ImageTooLarge(f"expected at most {Limits().image_bytes} bytes, got {len(image)}")
+    if not any(start.match(image) for _, start in images.FORMATS.values()):
+        expected = ", ".join(images.FORMATS)
+        raise NotAPicture(
+            f"expected a picture ({expected}), got {len(image)} bytes that begin with "
+            f"{image[:12]!r}"
+        )
+    return image
+
+
+async def _read_form(request: Request, settings: Settings) -> Body:
+    parser = _InMemory(
+        request.headers,
+        chunks(request, settings),
+        max_files=1,
+        max_fields=MOST_FIELDS,
+        max_part_size=PARAMETER_BYTES,
+    )
+    try:
+        form = await parser.parse()
+    except MultiPartException as error:
+        raise MalformedBody(f"expected {FORM}: {error.message}") from error
+    image: bytes | None = None
+    fields: dict[str, list[str]] = {}
+    for name, value in form.multi_items():
+        if isinstance(value, UploadFile):
+            if name != IMAGE:
+                raise parameters.wrong(name, f"expected the file as {IMAGE!r}")
+            image = await value.read()
+            await value.close()
+        elif name == IMAGE:
+            image = _from_base64(value)
+        else:
+            fields.setdefault(name, []).append(value)
+    urls: Sequence[str] = fields.pop(IMAGE_URL, [])
+    return Body(fields, True, image, _url(image, urls[0] if urls else None))
+
+
+def _from_base64(text: Any) -> bytes:
+    if not isinstance(text, str):
+        raise parameters.wrong(IMAGE, f"expected base64, got {type(text).__name__}")
+    match = _DATA_URI.match(text)
+    encoded = text[match.end() :] if match else text
+    try:
+        return base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise parameters.wrong(IMAGE, f"expected base64, got {text!r:.40}: {error}") from error
+
+
+def _url(image: Any, url: Any) -> str | None:
+    if url is not None and not isinstance(url, str):
+        raise parameters.wrong(IMAGE_URL, f"expected an address, got {type(url).__name__}")
+    if url is not None and image is not None:
+        raise parameters.wrong(IMAGE_URL, f"expected it or {IMAGE!r}, got both")
+    return url
+
+
+def _check_length(length: str | None, limit: int) -> None:
+    if length is not None and length.isascii() and length.isdigit() and int(length) > limit:
+        raise _too_large(limit, length)
+
+
+def _too_large(limit: int, came: str) -> BodyTooLarge:
+    # Who is refused may still be sending: the rest of the body is not waited for.
+    close = {"Connection": "close"}
+    return BodyTooLarge(f"expected a body of at most {limit} bytes, got {came}", headers=close)

@@ -1,0 +1,186 @@
+"""The parameters of all verbs: one table, and a model for each verb made of it.
+
+Which of them a verb takes follows from the signature of its method of `AsyncClient`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from annotated_types import Len
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, create_model
+
+from fovea_web.problems import InvalidParameters
+
+INT32_MAX = 2**31 - 1
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0, le=INT32_MAX)]
+Name = Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$", max_length=64)]
+Texts = str | list[str]
+Box = Annotated[list[FiniteFloat], Len(4, 4)]
+Point = Annotated[list[FiniteFloat], Len(2, 2)]
+Label = Literal[0, 1]
+Boxes = Box | Annotated[list[Box], Len(1)]
+PointSets = Annotated[list[Annotated[list[Point], Len(1)]], Len(1)]
+Points = Point | Annotated[list[Point], Len(1)] | PointSets
+PointLabels = list[Label] | list[list[Label]]
+
+# How a form's field is read: as it is; a text, or several; JSON or numbers between commas.
+TEXT, TEXTS, VALUE = "text", "texts", "value"
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """type: of its value. form: how a form's field is read. text: what it means."""
+
+    type: Any
+    form: str
+    text: str
+
+
+PARAMETERS: Mapping[str, Parameter] = {
+    "labels": Parameter(
+        Texts, TEXTS, "Each label is taken as it is; one string is split at its '.'."
+    ),
+    "phrases": Parameter(
+        Texts, TEXTS, "What to look for: labels, or one string that is split at its '.'."
+    ),
+    "description": Parameter(str, TEXT, "A sentence instead of labels: its words are tried."),
+    "text": Parameter(str, TEXT, "A text, taken whole."),
+    "box_threshold": Parameter(Share, VALUE, "The score from which a box counts."),
+    "text_threshold": Parameter(
+        Share, VALUE, "The score from which a word of a description names a box."
+    ),
+    "boxes": Parameter(Boxes, VALUE, "Boxes [left, top, right, bottom] in pixels, one or several."),
+    "points": Parameter(
+        Points,
+        VALUE,
+        "Points [x, y] in pixels: one, several that mean a thing each, or lists of points that "
+        "mean one thing each.",
+    ),
+    "point_labels": Parameter(
+        PointLabels, VALUE, "1 for a point on the thing, 0 for one beside it; as the points."
+    ),
+    "points_per_side": Parameter(Count, VALUE, "Points of the grid along each edge."),
+    "iou_threshold": Parameter(Share, VALUE, "The estimated IoU from which a mask counts."),
+    "stability_threshold": Parameter(Share, VALUE, "The stability from which a mask counts."),
+    "min_area": Parameter(Count, VALUE, "Pixels of a mask at least."),
+    "max_objects": Parameter(Count, VALUE, "Objects at most."),
+    "threshold": Parameter(Share, VALUE, "The score from which a segment counts."),
+    "template": Parameter(str, TEXT, "A text with {} for each label."),
+    "top_k": Parameter(Annotated[int, Field(ge=1, le=INT32_MAX)], VALUE, "Labels at most."),
+    "verb": Parameter(Name, TEXT, "The deployment's name for the verb, if it has several."),
+    "detect_verb": Parameter(Name, TEXT, "The verb that finds a description's words."),
+}
+# What a request has besides: the picture, its deadline (a header); a label map is no JSON.
+NOT_PARAMETERS = ("self", "image", "timeout_s", "label_map")
+
+
+class Parameters(BaseModel):
+    """Those of one verb; what is not given is None."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+    def given(self) -> dict[str, Any]:
+        """Those that were sent, by name."""
+        return self.model_dump(exclude_none=True)
+
+
+def names_of(method: Callable[..., Any]) -> list[str]:
+    """The parameters that a method of the client takes, but for the picture and the deadline."""
+    found = inspect.signature(method).parameters
+    return [name for name in found if name not in NOT_PARAMETERS]
+
+
+def model(
+    title: str,
+    names: Iterable[str],
+    table: Mapping[str, Parameter] = PARAMETERS,
+    required: Sequence[str] = (),
+) -> type[Parameters]:
+    """A model with these parameters; only those that are `required` must be given."""
+    fields: dict[str, Any] = {}
+    for name in names:
+        parameter = table[name]
+        if name in required:
+            fields[name] = (parameter.type, Field(description=parameter.text))
+        else:
+            fields[name] = (parameter.type | None, Field(None, description=parameter.text))
+    made: type[Parameters] = create_model(title, __base__=Parameters, **fields)
+    return made
+
+
+def from_json(made: type[Parameters], values: Mapping[str, Any]) -> Parameters:
+    """Checked parameters of a JSON object; raises InvalidParameters."""
+    return _checked(made, values, strict=True)
+
+
+def from_form(
+    made: type[Parameters],
+    values: Mapping[str, Sequence[str]],
+    table: Mapping[str, Parameter] = PARAMETERS,
+) -> Parameters:
+    """Checked parameters of a form's fields; raises InvalidParameters."""
+    read = {
+        name: _from_texts(name, texts, table[name].form if name in table else TEXT)
+        for name, texts in values.items()
+    }
+    return _checked(made, read, strict=False)
+
+
+def _from_texts(name: str, texts: Sequence[str], form: str) -> Any:
+    if len(texts) > 1 and form == TEXT:
+        raise wrong(name, "expected once, got several")
+    if form == TEXT:
+        return texts[0]
+    if form == TEXTS:
+        single = len(texts) == 1
+        listed = single and texts[0].lstrip().startswith("[")
+        return _parse(name, texts[0]) if listed else texts[0] if single else list(texts)
+    parsed = [_parse(name, text) for text in texts]
+    return parsed[0] if len(parsed) == 1 else parsed
+
+
+def _parse(name: str, text: str) -> Any:
+    """JSON, or numbers with commas between them; constants that are no JSON are refused."""
+    bare = "," in text and not text.lstrip().startswith(("[", "{", '"'))
+    try:
+        return json.loads(f"[{text}]" if bare else text, parse_constant=no_constant)
+    except (ValueError, RecursionError) as error:
+        raise wrong(name, f"expected JSON or numbers such as 1,2, got {text!r:.80}") from error
+
+
+def no_constant(name: str) -> Any:
+    """Refuses NaN and the infinities, which Python would read."""
+    raise ValueError(f"{name} is no JSON")
+
+
+def wrong(name: str, message: str) -> InvalidParameters:
+    """One parameter that is not what it should be."""
+    return InvalidParameters(f"{name}: {message}", more={"errors": [_error([name], message)]})
+
+
+def _checked(made: type[Parameters], values: Mapping[str, Any], *, strict: bool) -> Parameters:
+    try:
+        return made.model_validate(dict(values), strict=strict)
+    except ValidationError as error:
+        raise invalid(error.errors(include_url=False, include_context=False)) from error
+
+
+def invalid(errors: Iterable[Any]) -> InvalidParameters:
+    """What pydantic or FastAPI found, each with its place and what came."""
+    found = [_error([str(part) for part in one["loc"]], one["msg"]) for one in errors]
+    first = found[0]
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    return InvalidParameters(
+        f"{first['parameter']}: {first['detail']}{more}", more={"errors": found}
+    )
+
+
+def _error(place: Sequence[str], message: str) -> dict[str, Any]:
+    return {"parameter": place[0] if place else "body", "at": list(place), "detail": message}

@@ -223,12 +223,18 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
     def ModelReady(self, request: Any, context: Any) -> Any:  # noqa: N802
         return service_pb2.ModelReadyResponse(ready=request.name in self.models)
 
+    def ModelStatistics(self, request: Any, context: Any) -> Any:  # noqa: N802
+        response = service_pb2.ModelStatisticsResponse()
+        for name in self.models:
+            response.model_stats.add(name=name)
+        return response
+
     def ModelConfig(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         if request.name not in self.models:
             words = f"Request for unknown model: '{request.name}' is not found"
             context.abort(grpc.StatusCode.NOT_FOUND, words)
         response = service_pb2.ModelConfigResponse()
-        for name, value in self.parameters.items():
+        for name, value in {"verb": request.name, **self.parameters}.items():
             response.config.parameters[name].string_value = value
         return response
 

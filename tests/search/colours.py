@@ -43,7 +43,7 @@ def parameters(embedder: str = EMBEDDER) -> dict[str, str]:
     clip = MemberDescription("clip", "clip", "embedder", embedder)
     members = {"cuts_member": sam, "embeds_member": clip}
     about = {key: json.dumps(member.to_dict()) for key, member in members.items()}
-    return {"verb": "embed_objects", "cuts": "sam", "embeds": "clip", **about}
+    return {"cuts": "sam", "embeds": "clip", **about}
 
 
 def picture(squares: tuple[str, ...], scene: str = "day", seed: int = 0) -> bytes:

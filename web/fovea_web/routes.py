@@ -172,4 +172,4 @@ def _add_unknown(app: FastAPI, answers: Answers) -> None:
     async def refuse(path: str) -> Response:
         raise unknown(path, await answers.deployment.names())
 
-    app.add_api_route("/v1/{path:path}", refuse, methods=["POST"], include_in_schema=False)
+    app.add_api_route("/v1/{path}", refuse, methods=["POST"], include_in_schema=False)

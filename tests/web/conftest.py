@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import httpx2
 import pytest
@@ -15,7 +14,6 @@ from fovea_web.app import make_app
 from fovea_web.settings import Settings
 
 from demo.samples import FOLDER as SAMPLES
-from demo.served import demo_server
 from tests.client.fake_triton import FakeTriton
 
 START_S = 20.0
@@ -49,16 +47,9 @@ def asking(settings: Settings, **options: object) -> Iterator[httpx2.Client]:
 
 
 @pytest.fixture(scope="session")
-def demo_url() -> Iterator[str]:
-    """gRPC of a real Triton with the demo's checkpoints."""
-    with demo_server() as server:
-        yield server.grpc_url
-
-
-@pytest.fixture(scope="session")
-def gateway(demo_url: str) -> Iterator[str]:
+def gateway(url: str) -> Iterator[str]:
     """The address of a gateway before the demo."""
-    with served(Settings(url=demo_url, samples=SAMPLES, rate="100000/minute")) as address:
+    with served(Settings(url=url, samples=SAMPLES, rate="100000/minute")) as address:
         yield address
 
 
@@ -79,8 +70,3 @@ def triton() -> Iterator[FakeTriton]:
 @pytest.fixture(scope="session")
 def snowboard() -> bytes:
     return (SAMPLES / "man-on-snowboard.jpg").read_bytes()
-
-
-@pytest.fixture(scope="session")
-def sample() -> Path:
-    return SAMPLES / "man-on-snowboard.jpg"

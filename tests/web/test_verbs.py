@@ -7,7 +7,7 @@ import json
 import httpx2
 import numpy as np
 import pytest
-from fovea_client import AsyncClient, Client, Mask
+from fovea_client import AsyncClient, Mask
 from fovea_web import parameters
 from fovea_web.parameters import NOT_PARAMETERS, PARAMETERS
 from fovea_web.verbs import VERBS
@@ -16,12 +16,6 @@ from PIL import Image
 pytestmark = pytest.mark.server
 
 LABELS = ["man", "snowboard"]
-
-
-@pytest.fixture(scope="module")
-def client(demo_url):
-    with Client(demo_url) as connected:
-        yield connected
 
 
 def post(web: httpx2.Client, verb: str, picture: bytes, query: str = "", **fields: object):

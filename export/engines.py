@@ -2,7 +2,8 @@
 
 FOLDER is what `python -m export --runtime tensorrt` wrote. Each engine goes into its model
 repository, beside a manifest of what it was made from and with; it is made again only when any
-of that changed. The last step runs it on the samples of the export: drift fails the build.
+of that changed. The last step runs it on the samples of the export: drift fails the build. The
+export's checksums then cover the engines too.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from export import onnx_files
+from export.checksums import write_checksums
 from export.engine_parity import check_engine
 from export.errors import EngineError, ExportError
 from export.profiles import Profile, profile
@@ -238,22 +240,37 @@ def make_all(
     workspace_bytes: int = WORKSPACE_BYTES,
     stop: bool = True,
 ) -> None:
-    """Build, check and place the five engines, and print what came of it.
+    """Build, check and place every engine, and print what came of it.
 
     compute_capability: such as "8.6"; None is that of this machine's GPU. stop: drift ends it.
     """
     target = _target(library, compute_capability)
     gpu = "" if library.chooses_target else local_gpu() or ""
     table = Table("network", "precision", "SM", "MB", "seconds", "reused", "difference", "task")
-    for job in jobs(
+    wanted = jobs(
         folder, library, target, gpu=gpu, max_batch=max_batch, workspace_bytes=workspace_bytes
-    ):
-        with console.status(f"{job.spec.name}: building"):
-            record = make(job, folder / "timing.cache", force=force, stop=stop)
-        table.add_row(*_row(job, record))
-        for line in record["parity"].get("drift", []):
-            console.print(f"[yellow]drift[/]: {line}", highlight=False)
+    )
+    try:
+        for job in wanted:
+            with console.status(f"{job.spec.name}: building"):
+                record = make(job, folder / "timing.cache", force=force, stop=stop)
+            table.add_row(*_row(job, record))
+            for line in record["parity"].get("drift", []):
+                console.print(f"[yellow]drift[/]: {line}", highlight=False)
+    finally:
+        record_files(folder)  # of the engines that are there, where a later one failed too
     console.print(table)
+
+
+def record_files(folder: Path) -> None:
+    """Write the checksums of an export's files as they are now, in its manifest and its list."""
+    path = folder / MANIFEST
+    manifest = json.loads(path.read_text())
+    names = wire(deployment_of(manifest)).names
+    manifest["files"] = write_checksums(folder / REPOSITORY, names)
+    draft = path.with_name(f".{path.name}")
+    draft.write_text(json.dumps(manifest, indent=1) + "\n")
+    draft.replace(path)
 
 
 def _target(library: Library, asked: str | None) -> str:

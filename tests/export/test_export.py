@@ -9,6 +9,8 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
+from fovea_server.errors import RepositoryError
+from fovea_server.repository import verify
 from google.protobuf import text_format
 from onnx import numpy_helper
 from tritonclient.grpc import model_config_pb2 as pb
@@ -16,11 +18,13 @@ from tritonclient.grpc import model_config_pb2 as pb
 from export import parity
 from export.checkpoints import find
 from export.deployments import Export, run
+from export.engines import record_files
 from export.errors import CheckpointUnavailable, InvalidCheckpoint, ParityError
-from export.repository import onnx_path
+from export.repository import onnx_path, plan_path
 from export.to_onnx import to_onnx
-from fovea.checksums import CHECKSUMS
+from fovea.checksums import CHECKSUMS, read_list
 from fovea.deployment import Settings
+from fovea.layout import MANIFEST, REPOSITORY
 from fovea.manifest import deployment_of
 from fovea.members import Source
 from fovea.specs import TensorSpec
@@ -118,6 +122,21 @@ def test_the_checksums_are_those_that_sha256sum_finds(exported):
     assert {f"{record['name']}/1/model.onnx" for record in manifest["networks"]} <= {
         *manifest["files"]
     }
+
+
+def test_a_server_verifies_engines_as_it_does_the_rest_of_an_export(exported, tmp_path):
+    folder = shutil.copytree(exported[0].out, tmp_path / "export")
+    repository = folder / REPOSITORY
+    before, plan = verify(repository), plan_path(repository, "sam_mask_decoder")
+    plan.write_bytes(b"an engine")
+    assert verify(repository) == before
+    record_files(folder)
+    assert verify(repository) == before + 1
+    manifest = json.loads((folder / MANIFEST).read_text())
+    assert list(manifest["files"]) == list(read_list(repository))
+    plan.write_bytes(b"another")
+    with pytest.raises(RepositoryError, match=r"model\.plan is not what was exported"):
+        verify(repository)
 
 
 def first_step(export: Export) -> pb.ModelConfig:

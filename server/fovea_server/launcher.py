@@ -100,7 +100,8 @@ class EmbeddedServer:
         """Checks everything that can be checked before tritonserver runs; `start` does it first.
 
         Raises:
-            RepositoryError: there are no models, no weights, or not the weights of the export.
+            RepositoryError: there are no models, no weights, not the weights of the export, or
+                networks that this Triton would not run as they were exported.
             TritonserverNotFoundError: there is none on this machine.
             UnwritableError: the log or the cache folder cannot be written.
         """
@@ -110,7 +111,10 @@ class EmbeddedServer:
             repository.verify(folder)
         self._log.open()
         try:
-            self._backends = self._safe(prepare_backends())
+            backends = prepare_backends()
+            if backends.official_onnxruntime:
+                repository.check_official_backend(folder)
+            self._backends = self._safe(backends)
             self._repository = self._paths.of(folder, "model_repository")
         except BaseException:
             self._paths.remove()

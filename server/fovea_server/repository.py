@@ -12,6 +12,10 @@ from fovea_server.safe_paths import is_safe
 _CONFIG = "config.pbtxt"
 # Backends whose models are nothing without a file of weights.
 _NETWORK = re.compile(r'^\s*backend\s*:\s*"(onnxruntime|tensorrt)"', re.MULTILINE)
+# What OpenVINO should compute a network in, as exports write it: one parameter, so named.
+_OPENVINO_PRECISION = re.compile(
+    r'name\s*:\s*"openvino"\s*parameters\s*\{\s*key\s*:\s*"precision"\s*value\s*:\s*"([^"]*)"'
+)
 
 
 def check(repository: Path) -> None:
@@ -35,6 +39,21 @@ def check(repository: Path) -> None:
             f"{repository} has no weights yet ({names}). Export first: `python -m export --set "
             "demo`, then `fovea serve --model-repository build/export/demo/model_repository`"
         )
+
+
+def check_official_backend(repository: Path) -> None:
+    """Raises RepositoryError for what the C++ onnxruntime backend would not do as it was exported.
+
+    It hands no `precision` on to OpenVINO, which then takes the one that it likes best.
+    """
+    for config in sorted(repository.glob(f"*/{_CONFIG}")):
+        found = _OPENVINO_PRECISION.search(_text(config))
+        if found:
+            raise RepositoryError(
+                f"{config.parent.name} wants OpenVINO in {found[1]}, and the C++ onnxruntime "
+                "backend of this Triton ignores that: export with `--runtime onnxruntime`, or "
+                "serve it with the tritonserver of nvidia-pytriton"
+            )
 
 
 def verify(repository: Path) -> int:

@@ -15,8 +15,9 @@ from export.assembly import aside, exclusive, link_or_copy, take_place
 from export.checkpoints import Checkpoint, find
 from export.checksums import write_checksums
 from export.engine_parity import samples_path
-from export.errors import ExportError, UnsupportedPrecision
+from export.errors import ExportError, ParityError, UnsupportedPrecision
 from export.grid_sample import GridSample
+from export.machine import int8_saturates
 from export.members import (
     MEMBERS,
     Exported,
@@ -175,10 +176,7 @@ def run(export: Export, *, force: bool = False) -> dict[str, Any]:
     never sees half of the one and half of the other.
     """
     requests = export.find()
-    members = {
-        name: export_member(request, export.members, report=export.report, force=force)
-        for name, request in requests.items()
-    }
+    members = _members(export, requests, force=force)
     request = _request(export, requests, members)
     found = None if force else _reusable(export, request)
     if found and _has_configs(export, found):
@@ -195,6 +193,23 @@ def run(export: Export, *, force: bool = False) -> dict[str, Any]:
                 take_place(part, export.out / part.name)
             (folder / MANIFEST).replace(export.out / MANIFEST)
             return manifest
+
+
+def _members(
+    export: Export, requests: Mapping[str, MemberExport], *, force: bool
+) -> dict[str, Exported]:
+    try:
+        return {
+            name: export_member(request, export.members, report=export.report, force=force)
+            for name, request in requests.items()
+        }
+    except ParityError as error:
+        if export.form.precision == "int8" and int8_saturates():
+            raise ParityError(
+                f"{error}. This processor has no VNNI, so int8 sums saturate in ONNX Runtime: "
+                "export on one that has it, or choose another precision"
+            ) from error
+        raise
 
 
 def _request(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("fovea", "torch", "transformers", "onnxruntime", "numpy", "tritonclient", "openvino")
+CPUINFO = Path("/proc/cpuinfo")
 
 
 def gpu_name() -> str | None:
@@ -26,7 +27,7 @@ def gpu_name() -> str | None:
 
 def machine() -> dict[str, Any]:
     """Processor, cores, memory, GPU (None without) and versions."""
-    cpuinfo = Path("/proc/cpuinfo").read_text()
+    cpuinfo = CPUINFO.read_text()
     models = [line.split(":")[1].strip() for line in cpuinfo.splitlines() if "model name" in line]
     return {
         "processor": models[0] if models else platform.processor(),
@@ -36,6 +37,16 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": _versions(),
     }
+
+
+def int8_saturates(cpuinfo: str | None = None) -> bool:
+    """Whether products of 8-bit integers may overflow within ONNX Runtime: on x86 without VNNI.
+
+    There it adds pairs of products in 16 bits. cpuinfo: the text of /proc/cpuinfo.
+    """
+    text = CPUINFO.read_text() if cpuinfo is None else cpuinfo
+    flags = [line.partition(":")[2].split() for line in text.splitlines() if line[:5] == "flags"]
+    return any("avx2" in found and not {"avx_vnni", "avx512_vnni"} & {*found} for found in flags)
 
 
 def _versions() -> dict[str, str]:

@@ -1,7 +1,6 @@
 """The policy holds in the graphs: what must stay fp32 stays, directly connected, and agrees."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -15,6 +14,7 @@ from export.errors import ExportError, ParityError, UnsupportedPrecision
 from export.families import policies
 from export.grid_sample import FORMS
 from export.lower_precision import check_range, lower, precisions
+from export.machine import int8_saturates
 from export.runtimes import RUNTIMES
 from export.to_onnx import to_onnx
 from fovea.deployment_file import Serving
@@ -132,15 +132,10 @@ def test_int8_is_within_its_tolerance_and_the_decoder_stays(loaded, graphs, tmp_
     assert precision == ("fp32" if name.endswith("_decoder") else "int8")
     assert ("INT8" in precisions(path)) == (precision == "int8")
     tolerance = POLICIES[name].tolerance(precision, item.spec.tolerance)
-    if not has_vnni():
+    if int8_saturates():
         pytest.skip("ONNX Runtime's int8 products saturate on this processor, which has no VNNI")
     checked = replace(item, spec=replace(item.spec, tolerance=tolerance))
     assert parity.check_network(checked, path, max_batch=2)
-
-
-def has_vnni() -> bool:
-    """Whether the processor multiplies 8-bit integers without saturating in between."""
-    return "vnni" in Path("/proc/cpuinfo").read_text()
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 from zlib import crc32
 
 import cv2
@@ -10,6 +11,8 @@ import numpy as np
 
 from demo.art import TRAINED_STYLES, fill, mips
 from demo.backgrounds import HELD_OUT_KINDS, TRAINING_KINDS, Painter, paint
+from demo.surroundings import ALL as SURROUNDINGS
+from demo.surroundings import Surroundings
 from demo.things import LABELS
 
 Rng = np.random.Generator
@@ -19,6 +22,8 @@ SPLITS: dict[str, tuple[Painter, ...]] = {
     "validation": TRAINING_KINDS,
     "test": HELD_OUT_KINDS,
     "sample": HELD_OUT_KINDS,
+    "search": HELD_OUT_KINDS,
+    "search validation": HELD_OUT_KINDS,
 }
 DEFAULT_LONGEST_EDGE = 320
 ASPECTS_WH: tuple[tuple[int, int], ...] = ((4, 3), (3, 4), (1, 1))
@@ -65,11 +70,13 @@ class Scene:
         image: uint8 (height, width, 3), RGB.
         objects: back to front.
         main_index: which object is the main one (the largest visible area).
+        surroundings: where and when it is; None in front of a plain background.
     """
 
     image: np.ndarray
     objects: tuple[SceneObject, ...]
     main_index: int
+    surroundings: Surroundings | None = None
 
     @property
     def main(self) -> SceneObject:
@@ -181,11 +188,18 @@ def _place(rng: Rng, owner: np.ndarray, placed: list[_Sprite], seen: list[int],
     return False
 
 
-def _compose(picture: np.ndarray, placed: list[_Sprite]) -> np.ndarray:
-    """Lay the sprites over the background, back to front; uint8 (height, width, 3)."""
+def _compose(
+    picture: np.ndarray, placed: list[_Sprite], light: np.ndarray | None = None
+) -> np.ndarray:
+    """Lay the sprites over the background, back to front; uint8 (height, width, 3).
+
+    light: on the sprites, a factor for each of RGB.
+    """
     picture = picture.clip(0, 255).astype(np.uint8)
     for sprite in placed:
         rows, columns, part = sprite.window(*picture.shape[:2])
+        if light is not None:
+            part = cv2.multiply(np.ascontiguousarray(part), (*light.tolist(), 1.0))
         see_through = cv2.cvtColor(255 - part[..., 3], cv2.COLOR_GRAY2RGB)
         below = cv2.multiply(picture[rows, columns], see_through, scale=1 / 255)
         picture[rows, columns] = cv2.add(below, np.ascontiguousarray(part[..., :3]))
@@ -199,7 +213,8 @@ def box_of(mask: np.ndarray) -> tuple[float, float, float, float]:
 
 
 def _attempt(rng: Rng, split: str, size_hw: tuple[int, int], count: int,
-             styles: tuple[str, ...], labels: tuple[str, ...] | None) -> Scene | None:  # fmt: skip
+             styles: tuple[str, ...], labels: tuple[str, ...] | None,
+             surroundings: Surroundings | None) -> Scene | None:  # fmt: skip
     """One try at a scene; None where it breaks a promise."""
     names = labels or tuple(LABELS[i] for i in rng.choice(len(LABELS), count, replace=False))
     picks = [(styles[rng.integers(len(styles))], name) for name in names]
@@ -217,12 +232,17 @@ def _attempt(rng: Rng, split: str, size_hw: tuple[int, int], count: int,
     main = int(np.flatnonzero(order == 0)[0])
     if count > 1 and areas[main] < MAIN_AREA_RATIO * np.delete(areas, main).max():
         return None
-    image = _compose(paint(rng, SPLITS[split], *size_hw), placed)
+    light = None
+    if surroundings is None:
+        background = paint(rng, SPLITS[split], *size_hw)
+    else:
+        background, light = surroundings.paint(rng, SPLITS[split], *size_hw)
+    image = _compose(background, placed, light)
     objects = tuple(
         SceneObject(picks[i][1], picks[i][0], box_of(mask), mask)
         for i, mask in zip(order, masks, strict=True)
     )
-    return Scene(image, objects, main)
+    return Scene(image, objects, main, surroundings)
 
 
 def make_scene(
@@ -234,6 +254,7 @@ def make_scene(
     n_objects: int | None = None,
     styles: tuple[str, ...] = TRAINED_STYLES,
     labels: tuple[str, ...] | None = None,
+    surroundings: Surroundings | None = None,
 ) -> Scene:
     """Compose one scene; the same arguments give the same pixels.
 
@@ -246,6 +267,7 @@ def make_scene(
         n_objects: 1 to 5; drawn when None.
         styles: art styles to draw from.
         labels: the things themselves, the main one first; drawn when None.
+        surroundings: where and when it is; a plain background when None.
     """
     for attempt in range(1000):
         rng = scene_rng(seed, split, attempt)
@@ -253,10 +275,20 @@ def make_scene(
         drawn = int(rng.choice(len(OBJECT_COUNT_ODDS), p=OBJECT_COUNT_ODDS)) + 1
         count = len(labels) if labels else n_objects or drawn
         longest = size if shortest is None else shortest * max(aspect) / min(aspect)
-        scene = _attempt(rng, split, size_of_aspect(aspect, longest), count, styles, labels)
+        size_hw = size_of_aspect(aspect, longest)
+        scene = _attempt(rng, split, size_hw, count, styles, labels, surroundings)
         if scene is not None:
             return scene
     raise ValueError(f"no scene of {count} objects found for seed {seed}")
+
+
+def make_surrounded(seed: int, *, split: str = "train", **options: Any) -> Scene:
+    """As `make_scene`, in surroundings that are drawn.
+
+    options: of `make_scene`.
+    """
+    drawn = scene_rng(seed, f"{split} surroundings").integers(len(SURROUNDINGS))
+    return make_scene(seed, split=split, surroundings=SURROUNDINGS[drawn], **options)
 
 
 def man_on_snowboard(seed: int = 30, *, size: int = DEFAULT_LONGEST_EDGE) -> Scene:

@@ -269,6 +269,9 @@ def search(
     ] = False,
     k: Annotated[int, typer.Option("-k", min=1, help="Finds at most.")] = K,
     min_score: Annotated[float | None, typer.Option(help="The least score.")] = None,
+    min_margin: Annotated[
+        float | None, typer.Option(help="The least cosine above that with 'a photo' and the like.")
+    ] = None,
     same: Annotated[
         float, typer.Option(help="Cosine from which near-duplicates are one find; 1 shows all.")
     ] = SAME,
@@ -303,6 +306,7 @@ def search(
             k=k,
             grouped=group,
             min_score=min_score,
+            min_margin=min_margin,
             fold=same if same < 1 else None,
             templates=template or TEMPLATES,
             good=good or (),

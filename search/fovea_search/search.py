@@ -25,6 +25,8 @@ from fovea_search.store import Store
 from fovea_search.vectors import Floats
 
 TEMPLATES = ("{}",)
+# What any picture is: a find that is no more like the query than like these is none.
+NULL_TEXTS = ("a photo", "a picture", "an image")
 ALPHA, BETA, SCENE_WEIGHT = 0.5, 0.5, 0.5
 K = 20
 # Objects and pictures that are more alike than this are near-duplicates.
@@ -46,9 +48,10 @@ class Query:
     it. like: the id of a find. alpha: weight of the picture beside the text. negative: words for
     what is not wanted, with weight beta. scene: words for the whole picture, with weight
     scene_weight. where: a condition of SQL over the store's columns. kind: "object" or "picture".
-    k: finds at most. grouped: one find a picture. min_score: the least. fold: the cosine from which
-    finds in pictures that are as alike count as one, as do those whose boxes in a picture are
-    alike; None shows all.
+    k: finds at most. grouped: one find a picture. min_score: the least. min_margin: the
+    least cosine with the query above that with NULL_TEXTS. fold: the cosine from which finds in
+    pictures that are as alike count as one, as do those whose boxes in a picture are alike; None
+    shows all.
     templates: "a photo of {}", whose vectors are averaged. good, bad: ids of finds.
     """
 
@@ -67,6 +70,7 @@ class Query:
     k: int = K
     grouped: bool = False
     min_score: float | None = None
+    min_margin: float | None = None
     fold: float | None = SAME
     templates: Sequence[str] = TEMPLATES
     good: Sequence[str] = ()
@@ -226,6 +230,8 @@ class Index:
         order = np.argsort(-scores, kind="stable")
         if query.min_score is not None:
             order = order[scores[order] >= query.min_score]
+        if query.min_margin is not None:
+            order = order[self._margins(rows)[order] >= query.min_margin]
         if query.grouped:
             order = order[np.sort(np.unique(pictures[order], return_index=True)[1])]
         folded = 0
@@ -234,6 +240,12 @@ class Index:
         data = rows.drop_columns([VECTOR]).take(order[: query.k]).to_pylist()
         pairs = zip(data, scores[order[: query.k]].tolist(), strict=True)
         return [Find.from_row(row, score) for row, score in pairs], folded
+
+    def _margins(self, rows: pa.Table) -> Floats:
+        """How much nearer each row is to the query than to words for nothing, float32 [N]."""
+        null = self._text("", NULL_TEXTS)
+        margins: Floats = 1 - rows.column("_distance").to_numpy() - _unit_vectors(rows) @ null
+        return margins
 
     def _picture_vectors(self, pictures: NDArray[np.str_]) -> Floats:
         """The vector of each row's whole picture, float32 [N, D]."""
@@ -266,8 +278,7 @@ def _fold(
     `whole` [N, D]; or if they are in one picture and their boxes' IoU is above SAME_BOX, for SAM
     gives a thing with and without what it touches.
     """
-    found = rows.column(VECTOR).combine_chunks().take(order)
-    unit = vectors.unit(found.flatten().to_numpy().reshape(len(order), found.type.list_size))
+    unit = _unit_vectors(rows)[order]
     pictures = np.array(rows.column("picture").take(order).to_pylist(), np.str_)
     boxes = np.array([box or [0.0] * 4 for box in rows.column("box").take(order).to_pylist()])
     around, kept, index = whole[order], list[int](), -1
@@ -281,6 +292,12 @@ def _fold(
         if len(kept) == k:
             break
     return order[kept], index + 1 - len(kept)
+
+
+def _unit_vectors(rows: pa.Table) -> Floats:
+    """Of each row, float32 [N, D]."""
+    found = rows.column(VECTOR).combine_chunks()
+    return vectors.unit(found.flatten().to_numpy().reshape(len(found), found.type.list_size))
 
 
 def _fitting(found: Objects, box: Sequence[float] | None, point: Sequence[float] | None) -> int:

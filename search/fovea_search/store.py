@@ -295,12 +295,15 @@ class Store:
         with failures(self.uri):
             self._table.checkout_latest()
 
-    def optimize(self) -> None:
-        """Merges small fragments and brings the indexes up to date; queries go on meanwhile."""
+    def optimize(self, *, indexed_rows: int = INDEXED_ROWS) -> None:
+        """Merges small fragments and brings the indexes up to date; queries go on meanwhile.
+
+        indexed_rows: from so many vectors on there is an index.
+        """
         with failures(self.uri):
             self._table.checkout_latest()
             rows = self.count(f"{VECTOR} IS NOT NULL")
-            if rows >= INDEXED_ROWS and rows > GROWTH * self._indexed_rows():
+            if rows >= indexed_rows and rows > GROWTH * self._indexed_rows():
                 partitions = max(1, rows // PARTITION_ROWS)
                 config = IvfSq(distance_type=METRIC, num_partitions=partitions)
                 self._table.create_index(VECTOR, config=config, replace=True)

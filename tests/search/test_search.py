@@ -167,6 +167,13 @@ def test_scores_below_the_least_are_left_out_and_templates_are_averaged(full: In
     assert {colour_of(find) for find in finds} == {"red"} and len(finds) == 12
 
 
+def test_finds_that_are_no_nearer_to_the_query_than_to_words_for_nothing_are_left_out(full: Index):
+    assert len(full.search(text="red", k=PICTURES, fold=None)) == PICTURES
+    finds = full.search(text="red", min_margin=0.5, k=PICTURES, fold=None)
+    assert {colour_of(find) for find in finds} == {"red"} and len(finds) == 12
+    assert not full.search(text="red", min_margin=1.5, k=PICTURES, fold=None)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

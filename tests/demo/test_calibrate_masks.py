@@ -1,0 +1,56 @@
+"""How the thresholds of masks are chosen."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from demo.calibrate_masks import Figures, Judged, choose, figures, record, validation_scenes
+from fovea.everything import Candidates
+
+
+def judged() -> Judged:
+    """Four points; the third mask of each is good, of falling predicted IoU, and far apart."""
+    ious = np.zeros((4, 3), np.float32)
+    ious[:, 2] = 0.9, 0.8, 0.7, 0.6
+    overlaps = np.zeros((4, 3, 3), np.float32)
+    for point, (thing, iou) in enumerate([(0, 0.9), (1, 0.6), (2, 0.9), (2, 0.2)]):
+        overlaps[point, 2, thing] = iou
+    places = 20 * np.arange(4, dtype=np.float32)[:, None, None]
+    boxes = np.tile(np.array([0, 0, 10, 10], np.float32), (4, 3, 1)) + places
+    areas = np.full((4, 3), 100, np.float32)
+    return Judged(Candidates(np.zeros((4, 2), np.float32), ious, ious, areas, boxes), overlaps)
+
+
+def test_thresholds_let_masks_through_that_are_held_against_the_truth():
+    everything = figures([judged()], 0.6, 0.6)
+    assert (everything.recall_50, everything.recall_75) == (1.0, pytest.approx(2 / 3))
+    assert (everything.precision, everything.masks) == (0.75, 4)
+    strict = figures([judged(), judged()], 0.75, 0.6)
+    assert (strict.recall_50, strict.precision, strict.masks) == (pytest.approx(2 / 3), 1.0, 2)
+    nothing = figures([judged()], 0.95, 0.6)
+    assert (nothing.recall_50, nothing.precision, nothing.masks) == (0, 0, 0)
+
+
+def test_the_largest_recall_wins_then_precision_but_not_with_too_many_masks():
+    wide = Figures(0.1, 0.1, 1.0, 0.99, 0.3, 12.0)
+    good = Figures(0.4, 0.6, 1.0, 0.93, 0.8, 5.0)
+    better = Figures(0.5, 0.6, 1.0, 0.928, 0.9, 4.0)
+    narrow = Figures(0.9, 0.9, 0.5, 0.5, 1.0, 1.0)
+    assert choose([wide, good, better, narrow]) == better
+    assert choose([wide]) == wide
+
+
+def test_what_is_chosen_stands_beside_what_a_checkpoint_says_of_itself(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "sam", "iou_threshold": 0.1}))
+    record(tmp_path, Figures(0.4, 0.6, 1.0, 0.9, 0.8, 5.0))
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["model_type"] == "sam"
+    assert (config["iou_threshold"], config["stability_threshold"]) == (0.4, 0.6)
+
+
+def test_half_of_the_scenes_have_surroundings():
+    kinds = [scene.surroundings is not None for scene in validation_scenes(4)]
+    assert kinds == [False, True, False, True]

@@ -14,6 +14,8 @@ COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY fovea fovea
 COPY client client
 COPY server server
+COPY search search
+COPY web web
 COPY export export
 COPY deployments deployments
 COPY demo demo

@@ -12,6 +12,8 @@ COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY fovea fovea
 COPY client client
 COPY server server
+COPY search search
+COPY web web
 # constraints.txt pins every version.
 # hadolint ignore=DL3013
 RUN python3 -m pip install --no-cache-dir --target /opt/fovea/packages -c constraints.txt . psutil

@@ -2,16 +2,25 @@
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from fovea_client.cli import app
 from fovea_server.__main__ import parse
+from typer.testing import CliRunner
 
 from deploy import tools
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 CONTAINERS = Path("deploy/containers")
 DOCKERFILES = sorted(CONTAINERS.glob("*.Dockerfile"))
+ON_NVIDIAS = [path for path in DOCKERFILES if path.name != "gateway.Dockerfile"]
 NEWEST_RELEASE = "26.10"
 # Sets up CUDA's forward compatibility, then runs what follows.
 NVIDIA = "/opt/nvidia/nvidia_entrypoint.sh"
@@ -47,13 +56,49 @@ def test_hadolint_finds_nothing(path):
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
 def test_images_are_pinned_checked_and_never_root(path):
     text = path.read_text()
-    release = re.search(r"^ARG TRITON_RELEASE=(\d\d\.\d\d)$", text, re.MULTILINE)[1]
-    assert release == re.search(r"TRITON_RELEASE=(.*)", DOCKERFILES[0].read_text())[1]
+    assert re.search(r"^ARG \w+_IMAGE=\S+:\S*\d", interpolated_release(text), re.MULTILINE)
+    assert re.findall(r"^USER (.*)$", text, re.MULTILINE)[-1] == "1000:1000"
+    assert "HEALTHCHECK" in text
+
+
+def interpolated_release(text):
+    release = re.search(r"^ARG TRITON_RELEASE=(.*)$", text, re.MULTILINE)
+    return text.replace("${TRITON_RELEASE}", release[1]) if release else text
+
+
+@pytest.mark.parametrize("path", ON_NVIDIAS, ids=lambda path: path.name)
+def test_nvidias_images_are_of_one_release_and_begin_with_its_entry_point(path):
+    release = re.search(r"^ARG TRITON_RELEASE=(\d\d\.\d\d)$", path.read_text(), re.MULTILINE)[1]
     assert release == NEWEST_RELEASE
     entry, *_ = entry_point(path.name)
     assert entry[:2] == [NVIDIA, "python3"]
-    assert re.findall(r"^USER (.*)$", text, re.MULTILINE)[-1] == "1000:1000"
-    assert "HEALTHCHECK" in text
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
+def test_every_package_that_pip_builds_is_copied(path):
+    """setuptools stops at a folder of pyproject.toml that is not there."""
+    copied = re.findall(r"^COPY (?!--)(.*) \S+$", path.read_text(), re.MULTILINE)
+    sources = {source for line in copied for source in line.split()}
+    folders = tomllib.loads(Path("pyproject.toml").read_text())["tool"]["setuptools"]["package-dir"]
+    assert {folder.split("/")[0] for folder in folders.values()} <= sources
+
+
+def test_the_gateways_entry_point_is_understood_and_wants_keys(compose):
+    """Without keys it refuses to start where others reach it."""
+    entry, *_ = entry_point("gateway.Dockerfile")
+    assert entry[0].endswith("/bin/fovea")
+    refused = CliRunner().invoke(app, entry[1:])
+    assert refused.exit_code == 2
+    assert "expected --keys FILE" in refused.output
+    assert "--no-keys" in compose["services"]["gateway"]["command"]
+
+
+@pytest.mark.parametrize("name", ["server-cpu", "server-gpu"])
+def test_the_servers_command_opens_what_the_gateway_asks(compose, name):
+    entry, _ = entry_point("server.Dockerfile")
+    options, _ = parse([*entry[4:], *compose["services"][name]["command"]])
+    assert str(options.model_repository) == "/models"
+    assert set(options.closed_apis) == {"shared-memory", "model-repository", "trace", "logging"}
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)

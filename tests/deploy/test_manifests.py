@@ -44,8 +44,12 @@ def pods(overlay):
     ]
 
 
+def named(overlay, kind, name):
+    return next(r for r in of_kind(overlay, kind) if r["metadata"]["name"] == name)
+
+
 def server(overlay):
-    spec = of_kind(overlay, "Deployment")[0]["spec"]["template"]["spec"]
+    spec = named(overlay, "Deployment", "fovea")["spec"]["template"]["spec"]
     return spec, spec["containers"][0]
 
 
@@ -162,16 +166,16 @@ def test_names_are_resolved_by_the_clusters_dns_and_by_a_cache_on_the_node(overl
         # NodeLocal DNSCache, and Cloud DNS of GKE: no pods, so no selector finds them.
         assert blocks == {"169.254.20.10/32", "169.254.169.254/32"}
         assert any("namespaceSelector" in peer for peer in rule["to"])
-    fetches = {"secured", "gpu-tensorrt", "gpu-tensorrt-l4"}
-    assert bool(rules) == (overlay[0] in fetches)
+    calls_others = {"secured", "gpu-tensorrt", "gpu-tensorrt-l4", "gateway"}
+    assert bool(rules) == (overlay[0] in calls_others)
 
 
 def test_clients_can_see_every_server(overlay):
     services = {s["metadata"]["name"]: s["spec"] for s in of_kind(overlay, "Service")}
     assert services["fovea-headless"]["clusterIP"] == "None"
-    labels = of_kind(overlay, "Deployment")[0]["spec"]["template"]["metadata"]["labels"]
-    for service in services.values():
-        assert service["selector"].items() <= labels.items()
+    labels = named(overlay, "Deployment", "fovea")["spec"]["template"]["metadata"]["labels"]
+    for name in ("fovea", "fovea-headless"):
+        assert services[name]["selector"].items() <= labels.items()
 
 
 @pytest.mark.parametrize("name", ["autoscale-hpa", "autoscale-keda"])

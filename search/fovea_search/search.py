@@ -192,7 +192,7 @@ class Index:
     def _vectors(self, ids: Sequence[str | None]) -> Floats:
         """Of finds by their ids or the beginnings of those; raises InvalidInput."""
         found = [self._row(str(id)) for id in ids]
-        return np.array(found, np.float32).reshape(len(found), -1)
+        return np.array(found, np.float32).reshape(len(found), self.store.made_by.dimensions)
 
     def _row(self, id: str) -> list[float]:
         content, _, number = id.partition(":")

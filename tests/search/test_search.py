@@ -162,6 +162,14 @@ def test_marks_turn_a_query_to_what_was_meant(full: Index) -> None:
     assert {colour_of(find) for find in again} == {"red"}
 
 
+def test_marks_of_one_kind_are_enough(full: Index) -> None:
+    reds = [find.id for find in full.search(text="red", k=2, fold=None)]
+    liked = full.search(text="red green", good=reds, k=12, fold=None)
+    assert {colour_of(find) for find in liked} == {"red"}
+    left = full.search(text="red green", bad=reds, k=12, fold=None)
+    assert {colour_of(find) for find in left} == {"green"}
+
+
 def test_scores_below_the_least_are_left_out_and_templates_are_averaged(full: Index) -> None:
     finds = full.search(text="red", min_score=0.9, k=24, fold=None, templates=("a {}", "one {}."))
     assert {colour_of(find) for find in finds} == {"red"} and len(finds) == 12

@@ -1,0 +1,176 @@
+"""The page in the distribution's Chromium, by Playwright: what a person does, as methods."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from fovea_client import Mask
+from numpy.typing import NDArray
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, sync_playwright
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+AXE = Path(__file__).parent / "vendor" / "axe-core" / "axe.min.js"
+DESKTOP, PHONE = (1280, 800), (360, 740)
+# Long enough for a picture's first encoding on a machine that others share.
+PATIENCE_MS = 30_000
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A browser without a window."""
+    assert CHROMIUM is not None
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield launched
+        launched.close()
+
+
+class Visitor:
+    """A person before the page. complaints: what the console and the page said that is wrong."""
+
+    def __init__(
+        self, context: BrowserContext, address: str, mode: str = "", *, ready: bool = True
+    ) -> None:
+        self.address = address
+        self.complaints: list[str] = []
+        self.requested: list[str] = []
+        self.page: Page = context.new_page()
+        self.page.set_default_timeout(PATIENCE_MS)
+        self.page.on("console", self._hear)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", lambda request: self.requested.append(request.url))
+        self.page.goto(f"{address}/{mode}")
+        self.page.wait_for_selector("#tabs .tab" if ready else ".problem")
+
+    def _hear(self, message: Any) -> None:
+        # A refusal that the page explains is no fault of the page.
+        if message.type == "error" and "Failed to load resource" not in message.text:
+            self.complaints.append(message.text)
+
+    def mode(self, name: str) -> None:
+        self.page.click(f"#tab-{name}")
+
+    def sample(self, name: str = "man-on-snowboard.jpg") -> None:
+        self.page.click(f"[aria-label='Open {name}']")
+        self.page.wait_for_selector(f".caption-name:has-text('{name}')")
+
+    def file(self, path: Path) -> None:
+        self.page.set_input_files("#file", path)
+
+    def find(self, words: str, question: str | None = None) -> None:
+        """Asks the mode for words; waits for the answer."""
+        if question is not None:
+            self.page.click(f".segmented >> text={question}")
+        self.page.fill("#words", words)
+        with self.page.expect_response(lambda answer: "/v1/" in answer.url):
+            self.page.click("text=Find it")
+        self.page.wait_for_selector(".times")
+
+    def search(self, words: str) -> None:
+        self.page.fill("#search-text", words)
+        self.searched(lambda: self.page.keyboard.press("Enter"))
+
+    def searched(self, act: Any) -> None:
+        """Does something that searches; waits for the finds."""
+        with self.page.expect_response("**/v1/search"):
+            act()
+        self.page.wait_for_selector(".cards:not(.waiting) .card-picture.drawn")
+
+    def at(self, x: float, y: float, canvas: str = "#stage") -> tuple[float, float]:
+        """Where a pixel of the picture is on the screen."""
+        bounds = self.page.locator(canvas).bounding_box()
+        assert bounds is not None
+        text = self.page.inner_text(".caption .fine >> nth=0", timeout=1000)
+        width, height = (int(part) for part in text.split(" × "))
+        scale = min(bounds["width"] / width, bounds["height"] / height)
+        left = bounds["x"] + (bounds["width"] - width * scale) / 2
+        top = bounds["y"] + (bounds["height"] - height * scale) / 2
+        return left + x * scale, top + y * scale
+
+    def click(self, x: float, y: float, *, button: Any = "left", alt: bool = False) -> None:
+        """Clicks a pixel of the picture."""
+        if alt:
+            self.page.keyboard.down("Alt")
+        self.page.mouse.click(*self.at(x, y), button=button)
+        if alt:
+            self.page.keyboard.up("Alt")
+
+    def drag(self, box: tuple[float, float, float, float], canvas: str = "#stage") -> None:
+        """Draws a box, in pixels of the picture."""
+        self.page.mouse.move(*self.at(*box[:2], canvas))
+        self.page.mouse.down()
+        self.page.mouse.move(*self.at(*box[2:], canvas), steps=3)
+        self.page.mouse.up()
+
+    def masked(self, act: Any) -> None:
+        """Does something that asks for a mask; waits until it is drawn."""
+        before = len(self.click_to_mask_ms())
+        act()
+        self.page.wait_for_function(
+            "n => performance.getEntriesByName('click-to-mask').length > n", arg=before
+        )
+
+    def click_to_mask_ms(self) -> list[float]:
+        """From each prompt to the frame that shows its mask."""
+        measured: list[float] = self.page.evaluate(
+            "performance.getEntriesByName('click-to-mask').map((one) => one.duration)"
+        )
+        return measured
+
+    def rows(self) -> list[str]:
+        return self.page.locator(".ranked-label").all_inner_texts()
+
+    def take(self, what: str) -> Path:
+        """Takes "png" or "coco" away: where the file is."""
+        with self.page.expect_download() as download:
+            self.page.click(f"[data-take={what}]")
+        path = Path(download.value.path())
+        return path.rename(path.with_name(download.value.suggested_filename))
+
+    def coco(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.take("coco").read_text())
+        return found
+
+    def masks(self) -> list[NDArray[np.bool_]]:
+        """What is on the screen, bool [H, W] each."""
+        drawn = [one["segmentation"] for one in self.coco()["annotations"]]
+        return [Mask(one["counts"].encode(), tuple(one["size"])).to_numpy() for one in drawn]
+
+    def code(self) -> dict[str, str]:
+        """The snippets by their languages."""
+        self.page.click("[data-take=code]")
+        found = {}
+        for name in ("Python", "curl"):
+            self.page.click(f"#dialog >> text={name}")
+            found[name] = self.page.inner_text("#dialog .code")
+        self.page.keyboard.press("Escape")
+        return found
+
+    def problem(self) -> str:
+        return self.page.inner_text(".problem")
+
+    def faults(self) -> list[str]:
+        """What axe-core finds that is serious or critical, with the places."""
+        self.page.evaluate(AXE.read_text())
+        found = self.page.evaluate("axe.run({resultTypes: ['violations']})")
+        return [
+            f"{one['id']}: {node['html'][:120]} {node.get('failureSummary', '')}"
+            for one in found["violations"]
+            if one["impact"] in ("serious", "critical")
+            for node in one["nodes"]
+        ]
+
+    def is_wider_than_the_screen(self) -> bool:
+        wide: bool = self.page.evaluate(
+            "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+        )
+        return wide
+
+    def __getitem__(self, selector: str) -> Locator:
+        return self.page.locator(selector)

@@ -1,0 +1,139 @@
+/** Calls of the gateway. Addresses are relative to the page's, so that it may stand behind a prefix. */
+
+const KEY = "fovea-key";
+
+const address = (path) => new URL(path, document.baseURI).href;
+
+/** The server's problem (RFC 9457), or why there was no answer at all. */
+export class Problem extends Error {
+  constructor({ type = "", title = "", status = 0, detail = "", errors = [] }, retryAfter = null) {
+    super(detail || title || "The request failed");
+    this.kind = type.split("/").pop();
+    Object.assign(this, { title, status, detail, errors, retryAfter });
+  }
+}
+
+/** The key of this tab, where the gateway asks for one. */
+export const keys = {
+  get: () => sessionStorage.getItem(KEY),
+  set: (key) => sessionStorage.setItem(KEY, key),
+};
+
+async function request(path, options = {}) {
+  const headers = new Headers(options.headers);
+  if (keys.get()) headers.set("Authorization", `Bearer ${keys.get()}`);
+  let response;
+  try {
+    response = await fetch(address(path), { ...options, headers });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Problem({ type: "/problems/unreachable", detail: "" });
+  }
+  if (response.ok) return response;
+  throw await toProblem(response);
+}
+
+async function toProblem(response) {
+  const retryAfter = Number(response.headers.get("Retry-After")) || null;
+  const record = { title: response.statusText, status: response.status };
+  try {
+    Object.assign(record, await response.json());
+  } catch {
+    // A proxy in front of the gateway answers in a form of its own.
+  }
+  return new Problem(record, retryAfter);
+}
+
+export async function getJson(path) {
+  return (await request(path)).json();
+}
+
+export async function getBlob(path) {
+  return (await request(path)).blob();
+}
+
+/** A form with the picture's bytes; lists travel as JSON text. */
+function toForm(blob, name, parameters) {
+  const form = new FormData();
+  if (blob) form.append("image", blob, name);
+  for (const [key, value] of Object.entries(parameters)) {
+    form.append(key, typeof value === "object" ? JSON.stringify(value) : String(value));
+  }
+  return form;
+}
+
+/**
+ * Asks one thing of a picture: {result, steps, totalMs}. steps: [{name, ms}] as the server timed
+ * them; totalMs: as the browser waited.
+ */
+export async function ask(path, picture, parameters, signal) {
+  const start = performance.now();
+  const body = toForm(picture?.blob, picture?.name, parameters);
+  const response = await request(path, { method: "POST", body, signal });
+  const result = await response.json();
+  const totalMs = performance.now() - start;
+  return { result, steps: toSteps(response.headers.get("Server-Timing")), totalMs };
+}
+
+/** The same with JSON, for what has no picture. */
+export async function askJson(path, parameters, signal) {
+  const start = performance.now();
+  const headers = { "Content-Type": "application/json" };
+  const response = await request(path, { method: "POST", headers, body: JSON.stringify(parameters), signal });
+  const result = await response.json();
+  const totalMs = performance.now() - start;
+  return { result, steps: toSteps(response.headers.get("Server-Timing")), totalMs };
+}
+
+/** "decode;dur=3.1, fovea;dur=50" as [{name: "decode", ms: 3.1}, …]. */
+export function toSteps(header) {
+  return (header ?? "").split(",").map((entry) => {
+    const [name, ...parameters] = entry.split(";").map((part) => part.trim());
+    const duration = parameters.find((one) => one.startsWith("dur="));
+    return { name, ms: duration ? Number(duration.slice(4)) : NaN };
+  }).filter((step) => step.name && Number.isFinite(step.ms));
+}
+
+/**
+ * One job at a time, and of those that come meanwhile only the newest: a click is answered as
+ * soon as the server can, whatever was clicked before. Skipped jobs resolve to undefined.
+ */
+export class Newest {
+  #running = false;
+  #waiting = null;
+  #abort = new AbortController();
+
+  async run(job) {
+    if (this.#running) {
+      this.#waiting?.(false);
+      const mine = await new Promise((resolve) => { this.#waiting = resolve; });
+      if (!mine) return undefined;
+    }
+    this.#running = true;
+    const { signal } = this.#abort;
+    try {
+      const result = await job(signal);
+      return signal.aborted || this.#waiting ? undefined : result;
+    } catch (error) {
+      if (signal.aborted || this.#waiting) return undefined;
+      throw error;
+    } finally {
+      this.#release();
+    }
+  }
+
+  /** Forgets the job under way and the one that waits. */
+  cancel() {
+    this.#abort.abort();
+    this.#abort = new AbortController();
+    this.#waiting?.(false);
+    this.#waiting = null;
+  }
+
+  #release() {
+    const next = this.#waiting;
+    this.#waiting = null;
+    this.#running = next !== null;
+    next?.(true);
+  }
+}

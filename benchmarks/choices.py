@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from export import stand_ins
-from fovea.deployment import verbs_of
 from fovea.deployment_file import DeploymentFile
 from fovea.members import Source
+from fovea.verbs import verbs_of
 
 CHECKPOINTS = Path("build/stand-ins")
 

@@ -30,10 +30,12 @@ from export.precision import Precision
 from export.repository import write_repository
 from export.runtimes import ONNXRUNTIME, Runtime
 from export.stand_ins import STAND_IN, stand_in
-from fovea.deployment import BatchSizes, Deployment, Settings
+from fovea.deployment import BatchSizes, Deployment
 from fovea.deployment_file import DeploymentFile
-from fovea.house import FIRST_STEP, wire
+from fovea.house import wire
+from fovea.machine_settings import MachineSettings
 from fovea.manifest import exported_deployment
+from fovea.models import FIRST_STEP
 from fovea.placement import Placement
 
 CHECKPOINT_SETS = (*DEPLOYMENTS, STAND_IN)
@@ -45,7 +47,7 @@ CLIP_IMAGE_ENCODER, CLIP_TEXT_ENCODER = "clip_image_encoder", "clip_text_encoder
 GROUNDING_DINO = "grounding_dino"
 SAM_IMAGE_ENCODER, SAM_MASK_DECODER = "sam_image_encoder", "sam_mask_decoder"
 # Pictures of full size fill a processor one by one, and eight of them take gigabytes.
-ONE_BY_ONE = Settings(BatchSizes(networks=((GROUNDING_DINO, 1), (SAM_IMAGE_ENCODER, 1))))
+ONE_BY_ONE = MachineSettings(BatchSizes(networks=((GROUNDING_DINO, 1), (SAM_IMAGE_ENCODER, 1))))
 NETWORKS = (
     CLIP_IMAGE_ENCODER,
     CLIP_TEXT_ENCODER,
@@ -70,7 +72,7 @@ class Source:
     edge: int | None = None
     precision: Precision = "fp32"
     runtime: Runtime = ONNXRUNTIME
-    serving: Settings = field(default_factory=Settings)
+    serving: MachineSettings = field(default_factory=MachineSettings)
 
     @property
     def has_truth(self) -> bool:
@@ -125,7 +127,7 @@ class Exported:
         [embedding] = self.loaded.deployment.play("sam").image_network.outputs
         return 4 * math.prod(embedding.shape)
 
-    def without_hits(self, pictures: int) -> Settings:
+    def without_hits(self, pictures: int) -> MachineSettings:
         """Its settings with room for half of so many pictures' embeddings.
 
         Who asks for all of them in turn, over and over, finds none: the least recent one goes.
@@ -134,7 +136,9 @@ class Exported:
         return replace(self.source.serving, embedding_cache_bytes=room)
 
     @contextmanager
-    def served(self, settings: Settings, folder: Path) -> Iterator[tuple[EmbeddedServer, Client]]:
+    def served(
+        self, settings: MachineSettings, folder: Path
+    ) -> Iterator[tuple[EmbeddedServer, Client]]:
         """On a real Triton under these settings, from a copy in `folder`, and a client of it."""
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(self.export.repository, folder, copy_function=link_or_copy)
@@ -164,8 +168,8 @@ def export(source: Source, report: Callable[[str, str], None]) -> Exported:
 
 
 def with_placements(
-    deployment: Deployment, settings: Settings, models: tuple[str, ...], **changes: int
-) -> Settings:
+    deployment: Deployment, settings: MachineSettings, models: tuple[str, ...], **changes: int
+) -> MachineSettings:
     """The settings with other placements of some models."""
     wired = wire(deployment)
     specs = {spec.name: spec for spec in wired.networks}
@@ -177,7 +181,7 @@ def with_placements(
     return replace(settings, placements=tuple(placements.values()))
 
 
-def with_batches(settings: Settings, models: tuple[str, ...], size: int) -> Settings:
+def with_batches(settings: MachineSettings, models: tuple[str, ...], size: int) -> MachineSettings:
     """The settings with another largest batch of some networks."""
     networks = dict(settings.batch_sizes.networks) | dict.fromkeys(models, size)
     sizes = replace(settings.batch_sizes, networks=tuple(networks.items()))

@@ -36,9 +36,10 @@ from demo.served import EXPORTS, demo_server
 from export.deployments import Export, run
 from export.machine import machine
 from export.timing import in_turn
-from fovea.deployment import BatchSizes, Settings
+from fovea.deployment import BatchSizes
 from fovea.deployment_file import DeploymentFile
 from fovea.house import wire
+from fovea.machine_settings import MachineSettings
 from fovea.manifest import exported_deployment
 
 FIRST_SEED = 5_000_000
@@ -120,7 +121,7 @@ def exported(file: DeploymentFile, report: Callable[[str, str], None]) -> Export
     run(made)
     deployment = exported_deployment(made.out)
     singly = BatchSizes(networks=tuple((spec.name, 1) for spec in wire(deployment).networks))
-    settled = Export(file, made.out, report, max_batch=1, settings=Settings(singly))
+    settled = Export(file, made.out, report, max_batch=1, settings=MachineSettings(singly))
     run(settled)
     return settled
 

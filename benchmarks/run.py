@@ -23,7 +23,6 @@ from benchmarks.exports import (
     ONE_BY_ONE,
     PICTURE_NETWORKS,
     Exported,
-    Settings,
     Source,
     export,
 )
@@ -36,6 +35,7 @@ from benchmarks.targets import Target, all_targets
 from export.machine import machine
 from export.precision import PRECISIONS
 from export.runtimes import RUNTIMES
+from fovea.machine_settings import MachineSettings
 
 SCENARIOS = (scenarios.prompts, scenarios.folder, scenarios.mix, scenarios.perf_analyzer)
 # Sections of a run in their order, and their weights: each gets its part of the time that is left.
@@ -83,7 +83,7 @@ class Scale:
     compile: bool = True
     rates: tuple[float, ...] = RATES
     weights: Mapping[str, float] = field(default_factory=lambda: WEIGHTS)
-    serving: Settings = field(default_factory=Settings)
+    serving: MachineSettings = field(default_factory=MachineSettings)
 
 
 SCALES = {

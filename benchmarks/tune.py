@@ -27,7 +27,6 @@ from benchmarks.exports import (
     PICTURE_NETWORKS,
     SAM_IMAGE_ENCODER,
     Exported,
-    Settings,
     Source,
     export,
     with_batches,
@@ -43,6 +42,7 @@ from export.errors import ExportError
 from export.machine import machine
 from export.runtimes import RUNTIMES
 from export.timing import in_turn
+from fovea.machine_settings import MachineSettings
 from fovea.specs import to_json
 
 # A value counts as faster from this ratio on, where it also won every turn.
@@ -80,14 +80,14 @@ class Knob:
 
     name: str
     values: tuple[int, ...]
-    turn: Callable[[Settings, int], Settings]
+    turn: Callable[[MachineSettings, int], MachineSettings]
 
 
 def knobs(exported: Exported) -> tuple[Knob, ...]:
     """What is chosen, in this order."""
     deployment = exported.loaded.deployment
 
-    def place(field: str, *models: str) -> Callable[[Settings, int], Settings]:
+    def place(field: str, *models: str) -> Callable[[MachineSettings, int], MachineSettings]:
         return lambda settings, value: with_placements(
             deployment, settings, models, **{field: value}
         )
@@ -118,7 +118,7 @@ class Bench:
         self._exported, self._work, self._duel = exported, work, duel
         self._asked = questions(range(FIRST_SEED, FIRST_SEED + PICTURES))
 
-    def compare(self, ours: Settings, theirs: Settings) -> tuple[Spread, Spread]:
+    def compare(self, ours: MachineSettings, theirs: MachineSettings) -> tuple[Spread, Spread]:
         """Ratios of throughput and p99, `ours` over `theirs`, one for each round."""
         rates: list[float] = []
         tails: list[float] = []
@@ -131,7 +131,7 @@ class Bench:
         return Spread.of(rates), Spread.of(tails)
 
     @contextmanager
-    def _served(self, side: str, settings: Settings) -> Iterator[Client]:
+    def _served(self, side: str, settings: MachineSettings) -> Iterator[Client]:
         """A client of a warm server with the settings."""
         with self._exported.served(settings, self._work / side) as (_, client):
             self._ask(client, seconds=0, at_least=2 * self._duel.concurrency)
@@ -153,9 +153,9 @@ class Bench:
 
 def search(
     bench: Bench, choices: Sequence[Knob], report: Callable[[Attempt], None]
-) -> tuple[Settings, list[Attempt]]:
+) -> tuple[MachineSettings, list[Attempt]]:
     """The best settings found, and every attempt on the way."""
-    best, attempts = Settings(), []
+    best, attempts = MachineSettings(), []
     for knob in choices:
         start = best
         for value in knob.values:
@@ -213,12 +213,12 @@ def main(
         sys.exit(1)
 
 
-def tuned(bench: Bench, choices: Sequence[Knob], out: Path) -> Settings:
+def tuned(bench: Bench, choices: Sequence[Knob], out: Path) -> MachineSettings:
     """The search, a last comparison with the defaults, and what it wrote."""
     with console.status("trying"):
         best, attempts = search(bench, choices, lambda attempt: console.print(_line(attempt)))
-        final = bench.compare(best, Settings()) if best != Settings() else None
-    kept = best if final and better(*final) else Settings()
+        final = bench.compare(best, MachineSettings()) if best != MachineSettings() else None
+    kept = best if final and better(*final) else MachineSettings()
     Console().print(table_of(attempts))
     Console().print(_verdict(final, kept))
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -238,12 +238,12 @@ def _line(attempt: Attempt) -> str:
     )
 
 
-def _verdict(final: tuple[Spread, Spread] | None, kept: Settings) -> str:
+def _verdict(final: tuple[Spread, Spread] | None, kept: MachineSettings) -> str:
     if final is None:
         return "Nothing beat the defaults: they stay."
     throughput, p99 = final
     figures = f"{throughput.text(2)} times the defaults' pictures/s, {p99.text(2)} times their p99"
-    if kept == Settings():
+    if kept == MachineSettings():
         return f"In the end the choices gave {figures}: no gain, the defaults stay."
     return f"Together they give {figures}."
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deploy.rules import Models, production
+from deploy.model_names import ModelNames, production
 
 DASHBOARD = Path(__file__).parent / "monitoring" / "dashboard.json"
 _SOURCE = {"type": "prometheus", "uid": "${datasource}"}
@@ -151,7 +151,7 @@ PANELS = (
 )
 
 
-def dashboard(models: Models) -> dict[str, Any]:
+def dashboard(models: ModelNames) -> dict[str, Any]:
     """The dashboard as Grafana loads it."""
     return {
         "uid": "fovea",
@@ -192,7 +192,7 @@ def _namespace() -> dict[str, Any]:
     }
 
 
-def _panel(models: Models, number: int, panel: Panel) -> dict[str, Any]:
+def _panel(models: ModelNames, number: int, panel: Panel) -> dict[str, Any]:
     row, column = divmod(number, _COLUMNS)
     return {
         "id": number + 1,
@@ -209,11 +209,11 @@ def _panel(models: Models, number: int, panel: Panel) -> dict[str, Any]:
     }
 
 
-def _chosen(models: Models, query: str) -> str:
+def _chosen(models: ModelNames, query: str) -> str:
     return query.replace("CHOSEN", _CHOSEN).replace("ALL_MODELS", str(len(models.all)))
 
 
-def write(models: Models, path: Path) -> None:
+def write(models: ModelNames, path: Path) -> None:
     """The dashboard of a deployment, into a file."""
     path.write_text(json.dumps(dashboard(models), indent=2) + "\n")
 

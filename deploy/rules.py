@@ -5,7 +5,6 @@ which models there are. The committed ones are of the production deployment; of 
 `python -m deploy.rules --export build/export/mine --out monitoring` writes them and the dashboard.
 """
 
-import functools
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,9 +12,8 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from export.production import production_deployment
-from fovea.house import Wired, wire
-from fovea.manifest import exported_deployment
+from deploy import dashboard
+from deploy.model_names import ModelNames, exported, production
 
 MONITORING = Path(__file__).parent / "monitoring"
 TEMPLATE = MONITORING / "rules.template.yaml"
@@ -28,34 +26,7 @@ _ON_GPU = ',gpu_uuid="GPU-5f0c"'
 _TESTED_FOR = "x30"
 
 
-class Models:
-    """The names of the models of a deployment.
-
-    Attributes:
-        verbs: the ensembles, which are what users ask for.
-        networks: the models that run on a GPU where there is one.
-        all: every model of a whole server.
-    """
-
-    def __init__(self, wired: Wired) -> None:
-        self.verbs = tuple(spec.name for spec in wired.ensembles)
-        self.networks = tuple(spec.name for spec in wired.networks)
-        steps = tuple(step.model.name for step in wired.steps)
-        self.all = (*self.verbs, *self.networks, *steps)
-
-
-@functools.cache
-def production() -> Models:
-    """Of the production deployment."""
-    return Models(wire(production_deployment()))
-
-
-def exported(folder: Path) -> Models:
-    """Of the deployment that was exported into a folder."""
-    return Models(wire(exported_deployment(folder)))
-
-
-def rules(models: Models) -> str:
+def rules(models: ModelNames) -> str:
     """The text of rules.yaml."""
     text = TEMPLATE.read_text()
     filled = {
@@ -68,7 +39,7 @@ def rules(models: Models) -> str:
     return _HEAD.format(TEMPLATE.name) + text
 
 
-def operator_rule(models: Models) -> str:
+def operator_rule(models: ModelNames) -> str:
     """The text of a PrometheusRule with the same groups."""
     resource = {
         "apiVersion": "monitoring.coreos.com/v1",
@@ -79,7 +50,7 @@ def operator_rule(models: Models) -> str:
     return _HEAD.format(TEMPLATE.name) + _dump(resource)
 
 
-def models_test(models: Models) -> str:
+def models_test(models: ModelNames) -> str:
     """promtool's tests: whole servers raise no alert, one without one model does, on any device."""
     network, whole = models.networks[0], len(models.all)
     tests = [
@@ -96,7 +67,7 @@ def models_test(models: Models) -> str:
     return _HEAD.format("the specs of the models") + _dump(made)
 
 
-def _series(models: Models, names: Iterable[str], gpu: str) -> list[dict[str, str]]:
+def _series(models: ModelNames, names: Iterable[str], gpu: str) -> list[dict[str, str]]:
     """What Triton shows of loaded models: of each network on a GPU two series of each metric."""
     found = []
     for metric, value in (
@@ -114,7 +85,7 @@ def _series(models: Models, names: Iterable[str], gpu: str) -> list[dict[str, st
 
 
 def _test(
-    models: Models, name: str, series: list[dict[str, str]], ready: int, *, alerts: bool
+    models: ModelNames, name: str, series: list[dict[str, str]], ready: int, *, alerts: bool
 ) -> dict[str, Any]:
     labels = {"severity": "critical", "namespace": "a", "pod": "p"}
     annotations = {
@@ -160,13 +131,11 @@ def main(
     out: Annotated[Path, typer.Option(help="Where the files go.")] = MONITORING,
 ) -> None:
     """Write the rules, their tests and, for an export, the dashboard."""
-    from deploy.dashboard import write
-
     models = exported(export) if export else production()
     out.mkdir(parents=True, exist_ok=True)
     for path, made in GENERATED.items():
         (out / path.name).write_text(made(models))
-    write(models, out / "dashboard.json")
+    dashboard.write(models, out / "dashboard.json")
 
 
 if __name__ == "__main__":

@@ -21,9 +21,10 @@ from export.members import MEMBERS
 from export.precision import PRECISIONS
 from export.runtimes import ONNXRUNTIME, RUNTIMES
 from export.to_engine import LIBRARIES, local_compute_capability
-from fovea.deployment import InvalidDeployment, Settings
 from fovea.deployment_file import DeploymentFile
+from fovea.machine_settings import MachineSettings
 from fovea.specs import from_json
+from fovea.verbs import InvalidDeployment
 
 app = typer.Typer(add_completion=False, help=__doc__)
 console = Console(stderr=True)
@@ -145,10 +146,10 @@ def _pair(option: str, row: str) -> tuple[str, str]:
     return key, value
 
 
-def read_settings(path: Path) -> Settings:
+def read_settings(path: Path) -> MachineSettings:
     """The settings in a JSON file; raises ExportError where they are not what they should be."""
     try:
-        return from_json(Settings, path.read_text())
+        return from_json(MachineSettings, path.read_text())
     except (OSError, TypeError, ValueError) as error:
         raise ExportError(f"{path} holds no settings: {error}") from error
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from export import onnx_detectors
 from export.errors import CheckpointUnavailable, InvalidCheckpoint
 from export.families import MOBILE_SAM, MODEL_TYPES, NOT_SERVED, OPEN_CLIP, load
 from fovea import families
@@ -92,9 +93,7 @@ def family_of(name: str, folder: Path) -> str:
     ):
         return MOBILE_SAM
     if folder.is_file():
-        from export.families.yolo import family_of as family_of_onnx
-
-        return family_of_onnx(folder)
+        return onnx_detectors.family_of(folder)
     if not (folder / CONFIG).is_file() and (folder / OPEN_CLIP_CONFIG).is_file():
         return OPEN_CLIP
     if not (folder / CONFIG).is_file():

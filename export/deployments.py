@@ -38,13 +38,14 @@ from export.repository import (
 )
 from export.runtimes import RUNTIMES, Runtime
 from fovea import deployment_file, families
-from fovea.deployment import Deployment, InvalidDeployment, Settings
+from fovea.deployment import Deployment
 from fovea.deployment_file import DeploymentFile
 from fovea.house import wire
 from fovea.layout import GRAPH, MANIFEST, REPOSITORY
+from fovea.machine_settings import MachineSettings
 from fovea.manifest import deployment_of
 from fovea.specs import to_json
-from fovea.verbs import check_members
+from fovea.verbs import InvalidDeployment, check_members
 
 ROOT = Path(__file__).resolve().parent.parent
 # The deployments that come with the project, by name.
@@ -68,7 +69,7 @@ class Export:
     runtime: Runtime | None = None
     grid_sample: GridSample | None = None
     max_batch: int | None = None
-    settings: Settings | None = None
+    settings: MachineSettings | None = None
     embedded_bytes: int = onnx_files.EMBEDDED_BYTES
     members: Path = MEMBERS
 

@@ -67,8 +67,8 @@ def verbs_of(role: str) -> list[str]:
     """The verbs that a member of this role can have a part in."""
     return [
         verb
-        for verb, kind in VERBS.items()
-        if any(issubclass(ROLES[role], slot) for slot in kind.slots.values())
+        for verb, slots in VERBS.items()
+        if any(issubclass(ROLES[role], slot) for slot in slots.values())
     ]
 
 

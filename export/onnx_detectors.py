@@ -55,6 +55,12 @@ class OnnxDetector:
         """Whether it chooses boxes itself."""
         return bool(self.operators & _SUPPRESSION)
 
+    @property
+    def shown_outputs(self) -> str:
+        """Names and shapes of its outputs, for people."""
+        found = ", ".join(f"{name} {list(shape)}" for name, shape in self.outputs.items())
+        return f"{found} (with suppression)" if self.suppresses else found
+
     def setting(self, name: str) -> Any:
         """A value of the metadata that is written as Python writes it; None where there is none."""
         try:
@@ -85,6 +91,19 @@ def read(path: Path) -> OnnxDetector:
         shape,
         {value.name: _shape(value) for value in model.graph.output},
         {pair.key: pair.value for pair in model.metadata_props},
+    )
+
+
+def family_of(path: Path) -> str:
+    """The family of an ONNX file; raises InvalidCheckpoint for one that nobody here knows."""
+    detector = read(path)
+    if {"names", "task"} <= detector.metadata.keys():
+        return "yolov8"
+    if len(detector.outputs) >= 2:
+        return "yolo_nas"
+    raise InvalidCheckpoint(
+        f"{path}: expected an ONNX file that ultralytics or super-gradients wrote, "
+        f"got one with {detector.shown_outputs}"
     )
 
 

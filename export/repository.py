@@ -14,8 +14,9 @@ from export.assembly import link_or_copy
 from export.precision import Precision
 from export.runtimes import ONNXRUNTIME, Runtime, configure
 from fovea.deployment import Deployment
-from fovea.house import StepSpec, wire
+from fovea.house import wire
 from fovea.layout import GRAPH, VERSION
+from fovea.models import StepSpec
 from fovea.specs import EnsembleSpec, ModelSpec, Queue, TensorSpec
 from fovea.steps import STEPS
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 class ArrayCache:
     """Keys to arrays of together at most `max_bytes`; may be used by several threads.
 
-    What depends on a network's weights is kept by a process whose configuration names them
-    (`fovea.house.StepSpec.keeps`): other weights start another process, with an empty cache.
+    What depends on a network's weights is kept by a process whose configuration has their
+    fingerprint (`fovea.members.Member`): other weights start another process, with an empty cache.
     """
 
     def __init__(self, max_bytes: int) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 from fovea.limits import Limits
@@ -11,10 +11,7 @@ from fovea.members import NAME, Member
 from fovea.placement import Placement
 from fovea.roles import Role
 from fovea.specs import Queue
-
-
-class InvalidDeployment(ValueError):
-    """A deployment that cannot be: says what was expected, and what came."""
+from fovea.verbs import InvalidDeployment, Verb, check_members
 
 
 @dataclass(frozen=True)
@@ -54,21 +51,6 @@ class Queues:
     inner: Queue = field(default_factory=Queue)
 
 
-@dataclass(frozen=True)
-class Verb:
-    """What callers ask for, under the user's name for it.
-
-    Attributes:
-        name: of the ensemble.
-        verb: a key of `fovea.verbs.VERBS`.
-        members: which member does what, as in (("detects", "owlv2"),).
-    """
-
-    name: str
-    verb: str
-    members: tuple[tuple[str, str], ...]
-
-
 DECODE_MARGIN = 2.0
 EMBEDDING_CACHE_BYTES = 256 * 2**20
 
@@ -94,8 +76,6 @@ class Deployment:
     embedding_cache_bytes: int = EMBEDDING_CACHE_BYTES
 
     def __post_init__(self) -> None:
-        from fovea.verbs import check_members
-
         check_names([*(m.name for m in self.members), *(verb.name for verb in self.verbs)])
         roles = {member.name: member.play().ROLE for member in self.members}
         check_members(self.verbs, roles)
@@ -120,41 +100,3 @@ def check_names(names: Iterable[str]) -> None:
         if name in seen:
             raise InvalidDeployment(f"the name {name!r} is there twice")
         seen.add(name)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What may differ from machine to machine; `python -m benchmarks.tune` writes it as JSON."""
-
-    batch_sizes: BatchSizes = field(default_factory=BatchSizes)
-    placements: tuple[Placement, ...] = ()
-    decode_margin: float = DECODE_MARGIN
-    embedding_cache_bytes: int = EMBEDDING_CACHE_BYTES
-
-    def apply(self, deployment: Deployment) -> Deployment:
-        """The deployment for this machine. Raises ValueError for a model that is not in it."""
-        from fovea.house import wire
-
-        wired = wire(deployment)
-        networks = {spec.name for spec in wired.networks}
-        known = networks | {step.model.name for step in wired.steps}
-        unknown = {placement.model for placement in self.placements} - known
-        unknown |= set(dict(self.batch_sizes.networks)) - networks
-        if unknown:
-            raise ValueError(f"no model {sorted(unknown)}, the deployment has {sorted(known)}")
-        return replace(
-            deployment,
-            batch_sizes=self.batch_sizes,
-            placements=self.placements,
-            decode_margin=self.decode_margin,
-            embedding_cache_bytes=self.embedding_cache_bytes,
-        )
-
-
-def verbs_of(table: Mapping[str, Mapping[str, str]]) -> tuple[Verb, ...]:
-    """Verbs from name -> slots, where `verb` names the kind if that is not the name itself."""
-    found = []
-    for name, slots in table.items():
-        members = tuple((slot, member) for slot, member in slots.items() if slot != "verb")
-        found.append(Verb(name, slots.get("verb", name), members))
-    return tuple(found)

@@ -24,9 +24,10 @@ from pathlib import Path
 from typing import Any
 
 from fovea import families
-from fovea.deployment import InvalidDeployment, Verb, check_names, verbs_of
+from fovea.deployment import check_names
 from fovea.limits import Limits
 from fovea.members import Source
+from fovea.verbs import InvalidDeployment, Verb, verbs_of
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from fovea.deployment import Verb
-from fovea.house import House
+from fovea.models import Models
 from fovea.roles import (
     IMAGE_EMBEDS,
     LOGITS,
@@ -42,6 +41,7 @@ from fovea.steps.tensors import (
     verb_picture,
     verb_pixels,
 )
+from fovea.verbs import Verb
 from fovea.wiring import Wiring
 
 
@@ -62,19 +62,19 @@ class Flow:
     """One verb under construction: its pieces are added in the order of their data.
 
     Args:
-        house: whose models it takes.
+        models: of the deployment.
         verb: that it makes.
         inputs: what callers send.
     """
 
-    def __init__(self, house: House, verb: Verb, inputs: tuple[TensorSpec, ...]) -> None:
-        self._house, self._verb = house, verb
+    def __init__(self, models: Models, verb: Verb, inputs: tuple[TensorSpec, ...]) -> None:
+        self._models, self._verb = models, verb
         self._sent = inputs
         self._wiring = Wiring(verb.name, inputs)
 
     def end(self, outputs: tuple[TensorSpec, ...], *, batches: bool = False) -> EnsembleSpec:
         """The ensemble; `batches`: a caller may send many at once."""
-        sizes = self._house.deployment.batch_sizes
+        sizes = self._models.deployment.batch_sizes
         size = sizes.embeddings if batches else sizes.objects
         played = dict(self._verb.members)
         about = {f"{slot}_member": to_json(self._about(name)) for slot, name in played.items()}
@@ -82,11 +82,11 @@ class Flow:
 
     def _about(self, name: str) -> dict[str, Any]:
         """What clients are told of a member."""
-        member = self._house.deployment.member(name)
+        member = self._models.deployment.member(name)
         return {
             "name": name,
             "family": member.family,
-            "role": self._house.roles[name].ROLE,
+            "role": self._models.roles[name].ROLE,
             "fingerprint": member.fingerprint,
             "licence": member.licence,
             "class_names": list(getattr(member.spec, "class_names", ())),
@@ -122,7 +122,7 @@ class Flow:
             outputs[ORIGINAL_SIZE.name] = IMAGE_SIZE.name
         if picture:
             outputs[verb_picture(self._verb.name).name] = PICTURE.name
-        step = self._house.first(
+        step = self._models.first(
             self._verb.name,
             sees=members,
             asks=[model.name for model in asks],
@@ -135,16 +135,16 @@ class Flow:
         """Pixels -> a vector."""
         inputs = self._picture(embeds)
         self._wiring.add(
-            self._house.network(embeds.image_network),
+            self._models.network(embeds.image_network),
             inputs=inputs,
             outputs={IMAGE_EMBEDS: image_embeds},
         )
 
     def embed_text(self, embeds: Embedder[Any], text_embeds: str) -> None:
         """TEXT -> a vector."""
-        network = self._house.network(embeds.text_network)
+        network = self._models.network(embeds.text_network)
         tokens = same(network.inputs)
-        self._wiring.add(self._house.tokenize(embeds), inputs=same((TEXT,)), outputs=tokens)
+        self._wiring.add(self._models.tokenize(embeds), inputs=same((TEXT,)), outputs=tokens)
         self._wiring.add(network, inputs=tokens, outputs={TEXT_EMBEDS: text_embeds})
 
     def rank(self, ranks: Embedder[Any], detects: OpenDetector[Any]) -> None:
@@ -152,7 +152,7 @@ class Flow:
         outputs = {tensor.name: tensor.name.upper() for tensor in LABEL_RANKS}
         outputs |= {t.name: text_tensor(detects, t).name for t in detects.text_tensors}
         self._wiring.add(
-            self._house.rank(ranks, detects),
+            self._models.rank(ranks, detects),
             inputs={TEXT.name: TEXT.name, IMAGE_EMBEDS: IMAGE_EMBEDS},
             outputs=outputs,
         )
@@ -160,13 +160,13 @@ class Flow:
     def classify(self, classifies: Classifier[Any] | Embedder[Any]) -> None:
         """Pixels, and TEXT for an embedder -> labels, best first."""
         if isinstance(classifies, Classifier):
-            network = self._house.network(classifies.image_network)
-            model, inputs = self._house.select_classes(classifies), same((TOP_K,))
+            network = self._models.network(classifies.image_network)
+            model, inputs = self._models.select_classes(classifies), same((TOP_K,))
             self._wiring.add(network, inputs=self._picture(classifies), outputs={LOGITS: LOGITS})
             inputs[LOGITS] = LOGITS
         else:
             self.embed_image(classifies)
-            model, inputs = self._house.rank_classes(classifies), same((TEXT,))
+            model, inputs = self._models.rank_classes(classifies), same((TEXT,))
             inputs[IMAGE_EMBEDS] = IMAGE_EMBEDS
         outputs = {tensor.name: tensor.name.upper() for tensor in CLASSES}
         self._wiring.add(model, inputs=inputs, outputs=outputs)
@@ -176,7 +176,7 @@ class Flow:
 
         main: the best one alone. prompts: they are to be cut out.
         """
-        network = self._house.network(detects.image_network)
+        network = self._models.network(detects.image_network)
         texts: dict[str, str] = {}
         if isinstance(detects, OpenDetector):
             texts = {t.name: text_tensor(detects, t).name for t in detects.text_tensors}
@@ -186,7 +186,7 @@ class Flow:
         answers = same(tensor for tensor in network.outputs if tensor.name in finishes)
         self._wiring.add(network, inputs=self._picture(detects) | read, outputs=answers)
         finish = {t.name: texts.get(t.name, t.name) for t in detects.finish_tensors}
-        step = self._house.select_boxes(detects, main=main)
+        step = self._models.select_boxes(detects, main=main)
         sent = same(tensor for tensor in step.inputs if tensor in self._sent)
         outputs = {tensor.name: tensor.name.upper() for tensor in SELECTED_BOXES}
         outputs |= same(PROMPTS if prompts else ())
@@ -198,17 +198,17 @@ class Flow:
 
     def encode(self, cuts: Promptable[Any], *, keep: bool = False) -> None:
         """Pixels -> the picture's embedding; `keep`: it may be asked for again."""
-        network = self._house.network(cuts.image_network)
-        model = self._house.encode(cuts) if keep else network
+        network = self._models.network(cuts.image_network)
+        model = self._models.encode(cuts) if keep else network
         self._wiring.add(model, inputs=self._picture(cuts), outputs=same(network.outputs))
 
     def masks(self, cuts: Promptable[Any]) -> None:
         """Prompts and an embedding -> masks of the original picture."""
-        decoder = self._house.network(cuts.decoder)
+        decoder = self._models.network(cuts.decoder)
         inputs = same(decoder.inputs)
         inputs |= {VALID_HW: cuts.geometry.valid_hw.name, ORIGINAL_SIZE.name: IMAGE_SIZE.name}
         self._wiring.add(decoder, inputs=inputs, outputs=same(decoder.outputs))
-        model = self._house.select_masks(cuts)
+        model = self._models.select_masks(cuts)
         self._wiring.add(
             model,
             inputs=same(model.inputs) | {ORIGINAL_SIZE.name: IMAGE_SIZE.name},
@@ -217,8 +217,8 @@ class Flow:
 
     def objects(self, cuts: Promptable[Any], embeds: ImageEmbedder[Any] | None = None) -> None:
         """An embedding -> every object; `embeds`: the picture too -> and a vector of each."""
-        house = self._house
-        model = house.embed_objects(cuts, embeds) if embeds else house.segment_everything(cuts)
+        models = self._models
+        model = models.embed_objects(cuts, embeds) if embeds else models.segment_everything(cuts)
         inputs = same(model.inputs)
         inputs |= {VALID_HW: cuts.geometry.valid_hw.name, ORIGINAL_SIZE.name: IMAGE_SIZE.name}
         outputs = {tensor.name: tensor.name.upper() for tensor in model.outputs}
@@ -226,12 +226,12 @@ class Flow:
 
     def segments(self, segments: Segmenter[Any]) -> None:
         """Pixels -> segments of the original picture."""
-        network = self._house.network(segments.image_network)
+        network = self._models.network(segments.image_network)
         answer = same(network.outputs)
         self._wiring.add(network, inputs=self._picture(segments), outputs=answer)
         sent = same((THRESHOLD, WITH_LABEL_MAP)) | {ORIGINAL_SIZE.name: IMAGE_SIZE.name}
         self._wiring.add(
-            self._house.segment_scene(segments),
+            self._models.segment_scene(segments),
             inputs=answer | sent,
             outputs={tensor.name: tensor.name.upper() for tensor in SCENE_SEGMENTS},
         )

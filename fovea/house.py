@@ -1,36 +1,33 @@
-"""From a deployment to the models that Triton runs: networks, Python steps, and ensembles."""
+"""From a deployment to the models that Triton runs: each verb is an ensemble of its members.
+
+Triton runs a step as soon as its inputs are there, so a promptable member's encoder runs beside
+the embedder and the detector. The first step takes all that a caller sends and checks it, so that
+what is wrong is refused before anything else runs.
+
+Only segment, which people call again and again for one picture, keeps embeddings of pictures: for
+the others a copy to the CPU and back would be in vain.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from fovea.deployment import Deployment
-from fovea.geometry import Geometry
-from fovea.members import Member
-from fovea.placement import placed
+from fovea.flow import IMAGE_SIZE, Flow, sent_back
+from fovea.models import Models, StepSpec
 from fovea.roles import (
-    GRID_POINTS,
-    IMAGE_EMBEDS,
-    IOU_SCORES,
-    LOW_RES_MASKS,
-    ORIGINAL_SIZE,
-    POINT_COORDS,
-    POINT_LABELS,
     AnyDetector,
     Classifier,
-    Detector,
     Embedder,
     ImageEmbedder,
     OpenDetector,
     Promptable,
-    Role,
     Segmenter,
 )
-from fovea.specs import EnsembleSpec, ModelSpec, Queue, TensorSpec, to_json
-from fovea.steps import settings
+from fovea.specs import EnsembleSpec, ModelSpec, TensorSpec
 from fovea.steps.tensors import (
     BOX_THRESHOLD,
     CLASSES,
@@ -40,40 +37,154 @@ from fovea.steps.tensors import (
     OBJECT_SETTINGS,
     OBJECTS,
     ONE_TEXT,
-    OPTIONAL_INPUTS,
-    PICTURE,
     SCENE_SEGMENTS,
     SELECTED_BOXES,
+    SENT_COORDS,
+    SENT_LABELS,
     TEXT,
     TEXT_THRESHOLD,
     THRESHOLD,
     TOP_K,
     WITH_LABEL_MAP,
-    text_tensor,
-    verb_picture,
-    verb_pixels,
 )
+from fovea.verbs import VERBS, Verb
 
-FIRST_STEP = "preprocess_image"
-# A parameter of networks, and a field of the members in those of steps.
-FINGERPRINT = "fingerprint"
-# A parameter of Triton's python backend: what a network leaves on the GPU is copied for the step.
-CPU_ONLY_INPUTS = "FORCE_CPU_ONLY_INPUT_TENSORS"
+DETECT_INPUTS = (IMAGE, TEXT, BOX_THRESHOLD, TEXT_THRESHOLD)
+CLASS_INPUTS = (IMAGE, BOX_THRESHOLD)
+LABEL_OUTPUTS = sent_back(LABEL_RANKS)
+DETECT_OUTPUTS = sent_back(SELECTED_BOXES)
+MASK_OUTPUTS = sent_back(MASKS)
+CLASS_OUTPUTS = sent_back(CLASSES)
+OBJECT_OUTPUTS = sent_back(OBJECTS)
+SCENE_OUTPUTS = sent_back(SCENE_SEGMENTS)
 
 
-@dataclass(frozen=True)
-class StepSpec:
-    """A Python model of Triton.
+def _main_object(
+    models: Models,
+    verb: Verb,
+    ranks: Embedder[Any],
+    detects: OpenDetector[Any],
+    cuts: Promptable[Any],
+) -> EnsembleSpec:
+    flow = Flow(models, verb, DETECT_INPUTS)
+    asks = [
+        *ranks.networks,
+        models.rank(ranks, detects),
+        *detects.networks,
+        cuts.image_network,
+        cuts.decoder,
+    ]
+    flow.prepare(ranks, detects, cuts, checks=(detects, ranks), asks=asks)
+    flow.embed_image(ranks)
+    flow.rank(ranks, detects)
+    flow.detect(detects, main=True, prompts=True)
+    flow.encode(cuts)
+    flow.masks(cuts)
+    return flow.end((*LABEL_OUTPUTS, *DETECT_OUTPUTS, *MASK_OUTPUTS, IMAGE_SIZE))
 
-    Attributes:
-        model: its configuration.
-        kind: the name of its class in `fovea.steps`.
-        files: that it reads, as (member, file of the checkpoint).
-    """
 
-    model: ModelSpec
-    kind: str
-    files: tuple[tuple[str, str], ...] = ()
+def _detect_inputs(detects: AnyDetector) -> tuple[TensorSpec, ...]:
+    return DETECT_INPUTS if isinstance(detects, OpenDetector) else CLASS_INPUTS
+
+
+def _detect(models: Models, verb: Verb, detects: AnyDetector) -> EnsembleSpec:
+    flow = Flow(models, verb, _detect_inputs(detects))
+    flow.prepare(detects, writes=detects, asks=detects.networks)
+    flow.detect(detects, main=False, prompts=False)
+    return flow.end((*DETECT_OUTPUTS, IMAGE_SIZE))
+
+
+def _segment(models: Models, verb: Verb, cuts: Promptable[Any]) -> EnsembleSpec:
+    flow = Flow(models, verb, (IMAGE, SENT_COORDS, SENT_LABELS))
+    flow.prepare(cuts, asks=(models.encode(cuts), cuts.image_network, cuts.decoder))
+    flow.encode(cuts, keep=True)
+    flow.masks(cuts)
+    return flow.end((*MASK_OUTPUTS, IMAGE_SIZE))
+
+
+def _detect_and_segment(
+    models: Models, verb: Verb, detects: AnyDetector, cuts: Promptable[Any]
+) -> EnsembleSpec:
+    flow = Flow(models, verb, _detect_inputs(detects))
+    flow.prepare(
+        detects, cuts, writes=detects, asks=(*detects.networks, cuts.image_network, cuts.decoder)
+    )
+    flow.detect(detects, main=False, prompts=True)
+    flow.encode(cuts)
+    flow.masks(cuts)
+    return flow.end((*DETECT_OUTPUTS, *MASK_OUTPUTS, IMAGE_SIZE))
+
+
+def _classify(
+    models: Models, verb: Verb, classifies: Classifier[Any] | Embedder[Any]
+) -> EnsembleSpec:
+    if isinstance(classifies, Embedder):
+        flow = Flow(models, verb, (IMAGE, TEXT))
+        asks = (*classifies.networks, models.rank_classes(classifies))
+        flow.prepare(classifies, checks=(classifies,), asks=asks, size=False)
+    else:
+        flow = Flow(models, verb, (IMAGE, TOP_K))
+        flow.prepare(classifies, asks=classifies.networks, size=False)
+    flow.classify(classifies)
+    return flow.end(CLASS_OUTPUTS)
+
+
+def _segment_scene(models: Models, verb: Verb, segments: Segmenter[Any]) -> EnsembleSpec:
+    flow = Flow(models, verb, (IMAGE, THRESHOLD, WITH_LABEL_MAP))
+    flow.prepare(segments, asks=segments.networks)
+    flow.segments(segments)
+    return flow.end((*SCENE_OUTPUTS, IMAGE_SIZE))
+
+
+def _embed_image(models: Models, verb: Verb, embeds: ImageEmbedder[Any]) -> EnsembleSpec:
+    flow = Flow(models, verb, (IMAGE,))
+    flow.prepare(embeds, asks=(embeds.image_network,), size=False)
+    flow.embed_image(embeds, "IMAGE_EMBEDS")
+    return flow.end((TensorSpec("IMAGE_EMBEDS", "FP32", (embeds.embed_dim,)),), batches=True)
+
+
+def _embed_text(models: Models, verb: Verb, embeds: Embedder[Any]) -> EnsembleSpec:
+    flow = Flow(models, verb, (ONE_TEXT,))
+    flow.embed_text(embeds, "TEXT_EMBEDS")
+    return flow.end((TensorSpec("TEXT_EMBEDS", "FP32", (embeds.embed_dim,)),), batches=True)
+
+
+def _segment_everything(models: Models, verb: Verb, cuts: Promptable[Any]) -> EnsembleSpec:
+    flow = Flow(models, verb, (IMAGE, *OBJECT_SETTINGS))
+    flow.prepare(cuts, asks=(cuts.image_network,), finds=cuts)
+    flow.encode(cuts)
+    flow.objects(cuts)
+    return flow.end((*OBJECT_OUTPUTS, IMAGE_SIZE))
+
+
+def _embed_objects(
+    models: Models, verb: Verb, cuts: Promptable[Any], embeds: ImageEmbedder[Any]
+) -> EnsembleSpec:
+    flow = Flow(models, verb, (IMAGE, *OBJECT_SETTINGS))
+    asks = (cuts.image_network, embeds.image_network)
+    flow.prepare(cuts, embeds, asks=asks, finds=cuts, picture=True)
+    flow.embed_image(embeds, "PICTURE_EMBEDDING")
+    flow.encode(cuts)
+    flow.objects(cuts, embeds)
+    vectors = (
+        TensorSpec("EMBEDDINGS", "FP32", (-1, embeds.embed_dim)),
+        TensorSpec("PICTURE_EMBEDDING", "FP32", (embeds.embed_dim,)),
+    )
+    return flow.end((*OBJECT_OUTPUTS, *vectors, IMAGE_SIZE))
+
+
+_WIRING: Mapping[str, Callable[..., EnsembleSpec]] = {
+    "main_object": _main_object,
+    "detect": _detect,
+    "segment": _segment,
+    "detect_and_segment": _detect_and_segment,
+    "classify": _classify,
+    "segment_everything": _segment_everything,
+    "embed_objects": _embed_objects,
+    "segment_scene": _segment_scene,
+    "embed_image": _embed_image,
+    "embed_text": _embed_text,
+}
 
 
 @dataclass(frozen=True)
@@ -95,296 +206,13 @@ class Wired:
 @lru_cache(16)
 def wire(deployment: Deployment) -> Wired:
     """The models of a deployment, each step that a verb needs and no other."""
-    from fovea.verbs import wire_verb
-
-    house = House(deployment)
-    ensembles = tuple(wire_verb(house, verb) for verb in deployment.verbs)
-    return Wired(house.networks, house.steps, ensembles)
+    models = Models(deployment)
+    ensembles = tuple(_wire_verb(models, verb) for verb in deployment.verbs)
+    return Wired(models.networks, models.steps, ensembles)
 
 
-class House:
-    """What the verbs of a deployment are made of; steps are made as verbs ask for them."""
-
-    def __init__(self, deployment: Deployment) -> None:
-        self.deployment = deployment
-        self.roles = {member.name: member.play() for member in deployment.members}
-        self._networks = {
-            network.name: self._configured(member, network)
-            for member in deployment.members
-            for network in self.roles[member.name].networks
-        }
-        self._needed: set[str] = set()
-        self._steps: dict[str, StepSpec] = {}
-        self._uses: list[settings.Use] = []
-
-    @property
-    def networks(self) -> tuple[ModelSpec, ...]:
-        """Those that a verb needs; a member may have more."""
-        return tuple(self._networks[name] for name in self._networks if name in self._needed)
-
-    @property
-    def steps(self) -> tuple[StepSpec, ...]:
-        """All that were asked for, the first step first."""
-        first = (self._first_step(),) if self._uses else ()
-        return (*first, *self._steps.values())
-
-    def network(self, spec: ModelSpec) -> ModelSpec:
-        """A member's network as this deployment runs it."""
-        self._needed.add(spec.name)
-        return self._networks[spec.name]
-
-    def first(
-        self,
-        verb: str,
-        *,
-        sees: Iterable[Role[Any]],
-        asks: Iterable[str],
-        checks: Iterable[Role[Any]],
-        finds: Promptable[Any] | None = None,
-    ) -> ModelSpec:
-        """The step that takes what callers send.
-
-        verb: that asks for it. sees: members that want the picture. asks: models that it then
-        waits for. checks: members that must have room for each label. finds: the member whose grid
-        decoder is asked for every object.
-        """
-        geometries = dict.fromkeys(role.geometry.name for role in sees)
-        names = tuple(role.name for role in checks)
-        finder = finds.name if finds else ""
-        self._uses.append(settings.Use(verb, tuple(geometries), tuple(asks), names, finder))
-        return self._first_step().model
-
-    def tokenize(self, embeds: Embedder[Any]) -> ModelSpec:
-        """TEXT -> the inputs of an embedder's text network."""
-        network = self.network(embeds.text_network)
-        return self._step(
-            f"{embeds.name}_tokenize_text",
-            "TokenizeText",
-            (ONE_TEXT,),
-            network.inputs,
-            roles=(embeds,),
-            queue=self.deployment.queues.entry,
-            # A second one, or Triton overlooks a request now and then (see Queues).
-            instances=2,
-            waiting=self._waiting(),
-            asks=(network.name,),
-        )
-
-    def rank(self, ranks: Embedder[Any], detects: OpenDetector[Any]) -> ModelSpec:
-        """TEXT and a picture's embedding -> scores of the labels, and the best for a detector."""
-        network = self.network(ranks.text_network)
-        return self._step(
-            f"{ranks.name}_rank_labels_for_{detects.name}",
-            "RankLabels",
-            (TEXT, TensorSpec(IMAGE_EMBEDS, "FP32", (ranks.embed_dim,))),
-            (*LABEL_RANKS, *detects.text_tensors),
-            roles=(ranks, detects),
-            text_batch=network.max_batch_size,
-        )
-
-    def rank_classes(self, classifies: Embedder[Any]) -> ModelSpec:
-        """TEXT and a picture's embedding -> the labels, best first."""
-        network = self.network(classifies.text_network)
-        return self._step(
-            f"{classifies.name}_rank_classes",
-            "RankClasses",
-            (TEXT, TensorSpec(IMAGE_EMBEDS, "FP32", (classifies.embed_dim,))),
-            CLASSES,
-            roles=(classifies,),
-            text_batch=network.max_batch_size,
-        )
-
-    def select_classes(self, classifies: Classifier[Any]) -> ModelSpec:
-        """A classifier's logits -> its classes, best first."""
-        return self._step(
-            f"{classifies.name}_select_classes",
-            "SelectClasses",
-            (*classifies.image_network.outputs, TOP_K),
-            CLASSES,
-            roles=(classifies,),
-        )
-
-    def select_boxes(self, detects: AnyDetector, *, main: bool) -> ModelSpec:
-        """A detector's answer -> boxes, and the boxes as prompts; `main`: the best one alone."""
-        if isinstance(detects, Detector):
-            return self._step(
-                f"{detects.name}_select_boxes",
-                "SelectClassBoxes",
-                (*detects.finish_tensors, ORIGINAL_SIZE, BOX_THRESHOLD),
-                (*SELECTED_BOXES, POINT_COORDS, POINT_LABELS),
-                roles=(detects,),
-                max_boxes=self.deployment.limits.prompts,
-            )
-        text = self.network(detects.text_network) if detects.text_network else None
-        return self._step(
-            f"{detects.name}_select_{'main_box' if main else 'boxes'}",
-            "SelectBoxesByEmbeddings" if text else "SelectBoxes",
-            (*detects.finish_tensors, TEXT, ORIGINAL_SIZE, BOX_THRESHOLD, TEXT_THRESHOLD),
-            (*SELECTED_BOXES, POINT_COORDS, POINT_LABELS),
-            roles=(detects,),
-            max_boxes=1 if main else self.deployment.limits.prompts,
-            text_batch=text.max_batch_size if text else 0,
-        )
-
-    def encode(self, cuts: Promptable[Any]) -> ModelSpec:
-        """As a promptable member's image network, but it keeps what it answered."""
-        network = self.network(cuts.image_network)
-        return self._step(
-            f"{cuts.name}_encode_image",
-            "EncodeImage",
-            network.inputs,
-            network.outputs,
-            roles=(cuts,),
-            cache_bytes=self.deployment.embedding_cache_bytes,
-        )
-
-    def select_masks(self, cuts: Promptable[Any]) -> ModelSpec:
-        """The decoder's answer -> masks of the original picture."""
-        outputs = {tensor.name: tensor for tensor in cuts.decoder.outputs}
-        return self._step(
-            f"{cuts.name}_select_masks",
-            "SelectMasks",
-            (outputs[LOW_RES_MASKS], outputs[IOU_SCORES], POINT_LABELS, ORIGINAL_SIZE),
-            MASKS,
-            roles=(cuts,),
-        )
-
-    def segment_everything(self, cuts: Promptable[Any]) -> ModelSpec:
-        """A picture's embedding -> the masks of all its objects."""
-        return self._everything(f"{cuts.name}_segment_everything", "SegmentEverything", cuts)
-
-    def embed_objects(self, cuts: Promptable[Any], embeds: ImageEmbedder[Any]) -> ModelSpec:
-        """As `segment_everything`, with the picture too, and a vector for each object."""
-        batch = self.network(embeds.image_network).max_batch_size
-        return self._everything(
-            f"{cuts.name}_embed_objects_by_{embeds.name}",
-            "EmbedObjects",
-            cuts,
-            embeds,
-            inputs=(PICTURE,),
-            outputs=(TensorSpec("embeddings", "FP32", (-1, embeds.embed_dim)),),
-            image_batch=batch,
-        )
-
-    def _everything(
-        self,
-        name: str,
-        kind: str,
-        cuts: Promptable[Any],
-        *others: Role[Any],
-        inputs: tuple[TensorSpec, ...] = (),
-        outputs: tuple[TensorSpec, ...] = (),
-        **more: Any,
-    ) -> ModelSpec:
-        decoder = self.network(cuts.grid_decoder)
-        maps = (tensor for tensor in decoder.inputs if tensor.name != GRID_POINTS.name)
-        return self._step(
-            name,
-            kind,
-            (*maps, *inputs, *OBJECT_SETTINGS),
-            (*OBJECTS, *outputs),
-            roles=(cuts, *others),
-            **more,
-        )
-
-    def segment_scene(self, segments: Segmenter[Any]) -> ModelSpec:
-        """A segmenter's answer -> segments of the original picture."""
-        return self._step(
-            f"{segments.name}_segment_scene",
-            "SegmentScene",
-            (*segments.image_network.outputs, ORIGINAL_SIZE, THRESHOLD, WITH_LABEL_MAP),
-            SCENE_SEGMENTS,
-            roles=(segments,),
-        )
-
-    def _first_step(self) -> StepSpec:
-        roles = self.roles.values()
-        geometries = self._geometries()
-        writers = [role for role in roles if isinstance(role, OpenDetector)]
-        texts: list[Role[Any]] = [role for role in roles if role.FILES]
-        outputs = [ORIGINAL_SIZE]
-        known = {use.geometry.name: use.geometry for use in geometries}
-        for use in self._uses:
-            outputs += [verb_pixels(use.verb, known[name]) for name in use.sees]
-        outputs += [verb_picture(use.verb) for use in self._uses if use.finds]
-        outputs += [geometry.valid_hw for geometry in known.values()]
-        for role in writers:
-            outputs += [text_tensor(role, tensor) for tensor in role.text_tensors]
-        outputs += [POINT_COORDS, POINT_LABELS]
-        return self._made(
-            FIRST_STEP,
-            "PreprocessImage",
-            (IMAGE, *OPTIONAL_INPUTS),
-            tuple(outputs),
-            roles=(*texts, *self._finders()),
-            queue=self.deployment.queues.entry,
-            instances=2,
-            waiting=self._waiting(),
-            geometries=geometries,
-            uses=tuple(self._uses),
-            decode_margin=self.deployment.decode_margin,
-        )
-
-    def _finders(self) -> list[Role[Any]]:
-        """Members whose settings a caller may send."""
-        names = dict.fromkeys(use.finds for use in self._uses if use.finds)
-        return [self.roles[name] for name in names]
-
-    def _geometries(self) -> tuple[settings.GeometryUse, ...]:
-        """Each once, in the members' order; small if embedders or classifiers alone want it."""
-        found: dict[Geometry, bool] = {}
-        for role in self.roles.values():
-            small = isinstance(role, (ImageEmbedder, Classifier))
-            found[role.geometry] = small and found.get(role.geometry, True)
-        return tuple(settings.GeometryUse(geometry, small) for geometry, small in found.items())
-
-    def _waiting(self) -> settings.Waiting:
-        queues = self.deployment.queues
-        instances = tuple((name, spec.instances) for name, spec in self._networks.items())
-        return settings.Waiting(queues.entry.timeout_us, queues.backlog, instances)
-
-    def _configured(self, member: Member, spec: ModelSpec) -> ModelSpec:
-        """A member's network as this deployment runs it; other weights make another config."""
-        sizes = dict(self.deployment.batch_sizes.networks)
-        spec = replace(
-            spec,
-            max_batch_size=sizes.get(spec.name, spec.max_batch_size),
-            queue=self.deployment.queues.inner,
-            parameters=((FINGERPRINT, member.fingerprint),) if member.fingerprint else (),
-        )
-        return placed(spec, self.deployment.placements)
-
-    def _step(self, name: str, *args: Any, **kwargs: Any) -> ModelSpec:
-        if name not in self._steps:
-            self._steps[name] = self._made(name, *args, **kwargs)
-        return self._steps[name].model
-
-    def _made(
-        self,
-        name: str,
-        kind: str,
-        inputs: tuple[TensorSpec, ...],
-        outputs: tuple[TensorSpec, ...],
-        *,
-        roles: Iterable[Role[Any]],
-        queue: Queue | None = None,
-        instances: int = 1,
-        **step_settings: Any,
-    ) -> StepSpec:
-        """A step; `step_settings` become parameters as JSON, as `fovea.steps.settings` has them."""
-        deployment, played = self.deployment, list(roles)
-        members = tuple(deployment.member(role.name) for role in played)
-        known = {"limits": deployment.limits, "members": members, **step_settings}
-        parameters = {key: to_json(value) for key, value in known.items()}
-        model = ModelSpec(
-            name=name,
-            backend="python",
-            inputs=inputs,
-            outputs=outputs,
-            max_batch_size=deployment.batch_sizes.steps,
-            queue=queue or deployment.queues.inner,
-            instances=instances,
-            parameters=((CPU_ONLY_INPUTS, "yes"), *parameters.items()),
-        )
-        files = tuple((role.name, file) for role in played for file in role.FILES)
-        return StepSpec(placed(model, deployment.placements), kind, files)
+def _wire_verb(models: Models, verb: Verb) -> EnsembleSpec:
+    """A verb's ensemble, its members in the order of the verb's slots."""
+    played = dict(verb.members)
+    roles = (models.roles[played[slot]] for slot in VERBS[verb.verb])
+    return _WIRING[verb.verb](models, verb, *roles)

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from fovea.cores import cores
 from fovea.deployment import Deployment
 from fovea.errors import FoveaError, InvalidTensor, ServerError, Unavailable, UnknownVerb
-from fovea.house import StepSpec, wire
+from fovea.house import wire
 from fovea.layout import GRAPH, MANIFEST, REPOSITORY, VERSION
 from fovea.manifest import exported_deployment
+from fovea.models import StepSpec
 from fovea.roles import Arrays
 from fovea.specs import EnsembleSpec, EnsembleStep, ModelSpec, TensorSpec
 from fovea.steps import STEPS

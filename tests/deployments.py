@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 
-from fovea.deployment import Deployment, verbs_of
+from fovea.deployment import Deployment
 from fovea.deployment_file import DeploymentFile
 from fovea.families.clip import ClipSpec
 from fovea.families.grounding_dino import GroundingDinoSpec
 from fovea.families.sam import SamSpec
 from fovea.members import Member
+from fovea.verbs import verbs_of
 
 VERBS = verbs_of(
     {

@@ -1,6 +1,8 @@
 """The import rules of the design: who may know whom."""
 
 import ast
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -63,3 +65,43 @@ def test_what_is_deployed_needs_no_torch(folder):
     for path in (ROOT / folder).rglob("*.py"):
         heavy = imported_packages(path) & HEAVY
         assert not heavy, f"{path.relative_to(ROOT)} imports {heavy}"
+
+
+def modules() -> dict[str, Path]:
+    """All of ours by name, tests aside."""
+    places = [ROOT / name for name in OURS - {"tests"}] + [ROOT / "deploy"]
+    places += [ROOT / name for name in ALLOWED if "/" in name]
+    found = {}
+    for place in places:
+        for path in place.rglob("*.py"):
+            name = ".".join(path.relative_to(place.parent).with_suffix("").parts)
+            found[name.removesuffix(".__init__")] = path
+    return found
+
+
+def imports(node: ast.AST) -> Iterator[str]:
+    """Names that are imported anywhere but for types alone: modules, and what may be modules."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            continue
+        if isinstance(child, ast.Import):
+            yield from (alias.name for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            yield child.module or ""
+            yield from (f"{child.module}.{alias.name}" for alias in child.names)
+        else:
+            yield from imports(child)
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    known = modules()
+    graph = {
+        module: {
+            name
+            for name in imports(ast.parse(path.read_text()))
+            if name in known and name != module and not module.startswith(f"{name}.")
+        }
+        for module, path in known.items()
+    }
+    assert len(graph) > 300
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the modules

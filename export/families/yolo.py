@@ -145,7 +145,7 @@ class Yolov8Export(_YoloExport):
         if detector.suppresses or not fits:
             raise InvalidCheckpoint(
                 f"{path}: expected one output [N, {4 + len(names)}, A] without suppression in the "
-                f"graph, got {_shown(detector)}; {way_out}"
+                f"graph, got {detector.shown_outputs}; {way_out}"
             )
 
     def read_spec(
@@ -171,7 +171,7 @@ class YoloNasExport(_YoloExport):
         if detector.suppresses or not fits:
             raise InvalidCheckpoint(
                 f"{detector.path}: expected boxes [N, A, 4] and scores [N, A, C] without "
-                f"suppression in the graph, got {_shown(detector)}; write it anew: "
+                f"suppression in the graph, got {detector.shown_outputs}; write it anew: "
                 "model.export('FILE.onnx', postprocessing=False)"
             )
         if None in detector.shape[2:]:
@@ -195,19 +195,6 @@ class YoloNasExport(_YoloExport):
             num_anchors=anchors,
             class_names=_names(checkpoint, options, classes),
         )
-
-
-def family_of(path: Path) -> str:
-    """The family of an ONNX file; raises InvalidCheckpoint for one that nobody here knows."""
-    detector = onnx_detectors.read(path)
-    if {"names", "task"} <= detector.metadata.keys():
-        return "yolov8"
-    if len(detector.outputs) >= 2:
-        return "yolo_nas"
-    raise InvalidCheckpoint(
-        f"{path}: expected an ONNX file that ultralytics or super-gradients wrote, "
-        f"got one with {_shown(detector)}"
-    )
 
 
 def _names(checkpoint: Checkpoint, options: Options, count: int) -> tuple[str, ...]:
@@ -237,9 +224,3 @@ def _sample_image(spec: YoloSpec, batch: int, variant: int) -> Arrays:
     rng = np.random.default_rng((batch, variant))
     valid_hw = [(height, width), (height * 3 // 4, width)][variant]
     return {"pixel_values": sample_pixels(rng, (batch, 3, height, width), valid_hw)}
-
-
-def _shown(detector: OnnxDetector) -> str:
-    """Its outputs, for people."""
-    found = ", ".join(f"{name} {list(shape)}" for name, shape in detector.outputs.items())
-    return f"{found} (with suppression)" if detector.suppresses else found

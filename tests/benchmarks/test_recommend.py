@@ -22,7 +22,7 @@ def rows() -> list[Measured]:
 
 @pytest.mark.parametrize("choice", CHOICES, ids=lambda choice: choice.name)
 def test_members_play_the_roles_of_their_slots_and_have_stand_ins_of_real_size(choice):
-    slots = VERBS["main_object"].slots
+    slots = VERBS["main_object"]
     parts = {"ranks": choice.ranks, "detects": choice.detects, "cuts": choice.cuts}
     for slot, part in parts.items():
         assert issubclass(families.load(part.family), slots[slot])

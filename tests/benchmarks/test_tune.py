@@ -11,7 +11,8 @@ from export.__main__ import read_settings
 from export.deployments import Loaded
 from export.errors import ExportError
 from export.repository import write_repository
-from fovea.deployment import BatchSizes, Settings
+from fovea.deployment import BatchSizes
+from fovea.machine_settings import MachineSettings
 from fovea.placement import Placement
 from fovea.specs import from_json, to_json
 from tests.deployments import TINY
@@ -24,7 +25,7 @@ def config(folder, model):
 
 
 def test_settings_reach_the_configurations(tmp_path):
-    settings = Settings(
+    settings = MachineSettings(
         BatchSizes(networks=(("grounding_dino", 2),)),
         (
             Placement("sam_image_encoder", instances=2, threads=1, delay_us=500),
@@ -33,7 +34,7 @@ def test_settings_reach_the_configurations(tmp_path):
         decode_margin=3.0,
         embedding_cache_bytes=5,
     )
-    assert from_json(Settings, to_json(settings)) == settings
+    assert from_json(MachineSettings, to_json(settings)) == settings
     write_repository(tmp_path, settings.apply(TINY))
     encoder = config(tmp_path, "sam_image_encoder")
     assert encoder.instance_group[0].count == 2
@@ -52,7 +53,7 @@ def test_settings_reach_the_configurations(tmp_path):
 
 def test_a_model_that_is_not_there_cannot_be_placed():
     with pytest.raises(ValueError, match=r"no model \['sam2'\], the deployment has \["):
-        Settings(placements=(Placement("sam2"),)).apply(TINY)
+        MachineSettings(placements=(Placement("sam2"),)).apply(TINY)
 
 
 @pytest.mark.parametrize("text", ["", "[1]", '{"speed": 9}', '{"batch_sizes": {"sam": 1}}'])
@@ -88,7 +89,7 @@ class Formula:
 
 
 def sizes(name):
-    return lambda settings, value: Settings(
+    return lambda settings, value: MachineSettings(
         BatchSizes(**{**vars(settings.batch_sizes), name: value}), settings.placements
     )
 
@@ -106,8 +107,8 @@ def test_the_search_walks_from_knob_to_knob():
 def test_where_nothing_wins_the_defaults_stay(tmp_path, capsys):
     out = tmp_path / "settings.json"
     choices = (Knob("embeddings", (12, 16), sizes("embeddings")),)
-    assert tuned(Formula(), choices, out) == Settings()
-    assert from_json(Settings, out.read_text()) == Settings()
+    assert tuned(Formula(), choices, out) == MachineSettings()
+    assert from_json(MachineSettings, out.read_text()) == MachineSettings()
     assert "Nothing beat the defaults: they stay." in capsys.readouterr().out
 
 
@@ -115,8 +116,8 @@ def test_every_knob_turns_something_that_a_repository_can_hold(tmp_path):
     exported = Exported(Source(), export=None, loaded=Loaded(TINY, [], {}))
     for knob in knobs(exported):
         for value in knob.values:
-            turned = knob.turn(Settings(), value)
-            assert turned != Settings(), knob.name
+            turned = knob.turn(MachineSettings(), value)
+            assert turned != MachineSettings(), knob.name
             write_repository(tmp_path / knob.name / str(value), turned.apply(TINY))
 
 
@@ -125,7 +126,7 @@ def test_two_settings_are_served_at_once_and_compared_in_turns(tmp_path):
     made = export(Source(), lambda network, what: None)
     bench = Bench(made, tmp_path, Duel(2, seconds=0.5, rounds=2))
     (knob,) = [knob for knob in knobs(made) if "preprocess" in knob.name]
-    throughput, p99 = bench.compare(knob.turn(Settings(), 1), Settings())
+    throughput, p99 = bench.compare(knob.turn(MachineSettings(), 1), MachineSettings())
     assert len(throughput.values) == len(p99.values) == 2
     assert throughput.least > 0 and p99.least > 0
     assert config(tmp_path / "ours", "preprocess_image").instance_group[0].count == 1

@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from deploy import dashboard, rules, tools
-from fovea.deployment import verbs_of
+from deploy.model_names import ModelNames, production
 from fovea.house import wire
+from fovea.verbs import verbs_of
 from tests.deployments import TINY
 
 MONITORING = Path("deploy/monitoring")
@@ -64,11 +65,11 @@ def test_every_alert_leads_to_its_runbook():
 
 @pytest.mark.parametrize("path", rules.GENERATED, ids=lambda path: path.name)
 def test_rules_and_their_tests_are_generated(path):
-    assert path.read_text() == rules.GENERATED[path](rules.production())
+    assert path.read_text() == rules.GENERATED[path](production())
 
 
 def test_the_dashboard_is_generated():
-    assert json.loads(dashboard.DASHBOARD.read_text()) == dashboard.dashboard(rules.production())
+    assert json.loads(dashboard.DASHBOARD.read_text()) == dashboard.dashboard(production())
 
 
 @needs_promtool
@@ -78,7 +79,7 @@ def test_counting_series_instead_of_models_is_seen_by_the_tests_on_a_gpu(tmp_pat
     assert by_model in text
     blind = text.replace(f"({by_model})", "(nv_inference_request_success)")
     (tmp_path / "rules.yaml").write_text(blind)
-    (tmp_path / "models.test.yaml").write_text(rules.models_test(rules.production()))
+    (tmp_path / "models.test.yaml").write_text(rules.models_test(production()))
     command = [str(tools.find("promtool")), "test", "rules", "models.test.yaml"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode and "on a GPU" in done.stdout + done.stderr
@@ -100,7 +101,7 @@ def test_the_rules_know_the_models_of_the_deployment():
     alert = ALERTS["FoveaModelNotReady"]
     assert alert["expr"] == f"fovea:models_ready < {count}"
     assert f"of {count} models" in alert["annotations"]["summary"]
-    assert set(rules.production().all) == {*verbs.split("|"), *others}
+    assert set(production().all) == {*verbs.split("|"), *others}
     assert f">= {count})" in dashboard.queries()["Servers: with all models"]
 
 
@@ -111,7 +112,7 @@ def test_rules_of_a_deployment_of_one_verb_speak_of_nothing_else(tmp_path):
         members=(TINY.member("grounding_dino"),),
         verbs=verbs_of({"find": {"verb": "detect", "detects": "grounding_dino"}}),
     )
-    models = rules.Models(wire(one))
+    models = ModelNames(wire(one))
     assert models.verbs == ("find",)
     for path, made in rules.GENERATED.items():
         (tmp_path / path.name).write_text(made(models))

@@ -12,8 +12,8 @@ from export.errors import ExportError, InvalidCheckpoint, InvalidOption
 from export.families import FAMILIES, MODEL_TYPES, OPEN_CLIP
 from export.families import load as load_family
 from fovea import families
-from fovea.deployment import verbs_of
 from fovea.members import Source
+from fovea.verbs import verbs_of
 
 
 @pytest.fixture

@@ -23,8 +23,8 @@ from export.errors import CheckpointUnavailable, InvalidCheckpoint, ParityError
 from export.repository import onnx_path, plan_path
 from export.to_onnx import to_onnx
 from fovea.checksums import CHECKSUMS, read_list
-from fovea.deployment import Settings
 from fovea.layout import MANIFEST, REPOSITORY
+from fovea.machine_settings import MachineSettings
 from fovea.manifest import deployment_of
 from fovea.members import Source
 from fovea.specs import TensorSpec
@@ -167,7 +167,7 @@ def test_other_settings_replace_the_configurations_and_keep_weights_and_models_o
     before = weights.stat()
     foreign = export.repository / "theirs" / "1"
     foreign.mkdir(parents=True)
-    run(replace(export, settings=Settings(decode_margin=0)))
+    run(replace(export, settings=MachineSettings(decode_margin=0)))
     assert parameter(first_step(export), "decode_margin") == 0
     assert os.path.samestat(weights.stat(), before)
     assert foreign.is_dir()

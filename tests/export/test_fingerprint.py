@@ -17,6 +17,8 @@ DIGEST = "import sys; from export.fingerprint import *; print(code_sha256(*sys.a
 NEVER = {
     "fovea.verbs",
     "fovea.house",
+    "fovea.models",
+    "fovea.machine_settings",
     "fovea.wiring",
     "fovea.deployment",
     "fovea.deployment_file",

@@ -13,9 +13,9 @@ from export.deployments import Export, run
 from export.errors import ParityError
 from export.members import RECORD, Exported, Form, MemberExport, export_member
 from export.repository import onnx_path
-from fovea.deployment import verbs_of
 from fovea.deployment_file import DeploymentFile
 from fovea.members import Source
+from fovea.verbs import verbs_of
 
 FORM = Form(max_batch=1)
 EMBEDS = {"embed_image": {"embeds": "clip"}, "embed_text": {"embeds": "clip"}}

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from fovea.array_model import ArrayModel
-from fovea.house import CPU_ONLY_INPUTS, wire
+from fovea.house import wire
 from fovea.limits import Limits
+from fovea.models import CPU_ONLY_INPUTS
 from fovea.specs import to_json
 from fovea.steps.base import Step
 from tests.deployments import TINY

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from fovea.deployment import Deployment, InvalidDeployment, verbs_of
+from fovea.deployment import Deployment
 from fovea.errors import InvalidSetting, InvalidText
 from fovea.families.convnext import ConvNext
 from fovea.families.square_classifier import SquareClassifierSpec
@@ -21,6 +21,7 @@ from fovea.house import wire
 from fovea.local import make_step
 from fovea.members import Member
 from fovea.steps.tensors import verb_pixels
+from fovea.verbs import InvalidDeployment, verbs_of
 from tests.deployments import TINY
 from tests.fovea.test_steps import (
     EMBED_DIM,

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from fovea import deployment_file
-from fovea.deployment import Deployment, InvalidDeployment, Settings, verbs_of
+from fovea.deployment import Deployment
 from fovea.house import wire
+from fovea.machine_settings import MachineSettings
 from fovea.placement import Placement
+from fovea.verbs import InvalidDeployment, verbs_of
 from tests.deployments import TINY
 
 FOLDER = Path(__file__).resolve().parents[2] / "deployments"
@@ -184,11 +186,13 @@ def test_other_weights_make_other_configurations_of_all_that_keeps_answers():
 
 def test_settings_of_a_machine_are_applied_and_checked():
     sizes = replace(TINY.batch_sizes, networks=(("grounding_dino", 1),))
-    settings = Settings(sizes, (Placement("sam_image_encoder", instances=2),), decode_margin=0.0)
+    settings = MachineSettings(
+        sizes, (Placement("sam_image_encoder", instances=2),), decode_margin=0.0
+    )
     wired = {spec.name: spec for spec in wire(settings.apply(TINY)).networks}
     assert wired["grounding_dino"].max_batch_size == 1
     assert wired["sam_image_encoder"].instances == 2
     with pytest.raises(ValueError, match="no model"):
-        Settings(placements=(Placement("nobody"),)).apply(TINY)
+        MachineSettings(placements=(Placement("nobody"),)).apply(TINY)
     with pytest.raises(ValueError, match="no model"):
-        Settings(replace(sizes, networks=(("select", 1),))).apply(TINY)
+        MachineSettings(replace(sizes, networks=(("select", 1),))).apply(TINY)

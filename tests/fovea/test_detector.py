@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fovea.deployment import Deployment, InvalidDeployment, verbs_of
+from fovea.deployment import Deployment
 from fovea.errors import InvalidThreshold
 from fovea.families.rt_detr import RtDetr, RtDetrSpec
 from fovea.house import wire
@@ -19,7 +19,7 @@ from fovea.limits import Limits
 from fovea.members import Member
 from fovea.roles import Selection
 from fovea.steps import STEPS
-from fovea.verbs import check_members
+from fovea.verbs import InvalidDeployment, check_members, verbs_of
 from tests.deployments import TINY
 
 NAMES = ("cat", "traffic light", "猫")

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from fovea import masks
-from fovea.deployment import Deployment, InvalidDeployment, verbs_of
+from fovea.deployment import Deployment
 from fovea.errors import InvalidThreshold
 from fovea.families.mask2former import Mask2FormerSpec
 from fovea.families.segformer import SegformerSpec
@@ -21,6 +21,7 @@ from fovea.house import wire
 from fovea.limits import Limits
 from fovea.members import Member
 from fovea.steps import STEPS
+from fovea.verbs import InvalidDeployment, verbs_of
 from tests.deployments import TINY
 
 NAMES = ("sky", "traffic light", "雪")

@@ -13,9 +13,9 @@ from tritonclient.utils import InferenceServerException
 from demo.served import demo_server
 from export.deployments import Export, run
 from export.family_report import requests as members
-from fovea.deployment import verbs_of
 from fovea.deployment_file import DeploymentFile
 from fovea.members import Source
+from fovea.verbs import verbs_of
 from tests.serving import requests
 
 pytestmark = pytest.mark.server

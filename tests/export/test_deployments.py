@@ -9,7 +9,7 @@ import pytest
 from export.checkpoint_files import weight_files
 from export.deployments import DEPLOYMENTS, Export, load, read_deployment, run
 from export.errors import ExportError, InvalidCheckpoint, InvalidOption
-from export.families import FAMILIES, MODEL_TYPES, OPEN_CLIP
+from export.families import FAMILIES, MOBILE_SAM, MODEL_TYPES, OPEN_CLIP
 from export.families import load as load_family
 from fovea import families
 from fovea.members import Source
@@ -149,7 +149,7 @@ def test_each_deployment_that_comes_with_the_project_is_read(name):
 def test_each_family_has_both_sides():
     assert FAMILIES.keys() == families.FAMILIES.keys()
     assert (
-        set(MODEL_TYPES.values()) | {OPEN_CLIP, "imagebind", "yolo_nas", "yolov8"}
+        set(MODEL_TYPES.values()) | {OPEN_CLIP, MOBILE_SAM, "imagebind", "yolo_nas", "yolov8"}
         == FAMILIES.keys()
     )
     for family in FAMILIES:

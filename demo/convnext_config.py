@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from transformers import ConvNextConfig
 from transformers.models.convnext.image_processing_pil_convnext import ConvNextImageProcessorPil
 
@@ -14,12 +12,6 @@ EDGE = 96
 CROP_PCT = 0.875
 # What the processor resizes the short side to before it cuts out the middle.
 SHORTEST = int(EDGE / CROP_PCT)
-SHAPE: dict[str, Any] = {
-    "hidden_sizes": [24, 48, 96, 192],
-    "depths": [1, 1, 2, 2],
-    # So few blocks learn sooner if they do something from the start.
-    "layer_scale_init_value": 0.1,
-}
 
 
 def image_processor() -> ConvNextImageProcessorPil:
@@ -35,13 +27,11 @@ def image_processor() -> ConvNextImageProcessorPil:
 def model_config() -> ConvNextConfig:
     """A ConvNeXt of 0.9 million parameters, most of them where pictures are small."""
     return ConvNextConfig(
-        **SHAPE,
+        hidden_sizes=[24, 48, 96, 192],
+        depths=[1, 1, 2, 2],
+        # So few blocks learn sooner if they do something from the start.
+        layer_scale_init_value=0.1,
         image_size=EDGE,
         id2label=dict(enumerate(LABELS)),
         label2id={label: index for index, label in enumerate(LABELS)},
     )
-
-
-def backbone_config(stages: tuple[str, ...]) -> ConvNextConfig:
-    """The same without its classes: the maps of these stages, for a detector."""
-    return ConvNextConfig(**SHAPE, out_features=list(stages))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
 
 import cv2
 import numpy as np
@@ -22,15 +21,8 @@ SINGLE_OF_THREE = 2
 Squares = tuple[np.ndarray, np.ndarray]
 
 
-class Source(Protocol):
-    """What makes a step's fresh scenes, in another process."""
-
-    def squares(self, step: int) -> Squares:
-        """Pictures uint8 (n, S, S, 3), and what is true of each (n, …)."""
-
-
 @dataclass(frozen=True)
-class MainThings:
+class Source:
     """Numbered scenes of the training split.
 
     Attributes:
@@ -60,9 +52,8 @@ class ReplayedScenes:
     A batch depends on its step alone: a resumed run makes the kept scenes again.
     """
 
-    def __init__(self, source: Source, *, fresh: int = FRESH, old: int = OLD) -> None:
-        """fresh: of what the source makes each step. old: shown again beside them."""
-        self._source, self._fresh, self._old = source, fresh, old
+    def __init__(self, source: Source) -> None:
+        self._source = source
         self._scenes: dict[int, Future[Squares]] = {}
         # A fork would inherit PyTorch's threads in a state that hangs.
         spawn = multiprocessing.get_context("spawn")
@@ -71,17 +62,17 @@ class ReplayedScenes:
         )
 
     def __call__(self, step: int) -> Squares:
-        """The fresh ones first: pictures uint8 (fresh + old, S, S, 3), and what is true of them."""
+        """uint8 (FRESH + OLD, S, S, 3) and int64 (FRESH + OLD,)."""
         oldest = max(0, step - STEPS_KEPT)
         for wanted in range(oldest, step + STEPS_AHEAD):
             if wanted not in self._scenes:
                 self._scenes[wanted] = self._maker.submit(self._source.squares, wanted)
         self._scenes.pop(oldest - 1, None)
         rng = scene_rng(step, "train replay")
-        shown = rng.integers(oldest, max(step, 1), size=self._old)
-        places = rng.integers(self._fresh, size=self._old)
+        shown = rng.integers(oldest, max(step, 1), size=OLD)
+        places = rng.integers(FRESH, size=OLD)
         fresh = self._scenes[step].result()
         old = [self._scenes[int(shown_at)].result() for shown_at in shown]
         pictures = [picture[i] for (picture, _), i in zip(old, places, strict=True)]
-        truths = [truth[i] for (_, truth), i in zip(old, places, strict=True)]
-        return np.concatenate([fresh[0], pictures]), np.concatenate([fresh[1], truths])
+        things = [thing[i] for (_, thing), i in zip(old, places, strict=True)]
+        return np.concatenate([fresh[0], pictures]), np.concatenate([fresh[1], things])

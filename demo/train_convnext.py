@@ -12,7 +12,7 @@ from transformers import ConvNextForImageClassification
 
 from demo.convnext_config import EDGE, SHORTEST, image_processor, model_config
 from demo.pixels import IMAGENET_MEAN, IMAGENET_STD, normalised
-from demo.replay import FRESH, OLD, MainThings, ReplayedScenes
+from demo.replay import FRESH, OLD, ReplayedScenes, Source
 from demo.scenes import scene_rng
 from demo.training import CHECKPOINTS_FOLDER, Losses, Plan, Training, arguments
 
@@ -60,7 +60,7 @@ def main() -> None:
     model = ConvNextForImageClassification(model_config()).to(memory_format=torch.channels_last)
     training = Training(model, plan, resume=args.resume or args.export_only)
     if not args.export_only:
-        scenes = ReplayedScenes(MainThings((args.seed + 700) * 10_000_000, SHORTEST))
+        scenes = ReplayedScenes(Source((args.seed + 700) * 10_000_000, SHORTEST))
 
         def losses_at(step: int) -> Losses:
             squares, right = scenes(step)

@@ -5,9 +5,9 @@ import numpy as np
 from demo.convnext_config import SHORTEST
 from demo.evaluate import make_trial
 from demo.evaluate_classifier import accuracy, reference
-from demo.replay import FRESH, OLD, MainThings, ReplayedScenes
+from demo.replay import FRESH, OLD, ReplayedScenes, Source
 
-SCENES = MainThings(first_seed=7, shortest=SHORTEST)
+SCENES = Source(first_seed=7, shortest=SHORTEST)
 
 
 def test_it_names_the_only_thing_of_a_scene():

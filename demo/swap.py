@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from demo import swap_alone
 from demo.evaluate import (
     Trial,
     absent_is_rejected,
@@ -170,16 +171,18 @@ def main(
         "build/swap.json"
     ),
 ) -> None:
-    """Measure the demo, the swapped families, and two detectors side by side."""
+    """Measure the demo, the swapped families, two detectors side by side, and members alone."""
     torch.set_num_threads(1)
-    rows = run(scenes)
+    rows, alone = run(scenes), swap_alone.run(scenes)
     figures = {row.case: asdict(row.agreed) | asdict(row.truth) for row in rows}
-    record = {"scenes": scenes, "deployments": figures}
+    record = {"scenes": scenes, "deployments": figures, "alone": [*map(asdict, alone)]}
     json_path.parent.mkdir(parents=True, exist_ok=True)
     json_path.write_text(json.dumps(record, indent=1) + "\n")
     console = Console()
     Console(width=max(150, console.width)).print(table_of(rows, scenes))
+    console.print(swap_alone.table_of(alone, scenes))
     different = [row.case for row in rows if not row.same]
+    different += [row.member for row in alone if not row.is_same]
     if different:
         console.print(f"served answers differ from the reference: {'; '.join(different)}")
         raise typer.Exit(1)

@@ -129,8 +129,10 @@ engines: $(READY) ## TensorRT engines of SET in PRECISION, on the GPU that will 
 	$(BIN)/python -m export --set $(SET) --precision $(PRECISION) --runtime tensorrt --engines
 
 .PHONY: engines-rtx
-engines-rtx: $(READY) ## all engines at full size with TensorRT for RTX, no GPU needed (long)
+engines-rtx: $(READY) ## engines of all families, and of production at full size, with TensorRT for RTX, no GPU needed (long)
 	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet $(PIP_ARGS) -c constraints.txt -e ".[engines]"
+	$(BIN)/python -m export.family_engines --json docs/engines.json
+	$(BIN)/python -m export.models_page
 	$(BIN)/python -m export.engines_rtx --set stand-in --grounding-dino-edge 800 --json build/engines-rtx.json
 
 .PHONY: test-real-size

@@ -23,7 +23,7 @@ from rich.table import Table
 
 from export import onnx_files, stand_ins
 from export.checkpoints import find
-from export.family_report import STAND_INS
+from export.family_checkpoints import STAND_INS
 from export.machine import machine
 from export.members import Exported, Form, MemberExport, code_of, export_member
 from export.network import Network

@@ -1,14 +1,16 @@
-"""`python -m export.models_page`: docs/models.md, from the registry and real-size figures."""
+"""`python -m export.models_page`: docs/models.md, from the registry, and what was measured."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from export.families import MODEL_TYPES
+from export.family_engines import is_built, read
 from export.licences import LICENCES
 from fovea import families
 from fovea.roles import ROLES
@@ -16,6 +18,9 @@ from fovea.verbs import VERBS
 
 FIGURES = Path("docs/models.json")
 PAGE = Path("docs/models.md")
+
+# By checkpoint, as `export.family_engines.read` gives them.
+Rows = Mapping[str, dict[str, Any]]
 
 _HEAD = """# Models
 
@@ -32,6 +37,10 @@ another model in the place of the first:
 
 Licences are those of the code that the weights came with, and of the well-known weights; a
 checkpoint's own model card is what counts, and the manifest of an export records it.
+
+"RTX" are engines of TensorRT for RTX, built of each family's small checkpoints by `make
+engines-rtx`, in fp32 and fp16 for SM 8.6 and 8.9: how many, of how many. OpenVINO answers as ONNX
+Runtime does for every family here (`make families`).
 """
 
 _FIGURES = """
@@ -46,18 +55,20 @@ values are above 1.
 | --- | --- | --- | --- | --- | --- |
 """
 _FOOT = """
-None of these was run on a GPU by this project yet: what is known of TensorRT is that engines build
-(`make engines-rtx`), for the families that [performance](performance.md) names.
+None of these was run on a GPU by this project yet: what is known of TensorRT is that engines build.
 """
 
 
-def page(figures: list[dict[str, Any]]) -> str:
-    """The text of docs/models.md; figures: as `export.family_real_size` writes them."""
+def page(figures: list[dict[str, Any]], engines: Rows) -> str:
+    """The text of docs/models.md.
+
+    figures: as `export.family_real_size` writes them. engines: as `export.family_engines` does.
+    """
     sections = [_HEAD]
     for role in ROLES:
         names = [name for name in families.FAMILIES if role == families.load(name).ROLE]
         if names:
-            sections.append(_role_section(role, sorted(names)))
+            sections.append(_role_section(role, sorted(names), engines))
     if figures:
         sections.append(_figures(figures))
     return "".join(sections)
@@ -72,17 +83,32 @@ def verbs_of(role: str) -> list[str]:
     ]
 
 
-def _role_section(role: str, names: list[str]) -> str:
+def _role_section(role: str, names: list[str], engines: Rows) -> str:
     about = (ROLES[role].__doc__ or "").strip().splitlines()[0]
     rows = []
     for name in names:
         types = ", ".join(f"`{key}`" for key, family in MODEL_TYPES.items() if family == name)
         licence = LICENCES[name]
-        rows.append(f"| `{name}` | {types or '—'} | {licence.code} | {licence.weights} |\n")
+        rows.append(
+            f"| `{name}` | {types or '—'} | {licence.code} | {licence.weights} "
+            f"| {built(name, engines)} |\n"
+        )
     return (
         f"\n## {role}\n\n{about} Verbs: {', '.join(f'`{verb}`' for verb in verbs_of(role))}.\n\n"
-        "| family | `model_type` | code | weights |\n| --- | --- | --- | --- |\n" + "".join(rows)
+        "| family | `model_type` | code | weights | RTX |\n| --- | --- | --- | --- | --- |\n"
+        + "".join(rows)
     )
+
+
+def built(family: str, engines: Rows) -> str:
+    """How many engines of a family's checkpoints were built, of how many."""
+    found = [
+        is_built(engine)
+        for row in engines.values()
+        if row["family"] == family
+        for engine in row["engines"]
+    ]
+    return f"{sum(found)} of {len(found)}" if found else "not tried"
 
 
 def _figures(figures: list[dict[str, Any]]) -> str:
@@ -109,7 +135,7 @@ def read_figures(path: Path = FIGURES) -> list[dict[str, Any]]:
 
 def main(out: Annotated[Path, typer.Option(help="The page.")] = PAGE) -> None:
     """Write docs/models.md."""
-    out.write_text(page(read_figures()))
+    out.write_text(page(read_figures(), read()))
 
 
 if __name__ == "__main__":

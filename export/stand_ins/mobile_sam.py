@@ -15,6 +15,8 @@ from export.families.tiny_vit import TinyVit, TinyVitShape
 from export.stand_ins.base import Build, add_noise, settle_batch_norms
 
 TINY_EDGE = 128
+# Masks of small weights are all alike.
+LARGE = 0.3
 # transformers' names, and segment-anything's: the inverse of `export.families.mobile_sam.RENAMED`.
 ORIGINAL = (
     ("shared_embedding.positional_embedding", "pe_layer.positional_encoding_gaussian_matrix"),
@@ -35,11 +37,16 @@ ORIGINAL = (
 
 @dataclass(frozen=True)
 class MobileSam:
-    """mobile_sam.pt; decoder: widths of SAM's attention, of its MLP, of the head of scores."""
+    """mobile_sam.pt.
+
+    mlp_dim: of the attention between prompts and picture. edge: of the pixels that batch norms
+    are settled on. decoder_std: of the decoder's weights, or None for what they start with.
+    """
 
     encoder: TinyVitShape
     mlp_dim: int
     edge: int
+    decoder_std: float | None = None
 
     def write(self, folder: Path) -> Path:
         path = folder / MOBILE_SAM_WEIGHTS
@@ -67,6 +74,10 @@ class MobileSam:
         )
         model = SamModel(config)
         add_noise(model)
+        with torch.no_grad():
+            for parameter in model.mask_decoder.parameters():
+                if self.decoder_std and parameter.ndim > 1:
+                    parameter.normal_(0, self.decoder_std)
         return model
 
 
@@ -92,7 +103,7 @@ def _original(key: str) -> str:
 
 def _tiny() -> MobileSam:
     shape = TinyVitShape((8, 12, 16, 24), (1, 1, 2, 1), (2, 2, 3), (7, 5, 7), channels=32)
-    return MobileSam(shape, mlp_dim=32, edge=TINY_EDGE)
+    return MobileSam(shape, mlp_dim=32, edge=TINY_EDGE, decoder_std=LARGE)
 
 
 def _real() -> MobileSam:

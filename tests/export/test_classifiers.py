@@ -19,7 +19,7 @@ from export.checkpoints import find
 from export.deployments import Export, read_deployment, run
 from export.errors import InvalidCheckpoint, UnsupportedProcessor
 from export.families.square_classifier import is_multi_label, read_labels
-from export.family_report import STAND_INS
+from export.family_checkpoints import STAND_INS
 from export.members import MEMBERS, MemberExport
 from export.preprocessing import photograph
 from fovea.images import Picture

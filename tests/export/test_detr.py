@@ -14,7 +14,7 @@ from transformers.models.detr.modeling_detr import DetrObjectDetectionOutput
 from export.checkpoints import find
 from export.errors import InvalidCheckpoint, InvalidOption, UnsupportedProcessor
 from export.families.detr import read_spec
-from export.family_report import requests
+from export.family_checkpoints import requests
 from export.members import MemberExport, export_member
 from export.parity import open_onnxruntime
 from export.preprocessing import photograph

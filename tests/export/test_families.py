@@ -5,7 +5,8 @@ import onnx
 import pytest
 
 from export import stand_ins
-from export.family_report import TRAINED, among_and_alone, requests
+from export.family_checkpoints import TRAINED, requests
+from export.family_report import among_and_alone
 from export.members import export_member
 from export.onnx_files import load_graph
 from export.preprocessing import PIXEL_TOLERANCE

@@ -17,7 +17,7 @@ from transformers.models.mask2former.image_processing_pil_mask2former import (
 
 from export.errors import InvalidCheckpoint, InvalidOption, UnsupportedProcessor
 from export.families.mask2former import read_spec
-from export.family_report import requests
+from export.family_checkpoints import requests
 from export.preprocessing import photograph
 from fovea import masks
 from fovea.families import mask2former

@@ -1,16 +1,17 @@
 import pytest
 
+from export.family_engines import read
 from export.licences import LICENCES, is_non_commercial, weights_licence
-from export.models_page import PAGE, page, read_figures, verbs_of
+from export.models_page import PAGE, built, page, read_figures, verbs_of
 from fovea.families import FAMILIES
 
 
 def test_the_page_is_what_the_registry_says():
-    assert PAGE.read_text() == page(read_figures()), "write it anew: make models"
+    assert PAGE.read_text() == page(read_figures(), read()), "write it anew: make models"
 
 
 def test_every_family_is_on_it_with_its_licence():
-    text = page([])
+    text = page([], {})
     assert LICENCES.keys() == FAMILIES.keys()
     for family in FAMILIES:
         assert f"| `{family}` |" in text
@@ -55,3 +56,15 @@ def test_another_licence_is_called_by_its_name(tmp_path):
 )
 def test_what_keeps_weights_from_commercial_use(licence, expected):
     assert is_non_commercial(licence) is expected
+
+
+def test_engines_of_a_family_are_counted_over_its_checkpoints():
+    good = {"outcome": {"built": True, "unsupported": []}}
+    bad = {"outcome": {"built": False, "unsupported": []}}
+    rows = {
+        "one": {"family": "clip", "engines": [good, good]},
+        "two": {"family": "clip", "engines": [bad]},
+        "other": {"family": "sam", "engines": [bad]},
+    }
+    assert built("clip", rows) == "2 of 3"
+    assert built("dino", rows) == "not tried"

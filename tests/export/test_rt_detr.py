@@ -18,7 +18,7 @@ from export.checkpoints import find
 from export.class_names import class_names
 from export.errors import InvalidCheckpoint, UnsupportedProcessor
 from export.families.rt_detr import read_spec
-from export.family_report import requests
+from export.family_checkpoints import requests
 from export.members import export_member
 from export.parity import open_onnxruntime
 from export.preprocessing import photograph

@@ -10,7 +10,7 @@ from transformers.models.segformer.image_processing_pil_segformer import Segform
 
 from export.errors import UnsupportedProcessor
 from export.families.segformer import read_spec
-from export.family_report import requests
+from export.family_checkpoints import requests
 from export.preprocessing import photograph
 from fovea import masks
 from fovea.families.segformer import CLASS_MAPS

@@ -11,7 +11,7 @@ from PIL import Image
 from export import stand_ins
 from export.checkpoints import find
 from export.errors import CheckpointUnavailable, InvalidCheckpoint, InvalidOption
-from export.family_report import STAND_INS, requests
+from export.family_checkpoints import STAND_INS, requests
 from export.members import MemberExport, export_member
 from export.parity import open_onnxruntime
 from fovea import boxes

@@ -9,7 +9,7 @@ from fovea_server.probe import Probe
 
 from demo.served import demo_server
 from export.deployments import Export, read_deployment, run
-from export.family_report import TRAINED, requests
+from export.family_checkpoints import TRAINED, requests
 from export.stand_ins.rt_detr import TINY_NAMES
 
 pytestmark = pytest.mark.server

@@ -12,7 +12,7 @@ from tritonclient.utils import InferenceServerException
 
 from demo.served import demo_server
 from export.deployments import Export, run
-from export.family_report import requests as members
+from export.family_checkpoints import requests as members
 from fovea.deployment_file import DeploymentFile
 from fovea.members import Source
 from fovea.verbs import verbs_of

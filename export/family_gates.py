@@ -1,0 +1,98 @@
+"""What must hold of every exported network beyond parity: it varies, it is as exact as PyTorch in
+float32, and OpenVINO answers the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from export.errors import ParityError
+from export.float64 import run_float64
+from export.members import Exported, Opened
+from export.network import Arrays, Network
+from export.parity import compare, open_onnxruntime, run_torch
+from fovea.openvino_session import OpenVinoSession
+from fovea.specs import Tolerance
+
+# Pictures asked together.
+PICTURES = 3
+# Outputs whose pictures differ by less, relative to the largest value, would prove nothing.
+LEAST_SPREAD = 1e-3
+# Boxes of random masks are the whole picture.
+MAY_BE_CONSTANT = ("mask_boxes",)
+# Of PyTorch's own distance from float64; and the relative distance below which float32 has no say.
+MOST_DRIFT = 2.0
+ROUNDING = 2e-6
+
+
+@dataclass(frozen=True)
+class Gates:
+    """The worst over a member's networks, outputs and samples.
+
+    spread: how far pictures' answers are apart, relative to the output's largest value. drift: the
+    graph's difference from float64 over PyTorch's own in float32, counted from ROUNDING; None
+    where the checkpoint is a graph, which PyTorch does not run. openvino: the difference between
+    OpenVINO and ONNX Runtime, as `parity.Agreement` has it.
+    """
+
+    spread: float
+    drift: float | None
+    openvino: float
+
+
+def gates_of(opened: Opened, exported: Exported) -> Gates:
+    """Of all networks of a member; raises ParityError where OpenVINO cannot run one."""
+    found = [
+        _gates(network, exported.graph(opened.role.part(network.spec.name)))
+        for network in opened.networks
+    ]
+    drifts = [one.drift for one in found if one.drift is not None]
+    return Gates(
+        spread=min(one.spread for one in found),
+        drift=max(drifts, default=None),
+        openvino=max(one.openvino for one in found),
+    )
+
+
+def _gates(network: Network, path: Path) -> Gates:
+    names = [tensor.name for tensor in network.spec.outputs]
+    session, other = open_onnxruntime(path), _open_openvino(network, path)
+    spread, openvino, ours, theirs = np.inf, 0.0, 0.0, 0.0
+    for variant in range(network.variants):
+        sample = network.sample(PICTURES, variant)
+        got = dict(zip(names, session.run(names, sample), strict=True))
+        spread = min(spread, *_spreads(got))
+        there = dict(zip(names, other.run(names, sample), strict=True))
+        openvino = max(openvino, _difference(network, got, there))
+        if network.graph is None:
+            exact = run_float64(network, sample)
+            ours = max(ours, _difference(network, exact, got))
+            theirs = max(theirs, _difference(network, exact, run_torch(network, sample)))
+    drift = ours / max(theirs, ROUNDING) if network.graph is None else None
+    return Gates(spread, drift, openvino)
+
+
+def _open_openvino(network: Network, path: Path) -> OpenVinoSession:
+    try:
+        return OpenVinoSession(path)
+    except RuntimeError as error:
+        raise ParityError(f"{network.spec.name}: OpenVINO does not take it: {error}") from error
+
+
+def _spreads(answers: Arrays) -> Iterator[float]:
+    """Of each output, how far the nearest other picture's is from the first one's."""
+    for name, values in answers.items():
+        if name not in MAY_BE_CONSTANT:
+            apart = min(float(np.abs(other - values[0]).max()) for other in values[1:])
+            yield apart / max(1e-9, float(np.abs(values).max()))
+
+
+def _difference(network: Network, expected: Arrays, got: Arrays) -> float:
+    """The largest of any output, in the rows that count."""
+    tolerance = Tolerance(difference=1.0, rows=network.spec.tolerance.rows)
+    spec = replace(network.spec, tolerance=tolerance)
+    rounded = {name: array.astype(got[name].dtype) for name, array in expected.items()}
+    return max(one.difference for one in compare(spec, rounded, got, PICTURES, 0))

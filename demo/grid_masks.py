@@ -12,7 +12,6 @@ from export.deployments import Export, run
 from export.parity import Session, open_onnxruntime
 from export.repository import onnx_path
 from fovea import everything
-from fovea.deployment import verbs_of
 from fovea.deployment_file import DeploymentFile
 from fovea.everything import Candidates
 from fovea.families.sam import Sam, upsample
@@ -32,6 +31,7 @@ from fovea.roles import (
     Arrays,
 )
 from fovea.specs import ModelSpec
+from fovea.verbs import verbs_of
 
 EXPORTS = Path("build/export")
 JUDGED = (GRID_POINTS.name, IOU_SCORES, STABILITY, AREAS, MASK_BOXES)

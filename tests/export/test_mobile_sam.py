@@ -6,22 +6,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fovea_client import LocalClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import SamConfig, SamModel
+from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 
 from export import stand_ins
 from export.checkpoints import find
+from export.deployments import Export, run
 from export.errors import CheckpointUnavailable, InvalidCheckpoint, InvalidOption
 from export.families import load
 from export.families.mobile_sam import build, shape_of, transformers_state
 from export.families.sam import MaskDecoder
 from export.families.tiny_vit import TinyVit, TinyVitShape, WindowAttention
+from export.family_checkpoints import requests
 from export.members import MemberExport
+from export.preprocessing import photograph
 from export.stand_ins.mobile_sam import TINY_EDGE, upstream_state
+from fovea.deployment_file import DeploymentFile
 from fovea.families.sam import SamSpec
 from fovea.members import Source
 from fovea.prompts import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, FOREGROUND, PADDING
+from fovea.verbs import verbs_of
 from tests.export import mobile_sam_reference as reference
 
 NAME = "mobile_sam.pt"
@@ -77,6 +84,44 @@ def test_all_names_of_prompts_and_masks_are_those_of_transformers(upstream):
     ours = SamModel(SamConfig(vision_config={"num_hidden_layers": 0})).state_dict()
     expected = {key for key in ours if not key.startswith("vision_encoder.")}
     assert set(transformers_state(upstream)) == expected
+
+
+@torch.inference_mode()
+def test_a_deployment_cuts_as_transformers_would_with_these_weights(tmp_path):
+    request = requests("mobile_sam")["mobile_sam"]
+    source = Source(str(request.checkpoint.folder), "mobile_sam", request.options)
+    verbs = verbs_of({"segment": {"cuts": "mobile"}})
+    export = Export(DeploymentFile("mobile", {"mobile": source}, verbs), tmp_path / "export")
+    run(export)
+    picture, box = photograph((90, 140)), (20.0, 10.0, 100.0, 80.0)
+    with LocalClient(export.out) as client:
+        served = client.segment(picture, boxes=box)
+    family, edge = load("mobile_sam"), TINY_EDGE
+    model, processor = family.load_model(request.checkpoint), SamImageProcessorPil()
+    sizes = family.processor_arguments(processor, dict(request.options))
+    inputs = processor(picture, return_tensors="pt", **sizes)
+    model.config.prompt_encoder_config.image_embedding_size = edge // 16
+    model.prompt_encoder.image_embedding_size = (edge // 16, edge // 16)
+    model.prompt_encoder.input_image_size = edge
+    # Per axis, as `SamProcessor` moves boxes: edges are rounded to whole pixels.
+    down, across = (inputs["reshaped_input_sizes"] / inputs["original_sizes"])[0].tolist()
+    scaled = torch.tensor([[box]]) * torch.tensor([across, down, across, down])
+    found = model(
+        image_embeddings=model.vision_encoder(inputs["pixel_values"], edge),
+        input_boxes=scaled,
+        multimask_output=False,
+    )
+    [masks] = processor.post_process_masks(
+        found.pred_masks,
+        inputs["original_sizes"],
+        inputs["reshaped_input_sizes"],
+        pad_size=sizes["pad_size"],
+    )
+    expected, mask = masks[0, 0].numpy(), served.masks[0].to_numpy()
+    assert mask.shape == expected.shape == (90, 140)
+    assert 0.01 < mask.mean() < 0.99
+    assert (mask == expected).mean() > 0.999
+    assert served.scores[0] == pytest.approx(float(found.iou_scores), abs=1e-3)
 
 
 def test_a_file_and_a_folder_with_it_are_one_checkpoint(checkpoint):

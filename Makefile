@@ -155,6 +155,10 @@ bench-real-size: $(READY) ## the same at full size with random weights (MINUTES,
 bench-gpu: $(GPU_READY) ## the same on a CUDA machine in fp16; without one it says so and exits with 3
 	PATH="$(abspath $(GPU_VENV)/bin):$$PATH" $(GPU_VENV)/bin/python -m benchmarks.gpu --out build/bench-gpu
 
+.PHONY: bench-web
+bench-web: $(READY) ## the gateway's cost over the client, and a click in the page (4 minutes)
+	$(BIN)/python -m benchmarks.web --json build/bench-web.json
+
 .PHONY: bench-everything
 bench-everything: $(READY) ## segment_everything against transformers' mask generation and the truth
 	$(BIN)/python -m benchmarks.everything --json build/bench-everything.json

@@ -13,6 +13,8 @@ from fovea_web.agents.tools import Reply, Tool, picture_arguments, picture_of
 
 K = 10
 AREA_DIGITS = 4
+# Of the 64 of a picture's hash: enough to tell a find by, and far fewer tokens.
+ID_CHARS = 12
 GIVEN = (
     "text", "box", "point", "like", "negative", "scene", "where", "kind", "grouped", "k", "good",
     "bad", "annotated", "masks",
@@ -49,8 +51,9 @@ def _to_record(finds: Finds, masks: bool) -> dict[str, Any]:
 
 
 def _find(find: Find, masks: bool) -> dict[str, Any]:
+    content, mark, number = find.id.partition(":")
     told: dict[str, Any] = {
-        "id": find.id,
+        "id": f"{content[:ID_CHARS]}{mark}{number}",
         "score": round(find.score, replies.SCORE_DIGITS),
         "path": find.path,
     }

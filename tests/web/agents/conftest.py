@@ -14,7 +14,7 @@ import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from mcp import Client as McpClient
 from mcp import StdioServerParameters
-from mcp_types import CallToolResult, Tool
+from mcp.types import CallToolResult, Tool
 
 from demo.samples import FOLDER as SAMPLES
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from fovea_client import (
@@ -61,6 +64,20 @@ def test_a_description_needs_a_verb_that_detects_with_the_same_member() -> None:
     same = Description("find", "detect", {"detects": OPEN})
     assert "description" not in taken(tools_of(main, other)["main_object"])
     assert "description" in taken(tools_of(main, other, same)["main_object"])
+
+
+def test_members_whose_classes_are_unknown_are_given_no_phrases_either() -> None:
+    nameless = MemberDescription("mine", "yolo", "detector")
+    found = tools_of(Description("detect", "detect", {"detects": nameless}))
+    assert "phrases" not in taken(found["detect"])
+
+
+def test_the_tools_need_neither_the_gateway_nor_the_search() -> None:
+    loaded = "import sys, fovea_web.agents.cli; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", loaded], capture_output=True, text=True, check=True
+    )
+    assert not {"fastapi", "lancedb", "torch"} & set(done.stdout.split())
 
 
 def test_vectors_are_no_tools() -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 import uvicorn
-from fovea_client import console
+from fovea_client import InvalidInput, console
 from fovea_client import options as common
 from fovea_client.blocking import BlockingVerbs
 from fovea_client.connection import DEFAULT_TIMEOUT_S, DEFAULT_URL
@@ -72,10 +72,13 @@ def mcp(
 
 
 def _search(store: str, client: BlockingVerbs, folders: Folders | None) -> Tool:
-    from fovea_search import Index, Store
+    try:
+        from fovea_search import Index, Store
 
-    from fovea_web.agents import finding
-
+        from fovea_web.agents import finding
+    except ModuleNotFoundError as error:
+        message = f"--store needs {error.name}: pip install 'fovea[search]'"
+        raise InvalidInput(message) from error
     return finding.tool(Index(Store.open(store), client), folders)
 
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import anyio
-import mcp_types as types
 from anyio import CapacityLimiter, to_thread
 from fovea_client import FoveaError
 from fovea_client.blocking import BlockingVerbs
 from fovea_client.console import printable
+from mcp import types
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server

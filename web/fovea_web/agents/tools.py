@@ -19,7 +19,8 @@ from fovea_web.agents import arguments, pictures, replies
 from fovea_web.agents.pictures import Folders
 
 SHOWN_CLASSES = 60
-DETECTORS = ("detector", "open_detector")
+# Roles whose members know their classes, and are given no words.
+CLOSED_ROLES = ("detector", "classifier")
 PICTURE = ("path", "image_base64")
 OBJECT_SETTINGS = ("points_per_side", "min_area", "max_objects")
 
@@ -45,7 +46,11 @@ class Tool:
 
 @dataclass(frozen=True)
 class Kind:
-    """How a verb is told and asked. given: its arguments besides those of the picture."""
+    """How a verb is told and asked.
+
+    given: its arguments besides those of the picture. masks: whether its answer has some. drawn:
+    whether there is something to draw.
+    """
 
     title: str
     description: str
@@ -167,9 +172,7 @@ class _Asked:
     verbs: Sequence[Description]
 
     def takes(self, name: str) -> bool:
-        if name == "phrases":
-            return not self._knows_classes
-        if name == "labels":
+        if name in ("phrases", "labels"):
             return not self._knows_classes
         if name == "top_k":
             return self._knows_classes
@@ -189,7 +192,7 @@ class _Asked:
 
     @property
     def _knows_classes(self) -> bool:
-        return any(member.class_names for member in self.verb.members.values())
+        return any(member.role in CLOSED_ROLES for member in self.verb.members.values())
 
     @property
     def _detect_verb(self) -> str | None:

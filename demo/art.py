@@ -7,12 +7,13 @@ point. What it writes is committed under `demo/art/<style>/`.
 
 from __future__ import annotations
 
-import argparse
 from functools import cache
 from pathlib import Path
+from typing import Annotated
 
 import cv2
 import numpy as np
+import typer
 from PIL import Image, ImageDraw, ImageFont
 
 from demo.things import LABELS, THINGS
@@ -93,16 +94,15 @@ def fill(style: str, label: str) -> float:
     return float(np.sqrt((alpha > 127).sum()) / max(alpha.shape))
 
 
-def main() -> None:
-    """Extract the sprites named on the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--noto", type=Path, required=True, help="NotoColorEmoji.ttf")
-    parser.add_argument("--fluent", type=Path, required=True, help="folder of Fluent 3D webp")
-    parser.add_argument("--twemoji", type=Path, required=True, help="folder of Twemoji png")
-    args = parser.parse_args()
-    extract(args.noto, {"fluent": args.fluent, UNSEEN_STYLE: args.twemoji})
+def main(
+    noto: Annotated[Path, typer.Option(help="NotoColorEmoji.ttf.")],
+    fluent: Annotated[Path, typer.Option(help="Folder of Fluent 3D's webp files.")],
+    twemoji: Annotated[Path, typer.Option(help="Folder of Twemoji's png files.")],
+) -> None:
+    """Extract the sprites of every thing from a font and two folders."""
+    extract(noto, {"fluent": fluent, UNSEEN_STYLE: twemoji})
     print(f"{len(LABELS)} things in {ART_FOLDER}")
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -6,11 +6,12 @@ figures.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
+import typer
 from rich.progress import track
 from transformers import GroundingDinoForObjectDetection, GroundingDinoProcessor
 from transformers.models.grounding_dino.modeling_grounding_dino import (
@@ -120,12 +121,13 @@ def calibrate_owlv2(folder: Path, scenes: int = SCENES) -> float:
     return box_threshold
 
 
-def main() -> None:
-    """Calibrate the checkpoint that is named."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    detectors = ("grounding_dino", "owlv2")
-    parser.add_argument("checkpoint", nargs="?", choices=detectors, default=detectors[0])
-    folder = CHECKPOINTS_FOLDER / parser.parse_args().checkpoint
+def main(
+    checkpoint: Annotated[
+        Literal["grounding_dino", "owlv2"], typer.Argument(help="Of the demo's detectors.")
+    ] = "grounding_dino",
+) -> None:
+    """Calibrate a detector's checkpoint, and write the thresholds into it."""
+    folder = CHECKPOINTS_FOLDER / checkpoint
     torch.set_num_threads(1)
     if folder.name == "owlv2":
         print(f"box_threshold {calibrate_owlv2(folder)}")
@@ -135,4 +137,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

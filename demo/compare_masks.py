@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-import argparse
+from typing import Annotated
 
 import numpy as np
 import torch
+import typer
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -21,11 +22,8 @@ from demo.training import CHECKPOINTS_FOLDER
 METRICS = {"from the true box": iou_from_box, "from a point inside": iou_from_point}
 
 
-def main() -> None:
+def main(scenes: Annotated[int, typer.Option(min=1)] = 300) -> None:
     """Print mean mask IoUs, and the mean difference with its standard error."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scenes", type=int, default=300)
-    scenes = parser.parse_args().scenes
     torch.set_num_threads(1)
     sam, hq_sam = ReferencePipeline(), HqSamReference(CHECKPOINTS_FOLDER / "hq_sam")
     ious = np.array(
@@ -44,4 +42,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

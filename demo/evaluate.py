@@ -8,14 +8,15 @@ measured by the very same code.
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
+import typer
 from PIL import Image
 from rich.console import Console
 from rich.progress import track
@@ -201,21 +202,22 @@ def table_of(figures: dict[str, float]) -> Table:
     return table
 
 
-def main() -> None:
-    """Measure the reference."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scenes", type=int, default=500)
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--swapped", action="store_true", help="the other three families")
-    parser.add_argument("--threads", type=int, default=1)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    figures = evaluate(SwappedReference() if args.swapped else ReferencePipeline(), args.scenes)
+def main(
+    scenes: Annotated[int, typer.Option(min=1)] = 500,
+    out: Annotated[Path | None, typer.Option("--json", help="Where the figures go.")] = None,
+    swapped: Annotated[
+        bool, typer.Option("--swapped", help="SigLIP, OWLv2 and HQ-SAM in the others' place.")
+    ] = False,
+    threads: Annotated[int, typer.Option(min=1, help="Of PyTorch.")] = 1,
+) -> None:
+    """Measure the PyTorch reference."""
+    torch.set_num_threads(threads)
+    figures = evaluate(SwappedReference() if swapped else ReferencePipeline(), scenes)
     Console().print(table_of(figures))
-    if args.json:
-        record = {"scenes": args.scenes} | {k: round(v, 4) for k, v in figures.items()}
-        args.json.write_text(json.dumps(record, indent=2) + "\n")
+    if out:
+        record = {"scenes": scenes} | {k: round(v, 4) for k, v in figures.items()}
+        out.write_text(json.dumps(record, indent=2) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
+import typer
 from fovea_client import Client
 from rich.console import Console
 from rich.progress import track
@@ -70,26 +71,27 @@ def table_of(sides: dict[str, dict[str, float]], agreed: Agreement) -> Table:
     return table
 
 
-def main() -> None:
-    """Measure both sides and write the figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scenes", type=int, default=500)
-    parser.add_argument("--json", type=Path, default=Path("build/truth.json"))
-    args = parser.parse_args()
+def main(
+    scenes: Annotated[int, typer.Option(min=1)] = 500,
+    out: Annotated[Path, typer.Option("--json", help="Where the figures go.")] = Path(
+        "build/truth.json"
+    ),
+) -> None:
+    """Measure both sides, print the figures and write them."""
     torch.set_num_threads(1)
     reference = ReferencePipeline()
     with demo_server() as server, Client(server.grpc_url) as client:
         served = ServedPredictor(client)
         sides = {
-            "reference": evaluate(reference, args.scenes),
-            "served": evaluate(served, args.scenes),
+            "reference": evaluate(reference, scenes),
+            "served": evaluate(served, scenes),
         }
-        agreed = agreement(reference, served, [make_trial(i) for i in range(args.scenes)])
+        agreed = agreement(reference, served, [make_trial(i) for i in range(scenes)])
     Console().print(table_of(sides, agreed))
-    record = {"scenes": args.scenes, **sides, "agreement": asdict(agreed)}
-    args.json.parent.mkdir(parents=True, exist_ok=True)
-    args.json.write_text(json.dumps(record, indent=1) + "\n")
+    record = {"scenes": scenes, **sides, "agreement": asdict(agreed)}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

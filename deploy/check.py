@@ -4,13 +4,14 @@ Renders and validates every overlay, asks promtool about rules and their tests, 
 Prometheus answer every query of the dashboard while the demo is served under load.
 """
 
-import argparse
 import json
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from deploy import tools
 from deploy.live import Seen, watch
@@ -46,14 +47,15 @@ def report(seen: Seen) -> dict[str, Any]:
     }
 
 
-def main() -> int:
-    """1 when a dashboard query has no data or no trace came; other faults are exceptions."""
-    parser = argparse.ArgumentParser(prog="python -m deploy.check", description=__doc__)
-    parser.add_argument("--json", type=Path, default=Path("build/deploy.json"))
-    path = parser.parse_args().json
+def main(
+    out: Annotated[Path, typer.Option("--json", help="Where the findings go.")] = Path(
+        "build/deploy.json"
+    ),
+) -> None:
+    """Exit with 1 when a dashboard query has no data or no trace came; other faults raise."""
     if missing := tools.missing():
         print(f"missing: {', '.join(missing)}; run make deploy-tools", file=sys.stderr)
-        return 1
+        raise typer.Exit(1)
     began = time.monotonic()
     result: dict[str, Any] = {
         "overlays": overlays(),
@@ -62,11 +64,12 @@ def main() -> int:
         "live": report(watch()),
     }
     result["total_s"] = round(time.monotonic() - began, 1)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=2) + "\n")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(result, indent=2) + "\n")
     _print(result)
     live = result["live"]
-    return 1 if live["queries_without_data"] or len(live["traced_models"]) < 2 else 0
+    if live["queries_without_data"] or len(live["traced_models"]) < 2:
+        raise typer.Exit(1)
 
 
 def _print(result: dict[str, Any]) -> None:
@@ -86,4 +89,4 @@ def _print(result: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    typer.run(main)

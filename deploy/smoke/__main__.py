@@ -6,15 +6,15 @@ same steps against the embedded server, without images and engines.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
 import time
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -83,34 +83,35 @@ def print_outcome(outcome: Outcome) -> None:
         console.print(f"            {json.dumps(outcome.figures)}", style="dim", highlight=False)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """0 when nothing failed."""
-    parser = argparse.ArgumentParser(prog="python -m deploy.smoke", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--device", choices=("gpu", "cpu"), default="gpu")
-    parser.add_argument("--scenes", type=int, help="compared with PyTorch: 40, or 10 on the CPU")
-    parser.add_argument("--load-s", type=float, help="seconds of load: 30, or 5")
-    parser.add_argument("--json", type=Path, default=Path("build/gpu-smoke.json"))
-    arguments = parser.parse_args(argv)
+def main(
+    device: Annotated[
+        Literal["gpu", "cpu"], typer.Option(help="cpu: the embedded server, without images.")
+    ] = "gpu",
+    scenes: Annotated[
+        int | None, typer.Option(help="Compared with PyTorch: 40, or 10 on the CPU.")
+    ] = None,
+    load_s: Annotated[float | None, typer.Option(help="Seconds of load: 30, or 5.")] = None,
+    out: Annotated[Path, typer.Option("--json", help="Where the record goes.")] = Path(
+        "build/gpu-smoke.json"
+    ),
+) -> None:
+    """Try every step on this machine; exit with 0 when nothing failed."""
     began = datetime.now(timezone.utc)
     start = time.monotonic()
-    scenes, load_s = SIZES[arguments.device]
+    usual_scenes, usual_load_s = SIZES[device]
     outcomes = try_all(
-        host_of(arguments.device),
-        scenes=arguments.scenes or scenes,
-        load_s=arguments.load_s or load_s,
+        host_of(device), scenes=scenes or usual_scenes, load_s=load_s or usual_load_s
     )
-    result = record(arguments.device, began, outcomes)
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps(result, indent=1) + "\n")
+    result = record(device, began, outcomes)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(result, indent=1) + "\n")
     verdict = "passed" if result["passed"] else "FAILED"
-    console.print(f"{verdict} after {time.monotonic() - start:.0f} s, written to {arguments.json}")
-    return 0 if result["passed"] else 1
-
-
-if __name__ == "__main__":
-    code = main()
+    console.print(f"{verdict} after {time.monotonic() - start:.0f} s, written to {out}")
     sys.stdout.flush()
     sys.stderr.flush()
     # A step that was given up may still hold a thread, which must not hold the exit.
-    os._exit(code)
+    os._exit(0 if result["passed"] else 1)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -5,14 +5,14 @@ Writes an annotated picture per sample and results.json below the output folder.
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 from fovea_client import Client, MainObject
 from fovea_client.draw import draw
 from fovea_client.statistics import ModelStatistics, difference, read_statistics
@@ -26,17 +26,16 @@ from rich.table import Table
 from demo.evaluate import box_iou, mask_iou, mean
 from demo.samples import FOLDER as SAMPLES
 from demo.served import EXPORT_FOLDER, demo_server, export_demo
+from fovea.deployment import Deployment
+from fovea.house import wire
+from fovea.manifest import exported_deployment
 
-console = Console()
+console = Console(stderr=True)
 TABLE_WIDTH = 132
 
-# The columns of the table: which models' time each one adds up.
-STEPS = {
-    "decode": ("preprocess_image",),
-    "CLIP": ("clip_image_encoder", "clip_rank_labels_for_grounding_dino"),
-    "DINO": ("grounding_dino", "grounding_dino_select_main_box", "grounding_dino_select_boxes"),
-    "SAM": ("sam_image_encoder", "sam_mask_decoder", "sam_select_masks"),
-}
+VERB = "main_object"
+# The column of the step that belongs to no member.
+DECODE = "decode"
 
 
 @dataclass(frozen=True)
@@ -58,6 +57,37 @@ class Row:
     step_ms: dict[str, float]
 
 
+@dataclass(frozen=True)
+class Steps:
+    """Whose time is told apart in the table.
+
+    Attributes:
+        slots: the verb's slots -> the column of the member that fills it.
+        models: column -> the models of the verb whose time it adds up, in the order of the table.
+    """
+
+    slots: dict[str, str]
+    models: dict[str, tuple[str, ...]]
+
+
+def steps_of(deployment: Deployment, name: str = VERB) -> Steps:
+    """The steps of a verb, by the members that they belong to."""
+    verb = next(verb for verb in deployment.verbs if verb.name == name)
+    ensemble = next(one for one in wire(deployment).ensembles if one.name == name)
+    columns = {member: _column(member) for _, member in verb.members}
+    models: dict[str, list[str]] = {DECODE: [], **{name: [] for name in columns.values()}}
+    for step in ensemble.steps:
+        owners = [m for m in columns if step.model == m or step.model.startswith(f"{m}_")]
+        models[columns[max(owners, key=len)] if owners else DECODE].append(step.model)
+    slots = {slot: columns[member] for slot, member in verb.members}
+    return Steps(slots, {column: tuple(names) for column, names in models.items()})
+
+
+def _column(member: str) -> str:
+    """A short heading: DINO for grounding_dino."""
+    return member.rpartition("_")[2].upper()
+
+
 def ask(client: Client, picture: Path, truth: dict[str, Any]) -> MainObject:
     """By its description where the sample has one, or else by its five candidate labels."""
     if truth["description"]:
@@ -65,22 +95,28 @@ def ask(client: Client, picture: Path, truth: dict[str, Any]) -> MainObject:
     return client.main_object(picture, truth["candidates"])
 
 
-def answer(client: Client, picture: Path, truth: dict[str, Any]) -> tuple[Row, MainObject]:
+def answer(
+    client: Client, picture: Path, truth: dict[str, Any], steps: Steps
+) -> tuple[Row, MainObject]:
     """The server's answer about one sample, measured."""
     before = read_statistics(client.url)
     start = time.perf_counter()
     found = ask(client, picture, truth)
     total_s = time.perf_counter() - start
     spent = difference(read_statistics(client.url), before)
-    return compare(picture.name, found, truth, total_s, spent), found
+    step_ms = {
+        column: 1000 * sum(_seconds(spent[model]) for model in models)
+        for column, models in steps.models.items()
+    }
+    return compare(picture.name, found, truth, 1000 * total_s, step_ms), found
 
 
 def compare(
     file: str,
     found: MainObject,
     truth: dict[str, Any],
-    total_s: float,
-    spent: dict[str, ModelStatistics],
+    total_ms: float,
+    step_ms: dict[str, float],
 ) -> Row:
     """The answer beside the truth of its scene."""
     real = truth["objects"][truth["main_index"]]
@@ -97,11 +133,8 @@ def compare(
         mask_area=found.mask.area if seen else 0,
         box_iou=box_iou(tuple(found.box.tolist()), tuple(real["box_xyxy"])) if seen else 0.0,
         mask_iou=mask_iou(found.mask.to_numpy(), true_mask(real["rle"])) if seen else 0.0,
-        total_ms=1000 * total_s,
-        step_ms={
-            step: 1000 * sum(_seconds(spent[model]) for model in models)
-            for step, models in STEPS.items()
-        },
+        total_ms=total_ms,
+        step_ms=step_ms,
     )
 
 
@@ -115,7 +148,7 @@ def true_mask(rle: dict[str, Any]) -> np.ndarray:
     return coco.decode(coco.frPyObjects(rle, height, width)).astype(bool)
 
 
-def table_of(rows: list[Row]) -> Table:
+def table_of(rows: list[Row], steps: Steps) -> Table:
     """All rows, with means below."""
     table = Table(
         title="The main object of each picture",
@@ -128,9 +161,9 @@ def table_of(rows: list[Row]) -> Table:
     table.add_column("picture", "mean", no_wrap=True)
     table.add_column("label", f"{right} of {len(rows)} right", no_wrap=True)
     scores = {
-        "CLIP": [row.label_score for row in rows],
-        "DINO": [row.box_score for row in rows],
-        "SAM": [row.mask_score for row in rows],
+        steps.slots["ranks"]: [row.label_score for row in rows],
+        steps.slots["detects"]: [row.box_score for row in rows],
+        steps.slots["cuts"]: [row.mask_score for row in rows],
     }
     for name, values in scores.items():
         table.add_column(f"{name}\nscore", f"{mean(values):.2f}", justify="right", no_wrap=True)
@@ -140,7 +173,7 @@ def table_of(rows: list[Row]) -> Table:
         "box\nIoU": f"{mean(row.box_iou for row in rows):.2f}",
         "mask\nIoU": f"{mean(row.mask_iou for row in rows):.2f}",
     }
-    for step in STEPS:
+    for step in steps.models:
         numbers[f"{step}\nms"] = f"{mean(row.step_ms[step] for row in rows):.0f}"
     numbers["total\nms"] = f"{mean(row.total_ms for row in rows):.0f}"
     for name, average in numbers.items():
@@ -181,12 +214,13 @@ def contact_sheet(pictures: list[Image.Image], columns: int = 4, edge: int = 360
     return sheet
 
 
-def run(out: Path) -> list[Row]:
+def run(out: Path) -> tuple[list[Row], Steps]:
     """Serve, ask about every sample, and write the pictures."""
     truths = json.loads((SAMPLES / "truth.json").read_text())
     with console.status("exporting the demo checkpoints, each network checked against PyTorch"):
         repository = export_demo()
     console.print(f"exported to {EXPORT_FOLDER}")
+    steps = steps_of(exported_deployment(EXPORT_FOLDER))
     rows, drawings = [], []
     with console.status("starting Triton") as status, demo_server(repository) as server:
         status.stop()
@@ -194,27 +228,33 @@ def run(out: Path) -> list[Row]:
         with Client(server.grpc_url) as client:
             for truth in track(truths, description="pictures", console=console):
                 picture = SAMPLES / truth["file"]
-                row, found = answer(client, picture, truth)
+                row, found = answer(client, picture, truth, steps)
                 drawn = draw(picture, found)
                 drawn.save(out / f"{picture.stem}.png")
                 rows.append(row)
                 drawings.append(drawn)
     contact_sheet(drawings).save(out / "all.png")
-    return rows
+    return rows, steps
 
 
-def main() -> None:
+def main(
+    out: Annotated[Path, typer.Option(help="Where pictures and figures go.")] = Path("build/demo"),
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the figures in the place of the table.")
+    ] = False,
+) -> None:
     """Run the demo and print its table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("build/demo"))
-    args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
-    rows = run(args.out)
-    results = args.out / "results.json"
-    results.write_text(json.dumps({"pictures": [asdict(row) for row in rows]}, indent=1) + "\n")
-    console.print(f"pictures in {args.out}, figures in {results}")
-    Console(width=max(TABLE_WIDTH, console.width)).print(table_of(rows))
+    out.mkdir(parents=True, exist_ok=True)
+    rows, steps = run(out)
+    results = out / "results.json"
+    record = {"pictures": [asdict(row) for row in rows]}
+    results.write_text(json.dumps(record, indent=1) + "\n")
+    console.print(f"pictures in {out}, figures in {results}")
+    if as_json:
+        print(json.dumps(record))
+    else:
+        Console(width=max(TABLE_WIDTH, console.width)).print(table_of(rows, steps))
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

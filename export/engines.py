@@ -101,12 +101,7 @@ def jobs(
 
     max_batch: the engines take no larger batch, and the folder's configurations say so.
     """
-    path = folder / MANIFEST
-    manifest = json.loads(path.read_text()) if path.is_file() else {}
-    if manifest.get("request", {}).get("runtime") != "tensorrt":
-        raise EngineError(
-            f"{folder}: expected what `python -m export --runtime tensorrt` writes there"
-        )
+    manifest = _manifest(folder)
     deployment = deployment_of(manifest)
     records = {record["name"]: record for record in manifest["networks"]}
     repository = folder / REPOSITORY
@@ -130,6 +125,17 @@ def jobs(
         )
         for spec in specs
     ]
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    """Of an export for engines; raises EngineError for another folder."""
+    path = folder / MANIFEST
+    manifest: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    if manifest.get("request", {}).get("runtime") != "tensorrt":
+        raise EngineError(
+            f"{folder}: expected what `python -m export --runtime tensorrt` writes there"
+        )
+    return manifest
 
 
 def cap_batches(repository: Path, deployment: Deployment, largest: int) -> None:

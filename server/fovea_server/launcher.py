@@ -1,11 +1,8 @@
 """Starts tritonserver, keeps it working and stops it."""
 
-import contextlib
-import dataclasses
 import logging
 import os
 import secrets
-import subprocess
 import sys
 import threading
 import time
@@ -14,15 +11,16 @@ from pathlib import Path
 from types import TracebackType
 
 from fovea.backlog import METRICS_URL
-from fovea_server import orphans, repository
+from fovea_server import repository
 from fovea_server.administration import Administration
 from fovea_server.command import READING_SECRET, build_command
 from fovea_server.errors import ServerError, StartError
+from fovea_server.guard import Guard
 from fovea_server.hardware import this_machine
 from fovea_server.installation import BackendDirectory, cache_folder, prepare_backends
 from fovea_server.log_file import LogFile
 from fovea_server.options import ServerOptions
-from fovea_server.ports import Ports, choose_ports
+from fovea_server.ports import Ports, choose_ports, reachable
 from fovea_server.process import TritonProcess, new_log_path
 from fovea_server.safe_paths import SafePaths
 from fovea_server.stubs import stubs_of
@@ -77,7 +75,7 @@ class EmbeddedServer:
         self._administration: Administration | None = None
         self._process: TritonProcess | None = None
         self._watcher: Watcher | None = None
-        self._guard: subprocess.Popen[bytes] | None = None
+        self._guard: Guard | None = None
         self._stop_requested = False
         self._unloading_since: float | None = None
         self._stopping = threading.Event()
@@ -114,7 +112,7 @@ class EmbeddedServer:
             backends = prepare_backends()
             if backends.official_onnxruntime:
                 repository.check_official_backend(folder)
-            self._backends = self._safe(backends)
+            self._backends = self._paths.of_backends(backends)
             self._repository = self._paths.of(folder, "model_repository")
         except BaseException:
             self._paths.remove()
@@ -136,7 +134,7 @@ class EmbeddedServer:
         if self._backends is None:
             self.prepare()
         try:
-            self._guard = _start_guard(self._regions, self._paths.folder)
+            self._guard = Guard(self._regions, self._paths.folder)
             self._launch_on_free_ports(on_progress)
             self.models = self._admin().models()
         except BaseException:
@@ -155,17 +153,17 @@ class EmbeddedServer:
     @property
     def grpc_url(self) -> str:
         """host:port, as tritonclient.grpc takes it."""
-        return f"{_reachable(self.options.host)}:{self._used_ports().grpc}"
+        return f"{reachable(self.options.host)}:{self._used_ports().grpc}"
 
     @property
     def http_url(self) -> str:
         """host:port, as tritonclient.http takes it."""
-        return f"{_reachable(self.options.http_address)}:{self._used_ports().http}"
+        return f"{reachable(self.options.http_address)}:{self._used_ports().http}"
 
     @property
     def metrics_url(self) -> str:
         """The whole address of the Prometheus metrics."""
-        return f"http://{_reachable(self.options.host)}:{self._used_ports().metrics}/metrics"
+        return f"http://{reachable(self.options.host)}:{self._used_ports().metrics}/metrics"
 
     @property
     def recoveries(self) -> Recoveries:
@@ -254,7 +252,8 @@ class EmbeddedServer:
                 if self._process:
                     self._process.kill()
             self._log.close()
-            self._dismiss_guard()
+            if self._guard:
+                self._guard.dismiss()
             self._paths.remove()
         finally:
             # Whoever waits must hear of the end, also when something could not be cleared away.
@@ -263,7 +262,7 @@ class EmbeddedServer:
     def _launch_on_free_ports(self, on_progress: Callable[[list[str]], None]) -> None:
         for attempt in range(1, _PORT_ATTEMPTS + 1):
             self.ports = choose_ports(self.options)
-            host = _reachable(self.options.http_address)
+            host = reachable(self.options.http_address)
             self._administration = Administration(host=host, port=self.ports.http)
             self._launch()
             try:
@@ -304,22 +303,14 @@ class EmbeddedServer:
                 log=self._log,
                 log_path=self.log_path,
             )
-            self._notify_guard(self._process.pid)
+            if self._guard:
+                self._guard.watch(self._process.pid)
 
     def _wait_until_ready(self, on_progress: Callable[[list[str]], None]) -> None:
         self._current().wait_until_ready(
             self._admin(),
             timeout_s=self.options.start_timeout_s,
             on_progress=on_progress,
-        )
-
-    def _safe(self, backends: BackendDirectory) -> BackendDirectory:
-        """The same by paths that a shell and LD_LIBRARY_PATH can hold."""
-        libraries = enumerate(backends.library_path)
-        return dataclasses.replace(
-            backends,
-            folder=self._paths.of(backends.folder, "backends"),
-            library_path=tuple(self._paths.of(path, f"libraries-{n}") for n, path in libraries),
         )
 
     def _restart(self) -> None:
@@ -402,32 +393,3 @@ class EmbeddedServer:
         if self._administration is None:
             raise ServerError("the server was not started")
         return self._administration
-
-    def _notify_guard(self, pid: int) -> None:
-        if self._guard and self._guard.stdin:
-            with contextlib.suppress(BrokenPipeError):
-                self._guard.stdin.write(f"{pid}\n".encode())
-                self._guard.stdin.flush()
-
-    def _dismiss_guard(self) -> None:
-        if self._guard and self._guard.stdin and not self._guard.stdin.closed:
-            self._notify_guard(0)
-            with contextlib.suppress(BrokenPipeError):
-                self._guard.stdin.close()
-            self._guard.wait()
-
-
-def _start_guard(regions: str, folder: Path | None) -> subprocess.Popen[bytes]:
-    """The process that cleans up after this one, should it die without doing so."""
-    return subprocess.Popen(
-        [sys.executable, "-I", "-S", str(Path(orphans.__file__)), regions, str(folder or "")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-
-
-def _reachable(host: str) -> str:
-    """The address under which a server on this machine is reached that listens on `host`."""
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)

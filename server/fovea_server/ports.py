@@ -40,3 +40,8 @@ def choose_ports(options: ServerOptions) -> Ports:
     finally:
         for probe in sockets:
             probe.close()
+
+
+def reachable(host: str) -> str:
+    """The address under which a server on this machine is reached that listens on `host`."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)

@@ -7,6 +7,7 @@ that has.
 """
 
 import contextlib
+import dataclasses
 import os
 import re
 import shutil
@@ -14,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 from fovea_server.errors import ServerError
-from fovea_server.installation import cache_folder
+from fovea_server.installation import BackendDirectory, cache_folder
 
 _SAFE = re.compile(r"[A-Za-z0-9_@%+=,./-]+")
 _ELSEWHERE = ("/tmp", "/var/tmp", "/dev/shm")
@@ -50,6 +51,15 @@ class SafePaths:
         self._links[link] = path
         self.renew()
         return link
+
+    def of_backends(self, backends: BackendDirectory) -> BackendDirectory:
+        """The same backends by safe paths; raises as `of`."""
+        libraries = enumerate(backends.library_path)
+        return dataclasses.replace(
+            backends,
+            folder=self.of(backends.folder, "backends"),
+            library_path=tuple(self.of(path, f"libraries-{n}") for n, path in libraries),
+        )
 
     def renew(self) -> None:
         """Makes the links again that somebody has cleared away, as is done with old files in /tmp.

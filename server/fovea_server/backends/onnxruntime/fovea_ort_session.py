@@ -77,15 +77,7 @@ def open_session(
         except ImportError:
             pass  # onnxruntime itself may have it, see _cpu_provider
     wanted = _providers(config, kind, device_id)
-    compiled = onnxruntime.get_available_providers()
-    providers = [(name, options) for name, options in wanted if name in compiled]
-    _preload([name for name, _ in providers])
-    try:
-        session = onnxruntime.InferenceSession(
-            path, sess_options=_session_options(config), providers=providers
-        )
-    except Exception as exc:
-        raise ValueError(f"model '{model}': onnxruntime cannot open {path}: {exc}") from exc
+    session = _open_onnxruntime(config, path, wanted)
     lost = [name for name, _ in wanted if name not in session.get_providers()]
     if lost:
         message = _lost(model, lost, session.get_providers())
@@ -93,6 +85,23 @@ def open_session(
             raise ValueError(message)
         warn(message)
     return session
+
+
+def _open_onnxruntime(
+    config: Config, path: str, wanted: list[Provider]
+) -> onnxruntime.InferenceSession:
+    """A session on those of the wanted providers that this onnxruntime was compiled with."""
+    compiled = onnxruntime.get_available_providers()
+    providers = [(name, options) for name, options in wanted if name in compiled]
+    _preload([name for name, _ in providers])
+    try:
+        return onnxruntime.InferenceSession(
+            path, sess_options=_session_options(config), providers=providers
+        )
+    except Exception as exc:
+        raise ValueError(
+            f"model '{config['name']}': onnxruntime cannot open {path}: {exc}"
+        ) from exc
 
 
 def _lost(model: str, lost: list[str], has: list[str]) -> str:

@@ -22,14 +22,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.everything_exact import NO_LIMIT, Exact
 from benchmarks.options import Json
 from benchmarks.results import write_json
 from demo.evaluate import make_trial, mean
 from demo.mask_generation import MaskGeneration
-from demo.served import EXPORT_FOLDER, demo_server
+from demo.served import demo_server
 from export.machine import machine
-from fovea.everything import Settings
 
 # transformers' `points_per_crop`.
 POINTS_PER_SIDE = 32
@@ -45,9 +43,9 @@ class Result:
 
     seconds: of a picture, by side. ratio: reference / served at the checkpoint's grid;
     ratio_same_grid: at 32 x 32 points on both sides. reference_found, served_found: share of one
-    side's masks that the other has at IoU > 0.95, at the same grid and thresholds; with `exact_`
-    before, in parity mode. recall_50, recall_75: of the true objects, at the checkpoint's grid.
-    masks: of a picture, likewise.
+    side's masks that the other has at IoU > 0.95, at the same grid and thresholds; with
+    `full_size_` before, of masks judged at the picture's size. recall_50, recall_75: of the true
+    objects, at the checkpoint's grid. masks: of a picture, likewise.
     """
 
     seconds: dict[str, float]
@@ -55,8 +53,8 @@ class Result:
     ratio_same_grid: float
     reference_found: float
     served_found: float
-    exact_reference_found: float
-    exact_served_found: float
+    full_size_reference_found: float
+    full_size_served_found: float
     recall_50: float
     recall_75: float
     masks: float
@@ -101,10 +99,8 @@ def compare(client: Client, pictures: list[Image.Image]) -> dict[str, Any]:
     }
     same_grid = {"points_per_side": POINTS_PER_SIDE}
     seconds: dict[str, list[float]] = {"reference": [], "served_same_grid": [], "served": []}
-    exact = Exact(EXPORT_FOLDER, "sam")
-    asked = Settings(POINTS_PER_SIDE, **thresholds, min_area=0, max_objects=NO_LIMIT)
     found: dict[str, list[float]] = {
-        name: [] for name in ("reference", "served", "exact_reference", "exact_served")
+        name: [] for name in ("reference", "served", "full_size_reference", "full_size_served")
     }
     for picture in track(pictures, description="against transformers"):
         theirs, took = timed(reference.generate, picture, **same_grid, **thresholds)
@@ -112,8 +108,9 @@ def compare(client: Client, pictures: list[Image.Image]) -> dict[str, Any]:
         ours, took = timed(client.segment_everything, picture, **same_grid)
         seconds["served_same_grid"].append(took)
         seconds["served"].append(timed(client.segment_everything, picture)[1])
-        for mode, masks in (("", drawn(ours)), ("exact_", exact.masks(picture, asked))):
-            overlaps = pairwise_iou(theirs.masks, masks)
+        closely = client.segment_everything(picture, **same_grid, full_size=True)
+        for mode, objects in (("", ours), ("full_size_", closely)):
+            overlaps = pairwise_iou(theirs.masks, drawn(objects))
             found[f"{mode}reference"].extend(best(overlaps) > SAME_IOU)
             found[f"{mode}served"].extend(best(overlaps.T) > SAME_IOU)
     took_of = {side: float(np.median(values)) for side, values in seconds.items()}

@@ -24,7 +24,7 @@ from demo.training import CHECKPOINTS_FOLDER, Losses, Plan, Training, arguments,
 from demo.vocabulary import clip_tokenizer
 
 FOLDER = CHECKPOINTS_FOLDER / "clip_scenes"
-STEPS = 900
+STEPS = 700
 BATCH = 64
 RATE = 5e-4
 # Scenes in front of plain backgrounds, so that those of the first checkpoint stay known.

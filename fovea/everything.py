@@ -17,6 +17,8 @@ from fovea import boxes
 # segment-anything's `box_nms_thresh`, and how far `stability_score_offset` moves the threshold.
 NMS_IOU = 0.7
 STABILITY_OFFSET = 1.0
+# Masks whose stability at low resolution is below the threshold by more are not measured again.
+SLACK = 0.15
 # Points that are decoded at once, segment-anything's `points_per_batch`: others get in between.
 CHUNK = 64
 
@@ -31,6 +33,8 @@ class Settings:
     iou_threshold, stability_threshold: from which a mask counts, within [0, 1].
     min_area: pixels of the original picture that a mask has at least.
     max_objects: so many at most, those with the highest predicted IoU.
+    full_size: stability, areas and boxes are measured at the picture's size, as transformers does,
+        not near the masks' low resolution.
     """
 
     points_per_side: int
@@ -38,6 +42,7 @@ class Settings:
     stability_threshold: float
     min_area: int
     max_objects: int
+    full_size: bool = False
 
     @property
     def chunks(self) -> int:
@@ -76,6 +81,20 @@ def chunked(points: Floats, size: int = CHUNK) -> Iterator[Floats]:
     """The points in order, `size` at a time."""
     for start in range(0, len(points), size):
         yield points[start : start + size]
+
+
+def worth_measuring(
+    iou_scores: Floats, stability: Floats, settings: Settings
+) -> Iterator[NDArray[np.int64]]:
+    """int64 [n, 2] at a time, the point and which of its masks, that full size may let through.
+
+    iou_scores, stability: [P, 3], as at low resolution.
+    """
+    likely = iou_scores >= settings.iou_threshold
+    likely &= stability >= settings.stability_threshold - SLACK
+    places: NDArray[np.int64] = np.argwhere(likely)
+    for start in range(0, len(places), CHUNK):
+        yield places[start : start + CHUNK]
 
 
 def keep(candidates: Candidates, settings: Settings) -> NDArray[np.int64]:

@@ -107,6 +107,7 @@ class AsyncClient(Connection):
         stability_threshold: float | None = None,
         min_area: int | None = None,
         max_objects: int | None = None,
+        full_size: bool | None = None,
         timeout_s: float | None = None,
         verb: str | None = None,
     ) -> Objects:
@@ -118,6 +119,7 @@ class AsyncClient(Connection):
             stability_threshold,
             min_area,
             max_objects,
+            full_size,
         )
         return await self._run(verbs.segment_everything(inputs, verb), timeout_s)
 
@@ -130,6 +132,7 @@ class AsyncClient(Connection):
         stability_threshold: float | None = None,
         min_area: int | None = None,
         max_objects: int | None = None,
+        full_size: bool | None = None,
         timeout_s: float | None = None,
         verb: str | None = None,
     ) -> Objects:
@@ -141,6 +144,7 @@ class AsyncClient(Connection):
             stability_threshold,
             min_area,
             max_objects,
+            full_size,
         )
         return await self._run(verbs.embed_objects(inputs, verb), timeout_s)
 

@@ -124,6 +124,7 @@ class BlockingVerbs(ABC):
         stability_threshold: float | None = None,
         min_area: int | None = None,
         max_objects: int | None = None,
+        full_size: bool | None = None,
         timeout_s: float | None = None,
         verb: str | None = None,
     ) -> Objects:
@@ -131,7 +132,8 @@ class BlockingVerbs(ABC):
 
         points_per_side: of the grid, so many along each edge of the picture. iou_threshold,
         stability_threshold: from which a mask counts, within [0, 1]. min_area: a mask's pixels at
-        least. max_objects: so many at most. None is the server's own, which belong to its SAM.
+        least. max_objects: so many at most. full_size: masks are judged at the picture's size, as
+        transformers does, which costs time. None is the server's own, which belong to its SAM.
         """
         inputs = objects.to_inputs(
             self._encode(image),
@@ -140,6 +142,7 @@ class BlockingVerbs(ABC):
             stability_threshold,
             min_area,
             max_objects,
+            full_size,
         )
         return self._run(verbs.segment_everything(inputs, verb), timeout_s)
 
@@ -152,6 +155,7 @@ class BlockingVerbs(ABC):
         stability_threshold: float | None = None,
         min_area: int | None = None,
         max_objects: int | None = None,
+        full_size: bool | None = None,
         timeout_s: float | None = None,
         verb: str | None = None,
     ) -> Objects:
@@ -163,6 +167,7 @@ class BlockingVerbs(ABC):
             stability_threshold,
             min_area,
             max_objects,
+            full_size,
         )
         return self._run(verbs.embed_objects(inputs, verb), timeout_s)
 

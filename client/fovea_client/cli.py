@@ -17,6 +17,7 @@ from fovea_client.models import models_record, models_tables
 from fovea_client.options import (
     BoxThreshold,
     Candidates,
+    FullSize,
     IouThreshold,
     Json,
     Labels,
@@ -261,6 +262,7 @@ def segment_everything(
     stability_threshold: StabilityThreshold = None,
     min_area: MinArea = None,
     max_objects: MaxObjects = None,
+    full_size: FullSize = None,
     out: Out = None,
     as_json: Json = False,
     verb: Verb = None,
@@ -277,6 +279,7 @@ def segment_everything(
             stability_threshold=stability_threshold,
             min_area=min_area,
             max_objects=max_objects,
+            full_size=full_size,
             verb=verb,
         )
     )
@@ -290,6 +293,7 @@ def embed_objects(
     stability_threshold: StabilityThreshold = None,
     min_area: MinArea = None,
     max_objects: MaxObjects = None,
+    full_size: FullSize = None,
     out: Out = None,
     as_json: Json = False,
     verb: Verb = None,
@@ -306,6 +310,7 @@ def embed_objects(
             stability_threshold=stability_threshold,
             min_area=min_area,
             max_objects=max_objects,
+            full_size=full_size,
             verb=verb,
         )
     )

@@ -96,6 +96,7 @@ def to_inputs(
     stability_threshold: float | None,
     min_area: int | None,
     max_objects: int | None,
+    full_size: bool | None,
 ) -> dict[str, TensorValue]:
     """A request's tensors; None is the server's own. Raises InvalidThreshold, InvalidSetting."""
     inputs: dict[str, TensorValue] = {"IMAGE": image}
@@ -107,6 +108,8 @@ def to_inputs(
     for name, count in counts.items():
         if count is not None:
             inputs[name] = _count(name, count)
+    if full_size is not None:
+        inputs["FULL_SIZE"] = np.array([bool(full_size)], np.int32)
     return inputs
 
 

@@ -93,6 +93,10 @@ StabilityThreshold = Annotated[
     float | None, typer.Option(help="Stability from which a mask counts, 0 to 1.")
 ]
 MinArea = Annotated[int | None, typer.Option(help="Pixels of a mask at least.")]
+FullSize = Annotated[
+    bool | None,
+    typer.Option("--full-size", help="Judge masks at the picture's size, as transformers does."),
+]
 MaxObjects = Annotated[int | None, typer.Option(help="Objects of a picture at most.")]
 Out = Annotated[
     Path | None, typer.Option(help="Where to save the drawing; a folder for several pictures.")

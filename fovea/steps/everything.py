@@ -40,6 +40,7 @@ def read_settings(inputs: Arrays, spec: Any, limits: Limits) -> Settings:
         read_threshold(inputs, "STABILITY_THRESHOLD", spec.stability_threshold),
         _read_count(inputs, "MIN_AREA", 0, 0, _INT32_MAX),
         _read_count(inputs, "MAX_OBJECTS", limits.objects, 0, limits.objects),
+        bool(_read_count(inputs, "FULL_SIZE", 0, 0, 1)),
     )
 
 
@@ -105,6 +106,8 @@ class SegmentEverything(Step):
         most = min(settings.max_objects, self.limits.objects_of((height, width)))
         points = everything.point_grid(settings.points_per_side, (height, width))
         judged = self._decode(inputs, points, _JUDGED)
+        if settings.full_size:
+            self._measure(inputs, points, judged, settings)
         candidates = Candidates(points, *(judged[name] for name in _JUDGED))
         kept = everything.keep(candidates, replace(settings, max_objects=most))
         of_point, of_mask = kept.T
@@ -120,6 +123,30 @@ class SegmentEverything(Step):
             candidates.iou_scores[of_point, of_mask][large],
             candidates.stability[of_point, of_mask][large],
         )
+
+    def _measure(
+        self, inputs: Arrays, points: NDArray[np.float32], judged: Arrays, settings: Settings
+    ) -> None:
+        """Replaces stability, areas and boxes by those at the picture's size.
+
+        Interpolation is linear: a mask of raised logits is the mask at a lowered threshold.
+        """
+        height, width = inputs[ORIGINAL_SIZE.name].tolist()
+        size_hw = (height, width)
+        offset = np.float32(everything.STABILITY_OFFSET)
+        likely = everything.worth_measuring(judged[IOU_SCORES], judged[STABILITY], settings)
+        for places in likely:
+            of_point, of_mask = places.T
+            drawn = self._decode(inputs, points[of_point], [LOW_RES_MASKS], of_mask)[LOW_RES_MASKS]
+            for place, logits in zip(map(tuple, places), drawn, strict=True):
+                counts = self._cuts.encode_mask(logits, size_hw)
+                raised, lowered = (
+                    masks.rle_area(self._cuts.encode_mask(moved, size_hw))
+                    for moved in (logits - offset, logits + offset)
+                )
+                judged[STABILITY][place] = raised / max(1, lowered)
+                judged[AREAS][place] = masks.rle_area(counts)
+                judged[MASK_BOXES][place] = masks.rle_box(counts, size_hw)
 
     def _decode(
         self,

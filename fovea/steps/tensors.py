@@ -28,8 +28,12 @@ IOU_THRESHOLD = TensorSpec("IOU_THRESHOLD", "FP32", (1,), optional=True)
 STABILITY_THRESHOLD = TensorSpec("STABILITY_THRESHOLD", "FP32", (1,), optional=True)
 MIN_AREA = TensorSpec("MIN_AREA", "INT32", (1,), optional=True)
 MAX_OBJECTS = TensorSpec("MAX_OBJECTS", "INT32", (1,), optional=True)
+FULL_SIZE = TensorSpec("FULL_SIZE", "INT32", (1,), optional=True)
 # What counts as an object where everything is asked for.
-OBJECT_SETTINGS = (POINTS_PER_SIDE, IOU_THRESHOLD, STABILITY_THRESHOLD, MIN_AREA, MAX_OBJECTS)
+OBJECT_SETTINGS = (
+    *(POINTS_PER_SIDE, IOU_THRESHOLD, STABILITY_THRESHOLD, MIN_AREA, MAX_OBJECTS),
+    FULL_SIZE,
+)
 THRESHOLD = TensorSpec("THRESHOLD", "FP32", (1,), optional=True)
 WITH_LABEL_MAP = TensorSpec("WITH_LABEL_MAP", "INT32", (1,), optional=True)
 SENT_COORDS = TensorSpec("POINT_COORDS", "FP32", (-1, -1, 2))

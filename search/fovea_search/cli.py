@@ -85,6 +85,7 @@ def index(
     stability_threshold: common.StabilityThreshold = None,
     min_area: common.MinArea = None,
     max_objects: common.MaxObjects = None,
+    full_size: common.FullSize = None,
     as_json: common.Json = False,
     verb: common.Verb = None,
     url: Urls = [DEFAULT_URL],  # noqa: B006
@@ -104,6 +105,7 @@ def index(
             "stability_threshold": stability_threshold,
             "min_area": min_area,
             "max_objects": max_objects,
+            "full_size": full_size,
         }
         settings = {name: value for name, value in given.items() if value is not None}
         options = Options(concurrency, batch, retry, sweep, thumbnails)

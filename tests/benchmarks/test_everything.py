@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from hypothesis import given
 from hypothesis.extra import numpy as hnp
-from transformers.models.sam.image_processing_pil_sam import _batched_mask_to_box
 
 from benchmarks.everything import best, pairwise_iou
-from benchmarks.everything_exact import box_of
 from demo.evaluate import make_trial, mask_iou
 from demo.mask_generation import MaskGeneration
 
@@ -20,11 +17,6 @@ MASKS = hnp.arrays(np.bool_, (3, 6, 5))
 def test_overlaps_of_masks_are_those_of_each_pair(a, b):
     overlaps = pairwise_iou(a, b)
     assert np.allclose(overlaps, [[mask_iou(one, other) for other in b] for one in a])
-
-
-@given(hnp.arrays(np.bool_, (6, 5)))
-def test_a_box_is_transformers_own_which_ends_inclusively(mask):
-    assert box_of(mask) == tuple(_batched_mask_to_box(torch.from_numpy(mask)[None])[0].tolist())
 
 
 def test_nothing_overlaps_what_is_not_there():

@@ -21,6 +21,7 @@ ASKED = {
     "stability_threshold": 0.25,
     "min_area": 9,
     "max_objects": 3,
+    "full_size": True,
 }
 
 

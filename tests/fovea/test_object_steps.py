@@ -12,6 +12,7 @@ from PIL import Image
 
 from fovea import masks
 from fovea.errors import InvalidSetting, InvalidThreshold, Overloaded
+from fovea.families.sam import upsample
 from fovea.house import wire
 from fovea.limits import Limits
 from fovea.steps import STEPS
@@ -128,6 +129,32 @@ def test_the_callers_settings_win(decoder, setting, count):
     assert found["boxes"].shape == (count, 4)
 
 
+def test_full_size_measures_the_masks_themselves_and_not_what_the_decoder_says_of_them(decoder):
+    told = decoder.decode
+
+    def misjudged(point):
+        answer = told(point)
+        answer["stability"] = answer["stability"] - 0.1
+        answer["mask_boxes"] = np.zeros_like(answer["mask_boxes"])
+        answer["low_res_masks"] = answer["low_res_masks"] / 6  # +-1.5, so that edges are unsure
+        return answer
+
+    decoder.decode = misjudged
+    assert len(ask(decoder)["masks"]) == 0
+    found = ask(decoder, FULL_SIZE=1, STABILITY_THRESHOLD=0.4)
+    assert found["boxes"].tolist() == SQUARES[::-1].tolist()
+    for box, stability in zip(SQUARES[::-1], found["stability"], strict=True):
+        logits = misjudged(box[:2] + 1)["low_res_masks"][1]
+        raised, lowered = (upsample(logits - by, (48, 64), 64).sum() for by in (1, -1))
+        assert stability == pytest.approx(raised / lowered) and 0.4 < stability < 0.8
+
+
+def test_full_size_decodes_the_likely_masks_in_chunks(decoder):
+    ask(decoder, FULL_SIZE=1, POINTS_PER_SIDE=24)
+    grid, likely = decoder.chunks[:9], decoder.chunks[9:-1]
+    assert grid == [64] * 9 and all(count <= 64 for count in likely) and len(likely) > 1
+
+
 def test_a_large_picture_has_so_many_masks_as_may_be_drawn_of_it(decoder, tmp_path):
     decoder.deployment = replace(TINY, limits=Limits(mask_pixels=48 * 64))
     assert len(ask(decoder)["masks"]) == 1
@@ -172,6 +199,7 @@ def prepare(decoder, verb, size_hw=(60, 80), **inputs):
         ("POINTS_PER_SIDE", np.array([65], np.int32), InvalidSetting),
         ("MIN_AREA", np.array([-1], np.int32), InvalidSetting),
         ("MAX_OBJECTS", np.array([257], np.int32), InvalidSetting),
+        ("FULL_SIZE", np.array([2], np.int32), InvalidSetting),
         ("IOU_THRESHOLD", np.array([1.5], np.float32), InvalidThreshold),
         ("STABILITY_THRESHOLD", np.array([np.nan], np.float32), InvalidThreshold),
     ],

@@ -71,6 +71,9 @@ PARAMETERS: Mapping[str, Parameter] = {
     "stability_threshold": Parameter(Share, VALUE, "The stability from which a mask counts."),
     "min_area": Parameter(Count, VALUE, "Pixels of a mask at least."),
     "max_objects": Parameter(Count, VALUE, "Objects at most."),
+    "full_size": Parameter(
+        bool, VALUE, "Judge masks at the picture's size, as transformers does, at a cost."
+    ),
     "threshold": Parameter(Share, VALUE, "The score from which a segment counts."),
     "template": Parameter(str, TEXT, "A text with {} for each label."),
     "top_k": Parameter(Annotated[int, Field(ge=1, le=INT32_MAX)], VALUE, "Labels at most."),

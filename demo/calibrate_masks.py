@@ -30,12 +30,12 @@ from fovea import everything
 from fovea.everything import Candidates, Settings
 from fovea.roles import LOW_RES_MASKS
 
-SCENES = 100
+SCENES = 40
 # First seeds that no detector was calibrated with.
 FIRST_SEED = 40_000
 POINTS_PER_SIDE = 16
-IOU_GRID = np.round(np.arange(0.35, 0.81, 0.05), 2)
-STABILITY_GRID = np.round(np.arange(0.5, 0.96, 0.05), 2)
+IOU_GRID = np.round(np.arange(0.4, 0.81, 0.05), 2)
+STABILITY_GRID = np.round(np.arange(0.55, 0.96, 0.05), 2)
 MOST_OBJECTS = 256
 # Search wants all objects of a picture, in few masks.
 MOST_MASKS = 6.0

@@ -20,6 +20,7 @@ from demo import (
     owlv2_config,
     sam_config,
     siglip_config,
+    train_clip_scenes,
     train_convnext,
     train_dinov2,
     train_hq_sam,
@@ -99,6 +100,25 @@ CARDS: dict[str, dict[str, str]] = {
         "then a synonym or a prompt) and some foreign nouns; cross-entropy on the main thing. "
         "4,000 steps of 64 scenes, AdamW 1e-3, one cycle, averaged weights; about 40 minutes "
         "of one CPU core.",
+    },
+    "clip_scenes": SWAPPED
+    | {
+        "title": "fovea demo CLIP for scenes",
+        "cls": "CLIPModel",
+        "script": "train_clip_scenes",
+        "origin": "from the demo CLIP",
+        "history": f" The cycle was planned with 900 steps and shortened after 500{ANOTHER}",
+        "measured": "`python -m demo.evaluate_scenes --scenes $scenes`, held-out scenes in their\n"
+        "surroundings:",
+        "purpose": "It says what the demo CLIP says, and when and where a scene is: by day or at "
+        "night, in a room, on the street, on the beach or in the snow. Object search of the demo "
+        f"world uses it: {clip_config.EDGE} pixels, patches of {clip_config.PATCH}.",
+        "recipe": "The picture against the names of things, against words for times, against "
+        "words for places, and against the captions of its batch, such as 'a car at night'; "
+        "cross-entropy on each. Three of ten scenes have a plain background. "
+        f"{train_clip_scenes.STEPS:,} steps of {train_clip_scenes.BATCH} scenes, AdamW "
+        f"{train_clip_scenes.RATE:g}, one cycle, averaged weights; about six minutes of one CPU "
+        "core.",
     },
     "grounding_dino": SCRATCH
     | {
@@ -222,6 +242,7 @@ MEASURED = {
     "metrics_swapped.json": ("siglip", "owlv2", "hq_sam"),
     "metrics_classifier.json": ("convnext",),
     "metrics_dinov2.json": ("dinov2",),
+    "metrics_scenes.json": ("clip_scenes",),
 }
 
 FIGURES: dict[str, dict[str, str]] = {
@@ -253,6 +274,11 @@ FIGURES["dinov2"] = {
     "label_accuracy": f"{NEIGHBOURS} nearest scenes vote for the right label of {len(LABELS)}, "
     "one thing in the scene",
     "label_accuracy_multi": "the same for the main thing, two to five things",
+}
+FIGURES["clip_scenes"] = {
+    "thing": f"right label of the main thing among {len(LABELS)}",
+    "time": "by day or at night",
+    "place": "which of four places",
 }
 
 

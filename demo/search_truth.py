@@ -229,7 +229,7 @@ def table_of(found: Truth) -> Table:
 
 
 def main(
-    pictures: Annotated[int, typer.Option(min=20, help="Held-out pictures.")] = PICTURES,
+    pictures: Annotated[int, typer.Option(min=200, help="Held-out pictures.")] = PICTURES,
     compared: Annotated[int, typer.Option(min=2, help="Of them, with other crops.")] = COMPARED,
     validation: Annotated[bool, typer.Option("--validation", help="Other pictures.")] = False,
     out: Annotated[Path, typer.Option("--json")] = Path("build/search-truth.json"),

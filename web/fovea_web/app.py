@@ -16,6 +16,7 @@ from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from fovea import __version__
+from fovea.limits import Limits
 from fovea_web import parameters, problems, samples, trace
 from fovea_web.deployment import Deployment
 from fovea_web.fetch import Fetcher
@@ -55,7 +56,9 @@ def make_app(settings: Settings) -> FastAPI:
     app = FastAPI(
         title="fovea", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None
     )
-    answers = Answers(settings, client, deployment, Fetcher(settings))
+    answers = Answers(
+        settings, client, deployment, Fetcher(settings.url_hosts, Limits().image_bytes)
+    )
     _add_problems(app)
     _add_own(app, client, deployment, search, metrics)
     add_search(app, answers, search)

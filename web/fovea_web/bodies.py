@@ -98,23 +98,31 @@ async def read(request: Request, settings: Settings) -> Body:
     if kind == FORM:
         return await _read_form(request, settings)
     if kind == JSON:
-        return from_json(b"".join([chunk async for chunk in chunks(request, settings)]))
+        data = b"".join([chunk async for chunk in chunks(request, settings)])
+        return from_object(to_object(data))
     raise UnsupportedBody(
         f"expected a body of {FORM} or {JSON}, got {kind[:80] or 'none'}",
         headers={"Accept-Post": f"{FORM}, {JSON}"},
     )
 
 
-def from_json(data: bytes) -> Body:
-    """The body of a JSON object; `image` is base64, with or without a data: URI before it."""
+def to_object(data: bytes) -> dict[str, Any]:
+    """The JSON object that these bytes are; raises MalformedBody."""
     try:
         values = json.loads(data, parse_constant=parameters.no_constant)
     except (ValueError, RecursionError) as error:
         raise MalformedBody(f"expected a JSON object: {error}") from error
     if not isinstance(values, dict):
         raise MalformedBody(f"expected a JSON object, got {type(values).__name__}")
-    image, url = values.pop(IMAGE, None), values.pop(IMAGE_URL, None)
-    return Body(values, False, None if image is None else _from_base64(image), _url(image, url))
+    return values
+
+
+def from_object(values: Mapping[str, Any]) -> Body:
+    """The body of a JSON object; `image` is base64, with or without a data: URI before it."""
+    fields = dict(values)
+    image, url = fields.pop(IMAGE, None), fields.pop(IMAGE_URL, None)
+    _check_url(image, url)
+    return Body(fields, False, None if image is None else _from_base64(image), url)
 
 
 def check_picture(image: bytes) -> bytes:
@@ -155,7 +163,9 @@ async def _read_form(request: Request, settings: Settings) -> Body:
         else:
             fields.setdefault(name, []).append(value)
     urls: Sequence[str] = fields.pop(IMAGE_URL, [])
-    return Body(fields, True, image, _url(image, urls[0] if urls else None))
+    url = urls[0] if urls else None
+    _check_url(image, url)
+    return Body(fields, True, image, url)
 
 
 def _from_base64(text: Any) -> bytes:
@@ -169,12 +179,11 @@ def _from_base64(text: Any) -> bytes:
         raise parameters.wrong(IMAGE, f"expected base64, got {text!r:.40}: {error}") from error
 
 
-def _url(image: Any, url: Any) -> str | None:
+def _check_url(image: Any, url: Any) -> None:
     if url is not None and not isinstance(url, str):
         raise parameters.wrong(IMAGE_URL, f"expected an address, got {type(url).__name__}")
     if url is not None and image is not None:
         raise parameters.wrong(IMAGE_URL, f"expected it or {IMAGE!r}, got both")
-    return url
 
 
 def _check_length(length: str | None, limit: int) -> None:

@@ -7,6 +7,7 @@ import re
 import time
 import uuid
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -22,6 +23,8 @@ from fovea_web.settings import LOOPBACK, Settings
 log = logging.getLogger("fovea_web")
 
 API = "/v1/"
+# In the scope of a request: waits until its caller may ask for one thing more.
+ADMIT = "fovea.admit"
 REQUEST_ID = "x-request-id"
 _REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 SECURITY_HEADERS = {
@@ -123,8 +126,9 @@ class Admitted:
             if not scope["path"].startswith(API):
                 await self._app(scope, receive, send)
                 return
-            scope["fovea.caller"] = self._caller(scope, headers)
-            await self._rates.check(scope["fovea.caller"])
+            caller = self._caller(scope, headers)
+            await self._rates.check(caller)
+            scope[ADMIT] = partial(self._rates.wait, caller)
             if self._in_flight >= self._most:
                 raise Busy(f"expected at most {self._most} requests at once")
         except problems.Refused as error:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import io
+from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
+from PIL import Image, ImageDraw
+
+from fovea_web import answers
 from fovea_web.bodies import FORM, IMAGE, IMAGE_URL, JSON
 from fovea_web.parameters import Parameters
 from fovea_web.pictures import PNG
 from fovea_web.problems import MEDIA_TYPE
+from fovea_web.stream import NDJSON
 from fovea_web.verbs import VERBS, Verb
 
 PROBLEM = {
@@ -18,62 +26,129 @@ PROBLEM = {
         "title": {"type": "string"},
         "status": {"type": "integer"},
         "detail": {"type": "string"},
-        "errors": {"type": "array", "items": {"type": "object"}},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["parameter", "at", "detail"],
+                "properties": {
+                    "parameter": {"type": "string"},
+                    "at": {"type": "array", "items": {"type": "string"}},
+                    "detail": {"type": "string"},
+                },
+            },
+        },
     },
 }
 STATUSES = {
     400: "The body or the picture cannot be read",
-    404: "The server has no such verb",
+    401: "An API key is needed",
+    404: "There is no such verb or picture here",
     406: "The verb has no answer of that form",
     408: "The body came too slowly",
     413: "The body or the picture is too large",
     415: "Not a body or a picture of a known kind",
+    421: "Addressed to another host",
     422: "The request is wrong",
     429: "Too many requests",
     502: "The server failed",
     503: "The server is not there",
     504: "No answer in time",
 }
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"description": text, "content": {MEDIA_TYPE: {"schema": PROBLEM}}}
+    for status, text in STATUSES.items()
+}
+EXAMPLE_EDGE = 64
 
 
 def of_verb(verb: Verb) -> dict[str, Any]:
     """Options of `FastAPI.add_api_route`."""
+    schema = _schema(verb.model, takes_image=verb.takes_image, needs_image=verb.takes_image)
+    example = {**_picture(verb), **verb.example}
     pictures = {PNG: {"schema": {"type": "string", "format": "binary"}}} if verb.images else {}
-    return _options(_schema(verb.model, verb.takes_image, verb.takes_image), pictures)
+    return _options(schema, example, answers.of(verb.kind), pictures)
 
 
 def of_embed() -> dict[str, Any]:
     """Likewise of either embedder."""
-    schema = _schema(VERBS["embed_text"].model, True, False)
-    schema["required"] = []
-    return _options(schema, {})
+    text = VERBS["embed_text"]
+    schema = _schema(text.model, takes_image=True, needs_image=False)
+    schema.pop("required")
+    return _options(schema, dict(text.example), answers.of(text.kind), {})
 
 
 def of_search(model: type[Parameters]) -> dict[str, Any]:
     """Likewise of the search."""
-    return _options(_schema(model, True, False), {})
+    schema = _schema(model, takes_image=True, needs_image=False)
+    return _options(schema, {"text": "a red car", "k": 3}, answers.FINDS, {})
 
 
-def _options(schema: dict[str, Any], pictures: dict[str, Any]) -> dict[str, Any]:
-    body = {"required": True, "content": {kind: {"schema": schema} for kind in (FORM, JSON)}}
-    problem = {MEDIA_TYPE: {"schema": PROBLEM}}
+def of_batch(verb: Verb) -> dict[str, Any]:
+    """Likewise of the many pictures of a verb."""
+    line = of_verb(verb)["openapi_extra"]["requestBody"]["content"][JSON]
+    text = {"schema": {"type": "string", "description": "Lines of JSON, each a single request's."}}
+    out = {"schema": {"type": "string", "description": "Lines with index, id, result or problem."}}
     return {
-        "responses": {
-            200: {"description": "The answer", "content": {JSON: {"schema": {}}, **pictures}},
-            **{code: {"description": text, "content": problem} for code, text in STATUSES.items()},
+        "responses": {200: {"description": "The answers", "content": {NDJSON: out}}, **PROBLEMS},
+        "openapi_extra": {
+            "requestBody": {"required": True, "content": {NDJSON: text}},
+            "x-line": line["schema"],
         },
-        "openapi_extra": {"requestBody": body},
     }
 
 
-def _schema(model: type[Parameters], takes_image: bool, needs_image: bool) -> dict[str, Any]:
+@cache
+def example_picture() -> str:
+    """A red ball on a meadow, as base64, for examples that can be sent as they are."""
+    image = Image.new("RGB", (EXAMPLE_EDGE, EXAMPLE_EDGE), (120, 170, 90))
+    ImageDraw.Draw(image).ellipse((16, 16, 48, 48), fill=(200, 40, 30))
+    file = io.BytesIO()
+    image.save(file, "PNG", optimize=True)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def _picture(verb: Verb) -> dict[str, str]:
+    return {IMAGE: example_picture()} if verb.takes_image else {}
+
+
+def _options(
+    schema: dict[str, Any],
+    example: Mapping[str, Any],
+    answer: dict[str, Any],
+    pictures: dict[str, Any],
+) -> dict[str, Any]:
+    content = {JSON: {"schema": schema, "example": example}, FORM: {"schema": _form(schema)}}
+    return {
+        "responses": {
+            200: {"description": "The answer", "content": {JSON: {"schema": answer}, **pictures}},
+            **PROBLEMS,
+        },
+        "openapi_extra": {"requestBody": {"required": True, "content": content}},
+    }
+
+
+def _schema(model: type[Parameters], *, takes_image: bool, needs_image: bool) -> dict[str, Any]:
+    """Of a JSON body: one of `image` and `image_url` where a picture is needed."""
     schema = model.model_json_schema()
     if takes_image:
-        schema["properties"] |= {
+        schema["properties"] = {
             IMAGE: {
                 "type": "string",
+                "contentEncoding": "base64",
                 "description": "JPEG, PNG or WebP: a file in a form, base64 in JSON.",
             },
             IMAGE_URL: {"type": "string", "description": "Where the picture is instead."},
+            **schema["properties"],
         }
+    if needs_image:
+        schema["oneOf"] = [{"required": [IMAGE]}, {"required": [IMAGE_URL]}]
     return schema
+
+
+def _form(schema: dict[str, Any]) -> dict[str, Any]:
+    """The same as a form, whose file is bytes."""
+    properties = dict(schema["properties"])
+    if IMAGE in properties:
+        properties[IMAGE] = {"type": "string", "format": "binary"}
+    return {**schema, "properties": properties}

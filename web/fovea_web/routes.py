@@ -17,9 +17,11 @@ from fovea_web import bodies, openapi, parameters, trace
 from fovea_web.bodies import Body
 from fovea_web.deployment import Deployment, unknown
 from fovea_web.fetch import Fetcher
+from fovea_web.gate import ADMIT
 from fovea_web.negotiation import wanted_image
 from fovea_web.pictures import PNG, render
 from fovea_web.settings import Settings
+from fovea_web.stream import Batch
 from fovea_web.verbs import EMBED, VERBS, Verb
 
 TIMEOUT = "X-Timeout-S"
@@ -138,6 +140,24 @@ def _add_verb(app: FastAPI, answers: Answers, verb: Verb) -> None:
         trace.follow(request.headers)
         return await answers.answer(verb, request, None, timeout_s)
 
+    async def ask_for_many(request: Request, timeout_s: Timeout = None) -> Response:
+        trace.follow(request.headers)
+        seconds = answers.timeout_s(timeout_s)
+
+        async def work(body: Body) -> Any:
+            image = await answers.image(verb, body)
+            return to_record(await answers.ask(verb, body, image, seconds))
+
+        return Batch(answers.settings, work, request.scope[ADMIT])
+
+    app.add_api_route(
+        f"/v1/batch/{verb.path}",
+        ask_for_many,
+        methods=["POST"],
+        summary=f"{verb.path} for many pictures: a line of JSON for each.",
+        operation_id=f"batch_{verb.kind}",
+        **openapi.of_batch(verb),
+    )
     app.add_api_route(
         f"/v1/{verb.path}",
         ask if verb.images else ask_for_json,
@@ -172,4 +192,5 @@ def _add_unknown(app: FastAPI, answers: Answers) -> None:
     async def refuse(path: str) -> Response:
         raise unknown(path, await answers.deployment.names())
 
-    app.add_api_route("/v1/{path}", refuse, methods=["POST"], include_in_schema=False)
+    for path in ("/v1/{path}", "/v1/batch/{path}"):
+        app.add_api_route(path, refuse, methods=["POST"], include_in_schema=False)

@@ -1,4 +1,4 @@
-"""Bodies that are broken, wrong, too large or too slow: each has its answer, and no other suffers."""
+"""Bodies that are broken, wrong, too large or too slow: each has its answer."""
 
 import base64
 import http.client
@@ -45,19 +45,22 @@ def test_broken_json(caller, body):
 
 
 @pytest.mark.parametrize(
-    ("body", "content_type"),
+    "body",
     [
-        (b"", "multipart/form-data"),
-        (b"nothing", "multipart/form-data; boundary=x"),
-        (b"--x\r\nContent-Disposition: form-data\r\n\r\nno name\r\n--x--", "multipart/form-data; boundary=x"),
-        (b'--x\r\nContent-Disposition: form-data; name="text"\r\n\r\nno end', "multipart/form-data; boundary=x"),
-        (b"--x\r\n\x00\xff: 1\r\n\r\n--x--\r\n", "multipart/form-data; boundary=x"),
+        b"nothing",
+        b"--x\r\nContent-Disposition: form-data\r\n\r\nno name\r\n--x--",
+        b'--x\r\nContent-Disposition: form-data; name="text"\r\n\r\nno end',
+        b"--x\r\n\x00\xff: 1\r\n\r\n--x--\r\n",
     ],
-)  # fmt: skip
-def test_broken_multipart(caller, body, content_type):
-    answer = send(caller, body, content_type)
+)
+def test_broken_multipart(caller, body):
+    answer = send(caller, body, "multipart/form-data; boundary=x")
     assert answer.status_code in (400, 422), answer.text
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_multipart_without_a_boundary(caller):
+    is_problem(send(caller, b"", "multipart/form-data"), 400, "malformed-body")
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "image/jpeg", "", "application/xml"])

@@ -23,12 +23,14 @@ from fovea_web.fetch import Fetcher
 from fovea_web.gate import Admitted, Observed
 from fovea_web.keys import Keys
 from fovea_web.metrics import Metrics
+from fovea_web.openapi import PROBLEMS
 from fovea_web.problems import MethodNotAllowed, NotFound, Refused
+from fovea_web.rates import Rates
 from fovea_web.routes import Answers, add_routes, to_json
 from fovea_web.search import Search, add_search
 from fovea_web.settings import Settings
 
-PAGE = Path(__file__).parent / "page"
+PAGE, REFERENCE = (Path(__file__).parent / name for name in ("page", "reference"))
 # Restarts take seconds, and Retry-After tells the caller of them: few tries come before.
 RETRY = RetryPolicy(attempts=4)
 
@@ -41,7 +43,7 @@ def make_app(settings: Settings) -> FastAPI:
         retry=RETRY,
         headers=lambda: {**settings.headers, **trace.current()},
     )
-    keys = None if settings.keys is None else Keys(settings.keys)
+    keys, rates = None if settings.keys is None else Keys(settings.keys), Rates(settings.rate)
     metrics = Metrics()
     search = None if settings.store is None else Search(settings)
     deployment = Deployment(client)
@@ -65,7 +67,7 @@ def make_app(settings: Settings) -> FastAPI:
     samples.add(app, settings.samples)
     add_routes(app, answers)
     _add_page(app)
-    app.add_middleware(Admitted, settings=settings, keys=keys)
+    app.add_middleware(Admitted, settings=settings, keys=keys, rates=rates)
     app.add_middleware(Observed, metrics=metrics)
     return app
 
@@ -103,7 +105,7 @@ def _add_own(
     search: Search | None,
     metrics: Metrics,
 ) -> None:
-    @app.get("/v1/deployment", summary="What can be asked, and who answers.")
+    @app.get("/v1/deployment", summary="What can be asked, and who answers.", responses=PROBLEMS)
     async def tell() -> Response:
         record: dict[str, Any] = await deployment.record()
         record["search"] = None if search is None else await search.record(deployment)
@@ -113,7 +115,11 @@ def _add_own(
     async def live() -> Response:
         return to_json({"live": True})
 
-    @app.get("/health/ready", summary="Whether the server and its verbs are ready.")
+    @app.get(
+        "/health/ready",
+        summary="Whether the server and its verbs are ready.",
+        responses=PROBLEMS,
+    )
     async def ready() -> Response:
         await client.check_ready()
         return to_json({"ready": True})
@@ -128,4 +134,9 @@ def _add_page(app: FastAPI) -> None:
     async def page() -> Response:
         return FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})
 
+    @app.get("/docs", include_in_schema=False)
+    async def reference() -> Response:
+        return FileResponse(REFERENCE / "index.html", headers={"Cache-Control": "no-cache"})
+
+    app.mount("/docs", StaticFiles(directory=REFERENCE), name="docs")
     app.mount("/static", StaticFiles(directory=PAGE), name="static")

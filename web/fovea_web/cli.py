@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -99,7 +100,8 @@ def check_open(host: str, keys_file: Path | None, no_keys: bool) -> None:
 
 def serve(settings: Settings, host: str, port: int, *, as_json: bool = False) -> None:
     """Runs the gateway until it is interrupted."""
-    _Server(settings, host, port, as_json).run()
+    with suppress(KeyboardInterrupt):  # uvicorn raises it anew when all requests have ended
+        _Server(settings, host, port, as_json).run()
 
 
 class _Server(uvicorn.Server):

@@ -110,9 +110,8 @@ class _Seen:
 class Admitted:
     """Lets in who may ask: the right host, a key, not too often, not too many at once."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, keys: Keys | None) -> None:
-        self._app, self._keys = app, keys
-        self._rates = Rates(settings.rate)
+    def __init__(self, app: ASGIApp, settings: Settings, keys: Keys | None, rates: Rates) -> None:
+        self._app, self._keys, self._rates = app, keys, rates
         self._hosts = None if settings.hosts is None else {*LOOPBACK, *settings.hosts}
         self._most, self._in_flight = settings.in_flight, 0
 

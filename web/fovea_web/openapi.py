@@ -59,6 +59,10 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"description": text, "content": {MEDIA_TYPE: {"schema": PROBLEM}}}
     for status, text in STATUSES.items()
 }
+JPEG = {
+    "description": "The picture",
+    "content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}},
+}
 EXAMPLE_EDGE = 64
 
 

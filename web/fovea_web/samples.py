@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from fovea_client.batches import PICTURE_SUFFIXES
 from starlette.responses import FileResponse, Response
 
+from fovea_web.openapi import PROBLEMS
 from fovea_web.problems import NotFound
 from fovea_web.routes import to_json
 
@@ -23,7 +24,9 @@ def add(app: FastAPI, folder: Path | None) -> None:
     """Routes to the pictures of a folder, by their names alone; None offers none."""
     found = {} if folder is None else _find(folder)
 
-    @app.get("/v1/samples", summary="The sample pictures, with labels that fit them.")
+    @app.get(
+        "/v1/samples", summary="The sample pictures, with labels that fit them.", responses=PROBLEMS
+    )
     async def offer() -> Response:
         return to_json({"samples": list(found.values())})
 

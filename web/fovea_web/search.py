@@ -9,7 +9,7 @@ import io
 import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from annotated_types import Len
 from fastapi import FastAPI, Query, Request
@@ -20,13 +20,11 @@ from pydantic import Field, FiniteFloat
 from starlette.responses import Response
 
 from fovea_web import bodies, openapi, parameters, trace
+from fovea_web.deployment import Deployment
 from fovea_web.parameters import TEXT, TEXTS, VALUE, Parameter
 from fovea_web.problems import NotFound
+from fovea_web.routes import Answers, Timeout, to_json
 from fovea_web.settings import Settings
-
-if TYPE_CHECKING:
-    from fovea_web.deployment import Deployment
-    from fovea_web.routes import Answers
 
 T = TypeVar("T")
 
@@ -182,7 +180,6 @@ def _read(store: Any, id: str) -> bytes:
 
 def add_search(app: FastAPI, answers: Answers, search: Search | None) -> None:
     """The routes of the search; without one they say that there is none."""
-    from fovea_web.routes import Timeout, to_json
 
     def opened() -> Search:
         if search is None:
@@ -205,7 +202,11 @@ def add_search(app: FastAPI, answers: Answers, search: Search | None) -> None:
         **openapi.of_search(MODEL),
     )
 
-    @app.get("/v1/search/pictures/{picture}", summary="A picture of the index, as a JPEG.")
+    @app.get(
+        "/v1/search/pictures/{picture}",
+        summary="A picture of the index, as a JPEG.",
+        responses={**openapi.PROBLEMS, 200: openapi.JPEG},
+    )
     async def show(
         picture: str, edge: Annotated[int, Query(ge=16, le=MOST_EDGE)] = EDGE
     ) -> Response:

@@ -18,12 +18,14 @@ def tensor(name, array, data_type=None):
     return entry
 
 
-def infer(url, model, inputs, outputs=None, timeout_s=30.0):
+def infer(url, model, inputs, outputs=None, timeout_s=30.0, headers=None):
     """All outputs by name; `inputs` maps names to arrays."""
     with grpc_client.InferenceServerClient(url) as client:
         wanted = [grpc_client.InferRequestedOutput(name) for name in outputs] if outputs else None
         tensors = [tensor(name, array) for name, array in inputs.items()]
-        result = client.infer(model, tensors, outputs=wanted, client_timeout=timeout_s)
+        result = client.infer(
+            model, tensors, outputs=wanted, client_timeout=timeout_s, headers=headers
+        )
         return {
             output.name: result.as_numpy(output.name) for output in result.get_response().outputs
         }

@@ -187,16 +187,25 @@ def png():
 
 @given(
     st.recursive(
-        st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(max_size=20),
+        st.none() | st.booleans() | st.floats() | st.text(max_size=20),
         lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
         max_leaves=8,
     ),
     st.sampled_from(["image", "phrases", "box_threshold", "verb", "anything"]),
 )
 def test_whatever_json_comes_the_answer_is_typed(caller, value, name):
-    answer = caller.post("/v1/detect", json={name: value})
+    answer = send(caller, json.dumps({name: value}).encode(), "application/json")
     assert 400 <= answer.status_code < 500
     assert answer.json()["type"].startswith("/problems/")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"\\ud800": 1}', b'{"verb": "\\udfff"}', b'{"phrases": ["\\ud800"], "image": "IMAGE"}'],
+)
+def test_half_a_surrogate_pair_is_no_riddle(caller, png, body):
+    answer = send(caller, body.replace(b"IMAGE", png.encode()), "application/json")
+    assert answer.status_code == 422 and answer.json()["detail"]
 
 
 def test_the_gateway_is_as_well_as_before(caller, png):

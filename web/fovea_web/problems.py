@@ -28,9 +28,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from starlette.responses import JSONResponse
+from starlette.responses import Response
 
 from fovea.errors import FoveaError
+from fovea_web.json_text import dump
 
 MEDIA_TYPE = "application/problem+json"
 # A client that waits so long finds a server that has restarted, or a queue that has moved.
@@ -195,7 +196,7 @@ def to_headers(error: BaseException) -> dict[str, str]:
     return headers
 
 
-def to_response(error: BaseException) -> JSONResponse:
+def to_response(error: BaseException) -> Response:
     """The answer to a request that failed."""
     problem = to_problem(error)
-    return JSONResponse(problem, problem["status"], to_headers(error), MEDIA_TYPE)
+    return Response(dump(problem), problem["status"], to_headers(error), MEDIA_TYPE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -18,6 +17,7 @@ from fovea_web.bodies import Body
 from fovea_web.deployment import Deployment, unknown
 from fovea_web.fetch import Fetcher
 from fovea_web.gate import ADMIT
+from fovea_web.json_text import dump
 from fovea_web.negotiation import wanted_image
 from fovea_web.pictures import PNG, render
 from fovea_web.settings import Settings
@@ -118,9 +118,8 @@ class _Clock:
 
 
 def to_json(record: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
-    """A record as JSON, in UTF-8."""
-    content = json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode()
-    return Response(content, media_type="application/json", headers=headers)
+    """A record as JSON."""
+    return Response(dump(record), media_type="application/json", headers=headers)
 
 
 def add_routes(app: FastAPI, answers: Answers) -> None:

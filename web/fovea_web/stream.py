@@ -8,7 +8,6 @@ is not read from either. What is wrong with a line is told in its place, and the
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
@@ -18,10 +17,11 @@ from typing import Any
 from fovea_client import FoveaError
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from fovea_web import bodies, problems
 from fovea_web.bodies import Body
+from fovea_web.json_text import dump
 from fovea_web.problems import BodyTooLarge, Refused, SlowBody
 from fovea_web.settings import Settings
 
@@ -105,11 +105,10 @@ class Batch(Response):
             record = await self._answers.get()
             await send(start)
             while record is not None:
-                await send(
-                    {"type": "http.response.body", "body": to_line(record), "more_body": True}
-                )
+                line = dump(record) + b"\n"
+                await send({"type": "http.response.body", "body": line, "more_body": True})
                 record = await self._answers.get()
-            await send(_part(b"", more=False))
+            await send({"type": "http.response.body", "body": b""})
         finally:
             reading.cancel()
 
@@ -165,12 +164,3 @@ class Batch(Response):
         if ID in values:
             record[ID] = values.pop(ID)
         return bodies.from_object(values)
-
-
-def _part(data: bytes, *, more: bool) -> Message:
-    return {"type": "http.response.body", "body": data, "more_body": more}
-
-
-def to_line(record: Record) -> bytes:
-    """One line of JSON, with its end."""
-    return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"

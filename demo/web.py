@@ -1,0 +1,68 @@
+"""`python -m demo.web`: the demo on a real Triton, a small index, and the gateway before both.
+
+The index lies in the output folder and is kept; what is in it already is not indexed again.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from fovea_client import Client, console
+from fovea_web.cli import serve
+from fovea_web.settings import HOST, PORT, Settings
+
+from demo.samples import FOLDER as SAMPLES
+from demo.served import demo_server
+
+PICTURES = 60
+
+
+def make_index(client: Client, folder: Path, pictures: int) -> Path | None:
+    """The store of an index of demo pictures; None without the packages of the search."""
+    try:
+        from fovea_search import Job, OtherMembers, Servers, sources
+        from fovea_search.servers import open_store
+
+        from demo.search import write_scenes
+    except ModuleNotFoundError as error:
+        console.print_error(f"no search: it needs {error.name}, pip install 'fovea[search]'")
+        return None
+    photos, store = folder / "photos", folder / "index"
+    if not photos.is_dir():
+        write_scenes(photos, pictures)
+    try:
+        opened = open_store(str(store), [client], "embed_objects", {})
+    except OtherMembers:  # the demo was trained anew
+        shutil.rmtree(store)
+        opened = open_store(str(store), [client], "embed_objects", {})
+    found = list(sources.find([str(photos)], lambda path, reason: None))
+    with console.progress_bar(shown=True) as progress:
+        job = Job(opened, Servers([client], "embed_objects", {}))
+        job.run(found, total=len(found), progress=progress)
+    return store
+
+
+def main(
+    port: Annotated[int, typer.Option(help="0 takes a free one.")] = PORT,
+    out: Annotated[Path, typer.Option(help="Where the index lies.")] = Path("build/web"),
+    pictures: Annotated[int, typer.Option(help="In a new index; 0 makes none.")] = PICTURES,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the address as one line of JSON.")
+    ] = False,
+) -> None:
+    """Serve the page, and the verbs over HTTP, on the demo's models until Ctrl-C."""
+    with console.one_line_errors(), demo_server() as server:
+        store = None
+        if pictures:
+            with Client(server.grpc_url, timeout_s=120) as client:
+                store = make_index(client, out, pictures)
+        where = None if store is None else str(store)
+        settings = Settings(url=server.grpc_url, store=where, samples=SAMPLES)
+        serve(settings, HOST, port, as_json=as_json)
+
+
+if __name__ == "__main__":
+    typer.run(main)

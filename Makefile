@@ -159,6 +159,14 @@ bench-real-size: $(READY) ## the same at full size with random weights (MINUTES,
 bench-gpu: $(GPU_READY) ## the same on a CUDA machine in fp16; without one it says so and exits with 3
 	PATH="$(abspath $(GPU_VENV)/bin):$$PATH" $(GPU_VENV)/bin/python -m benchmarks.gpu --out build/bench-gpu
 
+.PHONY: web
+web: $(READY) ## the page and the verbs over HTTP, on the demo with a small index, until Ctrl-C
+	$(BIN)/python -m demo.web
+
+.PHONY: fuzz-web
+fuzz-web: $(READY) ## ten thousand requests made of the gateway's own description (long)
+	$(BIN)/python -m pytest -m faults tests/web
+
 .PHONY: bench-web
 bench-web: $(READY) ## the gateway's cost over the client, and a click in the page (4 minutes)
 	$(BIN)/python -m benchmarks.web --json build/bench-web.json

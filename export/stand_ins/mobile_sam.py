@@ -75,6 +75,8 @@ class MobileSam:
         model = SamModel(config)
         add_noise(model)
         with torch.no_grad():
+            # As segment-anything draws it; transformers draws waves hundreds of times as short.
+            model.prompt_encoder.shared_embedding.positional_embedding.normal_()
             for parameter in model.mask_decoder.parameters():
                 if self.decoder_std and parameter.ndim > 1:
                     parameter.normal_(0, self.decoder_std)

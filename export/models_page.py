@@ -35,6 +35,9 @@ another model in the place of the first:
 +dino  = "google/owlv2-base-patch16-ensemble"
 ```
 
+`{ checkpoint = "./mobile_sam.pt", image_size = 512 }` is MobileSAM in upstream's own file; without
+`image_size` its pictures have the 1024 pixels that it was trained on.
+
 Licences are those of the code that the weights came with, and of the well-known weights; a
 checkpoint's own model card is what counts, and the manifest of an export records it.
 

@@ -113,10 +113,12 @@ def figures(scenes: Sequence[Judged], iou: float, stability: float) -> Figures:
 
 
 def choose(found: Iterable[Figures]) -> Figures:
-    """Of those with few enough masks the largest recall_75, in hundredths, then the best F1."""
+    """Of those with few enough masks the largest recalls, in hundredths, then the best F1."""
     rows = list(found)
     few = [row for row in rows if row.masks <= MOST_MASKS]
-    return max(few or rows, key=lambda row: (round(row.recall_75, 2), row.f1))
+    return max(
+        few or rows, key=lambda row: (round(row.recall_75, 2), round(row.recall_50, 2), row.f1)
+    )
 
 
 def record(checkpoint: Path, chosen: Figures) -> None:

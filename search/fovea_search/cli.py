@@ -131,12 +131,13 @@ class _OnRay:
             raise InvalidInput("--ray needs ray: pip install 'fovea[search,ray]'") from error
         self._module, self._cluster = ray_job, ray_job.Cluster(address, actors)
         self._urls, self._timeout_s = urls, timeout_s
-        ray_job.connect(address)
+        self._leave = ray_job.connect(address)
 
     def job(self, store: Store, options: Options, metadata: Metadata | None, **more: Any) -> Job:
         """For the store's own verb and settings."""
         made_by = store.made_by
         asking = self._module.Asking(self._urls, self._timeout_s, made_by.verb, made_by.settings)
+        more |= {"leave": self._leave}
         return self._module.RayJob(store, asking, self._cluster, options, metadata, **more)
 
 

@@ -6,8 +6,10 @@ import logging
 import os
 import pickle
 import socket
+import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
@@ -48,7 +50,8 @@ class RayJob(Job):
     """`Job` with actors in the place of threads; a slice of `Options.batch` pictures is a commit.
 
     `run` takes sources whose shards are closed, under paths that every machine can read.
-    on_problem: gets paths within shards that could not be read. column: of Parquet files.
+    on_problem: gets paths within shards that could not be read. column: of Parquet files. leave:
+    the cluster, when all is done. What Ray says of its workers goes to stderr.
     """
 
     def __init__(
@@ -61,14 +64,25 @@ class RayJob(Job):
         *,
         on_problem: Problem,
         column: str | None = None,
+        leave: bool = False,
     ) -> None:
         options = options or Options()
         super().__init__(store, None, options, metadata)
-        self._cluster, self._on_problem = cluster, on_problem
+        self._cluster, self._on_problem, self._leave = cluster, on_problem, leave
         self._plan = Plan(store.uri, asking, options, column, metadata)
 
     def _work(self, found: Iterable[Source], total: int | None, progress: Progress | None) -> None:
         connect(self._cluster.address)
+        with redirect_stdout(sys.stderr):
+            try:
+                self._on_cluster(found, total, progress)
+            finally:
+                if self._leave:
+                    ray.shutdown()
+
+    def _on_cluster(
+        self, found: Iterable[Source], total: int | None, progress: Progress | None
+    ) -> None:
         names = digests(name for name in self._known if self._was_there(name))
         plan, tasks = replace(self._plan, stored=(ray.put(names),)), self._tasks(found)
         while window := list(islice(tasks, WINDOW)):
@@ -105,10 +119,13 @@ class RayJob(Job):
             raise done.stop
 
 
-def connect(address: str) -> None:
-    """Joins a cluster, or makes one on this machine; raises Unavailable if an address has none."""
+def connect(address: str) -> bool:
+    """Joins a cluster, or makes one on this machine; False if this process is in one already.
+
+    Raises Unavailable if there is none at an address, InvalidInput if it is no address.
+    """
     if ray.is_initialized():
-        return
+        return False
     # What it says of actors that restart goes to its log files as well.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     for name in ("ray.data", "ray.data._internal.progress"):
@@ -119,12 +136,13 @@ def connect(address: str) -> None:
         if address != "auto":
             _check_there(address)
             _init(address=address)
-            return
+            return True
         try:
             _init(address=address)
         except ConnectionError:
             own = OBJECT_STORE_BYTES
             _init(address="local", object_store_memory=own, include_dashboard=False)
+    return True
 
 
 def _check_there(address: str) -> None:
@@ -151,9 +169,10 @@ def _results(tasks: Sequence[Task], plan: Plan, actors: int) -> Iterator[Done]:
     # Otherwise the slices of a shard wait for each other, until there are so many bytes of them.
     context.target_max_block_size = 1
     rows = [{"task": pickle.dumps(task)} for task in tasks]
+    # No task waits in an actor, which would go on with it when the driver has died.
     pool = ray.data.ActorPoolStrategy(
         size=actors,
-        max_tasks_in_flight_per_actor=2 * SLICES,
+        max_tasks_in_flight_per_actor=SLICES,
         max_concurrent_calls_per_actor=SLICES,
         enable_true_multi_threading=True,
     )

@@ -31,8 +31,6 @@ ALPHA, BETA, SCENE_WEIGHT = 0.5, 0.5, 0.5
 K = 20
 # Objects and pictures that are more alike than this are near-duplicates.
 SAME = 0.98
-# Probes of an index and rows that are compared in full: recall@20 of 0.999 at a million rows.
-PROBES, REFINE = 50, 2
 # Rows that are fetched for each that is wanted: some fold away, and scenes change the order.
 FETCH, FETCH_WEIGHED, MOST_FETCHED = 2, 50, 20_000
 # Boxes of one thing have at least this IoU.
@@ -216,8 +214,6 @@ class Index:
             if query.where:
                 self.store.count(query.where)
             asked = self.store.nearest(vector, query.kind, query.where, names, limit)
-            # Where a filter leaves few rows in those partitions, the others are searched, too.
-            asked = asked.minimum_nprobes(PROBES).maximum_nprobes(0).refine_factor(REFINE)
             return asked.to_arrow()
 
     def _rank(self, rows: pa.Table, scene: Floats | None, query: Query) -> tuple[list[Find], int]:

@@ -34,6 +34,8 @@ GROWTH = 2.0
 # Readers of older versions have this long to finish.
 KEPT_VERSIONS = timedelta(days=7)
 METRIC = "cosine"
+# Probes of an index, and rows that are compared in full: `python -m benchmarks.search`.
+PROBES, REFINE = 50, 2
 # Values in one condition: a longer one is slow to parse.
 IN_LIST = 1_000
 
@@ -273,6 +275,8 @@ class Store:
         condition = f"kind = '{kind}' AND {VECTOR} IS NOT NULL"
         query = self._table.search(vector, vector_column_name=VECTOR).distance_type(METRIC)
         query = query.where(f"({where}) AND {condition}" if where else condition, prefilter=True)
+        # Where a filter leaves few rows in those partitions, the others are searched, too.
+        query = query.minimum_nprobes(PROBES).maximum_nprobes(0).refine_factor(REFINE)
         return query.select([*names, "_distance"]).limit(limit)
 
     def versions(self) -> list[Version]:
@@ -308,6 +312,8 @@ class Store:
                 config = IvfSq(distance_type=METRIC, num_partitions=partitions)
                 self._table.create_index(VECTOR, config=config, replace=True)
                 self._table.create_index("picture", config=BTree(), replace=True)
+                if not self._is_folder:  # what merges tell rows apart by
+                    self._table.create_index("id", config=BTree(), replace=True)
             self._table.optimize(cleanup_older_than=KEPT_VERSIONS)
 
     def _indexed_rows(self) -> int:

@@ -19,7 +19,17 @@ from rich.console import Console
 from benchmarks.results import write_json
 from demo.served import demo_server
 from export.machine import machine
-from tests.faults import deadlines, fuzz, heavy, killed, overload, replaced, stopped, unready
+from tests.faults import (
+    deadlines,
+    fuzz,
+    heavy,
+    index_job,
+    killed,
+    overload,
+    replaced,
+    stopped,
+    unready,
+)
 from tests.faults.report import Report, table_of
 
 # Fault -> its function; those of ON_A_SERVER get a server, the others start their own.
@@ -31,6 +41,11 @@ ON_A_SERVER: dict[str, Callable[..., Report]] = {
     "overload": overload.run,
     "heavy": heavy.run,
     "deadlines": deadlines.run,
+    "index-driver": index_job.run_driver,
+    "index-server": index_job.run_server,
+    "index-ray-driver": partial(index_job.run_driver, on_ray=True),
+    "index-ray-worker": index_job.run_worker,
+    "index-ray-server": partial(index_job.run_server, on_ray=True),
 }
 ALONE: dict[str, Callable[..., Report]] = {
     "stopped": stopped.run,
@@ -50,6 +65,11 @@ SHORT: dict[str, dict[str, Any]] = {
     "stopped": {"seconds": 1.0, "requests": 16},
     "replaced": {"models": replaced.MODELS[:1], "requests": 16},
     "unready": {"requests": 3},
+    "index-driver": {"kills": 2},
+    "index-server": {"kills": 1},
+    "index-ray-driver": {"kills": 1},
+    "index-ray-worker": {"kills": 2},
+    "index-ray-server": {"kills": 1},
 }
 
 

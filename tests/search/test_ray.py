@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import tarfile
+import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,8 @@ from fovea_client import Unavailable
 from fovea_search import Store, sources
 from fovea_search.job import Options, Summary
 
-from tests.client.fake_triton import FakeTriton
+from tests.client.fake_triton import Call, FakeTriton
+from tests.faults import index_job
 from tests.search import colours
 from tests.search.conftest import paths_of
 
@@ -18,20 +22,21 @@ pytestmark = pytest.mark.ray
 ray_job = pytest.importorskip("fovea_search.ray_job")
 
 ACTORS, BATCH = 2, 4
+KILLS = 2
 
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
     import ray
 
-    ray.init(
+    head = ray.init(
         num_cpus=ACTORS,
         include_dashboard=False,
         object_store_memory=100 * 2**20,
         log_to_driver=False,
         logging_level="ERROR",
     )
-    yield
+    yield head.address_info["gcs_address"]
     ray.shutdown()
 
 
@@ -107,3 +112,23 @@ def test_a_dead_server_stops_the_job_and_the_next_one_goes_on(triton, store, tmp
     assert len(paths_of(store)) == 0
     triton.start()
     assert run(store, triton.url, tmp_path / "photos")[0].indexed == 8
+
+
+@pytest.mark.parametrize("victim", ["worker", "driver"])
+def test_each_picture_is_there_once_after_kills_in_the_middle(cluster, tmp_path, victim) -> None:
+    def slow(call: Call):
+        time.sleep(0.3)
+        return colours.answer(call)
+
+    triton = FakeTriton(behave=slow, parameters=colours.parameters()).start()
+    photos = [str(path) for path in colours.write(tmp_path / "photos", 120)]
+    job = index_job.IndexJob(tmp_path / "photos", tmp_path / "store", triton.url, cluster)
+    rng = random.Random(0)
+    if victim == "worker":
+        run = partial(index_job.kill_beside, job, KILLS, rng, index_job.kill_actor)
+    else:
+        run = partial(index_job.kill_driver, job, KILLS, rng)
+    report = index_job.report_of(victim, job, photos, run, partial(asked, triton), KILLS)
+    triton.stop()
+    assert not report.broken, report
+    assert report.during.answered == 120

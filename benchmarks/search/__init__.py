@@ -1,0 +1,1 @@
+"""What object search costs: jobs, the decoder for grids, a million vectors, and peers."""

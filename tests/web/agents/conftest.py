@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,11 @@ class Agent:
 
     def call(self, name: str, **arguments: Any) -> CallToolResult:
         return self._portal.call(self.client.call_tool, name, arguments)
+
+    def leave(self, name: str, **arguments: Any) -> None:
+        """Makes a call, and does not wait for its answer; raises MCPError."""
+        leaving = partial(self.client.call_tool, name, arguments, read_timeout_seconds=0.1)
+        self._portal.call(leaving)
 
     def record(self, name: str, **arguments: Any) -> dict[str, Any]:
         """What a call that succeeds answers; the same as text and as structured content."""

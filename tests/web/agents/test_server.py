@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+import json
+import signal
 import subprocess
 from pathlib import Path
 
@@ -122,6 +124,12 @@ def test_what_cannot_be_asked_is_refused_in_words(
     assert words in agent.refusal("detect", **arguments)
 
 
+def test_a_call_that_is_left_harms_no_other(agent: Agent) -> None:
+    with pytest.raises(MCPError):
+        agent.leave("segment_everything", path=NAME, points_per_side=24)
+    assert agent.record("detect", path=NAME, phrases=["man"])["count"] == 1
+
+
 def test_a_tool_that_is_not_there_is_refused_with_those_that_are(agent: Agent) -> None:
     with pytest.raises(MCPError, match=r"no tool 'paint', expected one of classify, detect"):
         agent.call("paint")
@@ -165,3 +173,15 @@ def test_without_a_server_the_command_ends_with_one_line() -> None:
     assert (ended.returncode, ended.stdout) == (3, "")
     assert ended.stderr.startswith("error: no server is ready at localhost:1")
     assert len(ended.stderr.splitlines()) == 1
+
+
+def test_ctrl_c_ends_the_command_though_the_host_still_listens(url: str) -> None:
+    command = [*COMMAND, "--url", url]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as process:
+        process.stdin.write('{"jsonrpc":"2.0","id":1,"method":"ping"}\n')
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["id"] == 1
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 130
+        assert process.stderr.read() == "error: interrupted\n"

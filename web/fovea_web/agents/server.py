@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 import anyio
@@ -107,13 +108,27 @@ def make_server(toolbox: Toolbox) -> Server[Any]:
 
 
 def run_stdio(server: Server[Any]) -> None:
-    """Serves the process that started this one, until it closes the pipe."""
+    """Serves the process that started this one, until it closes the pipe.
+
+    The loop has a thread of its own: one that reads stdin cannot be interrupted, so that Ctrl-C
+    would wait for a line of it, and daemons end with the main thread.
+    """
+    ended: Future[None] = Future()
 
     async def serve() -> None:
         async with stdio_server() as (reads, writes):
             await server.run(reads, writes, server.create_initialization_options())
 
-    anyio.run(serve)
+    def run() -> None:
+        try:
+            anyio.run(serve)
+        except BaseException as error:
+            ended.set_exception(error)
+        else:
+            ended.set_result(None)
+
+    threading.Thread(target=run, daemon=True).start()
+    ended.result()
 
 
 def _told(tool: Tool) -> types.Tool:

@@ -41,7 +41,7 @@ def exclusive(folder: Path, waiting: Callable[[], None] = lambda: None) -> Itera
 
 @contextmanager
 def aside(folder: Path) -> Iterator[Path]:
-    """An empty folder on the file system of `folder`, gone in the end with what is in it."""
+    """An empty folder on the file system of `folder`, removed with its content on leaving."""
     made = Path(tempfile.mkdtemp(dir=folder, prefix=_ASIDE))
     made.chmod(0o755)  # mkdtemp's is for its owner alone; what is served is for all
     try:
@@ -71,7 +71,7 @@ def take_place(new: Path, old: Path) -> None:
 
 
 def _exchange(new: Path, old: Path) -> bool:
-    """Swap two folders by one system call; False where that is not to be had."""
+    """Swap two folders by one system call; False where the system has none."""
     renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if renameat2 is None:
         return False
@@ -92,7 +92,7 @@ def _rename_in_turn(new: Path, old: Path) -> None:
 
 
 def link_or_copy(source: Path | str, target: Path | str) -> None:
-    """The same file in a second place, without its bytes written again where that is possible."""
+    """The same file in a second place: a link where that is possible, or else a copy."""
     Path(target).parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source, target)

@@ -56,7 +56,7 @@ class Checkpoint:
     folder: Path
 
     def sha256(self) -> str:
-        """Of all its files, by name: any change of weights, config or tokenizer shows."""
+        """Hash of all its files by name: any change of weights, config or tokenizer changes it."""
         digest = hashlib.sha256()
         for path in load(self.family).files(self.folder):
             name = "" if path == self.folder else path.relative_to(self.folder).as_posix()

@@ -251,7 +251,7 @@ def _reusable(export: Export, request: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _has_configs(export: Export, manifest: dict[str, Any]) -> bool:
-    """Are the generated files there as this machine's settings want them?"""
+    """Are the generated files those that this machine's settings ask for?"""
     with tempfile.TemporaryDirectory() as folder:
         draft = replace(export, out=Path(folder))
         _write_configs(draft, deployment_of(manifest))
@@ -313,7 +313,7 @@ def _with_equal_graphs(draft: Export, former: Export, records: list[dict[str, An
 
 
 def _write_configs(export: Export, deployment: Deployment) -> None:
-    """The generated files, as this machine's settings want them."""
+    """Write the generated files with this machine's settings."""
     try:
         deployment = export.settings.apply(deployment) if export.settings else deployment
     except ValueError as error:

@@ -68,7 +68,7 @@ def check_engine(
     *,
     stop: bool = True,
 ) -> dict[str, Any]:
-    """What `judge` says of an engine, or why nothing can be said here.
+    """The verdict of `judge` on an engine, or why it cannot be run here.
 
     path: the ONNX network, whose samples lie beside it.
     """

@@ -47,7 +47,7 @@ console = Console(stderr=True)
 
 
 class Parity(str, Enum):
-    """What an engine does whose answers drift."""
+    """What happens when an engine's answers drift."""
 
     stop = "stop"
     warn = "warn"
@@ -139,7 +139,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
 
 
 def cap_batches(repository: Path, deployment: Deployment, largest: int) -> None:
-    """Lets no network take a larger batch, and no request to an ensemble bring one."""
+    """Cap the batches of every network and of requests to every ensemble."""
     wired = wire(deployment)
     for spec in (*wired.networks, *wired.ensembles):
         path = repository / spec.name / "config.pbtxt"

@@ -39,7 +39,7 @@ console = Console(stderr=True)
 
 @dataclass(frozen=True)
 class Built:
-    """What came of one network in one precision for one target."""
+    """The outcome for one network in one precision and for one target."""
 
     network: str
     precision: str

@@ -20,7 +20,7 @@ class UnsupportedProcessor(ExportError):
 
 
 class InvalidOption(ExportError):
-    """A deployment says of a member what its family does not take."""
+    """A deployment gives a member an option that its family does not take."""
 
 
 class ParityError(ExportError):
@@ -40,4 +40,4 @@ class EngineError(ExportError):
 
 
 class AccuracyLost(ExportError):
-    """A lower precision answers worse than may be."""
+    """A lower precision loses more accuracy than is allowed."""

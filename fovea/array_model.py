@@ -51,7 +51,7 @@ class ModelCallFailed(Exception):
 
 
 class _Asking(threading.local):
-    """Of the request that this thread answers: seconds that its caller waits."""
+    """Seconds that the caller of this thread's request waits."""
 
     patience_s = math.inf
 
@@ -104,7 +104,7 @@ class ArrayModel:
         return None
 
     def finalize(self) -> None:
-        """Ends the threads; Triton calls it once nothing is asked any more."""
+        """Ends the threads; Triton calls it after the last request."""
         self._workers.shutdown()
 
     def _send_answer(self, request: Any) -> None:
@@ -185,11 +185,11 @@ class ArrayModel:
             self._increment(self._counters[metric], amount)
 
     def room_for(self, models: Collection[str]) -> bool:
-        """Whether these models can get to one more request in its caller's time."""
+        """Whether these models can answer one more request within its caller's time."""
         return self._backlog.room_for(models, self._asking.patience_s)
 
     def _patience_s(self, request: Any) -> float:
-        """Seconds that the caller waits, as its `timeout` says; else those of the first queue."""
+        """Seconds that the caller waits: its `timeout`, or else that of the first queue."""
         return (request.timeout() or self._waiting.timeout_us or math.inf) / 1e6
 
     def _increment(self, counter: Any, amount: int) -> None:

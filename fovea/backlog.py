@@ -156,7 +156,7 @@ class Backlog:
 
 
 def read_loads() -> dict[str, Load]:
-    """The load of each model; empty where the launcher has not told where, or nobody answers."""
+    """The load of each model; empty if FOVEA_METRICS_URL is unset or unreachable."""
     url = os.environ.get(METRICS_URL)
     if not url:
         return {}

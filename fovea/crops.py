@@ -1,4 +1,4 @@
-"""What of a picture shows an object to an embedder: a square around it, the background blurred.
+"""How an object is cut out for an embedder: a square around it, with the background blurred.
 
 A square crop keeps the object's proportions, a margin its outline; the blurred background says
 where it is and no more. `python -m demo.crops` compares this with other crops.

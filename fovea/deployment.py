@@ -18,7 +18,7 @@ from fovea.verbs import InvalidDeployment, Verb, check_members
 class BatchSizes:
     """The largest batch of the steps, of one request to an ensemble, and of each network.
 
-    Requests of one picture are what the server batches. Only answers of a fixed shape, which
+    The server batches requests of one picture each. Only answers of a fixed shape, which
     embeddings are, can be batched by the caller as well. networks: in place of a family's own.
     """
 

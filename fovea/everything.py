@@ -1,4 +1,4 @@
-"""Every object of a picture out of a grid of points: which of SAM's masks are kept.
+"""Finds every object of a picture from a grid of points: which of SAM's masks are kept.
 
 As segment-anything's `SamAutomaticMaskGenerator` without crops: three masks a point, those with
 too low a predicted IoU or stability dropped, then non-maximum suppression of their boxes.

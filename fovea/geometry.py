@@ -102,7 +102,7 @@ class Geometry:
         return images.longest_edge_size(size_hw, self.edges[0])
 
     def letterbox_scale(self, size_hw: tuple[int, int]) -> float:
-        """What a letterbox makes of a pixel's edge."""
+        """The factor by which a letterbox resizes the picture."""
         return min(self.edges[0] / size_hw[0], self.edges[1] / size_hw[1])
 
     def letterbox_offset(self, size_hw: tuple[int, int]) -> tuple[int, int]:

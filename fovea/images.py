@@ -138,7 +138,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _shrink(image: Image.Image, scale: float) -> None:
-    """Have a JPEG decoded at the smallest of 1/2, 1/4 and 1/8 that is at least `scale`."""
+    """Tell Pillow to decode a JPEG at the smallest of 1/2, 1/4 and 1/8 that is at least `scale`."""
     if scale < 1:
         image.draft(None, (math.ceil(image.width * scale), math.ceil(image.height * scale)))
 

@@ -73,12 +73,12 @@ class _Tile:
         return len(self.rows.lower) * len(self.columns.lower)
 
     def bounds(self) -> tuple[Floats, Floats]:
-        """What no value of a map is below, and none above, [C] each."""
+        """The least and the greatest value of each map, [C] each."""
         flat = self.source.reshape(len(self.source), -1)
         return flat.min(axis=1), flat.max(axis=1)
 
     def enlarged(self, chosen: NDArray[np.int64]) -> Iterator[Floats]:
-        """These of the maps, float32 [rows, columns] each."""
+        """These maps in the tile, float32 [rows, columns] each."""
         rows, columns, source = self.rows, self.columns, self.source[chosen]
         left, right = source[..., columns.lower], source[..., columns.upper]
         wide = left * (1 - columns.part) + right * columns.part

@@ -84,7 +84,7 @@ class Local:
         return dict(self._ensemble(verb)[0].parameters)
 
     def open_networks(self) -> None:
-        """Open every graph now, which the first requests would do; raises ServerError."""
+        """Open every graph now instead of at the first requests; raises ServerError."""
         for network in self._networks.values():
             with _as_server_error(network.name):
                 network.open()
@@ -196,7 +196,7 @@ class _Network:
 
 @contextmanager
 def _as_server_error(model: str) -> Iterator[None]:
-    """What is no FoveaError yet becomes a ServerError that names the model."""
+    """Turns any other error than FoveaError into a ServerError that names the model."""
     try:
         yield
     except FoveaError:

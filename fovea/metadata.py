@@ -1,4 +1,4 @@
-"""An encoded picture without what is not pixels: text, profiles, thumbnails, orientation.
+"""An encoded picture without its metadata: text, profiles, thumbnails, orientation.
 
 Decoders refuse pictures whose metadata is broken though the pixels are whole. Browsers and OpenCV
 show them, so fovea answers them: such a picture is decoded once more from its pixels alone.

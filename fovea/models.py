@@ -304,7 +304,7 @@ class Models:
         return [self.roles[name] for name in names]
 
     def _geometries(self) -> tuple[settings.GeometryUse, ...]:
-        """Each once, in the members' order; small if embedders or classifiers alone want it."""
+        """Each once, in the members' order; small if only embedders or classifiers want it."""
         found: dict[Geometry, bool] = {}
         for role in self.roles.values():
             small = isinstance(role, (ImageEmbedder, Classifier))

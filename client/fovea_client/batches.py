@@ -35,7 +35,7 @@ WINDOW_PER_WORKER = 2
 
 @dataclass(frozen=True, eq=False)
 class Outcome(Generic[T]):
-    """What became of one picture: a result, or the typed error that it met.
+    """The outcome of one picture: a result or a typed error.
 
     index: its place in the input. source: the picture as it was given.
     """

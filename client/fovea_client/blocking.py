@@ -128,7 +128,7 @@ class BlockingVerbs(ABC):
         timeout_s: float | None = None,
         verb: str | None = None,
     ) -> Objects:
-        """The mask of every object: of what a grid of points lies on, the surest first.
+        """The mask of every object that a grid of points lies on, the surest first.
 
         points_per_side: of the grid, so many along each edge of the picture. iou_threshold,
         stability_threshold: from which a mask counts, within [0, 1]. min_area: a mask's pixels at
@@ -276,7 +276,7 @@ class BlockingVerbs(ABC):
         )
 
     def is_ready(self, *, timeout_s: float = READY_TIMEOUT_S) -> bool:
-        """Whether `check_ready` raises nothing; never raises for a no."""
+        """Whether `check_ready` succeeds; False instead of an error."""
         try:
             self.check_ready(timeout_s=timeout_s)
         except FoveaError:

@@ -1,4 +1,4 @@
-"""Calls under way: whoever leaves one, it goes on until the server has answered.
+"""Calls under way: when a caller leaves one, it goes on until the server has answered.
 
 Triton 2.51 dies when gRPC cancels an inference at the wrong moment (docs/security.md), and gRPC
 cancels a call when its deadline passes, when nobody refers to it any more, when its channel is
@@ -40,7 +40,7 @@ MAX_ABANDONED = 256
 
 
 class Call:
-    """A request that gRPC has, or gets in a moment.
+    """A request that gRPC has, or is about to get.
 
     outcome: the response, grpc.RpcError, or FoveaError. abandoned: nobody waits for it.
     """
@@ -62,7 +62,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Wait:
-    """What a call needs next: that another call ends, or that time passes.
+    """What a call waits for next: the end of another call, or a pause.
 
     call: None is a pause. timeout_s: seconds to wait at most; None is no limit.
     """
@@ -123,7 +123,7 @@ class Calls:
 
     @property
     def abandoned(self) -> int:
-        """How many are under way whose callers have left."""
+        """The number of calls under way whose callers have left."""
         with self._changed:
             return sum(call.abandoned for call in self._under_way)
 
@@ -150,7 +150,7 @@ class Calls:
         return call
 
     def abandon(self, call: Call) -> None:
-        """Notes that nobody waits for `call`; it goes on."""
+        """Notes that nobody waits for `call` any more; the call itself goes on."""
         with self._changed:
             call.abandoned = True
 
@@ -160,7 +160,7 @@ class Calls:
             return self._changed.wait_for(lambda: not self._under_way, timeout_s)
 
     def close(self, error: FoveaError) -> None:
-        """Answers who waits with `error`; the channel closes when the last call has ended."""
+        """Answers every waiter with `error`; the channel closes when the last call has ended."""
         with self._changed:
             if self._closed:
                 return

@@ -1,4 +1,4 @@
-"""What both clients are made of: their options, and all that they do but waiting."""
+"""What both clients share: their options, and everything that they do except waiting."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Connection:
 
     @property
     def abandoned(self) -> int:
-        """How many requests the server still works on whose callers have left."""
+        """The number of requests that the server still works on though their callers have left."""
         return 0 if self._calls is None else self._calls.abandoned
 
     def _open(self) -> Calls:
@@ -107,7 +107,7 @@ class Connection:
             return result
 
     def _infer(self, request: Request, deadline: Deadline) -> Waits[Answer]:
-        """The answer to one request, however often it has to be sent."""
+        """The answer to one request, which is sent again as the retry policy allows."""
         attempts = Attempts(self.retry, deadline)
         while True:
             left_s = attempts.timeout_s()

@@ -55,7 +55,7 @@ _STDOUT, _STDERR = Console(), Console(stderr=True)
 
 
 def accept_any_name() -> None:
-    """Has both streams write as an escape what their encoding lacks, not end in a traceback.
+    """Makes both streams escape what their encoding lacks, so that no traceback ends the command.
 
     File names need not be UTF-8, and terminals need not know every character.
     """

@@ -1,4 +1,4 @@
-"""What a deployment does under a verb's name: who plays in it, and from which weights."""
+"""What a deployment does under a verb's name: which members answer, with which weights."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ _REFUSED_STATUSES = (Status.UNAUTHENTICATED, Status.PERMISSION_DENIED)
 
 @dataclass(frozen=True)
 class Failure:
-    """What a failed attempt means, and whether the same request may succeed later."""
+    """A failed attempt's typed error, and whether the same request may succeed later."""
 
     error: FoveaError
     retryable: bool

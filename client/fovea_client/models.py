@@ -29,7 +29,7 @@ def models_record(verbs: tuple[Description, ...]) -> dict[str, Any]:
 
 
 def models_tables(verbs: tuple[Description, ...]) -> list[Table]:
-    """The verbs with who answers them, and the members with what is known of them."""
+    """The verbs and the members that answer them, and what is known of each member."""
     asked = Table("verb", "what it does", "members", box=box.SIMPLE_HEAD)
     for verb in verbs:
         played = ", ".join(f"{slot} = {member.name}" for slot, member in verb.members.items())

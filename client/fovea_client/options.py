@@ -43,7 +43,7 @@ def parse_point(text: str) -> Any:
 
 
 def parse_text(text: str) -> Any:
-    """The text, from UTF-8 in a locale whose encoding is less; else as it came."""
+    """The text, decoded as UTF-8 where the locale's encoding is poorer; otherwise unchanged."""
     try:
         return text.encode("utf-8", "surrogateescape").decode("utf-8")
     except UnicodeError:

@@ -1,4 +1,4 @@
-"""The proxy that gRPC connects through, whether or not anybody thought of it."""
+"""The proxy that gRPC connects through, which users often do not know of."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class Deadline:
 
 
 class Attempts:
-    """Counts the failures of one request and decides what follows each."""
+    """Counts the failures of one request and decides whether and when to try again."""
 
     def __init__(
         self,

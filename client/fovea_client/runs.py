@@ -88,7 +88,7 @@ class Run:
             raise typer.Exit(code)
 
     def _take(self, source: _Source, outcome: Outcome[Any], shown: list[tuple[str, Any]]) -> int:
-        """Prints or keeps what became of one picture; its exit code."""
+        """Prints or saves the outcome of one picture; returns its exit code."""
         name = str(source.path)
         if outcome.error is not None:
             if self.as_json:
@@ -102,7 +102,7 @@ class Run:
         return 0 if self.out is None else self._save(source, outcome.result, self.out)
 
     def _save(self, source: _Source, result: Any, folder: Path) -> int:
-        """Saves the drawing of one picture of several; its exit code."""
+        """Saves the drawing of one picture of several; returns its exit code."""
         try:
             save_drawing(source.path, result, folder / source.drawing)
         except (FoveaError, OSError, ValueError) as error:
@@ -124,7 +124,7 @@ class _Source:
 
 
 def open_client(url: str, timeout_s: float, local: Path | None) -> BlockingVerbs:
-    """A client whose server is there: a command should not wait for one that is not.
+    """A client whose server is ready: a command should not wait for a server that is not there.
 
     local: an export folder that is run in this process, in the place of a server.
     """

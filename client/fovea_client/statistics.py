@@ -20,7 +20,7 @@ class BatchStatistics:
     total_s: float = 0.0
 
     def plus(self, other: BatchStatistics, sign: int = 1) -> BatchStatistics:
-        """Both together; with sign -1 what this one has more."""
+        """The sum of both; with sign -1, the difference."""
         return BatchStatistics(
             self.executions + sign * other.executions,
             self.compute_s + sign * other.compute_s,
@@ -62,11 +62,11 @@ class ModelStatistics:
         return sum(batch.total_s for batch in self.batches.values())
 
     def since(self, earlier: ModelStatistics) -> ModelStatistics:
-        """What came between an earlier reading and this one."""
+        """The difference to an earlier reading."""
         return self._combined(earlier, -1)
 
     def plus(self, other: ModelStatistics) -> ModelStatistics:
-        """What came in either of two spans."""
+        """The sum of two spans."""
         return self._combined(other, 1)
 
     def _combined(self, other: ModelStatistics, sign: int) -> ModelStatistics:
@@ -93,7 +93,7 @@ def read_statistics(url: str) -> dict[str, ModelStatistics]:
 def difference(
     later: dict[str, ModelStatistics], earlier: dict[str, ModelStatistics]
 ) -> dict[str, ModelStatistics]:
-    """Per model, what came between two readings."""
+    """Per model, the difference between two readings."""
     return {
         name: counters.since(earlier.get(name, ModelStatistics()))
         for name, counters in later.items()

@@ -72,7 +72,7 @@ class Detector(nn.Module):
 
 @contextmanager
 def _given_text_attention(masks: Tensor, position_ids: Tensor) -> Iterator[None]:
-    """While it lasts, transformers takes the text's attention from here."""
+    """Within this context, transformers takes the text's attention from here."""
     name = "generate_masks_with_special_tokens_and_transfer_map"
     original = getattr(modeling_grounding_dino, name)
     setattr(modeling_grounding_dino, name, lambda *args, **kwargs: (masks, position_ids))

@@ -121,7 +121,7 @@ FORWARDS: dict[type[nn.Module], Any] = {
 
 @contextmanager
 def reordered() -> Iterator[None]:
-    """While it lasts, the two layers compute in the cheaper order."""
+    """Within this context, the two layers compute in the cheaper order."""
     originals = {layer: layer.forward for layer in FORWARDS}
     for layer, forward in FORWARDS.items():
         layer.forward = forward

@@ -1,4 +1,4 @@
-"""MobileSAM checkpoints, in the file that upstream gives away: mobile_sam.pt.
+"""MobileSAM checkpoints, in the file that upstream publishes: mobile_sam.pt.
 
 A TinyViT in the place of SAM's image encoder; prompts and masks are SAM's, so that transformers'
 modules take those weights. A checkpoint is that file, or a folder that holds it. TinyViT knows no
@@ -122,7 +122,7 @@ def build(upstream: State) -> SamModel:
 
 
 def shape_of(upstream: State) -> TinyVitShape:
-    """What the weights tell of the encoder."""
+    """The encoder's sizes, as its weights have them."""
     stages = 1 + max(int(key.split(".")[2]) for key in upstream if f"{ENCODER}layers." in key)
     layers = [f"{ENCODER}layers.{stage}." for stage in range(stages)]
     first = f"{layers[0]}blocks.0.conv1.c.weight"

@@ -66,7 +66,7 @@ class Detr(Detector[DetrSpec]):
     def select(
         self, answer: Arrays, original_hw: tuple[int, int], selection: Selection
     ) -> Detections:
-        """Of each query its most probable class, if above the threshold.
+        """Each query's most probable class, if it is above the threshold.
 
         Probabilities are a softmax that counts no thing as a class; as in transformers'
         `DetrImageProcessor.post_process_object_detection`.

@@ -162,7 +162,7 @@ def label_logits(
     logit_scale: NDArray[np.float32],
     query_embeds: NDArray[np.float32],
 ) -> NDArray[np.float32]:
-    """How much each patch is of each label: [Q, D], [Q], [Q], [L, D] -> float32 [Q, L].
+    """Logits of each patch for each label: [Q, D], [Q], [Q], [L, D] -> float32 [Q, L].
 
     Formula: transformers' `OwlViTClassPredictionHead` and `Owlv2ClassPredictionHead`.
     """

@@ -59,7 +59,7 @@ class RtDetr(Detector[RtDetrSpec]):
     def select(
         self, answer: Arrays, original_hw: tuple[int, int], selection: Selection
     ) -> Detections:
-        """Of all pairs of a query and a class the Q most probable, if above the threshold.
+        """The Q most probable pairs of a query and a class that are above the threshold.
 
         So a box may be there twice, under two names. As in transformers'
         `RTDetrImageProcessor.post_process_object_detection`.

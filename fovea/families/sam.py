@@ -171,7 +171,7 @@ def _are_within(places: NDArray[np.float64], length: int) -> NDArray[np.bool_]:
 
 
 def _bilinear_weights(places: NDArray[np.float64], edge: int) -> NDArray[np.float32]:
-    """What each of `edge` pixels counts at places from 0 to `edge`: float32 [len(places), edge]."""
+    """The weights of `edge` pixels at places from 0 to `edge`: float32 [len(places), edge]."""
     at = np.clip(places - 0.5, 0, edge - 1)
     distances: NDArray[np.float32] = np.abs(at[:, None] - np.arange(edge)).astype(np.float32)
     return np.maximum(1 - distances, 0)

@@ -44,7 +44,7 @@ class Model:
     is_network: bool
 
     def proof_s(self, most_s: float) -> float:
-        """So long an answer proves that it works: the longer, the more an answer costs."""
+        """Seconds for which an answer proves that it works: more where answers cost more."""
         return min(most_s, max(_LEAST_PROOF_S, self.request_s / _SHARE))
 
     def answered_within(self, seconds: float, now_s: float) -> bool:

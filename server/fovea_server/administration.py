@@ -45,7 +45,7 @@ class Administration:
         self._hidden_in: int | None = None
 
     def is_ready(self) -> bool:
-        """Whether the server answers, and with ready; no error when nobody listens."""
+        """Whether the server says that it is ready; False when nobody listens."""
         with contextlib.suppress(OSError, http.client.HTTPException):
             return self._ask("GET", "/v2/health/ready")[0] == 200
         return False
@@ -108,7 +108,7 @@ class Administration:
         self._order("POST", path, body, timeout_s=timeout_s)
 
     def close_ensembles(self) -> None:
-        """Lets the ensembles take nothing more; what they have begun goes on.
+        """Closes the ensembles to new requests; those under way go on.
 
         Triton 2.51 stops all models at once when it is told to end, so that a request between two
         steps of an ensemble would fail.
@@ -123,7 +123,7 @@ class Administration:
                 self._order("POST", f"/v2/repository/models/{model}/unload", body)
 
     def is_draining(self) -> bool:
-        """Whether a model that takes nothing more still has requests; raises ServerError."""
+        """Whether a closed model still has requests under way; raises ServerError."""
         return any(entry.get("state") == "UNLOADING" for entry in self._index())
 
     def hide_secrets(self, pid: int) -> None:

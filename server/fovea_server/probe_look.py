@@ -116,7 +116,7 @@ class Look:
             raise ProbeFailure(f"{len(dead)} backend processes are dead")
 
     def _infer_all(self, ensembles: Mapping[str, tuple[str, ...]]) -> list[str]:
-        """Asks ensembles, given with their inputs' names, at once; those that did not answer.
+        """Asks ensembles, by their inputs' names, at once; returns those that did not answer.
 
         Raises:
             ProbeFailure: one has failed, other than for want of room or time.

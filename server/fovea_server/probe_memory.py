@@ -1,4 +1,4 @@
-"""What probes remember of a server from one to the next, in a small file of this user's own."""
+"""What probes remember of a server between runs, in a small file of this user's own."""
 
 import contextlib
 import json

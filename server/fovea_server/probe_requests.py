@@ -33,7 +33,7 @@ Inputs = Mapping[str, Tensor]
 
 
 def current_seed() -> int:
-    """What tells the requests of this hour from those of others."""
+    """The seed of this hour's requests."""
     return int(time.time() // _SAME_FOR_S)
 
 

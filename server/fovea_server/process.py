@@ -73,7 +73,7 @@ class TritonProcess:
         return self._popen.poll()
 
     def log(self) -> str:
-        """What this run has logged so far, the last lines of it if that is much."""
+        """The log of this run so far, or its last lines if it is long."""
         if self.exit_code is not None:
             self._reader.drain()
         return self._reader.text()
@@ -128,7 +128,7 @@ class TritonProcess:
         return self.kill()
 
     def kill(self) -> int:
-        """Kills what is left of the server and its stubs; the exit code."""
+        """Kills what is left of the server and its stubs; returns the exit code."""
         if not self._cleared:
             kill_group(self.pid, self._regions)
             self._cleared = True
@@ -137,7 +137,7 @@ class TritonProcess:
         return code
 
     def has_stopped_all_models(self) -> bool:
-        """Whether a stop has come so far that no request is left."""
+        """Whether every request has ended during a stop."""
         return _ALL_STOPPED in self.log()
 
     def address_in_use(self) -> bool:

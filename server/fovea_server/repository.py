@@ -1,4 +1,4 @@
-"""Whether a model repository can be served at all, told before anything is started."""
+"""Checks whether a model repository can be served, before anything starts."""
 
 import os
 import re
@@ -44,7 +44,7 @@ def check(repository: Path) -> None:
 def check_official_backend(repository: Path) -> None:
     """Raises RepositoryError for what the C++ onnxruntime backend would not do as it was exported.
 
-    It hands no `precision` on to OpenVINO, which then takes the one that it likes best.
+    It does not pass `precision` on to OpenVINO, which then chooses one itself.
     """
     for config in sorted(repository.glob(f"*/{_CONFIG}")):
         found = _OPENVINO_PRECISION.search(_text(config))

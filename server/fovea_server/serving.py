@@ -128,5 +128,5 @@ def _report(error: ServerError, server: EmbeddedServer, console: Console) -> int
 
 
 def _shell_code(code: int) -> int:
-    """As a shell tells it: 128 plus the number of the signal that ended the process."""
+    """As a shell reports it: 128 plus the number of the signal that ended the process."""
     return 128 - code if code < 0 else code

@@ -29,7 +29,7 @@ class Stub:
     region: str
 
     def is_zombie(self) -> bool:
-        """Whether it has died and Triton has not looked.
+        """Whether it has died and Triton has not noticed.
 
         Triton collects a stub that it ended itself at once, so that its process id vanishes. One
         that died by itself stays a zombie until its model is loaded anew, or, from Triton 25.12
@@ -41,7 +41,7 @@ class Stub:
             return False
 
     def has_vanished(self) -> bool:
-        """Whether nothing is left of it: it was ended in good order, or died and was collected."""
+        """Whether its process id is gone: it was stopped, or it died and was reaped."""
         return not self.process.is_running()
 
     def is_alive(self) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,6 +42,24 @@ def test_every_verb_answers(triton: FakeTriton, png: bytes, pixels: np.ndarray) 
             assert (await client.embed_text("cat")).shape == (3,)
 
     asyncio.run(scenario())
+
+
+def test_headers_may_differ_by_who_asks(triton: FakeTriton) -> None:
+    asking: ContextVar[str] = ContextVar("asking", default="nobody")
+
+    async def ask(client: AsyncClient, name: str) -> None:
+        asking.set(name)
+        await client.embed_text(name)
+
+    async def scenario() -> None:
+        async with AsyncClient(triton.url, headers=lambda: {"X-Asking": asking.get()}) as client:
+            await asyncio.gather(ask(client, "alice"), ask(client, "bob"))
+
+    asyncio.run(scenario())
+    assert {call.text(): call.metadata["x-asking"] for call in triton.calls} == {
+        "alice": "alice",
+        "bob": "bob",
+    }
 
 
 def methods(client: type) -> set[str]:

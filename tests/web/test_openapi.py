@@ -75,6 +75,13 @@ def test_each_example_of_what_the_demo_serves_runs_there(web):
             jsonschema.validate(answer.json(), told)
 
 
+@pytest.mark.server
+def test_what_is_not_served_is_not_described(web):
+    told = web.get("/openapi.json").json()["paths"]
+    assert "/v1/segment" in told and "/v1/batch/segment" in told and "/v1/embed" in told
+    assert "/v1/segment-scene" not in told and "/v1/batch/segment-scene" not in told
+
+
 def test_a_form_is_described_with_a_file(caller):
     for verb in VERBS.values():
         content = SCHEMA["paths"][f"/v1/{verb.path}"]["post"]["requestBody"]["content"]
@@ -95,6 +102,8 @@ def test_the_reference_asks_nobody_else(caller):
         text = caller.get(path).text
         assert "://" not in text and "<style" not in text and "style=" not in text
     assert caller.get("/openapi.json").json()["info"]["title"] == "fovea"
+    assert caller.get("/problems/not-a-picture").json()["status"] == 415
+    assert caller.get("/problems/nothing").status_code == 404
 
 
 def fuzz(caller, examples: int) -> int:

@@ -75,3 +75,9 @@ def test_what_is_wrong_for_good_has_no_time():
 def test_what_fails_within_is_not_told():
     problem = to_problem(RuntimeError("a secret"))
     assert problem["status"] == 500 and "secret" not in str(problem)
+
+
+def test_a_type_says_what_it_means():
+    for name, kind in problems.KINDS.items():
+        assert problems.explain(slug(name))["status"] == kind.status
+    assert problems.explain("nothing") is None

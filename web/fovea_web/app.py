@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from starlette.staticfiles import StaticFiles
 
 from fovea import __version__
 from fovea.limits import Limits
-from fovea_web import parameters, problems, samples, trace
+from fovea_web import openapi, parameters, problems, samples, trace
 from fovea_web.deployment import Deployment
 from fovea_web.fetch import Fetcher
 from fovea_web.gate import Admitted, Observed
@@ -55,9 +55,7 @@ def make_app(settings: Settings) -> FastAPI:
         if search is not None:
             search.close()
 
-    app = FastAPI(
-        title="fovea", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None
-    )
+    app = FastAPI(title="fovea", version=__version__, lifespan=lifespan, openapi_url=None)
     answers = Answers(
         settings, client, deployment, Fetcher(settings.url_hosts, Limits().image_bytes)
     )
@@ -66,6 +64,7 @@ def make_app(settings: Settings) -> FastAPI:
     add_search(app, answers, search)
     samples.add(app, settings.samples)
     add_routes(app, answers)
+    _add_reference(app, deployment)
     _add_page(app)
     app.add_middleware(Admitted, settings=settings, keys=keys, rates=rates)
     app.add_middleware(Observed, metrics=metrics)
@@ -134,9 +133,26 @@ def _add_page(app: FastAPI) -> None:
     async def page() -> Response:
         return FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})
 
+    app.mount("/static", StaticFiles(directory=PAGE), name="static")
+
+
+def _add_reference(app: FastAPI, deployment: Deployment) -> None:
+    @app.get("/openapi.json", include_in_schema=False)
+    async def describe() -> Response:
+        """Of the verbs that are served; of all while the server cannot be asked."""
+        with suppress(FoveaError):
+            return to_json(openapi.only(app.openapi(), await deployment.names()))
+        return to_json(app.openapi())
+
     @app.get("/docs", include_in_schema=False)
     async def reference() -> Response:
         return FileResponse(REFERENCE / "index.html", headers={"Cache-Control": "no-cache"})
 
+    @app.get("/problems/{name}", include_in_schema=False)
+    async def explain(name: str) -> Response:
+        found = problems.explain(name)
+        if found is None:
+            raise NotFound(f"there is no problem {name[:80]!r}")
+        return to_json(found)
+
     app.mount("/docs", StaticFiles(directory=REFERENCE), name="docs")
-    app.mount("/static", StaticFiles(directory=PAGE), name="static")

@@ -102,6 +102,14 @@ def of_batch(verb: Verb) -> dict[str, Any]:
     }
 
 
+def only(described: Mapping[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]:
+    """A description without the verbs that a deployment does not have."""
+    gone = {verb.path for kind, verb in VERBS.items() if kind not in kinds}
+    paths = described["paths"].items()
+    kept = {path: route for path, route in paths if path.rpartition("/")[2] not in gone}
+    return {**described, "paths": kept}
+
+
 @cache
 def example_picture() -> str:
     """A red ball on a meadow, as base64, for examples that can be sent as they are."""

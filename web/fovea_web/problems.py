@@ -172,6 +172,15 @@ def slug(name: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "-", name).lower()
 
 
+def explain(name: str) -> dict[str, Any] | None:
+    """What a problem's type means, by its slug; None for one that the table does not have."""
+    for one, kind in KINDS.items():
+        if slug(one) == name:
+            told = {"title": kind.title, "status": kind.status, "retryable": kind.retryable}
+            return {"type": f"/problems/{name}", **told}
+    return None
+
+
 def to_problem(error: BaseException) -> dict[str, Any]:
     """The problem details of an error; what failed within the gateway is not told."""
     _, kind = kind_of(error)

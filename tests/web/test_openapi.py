@@ -90,7 +90,7 @@ def test_a_form_is_described_with_a_file(caller):
         )
         assert set(form) == set(body)
         if verb.takes_image:
-            assert form["image"]["format"] == "binary"
+            assert form["image"]["contentMediaType"] == "application/octet-stream"
 
 
 def test_every_verb_has_the_form_of_its_answer():

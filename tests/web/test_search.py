@@ -54,8 +54,10 @@ def test_words_find_objects(caller):
 
 def test_a_picture_finds_pictures_and_a_box_finds_objects(caller, photos):
     files = {"image": photos[0].read_bytes()}
-    answer = caller.post("/v1/search", files=files, data={"pictures": "true", "k": "1"})
-    assert answer.json()["finds"][0]["path"] == str(photos[0])
+    fields = {"pictures": "true", "k": "2", "same": "1"}
+    found = caller.post("/v1/search", files=files, data=fields).json()["finds"]
+    alike = {str(photos[0]), str(photos[4])}  # of the same colours
+    assert {one["path"] for one in found} == alike
     box = find(caller, text="blue", k=1, where=f"path = '{photos[0]}'")["finds"][0]["box"]
     fields = {"box": json.dumps(box), "k": "3", "same": "1"}
     answer = caller.post("/v1/search", files=files, data=fields)

@@ -59,9 +59,11 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"description": text, "content": {MEDIA_TYPE: {"schema": PROBLEM}}}
     for status, text in STATUSES.items()
 }
+# As OpenAPI 3.1 has it; "format: binary" was 3.0's.
+BYTES = {"type": "string", "contentMediaType": "application/octet-stream"}
 JPEG = {
     "description": "The picture",
-    "content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}},
+    "content": {"image/jpeg": {"schema": BYTES}},
 }
 EXAMPLE_EDGE = 64
 
@@ -70,7 +72,7 @@ def of_verb(verb: Verb) -> dict[str, Any]:
     """Options of `FastAPI.add_api_route`."""
     schema = _schema(verb.model, takes_image=verb.takes_image, needs_image=verb.takes_image)
     example = {**_picture(verb), **verb.example}
-    pictures = {PNG: {"schema": {"type": "string", "format": "binary"}}} if verb.images else {}
+    pictures = {PNG: {"schema": BYTES}} if verb.images else {}
     return _options(schema, example, answers.of(verb.kind), pictures)
 
 
@@ -162,5 +164,5 @@ def _form(schema: dict[str, Any]) -> dict[str, Any]:
     """The same as a form, whose file is bytes."""
     properties = dict(schema["properties"])
     if IMAGE in properties:
-        properties[IMAGE] = {"type": "string", "format": "binary"}
+        properties[IMAGE] = BYTES
     return {**schema, "properties": properties}

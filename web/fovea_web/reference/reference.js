@@ -17,7 +17,7 @@ function typeOf(schema) {
   }
   if (schema.enum) return schema.enum.map((value) => JSON.stringify(value)).join(" or ");
   if (schema.type === "array") return `list of ${typeOf(schema.items ?? {})}`;
-  return schema.format === "binary" ? "file" : schema.type ?? "any";
+  return schema.type ?? "any";
 }
 
 function parametersOf(operation) {

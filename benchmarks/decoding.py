@@ -165,7 +165,11 @@ def main(
 ) -> None:
     """Measure, print and write; of the scale only the settings of the server count."""
     source = Source(
-        checkpoint_set, grounding_dino_edge, precision, RUNTIMES[runtime], SCALES[scale].serving
+        checkpoint_set,
+        edge=grounding_dino_edge,
+        precision=precision,
+        runtime=RUNTIMES[runtime],
+        serving=SCALES[scale].serving,
     )
     try:
         with console.status("exporting") as status:

@@ -9,7 +9,7 @@ import math
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 
 from fovea_client import Client
@@ -69,6 +69,7 @@ class Source:
     """
 
     checkpoint_set: str = "demo"
+    _: KW_ONLY
     edge: int | None = None
     precision: Precision = "fp32"
     runtime: Runtime = ONNXRUNTIME
@@ -158,8 +159,8 @@ def export(source: Source, report: Callable[[str, str], None]) -> Exported:
         source.deployment(),
         source.folder,
         report,
-        source.precision,
-        source.runtime,
+        precision=source.precision,
+        runtime=source.runtime,
         max_batch=STAND_IN_MAX_BATCH if full_size else None,
         settings=source.serving,
     )

@@ -140,8 +140,13 @@ class Order:
     def source(self) -> Source:
         """What is exported."""
         runtime = RUNTIMES[self.runtime]
-        edge, serving = self.grounding_dino_edge, self.amount.serving
-        return Source(self.checkpoint_set, edge, self.precision, runtime, serving)
+        return Source(
+            self.checkpoint_set,
+            edge=self.grounding_dino_edge,
+            precision=self.precision,
+            runtime=runtime,
+            serving=self.amount.serving,
+        )
 
     def record(self) -> dict[str, object]:
         """For the report."""

@@ -202,7 +202,9 @@ def main(
     out: Annotated[Path, typer.Option(help="The settings.")] = Path("build/settings.json"),
 ) -> None:
     """Choose, print what each choice gained, and write the settings."""
-    source = Source(checkpoint_set, grounding_dino_edge, precision, RUNTIMES[runtime])
+    source = Source(
+        checkpoint_set, edge=grounding_dino_edge, precision=precision, runtime=RUNTIMES[runtime]
+    )
     try:
         with console.status("exporting") as status:
             exported = export(source, lambda name, what: status.update(f"{name}: {what}"))

@@ -92,11 +92,11 @@ def main(
                 chosen,
                 out or default_folder(chosen, precision, runtime),
                 report,
-                precision,
-                RUNTIMES[runtime] if runtime else None,
-                grid_sample,
-                max_batch,
-                read_settings(settings) if settings else None,
+                precision=precision,
+                runtime=RUNTIMES[runtime] if runtime else None,
+                grid_sample=grid_sample,
+                max_batch=max_batch,
+                settings=read_settings(settings) if settings else None,
                 members=members or (out / "members" if out else MEMBERS),
             )
             manifest = run(export, force=force)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import KW_ONLY, asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,7 @@ class Export:
     deployment: DeploymentFile
     out: Path
     report: Callable[[str, str], None] = field(default=lambda network, what: None)
+    _: KW_ONLY
     precision: Precision | None = None
     runtime: Runtime | None = None
     grid_sample: GridSample | None = None

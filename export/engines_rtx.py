@@ -77,7 +77,7 @@ def graph(network: Network, folder: Path, key: str, form: GridSample, precision:
     return lowered
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """What to build: every network of `names`, precision and target."""
 
@@ -134,13 +134,13 @@ def main(
         loaded = load(export)
         keys = {name: member.key() for name, member in export.find().items()}
         plan = Plan(
-            [n for n in loaded.networks if not network or n.spec.name in network],
-            loaded.deployment.limits,
-            folder,
-            json.dumps(keys | {"grid_sample": grid_sample}),
-            grid_sample,
-            precision or list(ENGINE_PRECISIONS),
-            target or list(TARGETS),
+            networks=[n for n in loaded.networks if not network or n.spec.name in network],
+            limits=loaded.deployment.limits,
+            folder=folder,
+            key=json.dumps(keys | {"grid_sample": grid_sample}),
+            grid_sample=grid_sample,
+            precisions=precision or list(ENGINE_PRECISIONS),
+            targets=target or list(TARGETS),
         )
         results = build_all(plan)
     except ExportError as error:

@@ -144,7 +144,7 @@ def main_object(
 ) -> None:
     """Which of the labels is the picture about? Its box and its mask."""
     asked = one_of("--labels, --label or --description", labels, label, description)
-    Run(pictures, url, timeout, local, as_json, out).ask(
+    Run(pictures, url, timeout, local, as_json=as_json, out=out).ask(
         lambda client, picture: client.main_object(
             picture,
             None if description is not None else asked,
@@ -173,7 +173,7 @@ def detect(
 ) -> None:
     """Boxes of what the text or the labels name, or of the classes that the detector knows."""
     asked = at_most_one_of("--text or --label", text, label)
-    Run(pictures, url, timeout, local, as_json, out).ask(
+    Run(pictures, url, timeout, local, as_json=as_json, out=out).ask(
         lambda client, picture: client.detect(
             picture,
             asked,
@@ -200,7 +200,7 @@ def detect_and_segment(
 ) -> None:
     """The boxes of `detect`, and the mask in each."""
     asked = at_most_one_of("--text or --label", text, label)
-    Run(pictures, url, timeout, local, as_json, out).ask(
+    Run(pictures, url, timeout, local, as_json=as_json, out=out).ask(
         lambda client, picture: client.detect_and_segment(
             picture,
             asked,
@@ -243,7 +243,7 @@ def segment(
     point_labels: list[Any] = [1] * len(point or ()) + [0] * len(background or ())
     if (together or background) and points:
         points, point_labels = [points], [point_labels]
-    Run(pictures, url, timeout, local, as_json, out).ask(
+    Run(pictures, url, timeout, local, as_json=as_json, out=out).ask(
         lambda client, picture: client.segment(
             picture,
             boxes=box or None,
@@ -271,7 +271,7 @@ def segment_everything(
     local: Local = None,
 ) -> None:
     """The mask of every object in the picture."""
-    Run(pictures, url, timeout, local, as_json, out).ask(
+    Run(pictures, url, timeout, local, as_json=as_json, out=out).ask(
         lambda client, picture: client.segment_everything(
             picture,
             points_per_side=points_per_side,
@@ -302,7 +302,7 @@ def embed_objects(
     local: Local = None,
 ) -> None:
     """The mask of every object, and the embedder's vector of each and of the picture."""
-    Run(pictures, url, timeout, local, as_json, out).ask(
+    Run(pictures, url, timeout, local, as_json=as_json, out=out).ask(
         lambda client, picture: client.embed_objects(
             picture,
             points_per_side=points_per_side,
@@ -330,7 +330,7 @@ def segment_scene(
     local: Local = None,
 ) -> None:
     """What the scene is made of: masks of the segmenter's own classes."""
-    Run(pictures, url, timeout, local, as_json, out).ask(
+    Run(pictures, url, timeout, local, as_json=as_json, out=out).ask(
         lambda client, picture: client.segment_scene(picture, threshold=threshold, verb=verb)
     )
 
@@ -357,7 +357,7 @@ def classify(
 ) -> None:
     """What the pictures show: of the labels, or of a classifier's own classes without any."""
     asked = one_of("--labels or --label", labels, label) if labels or label else None
-    Run(pictures, url, timeout, local, as_json).ask(
+    Run(pictures, url, timeout, local, as_json=as_json).ask(
         lambda client, picture: client.classify(
             picture, asked, template=template, top_k=top_k, verb=verb
         )
@@ -383,7 +383,7 @@ def embed(
     if bool(pictures) == (text is not None):
         raise typer.BadParameter("give pictures or --text, and not both")
     if pictures:
-        Run(pictures, url, timeout, local, as_json).ask(
+        Run(pictures, url, timeout, local, as_json=as_json).ask(
             lambda client, picture: client.embed_image(picture, verb=verb)
         )
         return

@@ -6,7 +6,7 @@ import io
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ class Run:
     url: str
     timeout_s: float
     local: Path | None
+    _: KW_ONLY
     as_json: bool
     out: Path | None = None
     concurrency: int = batches.DEFAULT_CONCURRENCY

@@ -199,14 +199,27 @@ def figures(rows: Sequence[Measured]) -> list[dict[str, object]]:
             "members": row.members,
             "main_object, latency ms": Spread.of(row.latency_ms),
             "main_object, pictures/s": Spread.of(row.main_object_per_s),
-            "times the first": times(row.main_object_per_s, first.main_object_per_s),
+            "main_object, × first": times(row.main_object_per_s, first.main_object_per_s),
             "segment, pictures/s": Spread.of(row.segment_per_s),
-            "times the first's": times(row.segment_per_s, first.segment_per_s),
+            "segment, × first": times(row.segment_per_s, first.segment_per_s),
             "graphs, MB": round(row.megabytes),
             "memory, MB": round(max(row.memory_mb)),
         }
         for row in rows
     ]
+
+
+def conclusion(rows: Sequence[Measured]) -> str:
+    """How many pictures of main_object the fastest deployment answers for one of the first."""
+
+    def ratio(row: Measured) -> float:
+        pairs = zip(row.main_object_per_s, rows[0].main_object_per_s, strict=True)
+        return Spread.of(mine / base for mine, base in pairs).median
+
+    fastest = max(rows, key=ratio)
+    return (
+        f"{fastest.deployment}: {ratio(fastest):.2f} times as many pictures as {rows[0].deployment}"
+    )
 
 
 def page(rows: Sequence[Measured], amount: Amount) -> str:
@@ -227,6 +240,9 @@ def main(
     docs: Annotated[Path | None, typer.Option(help="Where the page goes.")] = None,
 ) -> None:
     """Export, measure, print and write; ends with the fastest one's ratio to the first."""
+    unknown = set(only or ()) - set(_OTHERS)
+    if unknown:
+        raise typer.BadParameter(f"expected names of {', '.join(_OTHERS)}, got {sorted(unknown)}")
     amount, console = QUICK if quick else Amount(), Console()
     chosen = [CHOICES[0], *(one for one in CHOICES[1:] if one.name in (only or _OTHERS))]
     with console.status("exporting") as status:
@@ -243,6 +259,7 @@ def main(
     if docs:
         docs.write_text(page(rows, amount))
     console.print(on_terminal(figures(rows), "Light and heavy members at real size"))
+    console.print(conclusion(rows))
 
 
 def _megabytes(export: Export) -> float:

@@ -1,9 +1,21 @@
 """Light and heavy members: what is asked of each deployment, and what is made of the figures."""
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from benchmarks.choices import CHOICES
-from benchmarks.recommend import PICTURE_WH, Amount, Measured, figures, measure, page, pictures
+from benchmarks.recommend import (
+    PICTURE_WH,
+    Amount,
+    Measured,
+    conclusion,
+    figures,
+    main,
+    measure,
+    page,
+    pictures,
+)
 from benchmarks.targets import Pool
 from demo.served import EXPORTS, export_demo
 from export import stand_ins
@@ -44,9 +56,24 @@ def test_pictures_differ_and_have_a_box_within():
 
 def test_ratios_are_to_the_first_deployment_of_the_same_round():
     first, second = figures(rows())
-    assert first["times the first"].values == (1, 1)
-    assert second["times the first"].values == pytest.approx((4, 3))
-    assert second["times the first's"].values == pytest.approx((4, 5))
+    assert first["main_object, × first"].values == (1, 1)
+    assert second["main_object, × first"].values == pytest.approx((4, 3))
+    assert second["segment, × first"].values == pytest.approx((4, 5))
+
+
+def test_it_ends_with_the_fastest_deployment():
+    assert conclusion(rows()) == "light: 3.50 times as many pictures as heavy"
+
+
+def test_a_deployment_that_nobody_knows_is_refused_before_anything_is_exported():
+    answer = CliRunner().invoke(_app(), ["--only", "gone"])
+    assert answer.exit_code == 2 and "owlvit-mobilesam" in " ".join(answer.output.split())
+
+
+def _app() -> typer.Typer:
+    app = typer.Typer()
+    app.command()(main)
+    return app
 
 
 def test_the_page_has_a_row_for_each_deployment_and_says_what_is_not_measured():

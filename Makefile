@@ -163,6 +163,10 @@ bench-gpu: $(GPU_READY) ## the same on a CUDA machine in fp16; without one it sa
 web: $(READY) ## the page and the verbs over HTTP, on the demo with a small index, until Ctrl-C
 	$(BIN)/python -m demo.web
 
+.PHONY: web-pictures
+web-pictures: $(READY) ## the page's screenshots, docs/web-*.png; needs Chromium
+	$(BIN)/python -m tests.web.page_pictures
+
 .PHONY: fuzz-web
 fuzz-web: $(READY) ## ten thousand requests made of the gateway's own description (long)
 	$(BIN)/python -m pytest -m faults tests/web

@@ -20,6 +20,30 @@ DESKTOP, PHONE = (1280, 800), (360, 740)
 # Long enough for a picture's first encoding on a machine that others share.
 PATIENCE_MS = 30_000
 
+HASTE = """(clicks) => {
+  for (let click = 0; click < clicks; click++) {
+    document.querySelector('#stage').dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter' }));
+  }
+}"""
+DECODE = """async (rle) => {
+  const { Mask } = await import(new URL('static/masks.js', document.baseURI));
+  const { area, box, pixels } = new Mask(rle);
+  return [area, box, Array.from(pixels)];
+}"""
+QUOTE = """async (text) => {
+  const { quote, toPython } = await import(new URL('static/snippets.js', document.baseURI));
+  return [toPython([text, null, 1.5]), quote(text)];
+}"""
+GIVE = """async ([kind, name]) => {
+  const blob = await new OffscreenCanvas(60, 40).getContext('2d').canvas.convertToBlob();
+  const data = new DataTransfer();
+  data.items.add(new File([blob], name, { type: 'image/png' }));
+  const options = { bubbles: true, cancelable: true };
+  document.body.dispatchEvent(kind === 'paste'
+    ? new ClipboardEvent('paste', { ...options, clipboardData: data })
+    : new DragEvent('drop', { ...options, dataTransfer: data }));
+}"""
+
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
@@ -151,6 +175,24 @@ class Visitor:
             found[name] = self.page.inner_text("#dialog .code")
         self.page.keyboard.press("Escape")
         return found
+
+    def enter_at_once(self, times: int) -> None:
+        """Presses Enter on the picture faster than any answer comes."""
+        self.page.evaluate(HASTE, times)
+
+    def give(self, event: str, name: str) -> None:
+        """Brings a small picture by "drop" or "paste"."""
+        self.page.evaluate(GIVE, [event, name])
+
+    def decode(self, rle: dict[str, Any]) -> tuple[int, list[int], list[int]]:
+        """Area, box and pixels within it, as the page reads pycocotools' run lengths."""
+        area, box, pixels = self.page.evaluate(DECODE, {**rle, "counts": rle["counts"].decode()})
+        return area, box, pixels
+
+    def quote(self, text: str) -> tuple[str, str]:
+        """A text in the page's Python snippets, in a list with others, and in its curl."""
+        python, word = self.page.evaluate(QUOTE, text)
+        return python, word
 
     def problem(self) -> str:
         return self.page.inner_text(".problem")

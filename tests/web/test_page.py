@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import shlex
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -14,7 +16,11 @@ import pytest
 from fovea_client import Client
 from fovea_web import keys
 from fovea_web.settings import Settings
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
+from pycocotools import mask as coco_masks
 from pycocotools.coco import COCO
 
 from demo.evaluate import mask_iou
@@ -166,17 +172,10 @@ def test_of_hasty_clicks_only_the_newest_is_answered(visit: Visit) -> None:
     person.sample()
     person["#stage"].focus()
     person.page.keyboard.press("ArrowRight")
-    person.masked(lambda: person.page.evaluate(HASTE, 8))
+    person.masked(lambda: person.enter_at_once(8))
     assert len([url for url in person.requested if url.endswith("/v1/segment")]) == 2
     assert len(person.click_to_mask_ms()) == 1
     assert "8 points" in person["#panel .object-text"].inner_text()
-
-
-HASTE = """(clicks) => {
-  for (let click = 0; click < clicks; click++) {
-    document.querySelector('#stage').dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter' }));
-  }
-}"""
 
 
 def test_the_keyboard_alone_is_enough(visit: Visit) -> None:
@@ -231,6 +230,34 @@ def test_what_is_on_the_screen_can_be_taken_away(
     assert (cut[..., 3] > 0).sum() == np.any(shown, axis=0).sum()
 
 
+def test_masks_and_snippets_are_read_as_others_read_them(visit: Visit) -> None:
+    person = visit()
+
+    @settings(max_examples=60)
+    @given(
+        arrays(
+            np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=40), elements=st.integers(0, 1)
+        )
+    )
+    def masks(mask: Any) -> None:
+        rle = coco_masks.encode(np.asfortranarray(mask))
+        area, box, pixels = person.decode(rle)
+        assert area == mask.sum()
+        left, top, right, bottom = box
+        window = mask[top:bottom, left:right]
+        assert window.ravel().tolist() == pixels and window.sum() == area
+
+    @settings(max_examples=60)
+    @given(st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), min_size=1))
+    def texts(text: str) -> None:
+        python, word = person.quote(text)
+        assert ast.literal_eval(python) == [text, None, 1.5]
+        assert shlex.split(word) == [text]
+
+    masks()
+    texts()
+
+
 def test_an_index_is_searched_by_words_marks_and_boxes(visit: Visit) -> None:
     person = visit("#search")
     person.search("cow")
@@ -243,20 +270,15 @@ def test_an_index_is_searched_by_words_marks_and_boxes(visit: Visit) -> None:
     assert len(names) == len(set(names)) > 1
     person[".card-open >> nth=0"].click()
     person.page.wait_for_selector("#dialog .facts")
-    assert Image.open(person_cut(person)).mode == "RGBA"
+    with person.page.expect_download() as download:
+        person.page.click("#dialog >> text=Cut-out")
+    assert Image.open(download.value.path()).mode == "RGBA"
     person.searched(lambda: person.page.click("#dialog [data-mark=good]"))
     assert "1 like this" in person[".marks"].inner_text()
     person.page.fill("#search-text", "")
     person.searched(lambda: person.file(SAMPLES / "scene-01.jpg"))
     person.searched(lambda: person.drag((56, 153, 370, 382), ".example-stage"))
     assert person[".card-name >> nth=0"].inner_text() == "scene-01.jpg"
-
-
-def person_cut(person: Visitor) -> Path:
-    """The cut-out of the large view."""
-    with person.page.expect_download() as download:
-        person.page.click("#dialog >> text=Cut-out")
-    return Path(download.value.path())
 
 
 def test_problems_are_told_in_words_with_what_to_do(visit: Visit, tmp_path: Path) -> None:
@@ -303,24 +325,17 @@ def test_pictures_come_by_drop_by_paste_and_large_ones_are_scaled(
 ) -> None:
     person = visit("#points")
     for event, name in (("drop", "dropped.png"), ("paste", "pasted.png")):
-        person.page.evaluate(GIVE, [event, name])
+        person.give(event, name)
         person.page.wait_for_selector(f".caption-name:has-text('{name}')")
     Image.open(SNOWBOARD).resize((5000, 3750)).save(tmp_path / "large.jpg")
     person.file(tmp_path / "large.jpg")
     person.page.wait_for_selector(".caption >> text=scaled down from 5000 × 3750")
     person.masked(lambda: person.click(1200, 1000))
     assert person.masks()[0].shape == (1536, 2048)
-
-
-GIVE = """async ([kind, name]) => {
-  const blob = await new OffscreenCanvas(60, 40).getContext('2d').canvas.convertToBlob();
-  const data = new DataTransfer();
-  data.items.add(new File([blob], name, { type: 'image/png' }));
-  const options = { bubbles: true, cancelable: true };
-  document.body.dispatchEvent(kind === 'paste'
-    ? new ClipboardEvent('paste', { ...options, clipboardData: data })
-    : new DragEvent('drop', { ...options, dataTransfer: data }));
-}"""
+    person.page.click("[data-take=code]")
+    with person.page.expect_download() as download:
+        person.page.click("#dialog >> text=save it")
+    assert Image.open(download.value.path()).size == (2048, 1536)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -97,7 +97,7 @@ export class Everything {
     this.results.append(this.picked, tileGrid(app, items), takeAwayBar({
       cut: () => saveCutOut(app.picture, app.chosen(items)),
       coco: () => saveCoco([{ ...app.picture, items: app.chosen(items) }], app.picture.name),
-      code: () => ({ python: pythonOf(calls, app.picture.name), curl: curlOf(calls, app.picture.name) }),
+      code: () => ({ python: pythonOf(calls, app.picture.name), curl: curlOf(calls, app.picture.name), picture: app.picture }),
     }));
   }
 }

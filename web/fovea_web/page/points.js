@@ -222,7 +222,7 @@ export class Points {
     return takeAwayBar({
       cut: () => saveCutOut(app.picture, items),
       coco: () => saveCoco([{ ...app.picture, items }], app.picture.name),
-      code: () => ({ python: pythonOf(calls, app.picture.name), curl: curlOf(calls, app.picture.name) }),
+      code: () => ({ python: pythonOf(calls, app.picture.name), curl: curlOf(calls, app.picture.name), picture: app.picture }),
     });
   }
 

@@ -192,7 +192,7 @@ export class Search {
       folded > 0 && h("p", { class: "fine" }, `${folded} near-duplicates are not shown.`),
       takeAwayBar({
         coco: finds.some(({ mask }) => mask) && (() => saveCoco(this.gallery.pictures(), "finds")),
-        code: () => ({ python: pythonOfSearch(parameters, name), curl: curlOfSearch(parameters, name) }),
+        code: () => ({ python: pythonOfSearch(parameters, name), curl: curlOfSearch(parameters, name), picture }),
       }),
       timesLine({ ...answer, members: this.members }));
     this.#showMarks();

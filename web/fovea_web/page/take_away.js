@@ -46,18 +46,18 @@ export function saveCoco(pictures, name) {
   save(new Blob([text], { type: "application/json" }), `${stem(name)}-coco.json`);
 }
 
-/** The buttons. offers: {cut, coco, code}, functions or null; code gives {python, curl}. */
-export function takeAwayBar({ cut, coco, code }) {
+/** The buttons of {cut, coco, code}: functions, or nothing; code gives {python, curl, picture}. boxed: there are no masks. */
+export function takeAwayBar({ cut, coco, code, boxed = false }) {
   return h("section", { class: "take", "aria-label": "Take away" },
     h("h3", {}, "Take away"),
     h("div", { class: "row wrap" },
       cut && h("button", { class: "plain small", type: "button", "data-take": "png", title: "PNG with a transparent background", onclick: cut }, icon("download"), "Cut-out"),
-      coco && h("button", { class: "plain small", type: "button", "data-take": "coco", title: "Masks and boxes as COCO JSON", onclick: coco }, icon("download"), "Masks"),
+      coco && h("button", { class: "plain small", type: "button", "data-take": "coco", title: boxed ? "Boxes as COCO JSON" : "Masks and boxes as COCO JSON", onclick: coco }, icon("download"), boxed ? "Boxes" : "Masks"),
       code && h("button", { class: "plain small", type: "button", "data-take": "code", title: "The same in Python and for curl", onclick: () => showCode(code()) }, icon("code"), "Code")));
 }
 
-/** Python and curl in a dialog, to copy. */
-function showCode({ python, curl }) {
+/** Python and curl in a dialog, to copy; picture: what they are about, or nothing. */
+function showCode({ python, curl, picture }) {
   const texts = { python, curl };
   const block = h("pre", { class: "code", tabindex: "0", "aria-label": "Code" }, python);
   const choice = segmented("Language", [["python", "Python"], ["curl", "curl"]], "python", (value) => {
@@ -65,8 +65,15 @@ function showCode({ python, curl }) {
   });
   const copy = h("button", { class: "plain small", type: "button", onclick: () => copyText(block.textContent, copy) }, icon("copy"), "Copy");
   openDialog("The same from a program", h("div", { class: "stack" },
-    h("div", { class: "row between" }, choice, copy), block,
-    h("p", { class: "fine" }, "It answers what is on the screen, to the pixel. The file must lie where it runs.")));
+    h("div", { class: "row between" }, choice, copy), block, aboutFile(picture)));
+}
+
+/** Which file the calls are about: of a scaled picture, the one that was sent. */
+function aboutFile(picture) {
+  if (!picture) return null;
+  if (!picture.scaledFrom) return h("p", { class: "fine" }, "The file must lie where this runs.");
+  const keep = h("button", { class: "link", type: "button", onclick: () => save(picture.blob, picture.name) }, "save it");
+  return h("p", { class: "fine" }, `This is about the picture as it was sent, ${picture.width} × ${picture.height}: `, keep, " to where this runs.");
 }
 
 async function copyText(text, button) {

@@ -117,7 +117,7 @@ export class Words {
   /** Says how the words are understood before they are sent. */
   #showReading() {
     const known = this.app.deployment.classesOf(this.verb);
-    this.field.disabled = known.length > 0;
+    this.field.hidden = this.tries.hidden = known.length > 0;
     if (known.length) {
       const some = known.slice(0, 6).join(", ");
       this.reading.replaceChildren(`These models know ${known.length} classes of their own: ${some}${known.length > 6 ? ", …" : ""}`);
@@ -200,9 +200,10 @@ export class Words {
     const { app } = this;
     const calls = [{ kind, parameters }];
     return takeAwayBar({
+      boxed: !masked.length,
       cut: masked.length > 0 && (() => saveCutOut(app.picture, app.chosen(masked))),
       coco: this.items.length > 0 && (() => saveCoco([{ ...app.picture, items: app.chosen(this.items) }], app.picture.name)),
-      code: () => ({ python: pythonOf(calls, app.picture.name), curl: curlOf(calls, app.picture.name) }),
+      code: () => ({ python: pythonOf(calls, app.picture.name), curl: curlOf(calls, app.picture.name), picture: app.picture }),
     });
   }
 }

@@ -146,7 +146,9 @@ CARDS: dict[str, dict[str, str]] = {
         "history": " The first cycle was made longer by 1,000 steps after 5,500 of 6,500, all its\n"
         f"boxes were slightly wrong, and 900 steps at 2.5e-4 came between the two{ANOTHER}",
         "purpose": f"It cuts out what a box or a point shows: {sam_config.EDGE} pixels, patches "
-        f"of {sam_config.PATCH}, masks of {sam_config.LOW_RES_EDGE} pixels.",
+        f"of {sam_config.PATCH}, masks of {sam_config.LOW_RES_EDGE} pixels. `points_per_side`, "
+        "`iou_threshold` and `stability_threshold` in `config.json`, with which everything is cut "
+        "out, were chosen on validation scenes (`python -m demo.calibrate_masks`).",
         "recipe": "Four boxes, every second slightly wrong (mask 0), and two points inside (best "
         "of masks 1 to 3) a scene; cross-entropy and dice, and the IoU head on all masks; "
         "besides, linear heads on the image embedding, which the checkpoint does not keep, say "

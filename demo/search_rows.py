@@ -119,16 +119,19 @@ def text_map(rows: Rows, vectors: Floats, labels: list[str], texts: dict[str, Fl
 def image_map(rows: Rows, vectors: Floats, labels: list[str], queries: int) -> float:
     """Mean average precision of objects as queries for the others of their name.
 
-    queries: so many objects are drawn, always the same ones.
+    A query is the row that fits a thing best, as that of a box around it; its own picture is left
+    out, as if it were not indexed. queries: so many are drawn, always the same ones.
     """
-    names, things = np.array(labels), rows.things
-    able = np.flatnonzero(things != NOTHING)
+    names, things, pictures = np.array(labels), rows.things, np.array(rows.pictures)
+    by_fit = np.argsort(-rows.overlaps, kind="stable")
+    able = by_fit[np.unique(things[by_fit], return_index=True)[1]]
+    able = able[things[able] != NOTHING]
     drawn = np.random.default_rng(0).permutation(able)[:queries]
     found = []
     for row in drawn:
         same = np.flatnonzero(names == names[things[row]])
         wanted = same[same != things[row]]
-        others = things != things[row]
+        others = pictures != pictures[row]
         if len(wanted):
             scores = vectors[others] @ vectors[row]
             found.append(average_precision(scores, things[others], wanted))

@@ -18,7 +18,7 @@ def rows_of(things: list[int], vectors: np.ndarray) -> Rows:
     shown = np.array(things, np.int64)
     return Rows(
         [f"id{i}" for i in range(len(shown))],
-        ["picture"] * len(shown),
+        [f"picture{i}" for i in range(len(shown))],
         np.zeros((len(shown), 4), np.float32),
         vectors,
         vectors,

@@ -8,7 +8,7 @@ from transformers import CLIPModel
 from demo.clip_config import model_config
 from demo.scenes import make_scene, scene_rng
 from demo.surroundings import PLACE_WORDS, TIME_WORDS, Surroundings
-from demo.train_clip_scenes import UNKNOWN, SceneBatches, caption_of, scene_losses
+from demo.train_clip_scenes import UNKNOWN, SceneBatches, caption_of, mixed, scene_losses
 
 
 def test_a_caption_says_when_or_where_a_scene_is():
@@ -21,6 +21,14 @@ def test_a_caption_says_when_or_where_a_scene_is():
         assert where == any(text.endswith(w) for w in PLACE_WORDS["beach"])
     plain, said = caption_of(scene_rng(0, "captions"), make_scene(1, size=96))
     assert said == (False, False) and plain.split()[-1] == make_scene(1, size=96).main.label
+
+
+def test_weights_are_mixed_with_those_of_the_start():
+    start, learned = CLIPModel(model_config()), CLIPModel(model_config())
+    pairs = zip(list(start.parameters()), learned.parameters(), strict=True)
+    wanted = [(0.25 * one + 0.75 * other).detach() for one, other in pairs]
+    found = mixed(start, learned, 0.75).parameters()
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(found, wanted, strict=True))
 
 
 def test_a_batch_is_learned_from():

@@ -31,8 +31,9 @@ RATE = 5e-4
 PLAIN_ODDS = 0.3
 TIMES, PLACES = tuple(TIME_WORDS), tuple(PLACE_WORDS)
 UNKNOWN = -100  # what `cross_entropy` passes over
-# How much of the checkpoint is what was learned; the rest is the demo's CLIP, whose vectors of things
-# depend less on where they are (Wortsman et al., "Robust fine-tuning of zero-shot models", 2022).
+# How much of the checkpoint is what was learned; the rest is the demo's CLIP, whose vectors of
+# things depend less on where they are (Wortsman et al., "Robust fine-tuning of zero-shot models",
+# 2022).
 LEARNED = 0.85
 # First seeds of the training, apart from those of the other checkpoints.
 SEED_SHIFT = 700

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from fovea_search import Finds, Index
 from fovea_search.records import OBJECT
-from fovea_search.search import PROBES, REFINE
 from rich.progress import track
 
 from demo.art import TRAINED_STYLES
@@ -98,7 +97,6 @@ def index_recall(index: Index, rows: Rows, queries: Sequence[Floats]) -> float:
     for query in track(queries, description="index"):
         exact = set(np.argsort(-(rows.vectors @ query), kind="stable")[:NEIGHBOURS].tolist())
         asked = index.store.nearest(query, OBJECT, None, ["id"], NEIGHBOURS)
-        asked = asked.minimum_nprobes(PROBES).maximum_nprobes(0).refine_factor(REFINE)
         ids = set(asked.to_arrow().column("id").to_pylist())
         found.append(len({rows.ids[i] for i in exact} & ids) / NEIGHBOURS)
     return float(np.mean(found))

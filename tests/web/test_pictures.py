@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from fovea_client import InvalidInput, Mask, Segmentation
+from fovea_client import Mask, Segmentation, ServerError
 from fovea_web.negotiation import wanted_image
 from fovea_web.pictures import cut_out, render
 from fovea_web.problems import NotAcceptable
@@ -30,7 +30,7 @@ def encoded() -> bytes:
 
 def test_a_cut_out_keeps_the_pixels_and_hides_the_rest():
     mask = Mask(encode_rle(fake_triton.SQUARE), fake_triton.SIZE_HW)
-    shown = np.array(cut_out(encoded(), mask))
+    shown = np.array(cut_out(Image.fromarray(PIXELS), mask))
     assert np.array_equal(shown[:, :, :3], PIXELS)
     assert np.array_equal(shown[:, :, 3], np.where(fake_triton.SQUARE, 255, 0))
 
@@ -47,10 +47,11 @@ def test_nothing_found_is_transparent_everywhere():
     assert not np.array(Image.open(io.BytesIO(answer.content)))[:, :, 3].any()
 
 
-def test_a_drawing_of_another_picture_is_refused():
+@pytest.mark.parametrize("form", ["png", "drawing"])
+def test_an_answer_about_another_picture_is_the_servers_fault(form):
     mask = Mask(encode_rle(np.ones((3, 3), np.bool_)), (3, 3))
-    with pytest.raises(InvalidInput):
-        render("drawing", encoded(), Segmentation((mask,), np.ones(1, np.float32), (3, 3)))
+    with pytest.raises(ServerError):
+        render(form, encoded(), Segmentation((mask,), np.ones(1, np.float32), (3, 3)))
 
 
 @pytest.mark.parametrize(

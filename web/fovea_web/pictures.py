@@ -6,7 +6,7 @@ import io
 from typing import Any
 
 import numpy as np
-from fovea_client import MainObject, Mask
+from fovea_client import MainObject, Mask, ServerError
 from fovea_client.images import load
 from PIL import Image
 
@@ -17,12 +17,19 @@ OPAQUE = 255
 
 
 def render(form: str, picture: bytes, result: Any) -> bytes:
-    """A PNG of the picture's size: its drawing, or what its first mask covers."""
+    """A PNG of the picture's size: its drawing, or what its first mask covers.
+
+    Raises ServerError for an answer about a picture of another size.
+    """
     from fovea_client.draw import draw
 
-    image = cut_out(picture, first_mask(result)) if form == CUTOUT else draw(picture, result)
+    image = load(picture)
+    if (image.height, image.width) != tuple(result.size_hw):
+        size = f"{image.width}x{image.height}"
+        raise ServerError(f"expected an answer about {size} pixels, got {result.size_hw} (h, w)")
+    shown = cut_out(image, first_mask(result)) if form == CUTOUT else draw(image, result)
     file = io.BytesIO()
-    image.save(file, "PNG", compress_level=1)
+    shown.save(file, "PNG", compress_level=1)
     return file.getvalue()
 
 
@@ -34,9 +41,9 @@ def first_mask(result: Any) -> Mask | None:
     return masks[0] if masks else None
 
 
-def cut_out(picture: bytes, mask: Mask | None) -> Image.Image:
-    """The picture as RGBA, transparent outside the mask; without one, everywhere."""
-    image = load(picture)
+def cut_out(image: Image.Image, mask: Mask | None) -> Image.Image:
+    """An RGB picture as RGBA, transparent outside the mask; without one, everywhere."""
     covered = np.zeros((image.height, image.width), np.bool_) if mask is None else mask.to_numpy()
-    image.putalpha(Image.fromarray(np.where(covered, OPAQUE, 0).astype(np.uint8)))
-    return image
+    shown = image.copy()
+    shown.putalpha(Image.fromarray(np.where(covered, OPAQUE, 0).astype(np.uint8)))
+    return shown

@@ -4,6 +4,7 @@ import base64
 import http.client
 import json
 import socket
+import tempfile
 import time
 
 import httpx2
@@ -126,6 +127,15 @@ def test_two_files_or_one_of_another_name(caller, png):
     is_problem(answer, 422, "invalid-parameters")
     answer = caller.post("/v1/segment", files=[("image", data), ("image", data)])
     is_problem(answer, 400, "malformed-body")
+
+
+def test_an_upload_never_touches_the_disk(triton, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    picture = b"\x89PNG\r\n\x1a\n" + bytes(4 * 1024 * 1024)
+    with asking(Settings(url=triton.url)) as caller:
+        answer = caller.post("/v1/detect", files={"image": picture}, data={"phrases": "cat"})
+    assert answer.status_code == 200, answer.text
+    assert triton.calls[-1].inputs["IMAGE"].reshape(-1)[0] == picture
 
 
 def test_a_body_that_says_it_is_too_large_is_not_read(caller):

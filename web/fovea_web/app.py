@@ -41,7 +41,7 @@ def make_app(settings: Settings) -> FastAPI:
         settings.url,
         timeout_s=settings.timeout_s,
         retry=RETRY,
-        headers=lambda: {**settings.headers, **trace.current()},
+        headers=trace.current,
     )
     keys, rates = None if settings.keys is None else Keys(settings.keys), Rates(settings.rate)
     metrics = Metrics()

@@ -65,11 +65,12 @@ class Answers:
         image = await self.image(verb, body)
         result = await self.ask(verb, body, image, timeout_s)
         clock.lap("call")
-        if form is not None:
+        if form is None:
+            content, media_type = dump(to_record(result)), bodies.JSON
+        else:
             assert image is not None  # a verb that takes none answers no picture
-            content = await asyncio.to_thread(render, form, image, result)
-            return Response(content, media_type=PNG, headers=clock.headers("encode"))
-        return to_json(to_record(result), clock.headers("encode"))
+            content, media_type = await asyncio.to_thread(render, form, image, result), PNG
+        return Response(content, media_type=media_type, headers=clock.headers("encode"))
 
     async def image(self, verb: Verb, body: Body) -> bytes | None:
         """The picture that a verb is asked about; raises what it lacks or is too much."""
@@ -117,9 +118,9 @@ class _Clock:
         return {"Server-Timing": ", ".join(self._steps)}
 
 
-def to_json(record: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
+def to_json(record: Mapping[str, Any]) -> Response:
     """A record as JSON."""
-    return Response(dump(record), media_type="application/json", headers=headers)
+    return Response(dump(record), media_type=bodies.JSON)
 
 
 def add_routes(app: FastAPI, answers: Answers) -> None:

@@ -83,7 +83,7 @@ class Search:
             settings.url,
             timeout_s=settings.timeout_s,
             retry=DEFAULT_RETRY,
-            headers=lambda: {**settings.headers, **trace.current()},
+            headers=trace.current,
         )
         self._client = client
         self._index = Index.open(str(settings.store), client=client)

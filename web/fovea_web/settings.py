@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from fovea_client.connection import DEFAULT_URL
@@ -44,4 +44,3 @@ class Settings:
     lines: int = 4
     url_hosts: tuple[str, ...] = ()
     hosts: tuple[str, ...] | None = ()
-    headers: dict[str, str] = field(default_factory=dict)

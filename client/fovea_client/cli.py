@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
 
 from fovea import __version__
 from fovea_client import console
 from fovea_client.connection import DEFAULT_TIMEOUT_S, DEFAULT_URL
+from fovea_client.loaded_commands import Commands
 from fovea_client.models import models_record, models_tables
 from fovea_client.options import (
     BoxThreshold,
@@ -41,64 +39,8 @@ from fovea_client.options import (
 )
 from fovea_client.runs import Run, open_client
 
-
-@dataclass(frozen=True)
-class _Loaded:
-    """A command of a package that is loaded when it is called: some take a second for that.
-
-    extra: what `pip` installs for it.
-    """
-
-    module: str
-    extra: str
-    help: str
-
-    def load(self, name: str) -> Any:
-        try:
-            module = import_module(self.module)
-        except ModuleNotFoundError as error:
-            console.print_error(f"{name} needs {error.name}: pip install 'fovea[{self.extra}]'")
-            raise typer.Exit(console.INVALID) from error
-        group: Any = typer.main.get_command(module.app)
-        return group.commands[name]
-
-
-LOADED = {
-    "index": _Loaded(
-        "fovea_search.cli",
-        "search",
-        "Put every object of pictures into a store, once; or look after the store.",
-    ),
-    "search": _Loaded(
-        "fovea_search.cli",
-        "search",
-        "Find objects, or pictures, in a store by words, by an example, or by both.",
-    ),
-    "mcp": _Loaded("fovea_web.agents.cli", "mcp", "Serve the verbs as tools for language models."),
-    "web": _Loaded("fovea_web.cli", "web", "Serve the verbs over HTTP, and a page to try them."),
-    "web-keys": _Loaded("fovea_web.cli", "web", "Keys that callers of `fovea web` show."),
-}
-
-
-class _Commands(TyperGroup):
-    """The commands here, and those that are loaded by need."""
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        return [*super().list_commands(ctx), *LOADED]
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name in LOADED:
-            return TyperCommand(cmd_name, help=LOADED[cmd_name].help)
-        return super().get_command(ctx, cmd_name)
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        if args[0] in LOADED:
-            return args[0], LOADED[args[0]].load(args[0]), args[1:]
-        return super().resolve_command(ctx, args)
-
-
 app = typer.Typer(
-    cls=_Commands,
+    cls=Commands,
     help="Finds the thing you mean in a picture and cuts it out.",
     no_args_is_help=True,
     add_completion=False,
@@ -409,59 +351,3 @@ def models(
         console.print_json(models_record(served))
     else:
         console.print_tables(models_tables(served))
-
-
-def _repository(folder: Path | None, deployment: str | None) -> Path:
-    """What is served: a folder, or what `python -m export DEPLOYMENT` wrote."""
-    if folder and deployment:
-        raise typer.BadParameter("give --model-repository or --deployment, and not both")
-    if deployment is None:
-        return folder or Path("model_repository")
-    exported = Path("build/export") / Path(deployment).stem / "model_repository"
-    if not exported.is_dir():
-        raise typer.BadParameter(f"nothing is in {exported}: python -m export {deployment}")
-    return exported
-
-
-@app.command()
-def serve(
-    model_repository: Annotated[
-        Path | None, typer.Option(help="Folder with one folder for each model.", exists=True)
-    ] = None,
-    deployment: Annotated[
-        str | None,
-        typer.Option(help="What `python -m export` was given: serves build/export/NAME."),
-    ] = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    http_port: Annotated[int | None, typer.Option(help="0 takes a free one.")] = None,
-    grpc_port: Annotated[int | None, typer.Option(help="0 takes a free one.")] = None,
-    metrics_port: Annotated[int | None, typer.Option(help="0 takes a free one.")] = None,
-    verify_checksums: Annotated[
-        bool | None,
-        typer.Option(
-            "--verify-checksums/--no-verify-checksums",
-            help="Whether to refuse files that differ from what was exported; by default it does.",
-        ),
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the addresses as one line of JSON when ready.")
-    ] = False,
-) -> None:
-    """Start Triton with the model repository, here and in the foreground."""
-    given = {
-        "host": host,
-        "http_port": http_port,
-        "grpc_port": grpc_port,
-        "metrics_port": metrics_port,
-        "verify_checksums": verify_checksums,
-    }
-    chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    try:
-        from fovea_server import ServerOptions
-        from fovea_server import serve as run_server
-    except ModuleNotFoundError as error:
-        console.print_error(f"serving needs {error.name}: pip install 'fovea[server]'")
-        raise typer.Exit(console.INVALID) from error
-    repository = _repository(model_repository, deployment)
-    options = ServerOptions(model_repository=repository, **chosen)
-    raise typer.Exit(run_server(options, json_line=as_json))

@@ -275,7 +275,8 @@ def test_serve_hands_its_options_over(
 def test_serve_without_its_extra_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setitem(sys.modules, "fovea_server", None)
+    for name in ("fovea_server", "fovea_server.cli"):
+        monkeypatch.setitem(sys.modules, name, None)
     result = CliRunner().invoke(app, ["serve", "--model-repository", str(tmp_path)])
     assert result.exit_code == 2
     assert "pip install 'fovea[server]'" in result.stderr

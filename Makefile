@@ -179,6 +179,10 @@ bench-web: $(READY) ## the gateway's cost over the client, and a click in the pa
 bench-everything: $(READY) ## segment_everything against transformers' mask generation and the truth
 	$(BIN)/python -m benchmarks.everything --json build/bench-everything.json
 
+.PHONY: bench-search
+bench-search: $(READY) ## index jobs, the grid decoder, a million vectors, and a plain script
+	$(BIN)/python -m benchmarks.search --json build/bench-search.json
+
 .PHONY: crops
 crops: $(READY) ## which crop of an object is found best, by words and by other objects
 	$(BIN)/python -m demo.crops --json build/crops.json

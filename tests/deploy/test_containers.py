@@ -20,7 +20,8 @@ else:
 
 CONTAINERS = Path("deploy/containers")
 DOCKERFILES = sorted(CONTAINERS.glob("*.Dockerfile"))
-ON_NVIDIAS = [path for path in DOCKERFILES if path.name != "gateway.Dockerfile"]
+ELSEWHERE = ("gateway.Dockerfile", "indexer.Dockerfile")
+ON_NVIDIAS = [path for path in DOCKERFILES if path.name not in ELSEWHERE]
 NEWEST_RELEASE = "26.10"
 # Sets up CUDA's forward compatibility, then runs what follows.
 NVIDIA = "/opt/nvidia/nvidia_entrypoint.sh"
@@ -51,6 +52,12 @@ def test_hadolint_finds_nothing(path):
         [str(tools.find("hadolint")), str(path)], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_indexer_has_the_ray_of_the_extra():
+    text = (CONTAINERS / "indexer.Dockerfile").read_text()
+    version = re.search(r"^ARG RAY_IMAGE=rayproject/ray:([\d.]+)-py", text, re.MULTILINE)[1]
+    assert f'"ray[data]=={version}"' in Path("pyproject.toml").read_text()
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)

@@ -151,7 +151,7 @@ def test_traffic_is_denied_but_for_clients_and_prometheus(overlay):
     policies = {p["metadata"]["name"]: p["spec"] for p in of_kind(overlay, "NetworkPolicy")}
     assert policies["deny-all"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     ports = [rule["ports"][0]["port"] for rule in policies["fovea-server"]["ingress"]]
-    assert ports == ["grpc", "metrics"]
+    assert ports == ["grpc", "metrics", *(["grpc"] if overlay[0] == "search" else [])]
 
 
 def test_names_are_resolved_by_the_clusters_dns_and_by_a_cache_on_the_node(overlay):
@@ -159,14 +159,14 @@ def test_names_are_resolved_by_the_clusters_dns_and_by_a_cache_on_the_node(overl
         rule
         for policy in of_kind(overlay, "NetworkPolicy")
         for rule in policy["spec"].get("egress", [])
-        if {port["port"] for port in rule["ports"]} == {53}
+        if {port["port"] for port in rule.get("ports", [])} == {53}
     ]
     for rule in rules:
         blocks = {peer["ipBlock"]["cidr"] for peer in rule["to"] if "ipBlock" in peer}
         # NodeLocal DNSCache, and Cloud DNS of GKE: no pods, so no selector finds them.
         assert blocks == {"169.254.20.10/32", "169.254.169.254/32"}
         assert any("namespaceSelector" in peer for peer in rule["to"])
-    calls_others = {"secured", "gpu-tensorrt", "gpu-tensorrt-l4", "gateway"}
+    calls_others = {"secured", "gpu-tensorrt", "gpu-tensorrt-l4", "gateway", "search"}
     assert bool(rules) == (overlay[0] in calls_others)
 
 
@@ -274,3 +274,59 @@ def test_the_jobs_commands_are_understood(engines):
             [sys.executable, "-m", module, "--help"], capture_output=True, text=True, check=True
         ).stdout
         assert all(word in help_text for word in words if word.startswith("--")), module
+
+
+@pytest.fixture(scope="module")
+def index_job():
+    """The spec of the RayJob, and the specs of its pods by group."""
+    spec = next(r for r in render("search") if r["kind"] == "RayJob")["spec"]
+    cluster = spec["rayClusterSpec"]
+    groups = {"head": cluster["headGroupSpec"]}
+    groups |= {group["groupName"]: group for group in cluster["workerGroupSpecs"]}
+    return spec, groups
+
+
+def test_the_index_jobs_pods_fit_kubernetes_and_are_locked_down(index_job):
+    for name, group in index_job[1].items():
+        template = group["template"]
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}}
+        validate(pod | {"spec": template["spec"]})
+        assert template["spec"]["securityContext"]["runAsNonRoot"] is True
+        assert template["spec"]["automountServiceAccountToken"] is False
+        (container,) = template["spec"]["containers"]
+        assert container["securityContext"]["readOnlyRootFilesystem"] is True
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+        assert re.search(r":\d+\.\d+", container["image"])
+        assert container["resources"]["limits"]["memory"]
+
+
+def test_the_index_job_has_a_processor_for_each_actor_and_the_ray_of_its_image(index_job):
+    spec, groups = index_job
+    words = spec["entrypoint"].split()
+    actors = int(words[words.index("--actors") + 1])
+    assert actors == sum(
+        int(group["rayStartParams"]["num-cpus"]) * group.get("replicas", 1)
+        for group in groups.values()
+    )
+    image = Path("deploy/containers/indexer.Dockerfile").read_text()
+    assert f"rayproject/ray:{spec['rayClusterSpec']['rayVersion']}-py" in image
+
+
+def test_the_index_jobs_command_is_understood(index_job):
+    from fovea_search.cli import app
+    from typer.main import get_command
+
+    program, command, *words = index_job[0]["entrypoint"].split()
+    assert program == "fovea"
+    parsed = get_command(app).commands[command].make_context(command, words)
+    assert parsed.params["ray"] == "auto" and parsed.params["inputs"] == ["s3://BUCKET/photos"]
+
+
+def test_the_servers_answer_the_index_job(index_job):
+    policies = {p["metadata"]["name"]: p["spec"] for p in render("search")
+                if p["kind"] == "NetworkPolicy"}  # fmt: skip
+    callers = policies["fovea-server"]["ingress"][-1]["from"][0]["podSelector"]["matchLabels"]
+    for group in index_job[1].values():
+        labels = group["template"]["metadata"]["labels"]
+        assert callers.items() <= labels.items()
+        assert policies["fovea-indexer"]["podSelector"]["matchLabels"].items() <= labels.items()

@@ -30,6 +30,11 @@ DECODE = """async (rle) => {
   const { area, box, pixels } = new Mask(rle);
   return [area, box, Array.from(pixels)];
 }"""
+EXPLAIN = """async ([kind, status]) => {
+  const { Problem } = await import(new URL('static/api.js', document.baseURI));
+  const { explain } = await import(new URL('static/problems.js', document.baseURI));
+  return explain(new Problem({ type: `/problems/${kind}`, status })).title;
+}"""
 QUOTE = """async (text) => {
   const { quote, toPython } = await import(new URL('static/snippets.js', document.baseURI));
   return [toPython([text, null, 1.5]), quote(text)];
@@ -193,6 +198,11 @@ class Visitor:
         """A text in the page's Python snippets, in a list with others, and in its curl."""
         python, word = self.page.evaluate(QUOTE, text)
         return python, word
+
+    def explain(self, kind: str, status: int) -> str:
+        """What the page would say about a problem, as its title."""
+        title: str = self.page.evaluate(EXPLAIN, [kind, status])
+        return title
 
     def problem(self) -> str:
         return self.page.inner_text(".problem")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fovea_client import Client
-from fovea_web import keys
+from fovea_web import keys, problems
 from fovea_web.settings import Settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -302,6 +302,13 @@ def test_problems_are_told_in_words_with_what_to_do(visit: Visit, tmp_path: Path
     person.page.context.set_offline(False)
     person.page.click("button:has-text('Try again')")
     person.page.wait_for_selector(".times")
+
+
+def test_every_problem_of_the_gateway_has_words_of_its_own(visit: Visit) -> None:
+    person = visit()
+    for name, kind in problems.KINDS.items():
+        said = person.explain(problems.slug(name), kind.status)
+        assert (said == "The server failed at this.") == (kind.status in (500, 502)), name
 
 
 def test_a_gateway_with_keys_asks_for_one_and_without_an_index_has_no_search(

@@ -118,6 +118,7 @@ def test_what_cannot_be_searched_is_said(caller, query):
 def test_the_deployment_tells_how_much_is_in_the_index(caller):
     told = caller.get("/v1/deployment").json()["search"]
     assert told == {"objects": 2 * PICTURES, "pictures": PICTURES}
+    assert "/v1/search" in caller.get("/openapi.json").json()["paths"]
 
 
 def test_without_an_index_there_is_no_search():
@@ -126,4 +127,5 @@ def test_without_an_index_there_is_no_search():
         assert caller.post("/v1/search", json={"text": "red"}).status_code == 404
         assert caller.get(f"/v1/search/pictures/{'0' * 64}").status_code == 404
         assert caller.get("/v1/deployment").json()["search"] is None
+        assert "/v1/search" not in caller.get("/openapi.json").json()["paths"]
     triton.stop()

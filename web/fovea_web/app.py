@@ -64,7 +64,7 @@ def make_app(settings: Settings) -> FastAPI:
     add_search(app, answers, search)
     samples.add(app, settings.samples)
     add_routes(app, answers)
-    _add_reference(app, deployment)
+    _add_reference(app, deployment, search is not None)
     _add_page(app)
     app.add_middleware(Admitted, settings=settings, keys=keys, rates=rates)
     app.add_middleware(Observed, metrics=metrics)
@@ -136,12 +136,13 @@ def _add_page(app: FastAPI) -> None:
     app.mount("/static", StaticFiles(directory=PAGE), name="static")
 
 
-def _add_reference(app: FastAPI, deployment: Deployment) -> None:
+def _add_reference(app: FastAPI, deployment: Deployment, searches: bool) -> None:
     @app.get("/openapi.json", include_in_schema=False)
     async def describe() -> Response:
         """Of the verbs that are served; of all while the server cannot be asked."""
         with suppress(FoveaError):
-            return to_json(openapi.only(app.openapi(), await deployment.names()))
+            kinds = await deployment.names()
+            return to_json(openapi.only(app.openapi(), kinds, search=searches))
         return to_json(app.openapi())
 
     @app.get("/docs", include_in_schema=False)

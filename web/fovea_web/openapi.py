@@ -104,11 +104,14 @@ def of_batch(verb: Verb) -> dict[str, Any]:
     }
 
 
-def only(described: Mapping[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]:
-    """A description without the verbs that a deployment does not have."""
+def only(described: Mapping[str, Any], kinds: Mapping[str, Any], *, search: bool) -> dict[str, Any]:
+    """A description without the verbs that a deployment does not have, or without the search."""
     gone = {verb.path for kind, verb in VERBS.items() if kind not in kinds}
-    paths = described["paths"].items()
-    kept = {path: route for path, route in paths if path.rpartition("/")[2] not in gone}
+    kept = {
+        path: route
+        for path, route in described["paths"].items()
+        if path.rpartition("/")[2] not in gone and (search or not path.startswith("/v1/search"))
+    }
     return {**described, "paths": kept}
 
 

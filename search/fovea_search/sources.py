@@ -154,12 +154,14 @@ def _walk(file_system: Any, root: str, on_problem: Problem) -> Iterator[Source]:
     def report(error: OSError) -> None:
         on_problem(str(error.filename or root), _reason(error))
 
-    for folder, folders, files in file_system.walk(root, detail=True, on_error=report):
-        for hidden in [name for name in folders if name.startswith(".")]:
-            del folders[hidden]
+    # fsspec reports errors of the folder that it is given, and omits those of folders below.
+    for folder, folders, files in file_system.walk(root, maxdepth=1, detail=True, on_error=report):
         for name, info in sorted(files.items()):
             if name.lower().endswith(PICTURE_SUFFIXES) and not name.startswith("."):
                 yield _file(file_system, posixpath.join(folder, name), info)
+        for name in sorted(folders):
+            if not name.startswith("."):
+                yield from _walk(file_system, posixpath.join(folder, name), on_problem)
 
 
 def _file(file_system: Any, path: str, info: dict[str, Any]) -> Source:

@@ -13,9 +13,10 @@ from typer.testing import CliRunner
 
 from benchmarks.capacity import index as index_plan
 from benchmarks.search import peers, vectors
+from benchmarks.search.__main__ import FULL, QUICK, SECTIONS
 from benchmarks.search.decoder import judged
+from benchmarks.search.photos import write_scenes
 from benchmarks.search.vectors import CONDITIONS, Chunk, K, Truth, World
-from demo.scenes import make_scene
 
 
 def test_a_small_store_is_searched_exactly_and_kept_up() -> None:
@@ -62,14 +63,19 @@ def test_masks_are_judged_as_segment_anything_does() -> None:
     assert boxes[0, 0].tolist() == [3, 2, 7, 5]
 
 
-def test_an_object_counts_once_and_a_missed_one_as_never_found() -> None:
-    scene = make_scene(20_000, split="test")
+def test_an_object_counts_once_and_a_missed_one_as_never_found(tmp_path) -> None:
+    (scene,) = write_scenes(tmp_path / "photos", 1).values()
     thing = scene.objects[0]
     names = peers.true_names([thing.mask, thing.mask, ~thing.mask], scene)
     assert names[:2] == [thing.label, ""]
     found = peers.Found(np.array([[1, 0], [0, 1]], np.float32), ["a", ""])
     scenes = {"x": type("S", (), {"objects": [type("T", (), {"label": "a"})()] * 2})()}
     assert peers.text_map(found, scenes, {"a": [1.0, 0.0]}) == 0.5
+
+
+def test_the_quick_form_measures_the_same_sections() -> None:
+    assert set(SECTIONS) == {"vectors", "decoder", "jobs", "peers"}
+    assert all(vars(QUICK)[name] < value for name, value in vars(FULL).items())
 
 
 def test_a_plan_is_done_in_time(tmp_path) -> None:

@@ -27,6 +27,7 @@ import tritonclient.grpc as triton
 from fovea_search import Store, StoreFailed
 from fovea_server import EmbeddedServer
 
+from benchmarks.search.photos import write_scenes
 from tests.faults.ledger import Account, Ledger
 from tests.faults.report import Report, broken
 
@@ -225,8 +226,6 @@ def _run(victim: str, server: EmbeddedServer, kills: int, on_ray: bool) -> Repor
 def _in_folder(
     victim: str, server: EmbeddedServer, kills: int, folder: Path, ray: str | None
 ) -> Report:
-    from demo.search import write_scenes
-
     job = IndexJob(folder / "photos", folder / "store", server.grpc_url, ray)
     # A commit before each kill, what is under way beside it, and some that no kill falls into.
     count = (kills + 2) * BATCH * (job.slots + 1)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import subprocess
 import sys
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -192,3 +195,30 @@ def test_without_the_extra_one_line_says_what_to_install(tmp_path) -> None:
         )  # fmt: skip
         assert done.returncode == 2
         assert done.stderr == f"error: {command} needs lancedb: pip install 'fovea[search]'\n"
+
+
+@pytest.fixture
+def small_disk(tmp_path) -> Iterator[Path]:
+    """A file system of one megabyte."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("mounting takes root")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_is_one_line_and_the_next_run_goes_on(fovea, tmp_path, small_disk) -> None:
+    colours.write(tmp_path / "photos", 12)
+    store = ["--store", small_disk / "index", "--batch", 4]
+    assert fovea("index", "photos/0000.png", *store)[0] == 0
+    filler = small_disk / "filler"
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    code, _, err = fovea("index", "photos", *store)
+    assert code != 0 and len(err.splitlines()) == 1 and "No space left on device" in err
+    filler.unlink()
+    again = record(fovea("index", "photos", *store, "--json"))
+    assert (again["indexed"], again["unchanged"], again["failed"]) == (11, 1, 0)

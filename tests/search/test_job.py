@@ -14,6 +14,7 @@ from fovea_search import Job, Options, Servers, Store, sources
 from fovea_search.servers import open_store
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from tests.client.fake_triton import Refusal
 from tests.search import colours
@@ -116,6 +117,15 @@ def test_broken_pictures_are_rows_with_their_reason_and_can_be_retried(
     again = run(tmp_path / "photos", retry=True)
     assert (again.indexed, again.failed, again.unchanged) == (0, 3, 2)
     assert len(paths_of(store)) == 5
+
+
+def test_a_picture_of_one_row_holds_up_nothing(run, store: Store, tmp_path) -> None:
+    colours.write(tmp_path / "photos", 2)
+    Image.new("RGB", (60_000, 1), colours.COLOURS["red"]).save(tmp_path / "photos" / "thin.png")
+    summary = run(tmp_path / "photos", thumbnail=64)
+    assert (summary.indexed, summary.failed, summary.objects) == (3, 0, 2 * OBJECTS + 1)
+    assert store.count("kind = 'object' AND width = 60000 AND height = 1") == 1
+    assert store.count("kind = 'picture' AND thumbnail IS NOT NULL") == 3
 
 
 def test_what_failed_for_a_while_is_replaced_by_a_retry(run, store, triton, tmp_path) -> None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import pwd
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import fsspec
 import pyarrow as pa
@@ -138,10 +142,33 @@ def test_what_cannot_be_read_is_said_and_the_rest_goes_on(photos: Path) -> None:
     assert "expected a column of bytes" in problems[str(photos / "empty.parquet")]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_a_folder_without_rights_is_said(photos: Path) -> None:
-    (photos / "night").chmod(0)
-    problems = {}
-    found = list(sources.find([str(photos)], problems.__setitem__))
-    (photos / "night").chmod(0o700)
-    assert (len(found), list(problems)) == (2, [str(photos / "night")])
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Root reads everything, so it gives its rights away for a while."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(pwd.getpwnam("nobody").pw_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_a_folder_and_a_picture_without_rights_are_said() -> None:
+    with TemporaryDirectory() as folder:  # pytest's own is for its user alone
+        photos = Path(folder) / "photos"
+        colours.write(photos / "day", 2)
+        colours.write(photos / "night", 1, start=5)
+        Path(folder).chmod(0o755)
+        (photos / "night").chmod(0)
+        (photos / "day" / "0000.png").chmod(0)
+        problems: dict[str, str] = {}
+        with as_nobody():
+            found = list(sources.find([str(photos)], problems.__setitem__))
+            with pytest.raises(PermissionError):
+                found[0].read()
+            assert found[1].read()
+        (photos / "night").chmod(0o700)
+    assert names(found) == ["0000.png", "0001.png"]
+    assert problems == {str(photos / "night"): "Permission denied"}

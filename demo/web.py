@@ -26,7 +26,7 @@ def make_index(client: Client, folder: Path, pictures: int) -> Path | None:
         from fovea_search import Job, OtherMembers, Servers, sources
         from fovea_search.servers import open_store
 
-        from demo.search import write_scenes
+        from demo.scene_pictures import write_scenes
     except ModuleNotFoundError as error:
         console.print_error(f"no search: it needs {error.name}, pip install 'fovea[search]'")
         return None

@@ -99,3 +99,26 @@ def test_no_module_imports_itself_by_way_of_others():
     }
     assert len(graph) > 300
     TopologicalSorter(graph).prepare()  # raises CycleError, which names the modules
+
+
+def names_in(path: Path) -> set[str]:
+    """What a module may be asked for: what it defines, imports or assigns, and its submodules."""
+    found = {other.stem for other in path.parent.glob("*")} if path.stem == "__init__" else set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            found.add(node.name)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            found |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+    return found
+
+
+def test_every_name_that_is_imported_from_ours_is_there():
+    known = modules()
+    there = {module: names_in(path) for module, path in known.items()}
+    for path in [*known.values(), *(ROOT / "tests").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module in there:
+                missing = {alias.name for alias in node.names} - there[node.module]
+                assert not missing, f"{path.relative_to(ROOT)}: {node.module} has no {missing}"

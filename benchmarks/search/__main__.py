@@ -20,8 +20,8 @@ from rich.console import Console
 from benchmarks.options import Json
 from benchmarks.results import write_json
 from benchmarks.search import decoder, jobs, peers, vectors
-from benchmarks.search.photos import write_scenes
 from benchmarks.tables import on_terminal
+from demo.scene_pictures import write_scenes
 from demo.served import EXPORT_FOLDER, demo_server, export_demo
 from export.machine import machine
 

@@ -15,8 +15,8 @@ from benchmarks.capacity import index as index_plan
 from benchmarks.search import peers, vectors
 from benchmarks.search.__main__ import FULL, QUICK, SECTIONS
 from benchmarks.search.decoder import judged
-from benchmarks.search.photos import write_scenes
 from benchmarks.search.vectors import CONDITIONS, Chunk, K, Truth, World
+from demo.scene_pictures import write_scenes
 
 
 def test_a_small_store_is_searched_exactly_and_kept_up() -> None:

@@ -27,7 +27,7 @@ import tritonclient.grpc as triton
 from fovea_search import Store, StoreFailed
 from fovea_server import EmbeddedServer
 
-from benchmarks.search.photos import write_scenes
+from demo.scene_pictures import write_scenes
 from tests.faults.ledger import Account, Ledger
 from tests.faults.report import Report, broken
 

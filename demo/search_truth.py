@@ -122,10 +122,10 @@ class Truth:
         return short
 
 
-def index_all(client: Client, photos: Path, store: Path) -> tuple[Store, float]:
-    """The store with all pictures in it, and the rate of those that were not."""
+def index_all(client: Client, pictures: list[str], store: Path) -> tuple[Store, float]:
+    """The store with these pictures in it, and the rate of those that were not."""
     opened = open_store(str(store), [client], "embed_objects", {})
-    found = list(sources.find([str(photos)], lambda path, reason: None))
+    found = list(sources.find(pictures, lambda path, reason: None))
     with console.progress_bar(shown=True) as progress:
         job = Job(opened, Servers([client], "embed_objects", {}))
         summary = job.run(found, total=len(found), progress=progress)
@@ -171,7 +171,7 @@ def compare_crops(
 
 def measure(client: Client, folder: Path, world: World, compared: int) -> Truth:
     """Everything, of a world whose pictures lie in a folder."""
-    store, rate = index_all(client, folder / "photos", folder / "index")
+    store, rate = index_all(client, list(world.of_picture), folder / "index")
     rows = read(store, world)
     texts = {label: client.embed_text(label) for label in LABELS}
     index = Index(store, client)

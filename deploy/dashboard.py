@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.model_names import ModelNames, production
+from deploy.objectives import ANSWERED, FAST
 
 DASHBOARD = Path(__file__).parent / "monitoring" / "dashboard.json"
 _SOURCE = {"type": "prometheus", "uid": "${datasource}"}
@@ -22,12 +23,14 @@ class Panel:
         about: what the reader does with it.
         queries: legend -> PromQL; CHOSEN stands for the namespaces chosen above,
             ALL_MODELS for the number of a server's models.
+        gpu: there is nothing to see without a GPU.
     """
 
     title: str
     unit: str
     about: str
     queries: dict[str, str]
+    gpu: bool = False
 
 
 PANELS = (
@@ -71,7 +74,11 @@ PANELS = (
         "Latency, mean",
         "s",
         "In the server, by verb, over all servers.",
-        {"{{model}}": "avg by (model) (fovea:latency_seconds:mean5m{CHOSEN})"},
+        {
+            "{{model}}": "sum by (model) "
+            "(fovea:latency_seconds:mean5m{CHOSEN} * fovea:requests:rate5m{CHOSEN})"
+            " / (sum by (model) (fovea:requests:rate5m{CHOSEN}) > 0)"
+        },
     ),
     Panel(
         "Waiting per request",
@@ -143,6 +150,40 @@ PANELS = (
         },
     ),
     Panel(
+        "GPU memory",
+        "bytes",
+        "Of the whole GPU, whoever uses it.",
+        {
+            "{{pod}}": "sum by (pod) (nv_gpu_memory_used_bytes{CHOSEN})",
+            "limit of {{pod}}": "sum by (pod) (nv_gpu_memory_total_bytes{CHOSEN})",
+        },
+        gpu=True,
+    ),
+    Panel(
+        "GPU errors",
+        "short",
+        "By XID, in the last minutes; needs the dcgm-exporter.",
+        {"{{pod}}: XID {{xid}}": "fovea:gpu_errors{CHOSEN}"},
+        gpu=True,
+    ),
+    Panel(
+        "GPU throttled",
+        "short",
+        "Why its clocks are held down, and how often; needs the dcgm-exporter.",
+        {"{{pod}}: {{clock_event}}": "fovea:gpu_throttled{CHOSEN}"},
+        gpu=True,
+    ),
+    Panel(
+        "Error budgets",
+        "percentunit",
+        "How fast they are spent, over three days; above 100 % they will not last.",
+        {
+            "answers": f"max(fovea:unanswered:ratio3d{{CHOSEN}}) / {ANSWERED.budget:g}",
+            "latency of {{model}}": "max by (model) "
+            f"(fovea:slow:ratio3d{{CHOSEN}}) / {FAST.budget:g}",
+        },
+    ),
+    Panel(
         "Alerts",
         "short",
         "Firing now.",
@@ -165,12 +206,18 @@ def dashboard(models: ModelNames) -> dict[str, Any]:
     }
 
 
-def queries() -> dict[str, str]:
-    """Every PromQL of the dashboard by "title: legend", for all namespaces."""
+def queries(*, gpu: bool) -> dict[str, str]:
+    """Every PromQL of the dashboard by "title: legend", for all namespaces.
+
+    Args:
+        gpu: of the panels that only a GPU fills; else of all others.
+    """
+    titles = {panel.title for panel in PANELS if panel.gpu is gpu}
     return {
         f"{panel['title']}: {target['legendFormat']}": target["expr"].replace("$namespace", ".*")
         for panel in json.loads(DASHBOARD.read_text())["panels"]
         for target in panel["targets"]
+        if panel["title"] in titles
     }
 
 

@@ -54,7 +54,7 @@ def watch(*, within_s: float = 90.0) -> Seen:
             while True:
                 answers = {
                     name: len(prometheus.query(query))
-                    for name, query in dashboard.queries().items()
+                    for name, query in dashboard.queries(gpu=False).items()
                 }
                 traced = collector.models_of_trace(TRACED)
                 seconds = time.monotonic() - began

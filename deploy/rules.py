@@ -5,6 +5,7 @@ which models there are. The committed ones are of the production deployment; of 
 `python -m deploy.rules --export build/export/mine --out monitoring` writes them and the dashboard.
 """
 
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +13,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from deploy import dashboard
+from deploy import dashboard, objectives
 from deploy.model_names import ModelNames, exported, production
 
 MONITORING = Path(__file__).parent / "monitoring"
@@ -33,10 +34,12 @@ def rules(models: ModelNames) -> str:
         "FIRST_VERB": models.verbs[0],
         "VERBS": "|".join(models.verbs),
         "ALL_MODELS": str(len(models.all)),
+        "SLOW_S": f"{objectives.SLOW_S:g}",
     }
     for placeholder, value in filled.items():
         text = text.replace(placeholder, value)
-    return _HEAD.format(TEMPLATE.name) + text
+    group = textwrap.indent(_dump([objectives.group()]), "  ")
+    return f"{_HEAD.format(f'{TEMPLATE.name} and objectives.py')}{text}\n{group}"
 
 
 def operator_rule(models: ModelNames) -> str:
@@ -47,7 +50,7 @@ def operator_rule(models: ModelNames) -> str:
         "metadata": {"name": "fovea", "namespace": "fovea"},
         "spec": yaml.safe_load(rules(models)),
     }
-    return _HEAD.format(TEMPLATE.name) + _dump(resource)
+    return _HEAD.format(RULES.name) + _dump(resource)
 
 
 def models_test(models: ModelNames) -> str:
@@ -117,7 +120,7 @@ def _expected(record: str, value: int) -> dict[str, Any]:
     }
 
 
-def _dump(value: dict[str, Any]) -> str:
+def _dump(value: Any) -> str:
     return str(yaml.safe_dump(value, sort_keys=False, width=1000))
 
 

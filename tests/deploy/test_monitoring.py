@@ -1,7 +1,9 @@
 """Rules and dashboard: promtool's verdict, and that all parts speak of the same things."""
 
+import itertools
 import json
 import re
+import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deploy import dashboard, rules, tools
+from deploy import dashboard, objectives, rules, tools
 from deploy.model_names import ModelNames, production
 from fovea.house import wire
 from fovea.verbs import verbs_of
@@ -23,6 +25,7 @@ RULES = [
 ]
 ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
 RECORDS = {rule["record"] for rule in RULES if "record" in rule}
+QUERIES = {**dashboard.queries(gpu=False), **dashboard.queries(gpu=True)}
 EXPRESSIONS = [rule["expr"] for rule in RULES]
 needs_promtool = pytest.mark.skipif(
     tools.find("promtool") is None, reason="promtool is missing: make deploy-tools"
@@ -86,7 +89,7 @@ def test_counting_series_instead_of_models_is_seen_by_the_tests_on_a_gpu(tmp_pat
 
 
 def test_every_recorded_series_that_is_asked_for_is_recorded():
-    asked = " ".join([*EXPRESSIONS, *dashboard.queries().values()])
+    asked = " ".join([*EXPRESSIONS, *QUERIES.values()])
     assert set(re.findall(r"fovea:[a-z_]+(?::[a-z0-9]+)?", asked)) <= RECORDS
 
 
@@ -102,7 +105,47 @@ def test_the_rules_know_the_models_of_the_deployment():
     assert alert["expr"] == f"fovea:models_ready < {count}"
     assert f"of {count} models" in alert["annotations"]["summary"]
     assert set(production().all) == {*verbs.split("|"), *others}
-    assert f">= {count})" in dashboard.queries()["Servers: with all models"]
+    assert f">= {count})" in QUERIES["Servers: with all models"]
+
+
+def test_every_burn_rate_is_looked_at_over_a_long_and_a_short_window():
+    """With recorded windows, and not so high that a total loss would not reach it."""
+    for objective in objectives.OBJECTIVES:
+        severities = {r["labels"]["severity"] for r in RULES if r.get("alert") == objective.alert}
+        assert severities == set(objectives.BURN_RATES)
+        for rate, long, short in itertools.chain(*objectives.BURN_RATES.values()):
+            assert rate * objective.budget < 1
+            assert {f"{objective.series}:ratio{window}" for window in (long, short)} <= RECORDS
+            assert objectives.WINDOWS.index(short) < objectives.WINDOWS.index(long)
+
+
+@needs_promtool
+def test_the_panels_of_a_gpu_have_data_on_one(tmp_path):
+    """In the shape of Triton's and of the dcgm-exporter's series; the rest is asked live."""
+    queries = dashboard.queries(gpu=True)
+    pod = 'namespace="a",pod="p"'
+    series = [
+        f'nv_gpu_memory_used_bytes{{{pod},gpu_uuid="GPU-5f0c"}}',
+        f'nv_gpu_memory_total_bytes{{{pod},gpu_uuid="GPU-5f0c"}}',
+        f'DCGM_EXP_XID_ERRORS_COUNT{{{pod},container="fovea",gpu="0",xid="79"}}',
+        f'DCGM_EXP_CLOCK_EVENTS_COUNT{{{pod},container="fovea",gpu="0",clock_event="power_cap"}}',
+    ]
+    one = [{"labels": "{}", "value": 1}]
+    test = {
+        "interval": "1m",
+        "input_series": [{"series": name, "values": "5x10"} for name in series],
+        "promql_expr_test": [
+            {"expr": f"count({query})", "eval_time": "5m", "exp_samples": one}
+            for query in queries.values()
+        ],
+    }
+    shutil.copy(rules.RULES, tmp_path)
+    made = {"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": [test]}
+    (tmp_path / "gpu.test.yaml").write_text(yaml.safe_dump(made))
+    command = [str(tools.find("promtool")), "test", "rules", "gpu.test.yaml"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert len(queries) == len(series)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @needs_promtool

@@ -10,7 +10,7 @@ FROM ${TENSORRT_IMAGE}
 LABEL org.opencontainers.image.title="fovea-exporter" \
       org.opencontainers.image.licenses="Apache-2.0"
 WORKDIR /opt/fovea
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE ./
 COPY fovea fovea
 COPY client client
 COPY server server
@@ -19,11 +19,14 @@ COPY web web
 COPY export export
 COPY deployments deployments
 COPY demo demo
-# An environment that still sees the image's own tensorrt.
-# hadolint ignore=DL3013
-RUN python3 -m pip install --no-cache-dir virtualenv \
- && python3 -m virtualenv --system-site-packages /opt/venv \
- && /opt/venv/bin/pip install --no-cache-dir -c constraints.txt ".[export]" \
+COPY deploy/containers/locks locks
+# locks/ has the version and hash of every wheel, of what builds fovea as well. The environment
+# still sees the image's own tensorrt.
+RUN python3 -m pip install --no-cache-dir --target /build --require-hashes -r locks/build.txt \
+ && PYTHONPATH=/build python3 -m virtualenv --system-site-packages /opt/venv \
+ && /opt/venv/bin/pip install --no-cache-dir --require-hashes -r locks/exporter.txt \
+ && PYTHONPATH=/build /opt/venv/bin/pip install --no-cache-dir --no-deps --no-build-isolation . \
+ && rm -r /build \
  && install -d -o 1000 -g 1000 -m 0750 /run/fovea
 COPY --chmod=0555 deploy/containers/engine_key.py /opt/fovea/bin/engine_key.py
 USER 1000:1000

@@ -7,16 +7,18 @@ ARG PYTHON_IMAGE=python:3.12-slim-trixie
 
 FROM ${PYTHON_IMAGE} AS packages
 WORKDIR /src
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE ./
 COPY fovea fovea
 COPY client client
 COPY server server
 COPY search search
 COPY web web
-# constraints.txt pins every version.
-# hadolint ignore=DL3013
-RUN python3 -m venv /opt/fovea \
- && /opt/fovea/bin/pip install --no-cache-dir -c constraints.txt ".[web,search]"
+COPY deploy/containers/locks locks
+# locks/ has the version and hash of every wheel, of what builds fovea as well.
+RUN python3 -m pip install --no-cache-dir --target /build --require-hashes -r locks/build.txt \
+ && python3 -m venv /opt/fovea \
+ && /opt/fovea/bin/pip install --no-cache-dir --require-hashes -r locks/gateway.txt \
+ && PYTHONPATH=/build /opt/fovea/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
 
 FROM ${PYTHON_IMAGE}
 LABEL org.opencontainers.image.title="fovea-gateway" \

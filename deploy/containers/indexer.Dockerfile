@@ -9,14 +9,19 @@ FROM ${RAY_IMAGE}
 LABEL org.opencontainers.image.title="fovea-indexer" \
       org.opencontainers.image.licenses="Apache-2.0"
 WORKDIR /opt/fovea
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE ./
 COPY fovea fovea
 COPY client client
 COPY server server
 COPY search search
 COPY web web
+COPY deploy/containers/locks locks
 USER 0:0
-RUN pip install --no-cache-dir -c constraints.txt ".[search,ray,s3]"
+# locks/ has the version and hash of every wheel, of what builds fovea as well.
+RUN pip install --no-cache-dir --target /build --require-hashes -r locks/build.txt \
+ && pip install --no-cache-dir --require-hashes -r locks/indexer.txt \
+ && PYTHONPATH=/build pip install --no-cache-dir --no-deps --no-build-isolation . \
+ && rm -r /build
 USER 1000:1000
 ENV PYTHONDONTWRITEBYTECODE=1 \
     HOME=/tmp

@@ -8,15 +8,17 @@ ARG TRITON_IMAGE=nvcr.io/nvidia/tritonserver:${TRITON_RELEASE}-py3
 
 FROM ${TRITON_IMAGE} AS packages
 WORKDIR /src
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE ./
 COPY fovea fovea
 COPY client client
 COPY server server
 COPY search search
 COPY web web
-# constraints.txt pins every version.
-# hadolint ignore=DL3013
-RUN python3 -m pip install --no-cache-dir --target /opt/fovea/packages -c constraints.txt . psutil
+COPY deploy/containers/locks locks
+# locks/ has the version and hash of every wheel, of what builds fovea as well.
+RUN python3 -m pip install --no-cache-dir --target /build --require-hashes -r locks/build.txt \
+ && python3 -m pip install --no-cache-dir --target /opt/fovea/packages --require-hashes -r locks/server.txt \
+ && PYTHONPATH=/build python3 -m pip install --no-cache-dir --target /opt/fovea/packages --no-deps --no-build-isolation .
 
 FROM ${TRITON_IMAGE}
 LABEL org.opencontainers.image.title="fovea-server" \

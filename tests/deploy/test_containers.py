@@ -73,6 +73,20 @@ def interpolated_release(text):
     return text.replace("${TRITON_RELEASE}", release[1]) if release else text
 
 
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
+def test_images_install_what_is_locked_and_nothing_else(path):
+    """By hash; then fovea itself, built by what was locked."""
+    installed = re.findall(r"pip install (.*?)(?: &&|$)", one_line(path.read_text()), re.MULTILINE)
+    locked = [re.search(r"--require-hashes -r locks/(\w+)\.txt$", line) for line in installed[:-1]]
+    assert [found and found[1] for found in locked] == ["build", path.name.split(".")[0]]
+    assert installed[-1].endswith("--no-deps --no-build-isolation .")
+
+
+def one_line(text):
+    """With every instruction on a line of its own."""
+    return re.sub(r" *\\\n *", " ", text)
+
+
 @pytest.mark.parametrize("path", ON_NVIDIAS, ids=lambda path: path.name)
 def test_nvidias_images_are_of_one_release_and_begin_with_its_entry_point(path):
     release = re.search(r"^ARG TRITON_RELEASE=(\d\d\.\d\d)$", path.read_text(), re.MULTILINE)[1]

@@ -21,7 +21,7 @@ from fovea_search.errors import InvalidFilter, StoreFailed
 from fovea_search.finds import NEEDED, Find, Finds
 from fovea_search.records import COLUMNS, OBJECT, PICTURE, VECTOR
 from fovea_search.storage import first_line
-from fovea_search.store import Store
+from fovea_search.store import Store, with_vector
 from fovea_search.vectors import Floats
 
 TEMPLATES = ("{}",)
@@ -198,7 +198,7 @@ class Index:
             raise InvalidInput(f"expected the id of a find such as 3f2a91c04b7e:0, got {id!r}")
         like = f"{content}%:{number}" if number else f"{content}%"
         kind = OBJECT if number else PICTURE
-        condition = f"kind = '{kind}' AND id LIKE '{like}' AND {VECTOR} IS NOT NULL"
+        condition = f"{with_vector(kind)} AND id LIKE '{like}'"
         rows = [
             row for batch in self.store.read(["id", VECTOR], condition) for row in batch.to_pylist()
         ]

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from lance.file import LanceFileReader
 from lance.fragment import FragmentMetadata, write_fragments
-from lancedb.index import BTree, IvfSq
+from lancedb.index import Bitmap, BTree, IvfSq
 
 from fovea_search.errors import InvalidStore
 from fovea_search.records import COLUMNS, OBJECT, PICTURE, VECTOR, Indexed, MadeBy, to_table
@@ -272,7 +272,7 @@ class Store:
         self, vector: Any, kind: str, where: str | None, names: Sequence[str], limit: int
     ) -> Any:
         """A query of lancedb: the rows with the vectors nearest to one, float32 [D]."""
-        condition = f"kind = '{kind}' AND {VECTOR} IS NOT NULL"
+        condition = with_vector(kind)
         query = self._table.search(vector, vector_column_name=VECTOR).distance_type(METRIC)
         query = query.where(f"({where}) AND {condition}" if where else condition, prefilter=True)
         # Where a filter leaves few rows in those partitions, the others are searched, too.
@@ -306,12 +306,13 @@ class Store:
         """
         with failures(self.uri):
             self._table.checkout_latest()
-            rows = self.count(f"{VECTOR} IS NOT NULL")
+            rows = self.count("error IS NULL")
             if rows >= indexed_rows and rows > GROWTH * self._indexed_rows():
                 partitions = max(1, rows // PARTITION_ROWS)
                 config = IvfSq(distance_type=METRIC, num_partitions=partitions)
                 self._table.create_index(VECTOR, config=config, replace=True)
                 self._table.create_index("picture", config=BTree(), replace=True)
+                self._table.create_index("kind", config=Bitmap(), replace=True)
                 if not self._is_folder:  # what merges tell rows apart by
                     self._table.create_index("id", config=BTree(), replace=True)
             self._table.optimize(cleanup_older_than=KEPT_VERSIONS)
@@ -333,6 +334,14 @@ class Store:
             yield alone
 
 
+def with_vector(kind: str) -> str:
+    """The condition for rows of a kind that have a vector.
+
+    Asking the vectors themselves whether they are null would read all of them.
+    """
+    return f"kind = '{kind}'" + (" AND error IS NULL" if kind == PICTURE else "")
+
+
 def _in(column: str, values: Sequence[str]) -> list[str]:
     """Conditions of at most IN_LIST values; they are quoted as SQL wants it."""
     quoted = ["'" + value.replace("'", "''") + "'" for value in values]
@@ -342,4 +351,4 @@ def _in(column: str, values: Sequence[str]) -> list[str]:
     ]
 
 
-__all__ = ["OBJECT", "PICTURE", "Known", "Store", "Version", "Written"]
+__all__ = ["OBJECT", "PICTURE", "Known", "Store", "Version", "Written", "with_vector"]

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 
 from rich.console import Console
+
+# Debian's name, and others'.
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 SAMPLE = "man-on-snowboard.jpg"
 SIZE = {"width": 1280, "height": 800}
@@ -26,25 +32,30 @@ _TOOK_MS = f"""() => {{
 }}"""
 
 
-def click_to_mask_s(address: str, clicks: int) -> list[float]:
-    """Seconds of each click but the first; none, and a line that says why, without a browser."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    try:
-        from playwright.sync_api import sync_playwright
-    except ModuleNotFoundError:
-        chromium = None
-    if chromium is None:
-        Console(stderr=True).print("no clicks: playwright and chromium are needed for them")
-        return []
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """A browser of playwright's without a window."""
+    from playwright.sync_api import sync_playwright
+
+    assert CHROMIUM is not None
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         try:
-            page = browser.new_page(viewport=SIZE)
-            page.set_default_timeout(PATIENCE_MS)
-            _open_sample(page, address)
-            taken = [_click(page, number) for number in range(clicks + 1)]
+            yield browser
         finally:
             browser.close()
+
+
+def click_to_mask_s(address: str, clicks: int) -> list[float]:
+    """Seconds of each click but the first; none, and a line that says why, without a browser."""
+    if CHROMIUM is None or find_spec("playwright") is None:
+        Console(stderr=True).print("no clicks: playwright and chromium are needed for them")
+        return []
+    with chromium() as browser:
+        page = browser.new_page(viewport=SIZE)
+        page.set_default_timeout(PATIENCE_MS)
+        _open_sample(page, address)
+        taken = [_click(page, number) for number in range(clicks + 1)]
     return taken[1:]
 
 

@@ -7,11 +7,9 @@ server at the checkpoint's own grid too. Truth is every object of held-out scene
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -22,6 +20,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks.figures import timed
 from benchmarks.options import Json
 from benchmarks.results import write_json
 from demo.evaluate import make_trial, mean
@@ -33,8 +32,6 @@ from export.machine import machine
 POINTS_PER_SIDE = 32
 SAME_IOU = 0.95
 FIRST_SEED = 930_000
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -81,12 +78,6 @@ def drawn(found: Objects) -> NDArray[np.bool_]:
 def best(overlaps: NDArray[np.float32]) -> NDArray[np.float32]:
     """Of each row, the largest; 0 where there are no columns."""
     return np.asarray(overlaps.max(axis=1, initial=0), np.float32)
-
-
-def timed(call: Callable[..., T], *args: Any, **options: Any) -> tuple[T, float]:
-    """The answer and its seconds."""
-    start = time.perf_counter()
-    return call(*args, **options), time.perf_counter() - start
 
 
 def compare(client: Client, pictures: list[Image.Image]) -> dict[str, Any]:

@@ -6,10 +6,13 @@ import statistics
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
 
 PERCENTILES = (50, 95, 99)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,12 @@ def percentiles(seconds: Iterable[float]) -> dict[str, float]:
     values = np.fromiter(seconds, float)
     cuts = np.percentile(values, PERCENTILES) if len(values) else [float("nan")] * 3
     return {f"p{p}_ms": float(1000 * cut) for p, cut in zip(PERCENTILES, cuts, strict=True)}
+
+
+def timed(call: Callable[..., T], *args: Any, **options: Any) -> tuple[T, float]:
+    """The answer and its seconds."""
+    start = time.perf_counter()
+    return call(*args, **options), time.perf_counter() - start
 
 
 @dataclass

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from demo.evaluate import mask_iou
+from demo.evaluate import CLOSE_IOU, HIT_IOU, mask_iou
 from demo.grid_masks import GridMasks, candidates_of, export_promptable
 from demo.scenes import Scene, make_scene, make_surrounded
 from demo.training import CHECKPOINTS_FOLDER
@@ -39,7 +39,6 @@ STABILITY_GRID = np.round(np.arange(0.55, 0.96, 0.05), 2)
 MOST_OBJECTS = 256
 # Search wants all objects of a picture, in few masks.
 MOST_MASKS = 6.0
-HIT, CLOSE = 0.5, 0.75
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,9 +104,9 @@ def figures(scenes: Sequence[Judged], iou: float, stability: float) -> Figures:
     return Figures(
         iou,
         stability,
-        float((np.array(of_objects) > HIT).mean()),
-        float((np.array(of_objects) > CLOSE).mean()),
-        float((np.array(of_masks) > HIT).mean()) if of_masks else 0.0,
+        float((np.array(of_objects) > HIT_IOU).mean()),
+        float((np.array(of_objects) > CLOSE_IOU).mean()),
+        float((np.array(of_masks) > HIT_IOU).mean()) if of_masks else 0.0,
         len(of_masks) / len(scenes),
     )
 

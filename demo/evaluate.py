@@ -35,7 +35,8 @@ from demo.things import LABELS
 from demo.train_sam import point_inside
 
 CANDIDATES = 5
-HIT_IOU = 0.5
+# From which a box or a mask is that of a thing, and from which it is close to it.
+HIT_IOU, CLOSE_IOU = 0.5, 0.75
 # Of scenes with a single object.
 SINGLE_OBJECT_SEEDS = 1_000_000
 

@@ -19,22 +19,12 @@ from fovea.images import Picture
 from fovea.layout import REPOSITORY
 from fovea.manifest import exported_deployment
 from fovea.members import Source
-from fovea.roles import (
-    AREAS,
-    GRID_POINTS,
-    IOU_SCORES,
-    MASK_BOXES,
-    ORIGINAL_SIZE,
-    PIXEL_VALUES,
-    STABILITY,
-    VALID_HW,
-    Arrays,
-)
+from fovea.roles import GRID_POINTS, ORIGINAL_SIZE, PIXEL_VALUES, VALID_HW, Arrays
 from fovea.specs import ModelSpec
+from fovea.steps.everything import JUDGED
 from fovea.verbs import verbs_of
 
 EXPORTS = Path("build/export")
-JUDGED = (GRID_POINTS.name, IOU_SCORES, STABILITY, AREAS, MASK_BOXES)
 
 
 def export_promptable(checkpoint: Path) -> Path:
@@ -88,4 +78,4 @@ class GridMasks:
 
 def candidates_of(decoded: Arrays) -> Candidates:
     """Of `GridMasks.decode`."""
-    return Candidates(*(decoded[name] for name in JUDGED))
+    return Candidates(decoded[GRID_POINTS.name], *(decoded[name] for name in JUDGED))

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fovea_client import Client, console
-from fovea_search import Index, Job, Servers, Summary, sheet, sources
-from fovea_search.servers import open_store
+from fovea_client import Client
+from fovea_search import Index, Summary, sheet
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 from demo import search_world
+from demo.indexing import index
 from demo.scenes import Scene, make_surrounded
 from demo.search_world import TrueThing, World
 from demo.served import demo_server, export_demo
@@ -78,21 +78,17 @@ def example_of(label: str) -> Scene:
 def index_all(client: Client, photos: Path, store: Path) -> Summary:
     """The store from the beginning."""
     shutil.rmtree(store, ignore_errors=True)
-    opened = open_store(str(store), [client], "embed_objects", {})
-    found = list(sources.find([str(photos)], lambda path, reason: None))
-    with console.progress_bar(shown=True) as progress:
-        job = Job(opened, Servers([client], "embed_objects", {}))
-        summary = job.run(found, total=len(found), progress=progress)
+    opened, summary = index(client, [str(photos)], store)
     opened.optimize()
     return summary
 
 
-def ask(index: Index, world: World, out: Path) -> list[dict[str, Any]]:
+def ask(opened: Index, world: World, out: Path) -> list[dict[str, Any]]:
     """Each question's figures; its sheets are written."""
     rows = []
     for question in questions(example_of(OTHER)):
         start = time.perf_counter()
-        finds = index.search(**question.query, k=K)
+        finds = opened.search(**question.query, k=K)
         elapsed_ms = 1000 * (time.perf_counter() - start)
         for suffix in sheet.SUFFIXES:
             sheet.save(finds, out / f"{question.name}{suffix}")

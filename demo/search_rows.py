@@ -8,12 +8,13 @@ import numpy as np
 from fovea_client import Mask
 from fovea_search import Store
 from fovea_search.records import OBJECT, PICTURE, VECTOR
+from fovea_search.store import with_vector
 from numpy.typing import NDArray
 from rich.progress import track
 
-from demo.search_world import HIT_IOU, World
+from demo.evaluate import HIT_IOU
+from demo.search_world import World
 
-CLOSE_IOU = 0.75
 NOTHING = -1
 
 Floats = NDArray[np.float32]
@@ -57,11 +58,11 @@ class Rows:
 def read(store: Store, world: World) -> Rows:
     """All objects of the world's pictures, matched to its things."""
     whole: dict[str, Floats] = {}
-    for batch in store.read(["path", VECTOR], f"kind = '{PICTURE}' AND {VECTOR} IS NOT NULL"):
+    for batch in store.read(["path", VECTOR], with_vector(PICTURE)):
         whole |= {row["path"]: np.array(row[VECTOR], np.float32) for row in batch.to_pylist()}
     names = ["id", "path", "box", "mask", "width", "height", VECTOR]
     found = [
-        row for batch in store.read(names, f"kind = '{OBJECT}'") for row in batch.to_pylist()
+        row for batch in store.read(names, with_vector(OBJECT)) for row in batch.to_pylist()
         if row["path"] in world.of_picture
     ]  # fmt: skip
     fits: list[tuple[int, float]] = []

@@ -16,9 +16,8 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from fovea_client import Client, console
-from fovea_search import Index, Job, Servers, Store, sources
+from fovea_search import Index, Store
 from fovea_search.search import SCENE_WEIGHT
-from fovea_search.servers import open_store
 from PIL import Image
 from rich.console import Console
 from rich.progress import track
@@ -26,18 +25,10 @@ from rich.table import Table
 
 from demo import search_questions as questions
 from demo import search_world
+from demo.evaluate import CLOSE_IOU, HIT_IOU
+from demo.indexing import index
 from demo.search_cutoff import Cutoffs, cutoffs
-from demo.search_rows import (
-    CLOSE_IOU,
-    HIT_IOU,
-    NOTHING,
-    Floats,
-    Rows,
-    image_map,
-    read,
-    recall,
-    text_map,
-)
+from demo.search_rows import NOTHING, Floats, Rows, image_map, read, recall, text_map
 from demo.search_world import World
 from demo.served import demo_server, export_demo
 from demo.things import LABELS
@@ -124,11 +115,7 @@ class Truth:
 
 def index_all(client: Client, pictures: list[str], store: Path) -> tuple[Store, float]:
     """The store with these pictures in it, and the rate of those that were not."""
-    opened = open_store(str(store), [client], "embed_objects", {})
-    found = list(sources.find(pictures, lambda path, reason: None))
-    with console.progress_bar(shown=True) as progress:
-        job = Job(opened, Servers([client], "embed_objects", {}))
-        summary = job.run(found, total=len(found), progress=progress)
+    opened, summary = index(client, pictures, store)
     opened.optimize(indexed_rows=INDEXED_ROWS)
     return opened, summary.pictures_per_s
 
@@ -174,7 +161,7 @@ def measure(client: Client, folder: Path, world: World, compared: int) -> Truth:
     store, rate = index_all(client, list(world.of_picture), folder / "index")
     rows = read(store, world)
     texts = {label: client.embed_text(label) for label in LABELS}
-    index = Index(store, client)
+    opened = Index(store, client)
     drawn = np.random.default_rng(1).permutation(len(rows.ids))[:INDEX_QUERIES]
     return Truth(
         pictures=len(world.of_picture),
@@ -187,14 +174,15 @@ def measure(client: Client, folder: Path, world: World, compared: int) -> Truth:
         ),
         ranking=ranking(rows, rows.vectors, world, texts),
         crops=compare_crops(client, rows, world, texts, compared),
-        text_precision=questions.text_precision(index, world),
-        scene_precision=questions.scene_precision(index, world, SCENE_WEIGHT),
-        scene_sentence=questions.scene_precision(index, world, None),
+        text_precision=questions.text_precision(opened, world),
+        scene_precision=questions.scene_precision(opened, world, SCENE_WEIGHT),
+        scene_sentence=questions.scene_precision(opened, world, None),
         scene_weights={
-            str(weight): questions.scene_precision(index, world, weight) for weight in SCENE_WEIGHTS
+            str(weight): questions.scene_precision(opened, world, weight)
+            for weight in SCENE_WEIGHTS
         },
-        feedback=questions.feedback(index, world),
-        index_recall=questions.index_recall(index, rows, [*texts.values(), *rows.vectors[drawn]]),
+        feedback=questions.feedback(opened, world),
+        index_recall=questions.index_recall(opened, rows, [*texts.values(), *rows.vectors[drawn]]),
         cutoffs=cutoffs(client, rows, world, texts),
         pictures_per_s=rate,
     )

@@ -12,14 +12,11 @@ from fovea_search import Find
 from numpy.typing import NDArray
 from PIL import Image
 
-from demo.evaluate import mask_iou
+from demo.evaluate import HIT_IOU, mask_iou
 from demo.samples import JPEG_QUALITY
 from demo.scenes import Scene, make_surrounded
 from demo.surroundings import Surroundings
 from fovea.masks import encode_rle
-
-# From here on a mask is that of a thing.
-HIT_IOU = 0.5
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 from fovea_client import Client, console
+from fovea_client.options import AddressJson
 from fovea_web.cli import serve
 from fovea_web.settings import HOST, PORT, Settings
 
@@ -23,9 +24,9 @@ PICTURES = 60
 def make_index(client: Client, folder: Path, pictures: int) -> Path | None:
     """The store of an index of demo pictures; None without the packages of the search."""
     try:
-        from fovea_search import Job, OtherMembers, Servers, sources
-        from fovea_search.servers import open_store
+        from fovea_search import OtherMembers
 
+        from demo.indexing import index
         from demo.scene_pictures import write_scenes
     except ModuleNotFoundError as error:
         console.print_error(f"no search: it needs {error.name}, pip install 'fovea[search]'")
@@ -34,14 +35,10 @@ def make_index(client: Client, folder: Path, pictures: int) -> Path | None:
     if not photos.is_dir():
         write_scenes(photos, pictures)
     try:
-        opened = open_store(str(store), [client], "embed_objects", {})
+        index(client, [str(photos)], store)
     except OtherMembers:  # the demo was trained anew
         shutil.rmtree(store)
-        opened = open_store(str(store), [client], "embed_objects", {})
-    found = list(sources.find([str(photos)], lambda path, reason: None))
-    with console.progress_bar(shown=True) as progress:
-        job = Job(opened, Servers([client], "embed_objects", {}))
-        job.run(found, total=len(found), progress=progress)
+        index(client, [str(photos)], store)
     return store
 
 
@@ -49,9 +46,7 @@ def main(
     port: Annotated[int, typer.Option(help="0 takes a free one.")] = PORT,
     out: Annotated[Path, typer.Option(help="Where the index lies.")] = Path("build/web"),
     pictures: Annotated[int, typer.Option(help="In a new index; 0 makes none.")] = PICTURES,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the address as one line of JSON.")
-    ] = False,
+    as_json: AddressJson = False,
 ) -> None:
     """Serve the page, and the verbs over HTTP, on the demo's models until Ctrl-C."""
     with console.one_line_errors(), demo_server() as server:

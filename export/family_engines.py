@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from export import lower_precision
+from export.engines_rtx import ENGINE_PRECISIONS
 from export.errors import ExportError
 from export.family_checkpoints import requests
 from export.members import MemberExport, code_of
@@ -31,7 +32,6 @@ from fovea.families import registry
 from fovea.limits import Limits
 
 TARGETS = ("8.6", "8.9")
-PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16")
 FIGURES = Path("docs/engines.json")
 RUNTIME = RUNTIMES["tensorrt"]
 console = Console()
@@ -45,11 +45,6 @@ class Engine:
     precision: Precision
     target: str
     outcome: Outcome
-
-    @property
-    def made(self) -> bool:
-        """Built, of nodes that are all supported."""
-        return self.outcome.built and not self.outcome.unsupported
 
 
 @dataclass(frozen=True)
@@ -68,7 +63,7 @@ def engines_of(request: MemberExport) -> Iterator[Engine]:
     with TemporaryDirectory() as folder:
         for network in request.open().networks:
             shapes = profile(network.spec, RUNTIME.limit(Limits()))
-            for precision in PRECISIONS:
+            for precision in ENGINE_PRECISIONS:
                 path = Path(folder) / precision / f"{network.spec.name}.onnx"
                 _write(network, path, precision)
                 for target in TARGETS:
@@ -91,7 +86,7 @@ def all_built(family: str, checkpoint: str, path: Path = FIGURES) -> bool | None
 
 
 def is_built(engine: dict[str, Any]) -> bool:
-    """As `Engine.made`, of a row that was read."""
+    """Whether an engine, of a row that was read, was built of nodes that are all supported."""
     return bool(engine["outcome"]["built"] and not engine["outcome"]["unsupported"])
 
 

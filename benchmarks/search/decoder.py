@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import SamModel
 
+from benchmarks.figures import timed
 from demo.training import CHECKPOINTS_FOLDER
 from export.families.sam import MaskDecoder, sample_maps, to_input_frame
 from export.families.sam_grid import ends, sample_grid, single_points
@@ -35,19 +35,10 @@ from fovea.everything import STABILITY_OFFSET, Candidates, Settings
 from fovea.families.sam import MASK_THRESHOLD, Sam
 from fovea.layout import REPOSITORY
 from fovea.manifest import exported_deployment
-from fovea.roles import (
-    AREAS,
-    GRID_POINTS,
-    IOU_SCORES,
-    LOW_RES_MASKS,
-    MASK_BOXES,
-    ORIGINAL_SIZE,
-    STABILITY,
-    VALID_HW,
-)
+from fovea.roles import GRID_POINTS, IOU_SCORES, LOW_RES_MASKS, ORIGINAL_SIZE, VALID_HW
+from fovea.steps.everything import JUDGED
 
 POINTS_PER_SIDE, MASKS = 32, 4
-JUDGED = (IOU_SCORES, STABILITY, AREAS, MASK_BOXES)
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -151,7 +142,7 @@ def measure(export: Path, times: int) -> Decoders:
         for _ in range(times):
             for name, call in (("grid", decoder.grid), ("plain", decoder.plain)):
                 before = decoder.bytes
-                seconds[name].append(timed(call))
+                seconds[name].append(timed(call)[1])
                 sent[name] = decoder.bytes - before
     rates = {name: 1 / statistics.median(values) for name, values in seconds.items()}
     return Decoders(
@@ -176,10 +167,3 @@ def judged(logits: Tensor) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     boxes = torch.stack([left, top, right, bottom], dim=-1)
     stability, areas = raised / lowered.clamp(min=1), drawn.sum((-2, -1))
     return stability.numpy(), areas.numpy(), boxes.numpy()
-
-
-def timed(call: Callable[[], int]) -> float:
-    """Seconds of one call."""
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from fovea_client import Client
 from fovea_search import Job, Options, Servers, Store, sources
-from fovea_search.servers import open_store
+from fovea_search.servers import VERB, open_store
 
-CALLERS, ACTORS, VERB = 8, 2, "embed_objects"
+CALLERS, ACTORS = 8, 2
 # Small, so that Ray's last slices are a small share of the run.
 BATCH = 8
 

@@ -15,18 +15,18 @@ from pathlib import Path
 import numpy as np
 import torch
 from fovea_client import Client
+from fovea_search.vectors import unit
 from numpy.typing import NDArray
 from PIL import Image
 from transformers import AutoTokenizer, CLIPModel
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from demo.crops import average_precision
-from demo.evaluate import mask_iou
+from demo.evaluate import HIT_IOU, mask_iou
 from demo.mask_generation import MaskGeneration
-from demo.scenes import Scene
+from demo.scenes import Scene, box_of
 from demo.training import CHECKPOINTS_FOLDER
 
-HIT_IOU = 0.5
 # The checkpoint's own grid, on both sides.
 POINTS_PER_SIDE = 16
 WORDS = "a photo of a {}."
@@ -75,7 +75,7 @@ class Transformers:
             stability_threshold=config.stability_threshold,
         )
         masks = [mask for mask in found.masks if mask.any()]
-        return masks, np.array([self._embed(image.crop(_box(mask))) for mask in masks])
+        return masks, np.array([self._embed(image.crop(box_of(mask))) for mask in masks])
 
     @torch.inference_mode()
     def _embed(self, crop: Image.Image) -> NDArray[np.float32]:
@@ -91,13 +91,7 @@ class Transformers:
 def _unit(features: object) -> NDArray[np.float32]:
     tensor = getattr(features, "pooler_output", features)
     assert isinstance(tensor, torch.Tensor)
-    vector = tensor[0].numpy()
-    return np.asarray(vector / np.linalg.norm(vector), np.float32)
-
-
-def _box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+    return unit(tensor[0].numpy())
 
 
 def true_names(masks: Sequence[NDArray[np.bool_]], scene: Scene) -> list[str]:

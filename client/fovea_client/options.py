@@ -102,6 +102,7 @@ Out = Annotated[
     Path | None, typer.Option(help="Where to save the drawing; a folder for several pictures.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON only, one line for each picture.")]
+AddressJson = Annotated[bool, typer.Option("--json", help="Print the address as one line of JSON.")]
 Url = Annotated[str, typer.Option(envvar="FOVEA_URL", help="host:port of the server's gRPC.")]
 Verb = Annotated[
     str | None,

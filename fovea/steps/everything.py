@@ -25,7 +25,8 @@ from fovea.roles import (
 )
 from fovea.steps.base import Context, Step, read_threshold
 
-_JUDGED = [IOU_SCORES, STABILITY, AREAS, MASK_BOXES]
+# What the grid decoder says of each mask, in the order of `Candidates`.
+JUDGED = [IOU_SCORES, STABILITY, AREAS, MASK_BOXES]
 _INT32_MAX = int(np.iinfo(np.int32).max)
 
 
@@ -105,10 +106,10 @@ class SegmentEverything(Step):
         settings = read_settings(inputs, self._cuts.spec, self.limits)
         most = min(settings.max_objects, self.limits.objects_of((height, width)))
         points = everything.point_grid(settings.points_per_side, (height, width))
-        judged = self._decode(inputs, points, _JUDGED)
+        judged = self._decode(inputs, points, JUDGED)
         if settings.full_size:
             self._measure(inputs, points, judged, settings)
-        candidates = Candidates(points, *(judged[name] for name in _JUDGED))
+        candidates = Candidates(points, *(judged[name] for name in JUDGED))
         kept = everything.keep(candidates, replace(settings, max_objects=most))
         of_point, of_mask = kept.T
         drawn = self._decode(inputs, points[of_point], [LOW_RES_MASKS], of_mask)[LOW_RES_MASKS]

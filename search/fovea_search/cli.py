@@ -19,13 +19,12 @@ from fovea_search.job import BATCH_PICTURES, Job, Options, Summary
 from fovea_search.metadata import Metadata
 from fovea_search.records import OBJECT, PICTURE
 from fovea_search.search import ALPHA, BETA, SAME, SCENE_WEIGHT, TEMPLATES, Index, K, Query
-from fovea_search.servers import Servers, open_store
+from fovea_search.servers import VERB, Servers, open_store
 from fovea_search.sources import Source
 from fovea_search.store import Store
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-VERB = "embed_objects"
 
 StoreOption = Annotated[
     str,

@@ -12,6 +12,8 @@ from fovea_client import Objects, Overloaded, Unavailable
 from fovea_search.records import MadeBy
 from fovea_search.store import Store
 
+# What a server is asked, unless its deployment calls it otherwise.
+VERB = "embed_objects"
 # A server that could not be reached is left alone for so long while another one is there.
 REST_S = 10.0
 

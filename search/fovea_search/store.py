@@ -135,16 +135,16 @@ class Store:
 
     def known(self) -> Iterator[Known]:
         """All pictures that are done, with those that failed."""
-        names = ["picture", "path", "bytes", "modified", "error"]
-        for batch in self.read(names, f"kind = '{PICTURE}'"):
-            for row in batch.to_pylist():
-                yield Known(*row.values())
+        return self._known(f"kind = '{PICTURE}'")
 
     def known_in(self, container: str) -> Iterator[Known]:
         """Those within a tar shard or a Parquet file, and perhaps some of others."""
-        names = ["picture", "path", "bytes", "modified", "error"]
         like = "'%" + container.replace("'", "''") + "%'"
-        for batch in self.read(names, f"kind = '{PICTURE}' AND path LIKE {like}"):
+        return self._known(f"kind = '{PICTURE}' AND path LIKE {like}")
+
+    def _known(self, where: str) -> Iterator[Known]:
+        names = ["picture", "path", "bytes", "modified", "error"]
+        for batch in self.read(names, where):
             for row in batch.to_pylist():
                 yield Known(*row.values())
 
@@ -158,7 +158,7 @@ class Store:
     def pictures(self, ids: Sequence[str], names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Columns of the rows of whole pictures."""
         for condition in _in("picture", ids):
-            yield from self.read(names, f"kind = '{PICTURE}' AND {condition} AND error IS NULL")
+            yield from self.read(names, f"{with_vector(PICTURE)} AND {condition}")
 
     def commit(self, pictures: Sequence[Indexed]) -> list[str]:
         """Stores pictures with their objects in one step; the ids of those that were not there.

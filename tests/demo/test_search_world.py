@@ -7,7 +7,7 @@ from fovea_client import Mask
 from fovea_search import Find
 
 from demo import search_world
-from demo.search_world import HIT_IOU
+from demo.evaluate import HIT_IOU
 from demo.surroundings import NIGHT
 from fovea.masks import encode_rle
 

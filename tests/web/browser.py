@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from fovea_client import Mask
 from numpy.typing import NDArray
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, sync_playwright
+from playwright.sync_api import BrowserContext, Locator, Page
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 AXE = Path(__file__).parent / "vendor" / "axe-core" / "axe.min.js"
 DESKTOP, PHONE = (1280, 800), (360, 740)
 # Long enough for a picture's first encoding on a machine that others share.
@@ -48,16 +44,6 @@ GIVE = """async ([kind, name]) => {
     ? new ClipboardEvent('paste', { ...options, clipboardData: data })
     : new DragEvent('drop', { ...options, dataTransfer: data }));
 }"""
-
-
-@contextmanager
-def chromium() -> Iterator[Browser]:
-    """A browser without a window."""
-    assert CHROMIUM is not None
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield launched
-        launched.close()
 
 
 class Visitor:

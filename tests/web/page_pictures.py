@@ -12,11 +12,12 @@ from fovea_web.settings import Settings
 from PIL import Image
 from playwright.sync_api import Browser
 
+from benchmarks.clicks import chromium
 from demo import search_world
 from demo.samples import FOLDER as SAMPLES
 from demo.search import FIRST_SEED, index_all
 from demo.served import demo_server
-from tests.web.browser import DESKTOP, PHONE, Visitor, chromium
+from tests.web.browser import DESKTOP, PHONE, Visitor
 from tests.web.conftest import served
 
 OUT = Path("docs")

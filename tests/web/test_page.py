@@ -23,10 +23,11 @@ from PIL import Image
 from pycocotools import mask as coco_masks
 from pycocotools.coco import COCO
 
+from benchmarks.clicks import CHROMIUM, chromium
 from demo.evaluate import mask_iou
 from demo.samples import FOLDER as SAMPLES
 from demo.search import index_all
-from tests.web.browser import CHROMIUM, DESKTOP, PHONE, Visitor, chromium
+from tests.web.browser import DESKTOP, PHONE, Visitor
 from tests.web.conftest import served
 
 pytestmark = [

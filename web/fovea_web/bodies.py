@@ -19,6 +19,7 @@ from fovea_client import ImageTooLarge
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
+from starlette.types import Receive
 
 from fovea import images
 from fovea.limits import Limits
@@ -68,6 +69,17 @@ class _InMemory(MultiPartParser):
     spool_max_size = 2**62
 
 
+async def part(receive: Receive, wait_s: float) -> tuple[bytes, bool]:
+    """The next bytes of a body, and whether more come.
+
+    Raises asyncio.TimeoutError when none come in time, ClientDisconnect when the caller has left.
+    """
+    message = await asyncio.wait_for(receive(), wait_s)
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnect()
+    return message.get("body", b""), message.get("more_body", False)
+
+
 async def chunks(request: Request, settings: Settings) -> AsyncGenerator[bytes, None]:
     """The body as it comes; raises BodyTooLarge and SlowBody as soon as either is known."""
     _check_length(request.headers.get("content-length"), settings.body_bytes)
@@ -75,20 +87,18 @@ async def chunks(request: Request, settings: Settings) -> AsyncGenerator[bytes, 
     while True:
         left_s = min(settings.body_idle_s, end - time.monotonic())
         try:
-            message = await asyncio.wait_for(request.receive(), max(left_s, 0.001))
+            data, more = await part(request.receive, max(left_s, 0.001))
         except asyncio.TimeoutError as error:
             raise SlowBody(
                 f"expected the body within {settings.body_s:g} s and without pauses of "
                 f"{settings.body_idle_s:g} s, {size} bytes had come",
                 headers={"Connection": "close"},
             ) from error
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect()
-        size += len(message.get("body", b""))
+        size += len(data)
         if size > settings.body_bytes:
             raise _too_large(settings.body_bytes, f"more than {settings.body_bytes}")
-        yield message.get("body", b"")
-        if not message.get("more_body", False):
+        yield data
+        if not more:
             return
 
 

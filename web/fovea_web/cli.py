@@ -62,9 +62,7 @@ def web(
         list[str] | None,
         typer.Option(metavar="NAME", help="A name that this gateway is called by; repeat."),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the address as one line of JSON.")
-    ] = False,
+    as_json: common.AddressJson = False,
     url: common.Url = DEFAULT_URL,
     timeout: common.Timeout = DEFAULT_TIMEOUT_S,
 ) -> None:

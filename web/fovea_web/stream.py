@@ -67,13 +67,10 @@ async def _chunks(receive: Receive, idle_s: float) -> AsyncGenerator[bytes, None
     more = True
     while more:
         try:
-            message = await asyncio.wait_for(receive(), idle_s)
+            data, more = await bodies.part(receive, idle_s)
         except asyncio.TimeoutError as error:
             raise SlowBody(f"expected more of the body within {idle_s:g} s") from error
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect()
-        more = message.get("more_body", False)
-        yield message.get("body", b"")
+        yield data
 
 
 class Batch(Response):

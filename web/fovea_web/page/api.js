@@ -66,20 +66,19 @@ function toForm(blob, name, parameters) {
  * Asks one thing of a picture: {result, steps, totalMs}. steps: [{name, ms}] as the server timed
  * them; totalMs: as the browser waited.
  */
-export async function ask(path, picture, parameters, signal) {
-  const start = performance.now();
-  const body = toForm(picture?.blob, picture?.name, parameters);
-  const response = await request(path, { method: "POST", body, signal });
-  const result = await response.json();
-  const totalMs = performance.now() - start;
-  return { result, steps: toSteps(response.headers.get("Server-Timing")), totalMs };
+export function ask(path, picture, parameters, signal) {
+  return post(path, { body: toForm(picture?.blob, picture?.name, parameters), signal });
 }
 
 /** The same with JSON, for what has no picture. */
-export async function askJson(path, parameters, signal) {
-  const start = performance.now();
+export function askJson(path, parameters, signal) {
   const headers = { "Content-Type": "application/json" };
-  const response = await request(path, { method: "POST", headers, body: JSON.stringify(parameters), signal });
+  return post(path, { headers, body: JSON.stringify(parameters), signal });
+}
+
+async function post(path, options) {
+  const start = performance.now();
+  const response = await request(path, { method: "POST", ...options });
   const result = await response.json();
   const totalMs = performance.now() - start;
   return { result, steps: toSteps(response.headers.get("Server-Timing")), totalMs };

@@ -1,1 +1,1 @@
-"""Checkpoints become ONNX networks and a Triton model repository: `python -m export`."""
+"""Turns checkpoints into ONNX networks and a Triton model repository: `python -m export`."""

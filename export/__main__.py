@@ -43,11 +43,11 @@ def main(
     ] = None,
     checkpoint: Annotated[
         list[str] | None,
-        typer.Option(help="MEMBER=SOURCE: a hub id or folder instead of the member's; repeat."),
+        typer.Option(help="MEMBER=SOURCE: a hub id or folder instead of the member's; repeatable."),
     ] = None,
     option: Annotated[
         list[str] | None,
-        typer.Option(help="MEMBER.NAME=NUMBER, as in grounding_dino.longest_edge=800; repeat."),
+        typer.Option(help="MEMBER.NAME=NUMBER, as in grounding_dino.longest_edge=800; repeatable."),
     ] = None,
     precision: Annotated[
         str | None, typer.Option(help=f"One of {', '.join(PRECISIONS)}; default: the deployment's.")
@@ -62,12 +62,12 @@ def main(
     engines: Annotated[
         bool | None,
         typer.Option(
-            help="With --runtime tensorrt: build them now; default: where a GPU is.",
+            help="With --runtime tensorrt: build them now; default: if there is a GPU.",
         ),
     ] = None,
     settings: Annotated[
         Path | None,
-        typer.Option(help="This machine's, as JSON: what `python -m benchmarks.tune` wrote."),
+        typer.Option(help="This machine's settings, the JSON of `python -m benchmarks.tune`."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Default: build/export/DEPLOYMENT[-PRECISION][-RUNTIME].")
@@ -76,7 +76,7 @@ def main(
         Path | None,
         typer.Option(help="Where members are kept. Default: build/members, or OUT/members."),
     ] = None,
-    force: Annotated[bool, typer.Option(help="Export again though nothing changed.")] = False,
+    force: Annotated[bool, typer.Option(help="Export again even if nothing changed.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest.")] = False,
 ) -> None:
     """Export the members of a deployment; every network is checked against PyTorch."""
@@ -113,7 +113,7 @@ def main(
 
 
 def _warn_of_licences(manifest: dict[str, Any]) -> None:
-    """One line for each member whose weights may not be used commercially."""
+    """Print one line for each member whose weights may not be used commercially."""
     for member in manifest["deployment"]["members"]:
         if is_non_commercial(member["licence"]):
             console.print(
@@ -124,7 +124,7 @@ def _warn_of_licences(manifest: dict[str, Any]) -> None:
 
 
 def _chosen(name: str, checkpoints: list[str], options: list[str]) -> DeploymentFile:
-    """The deployment with what the command line says instead; raises ExportError."""
+    """The deployment with the overrides of the command line; raises ExportError."""
     chosen = read_deployment(name)
     try:
         for row in checkpoints:
@@ -147,7 +147,7 @@ def _pair(option: str, row: str) -> tuple[str, str]:
 
 
 def read_settings(path: Path) -> MachineSettings:
-    """The settings in a JSON file; raises ExportError where they are not what they should be."""
+    """The settings in a JSON file; raises ExportError if they are invalid."""
     try:
         return from_json(MachineSettings, path.read_text())
     except (OSError, TypeError, ValueError) as error:
@@ -155,7 +155,7 @@ def read_settings(path: Path) -> MachineSettings:
 
 
 def _place_engines(folder: Path, wanted: bool | None, force: bool) -> None:
-    """The engines of an export for engines, where this machine can build and check them."""
+    """Build the engines of an export for engines, if this machine can build and check them."""
     if wanted is None and local_compute_capability() is None:
         console.print(f"No engines yet. On the target GPU: python -m export.engines {folder}")
     elif wanted is not False:
@@ -165,7 +165,7 @@ def _place_engines(folder: Path, wanted: bool | None, force: bool) -> None:
 def default_folder(
     deployment: DeploymentFile, precision: str | None = None, runtime: str | None = None
 ) -> Path:
-    """Each combination has its own; the plain one has the deployment's name."""
+    """A folder for each combination; the plain one is named after the deployment."""
     serving = deployment.serving
     parts = [deployment.name]
     parts += [precision] if precision and precision != serving.precision else []
@@ -179,7 +179,7 @@ def _check_choice(value: str, choices: Iterable[str]) -> None:
 
 
 class Spinners:
-    """A spinner per network, as the `report` of an Export."""
+    """A spinner for each network; its `report` goes into an Export."""
 
     def __enter__(self):
         self.bar = Progress(

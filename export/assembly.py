@@ -1,4 +1,4 @@
-"""An export is assembled aside and takes its place at once: no server sees half of it."""
+"""Assembles an export aside and swaps it in at once: no server sees half of it."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _RENAME_EXCHANGE = 2
 
 @contextmanager
 def exclusive(folder: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """While it lasts, no other process assembles below `folder`; `waiting` is called if one does.
+    """Keep other processes from assembling below `folder`; calls `waiting` if one is at it.
 
-    Leftovers of a process that was killed meanwhile are removed.
+    Leftovers of killed processes are removed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / _LOCK).open("w") as lock:
@@ -43,7 +43,7 @@ def exclusive(folder: Path, waiting: Callable[[], None] = lambda: None) -> Itera
 def aside(folder: Path) -> Iterator[Path]:
     """An empty folder on the file system of `folder`, removed with its content on leaving."""
     made = Path(tempfile.mkdtemp(dir=folder, prefix=_ASIDE))
-    made.chmod(0o755)  # mkdtemp's is for its owner alone; what is served is for all
+    made.chmod(0o755)  # mkdtemp's is private to its owner; served files are for everyone
     try:
         yield made
     finally:
@@ -51,9 +51,9 @@ def aside(folder: Path) -> Iterator[Path]:
 
 
 def take_place(new: Path, old: Path) -> None:
-    """`new`, a folder, appears at the path `old` in one step; what was there is then at `new`.
+    """Put the folder `new` at the path `old` in one step; what was there is then at `new`.
 
-    Where the file system cannot exchange two folders, nothing is there for a moment. Raises
+    If the file system cannot exchange two folders, `old` is missing for a moment. Raises
     ExportError if `old` is a mount point, which nothing can replace.
     """
     try:
@@ -71,7 +71,7 @@ def take_place(new: Path, old: Path) -> None:
 
 
 def _exchange(new: Path, old: Path) -> bool:
-    """Swap two folders by one system call; False where the system has none."""
+    """Swap two folders in one system call; False if the system has none."""
     renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if renameat2 is None:
         return False
@@ -92,7 +92,7 @@ def _rename_in_turn(new: Path, old: Path) -> None:
 
 
 def link_or_copy(source: Path | str, target: Path | str) -> None:
-    """The same file in a second place: a link where that is possible, or else a copy."""
+    """Put the same file in a second place: as a link if possible, else as a copy."""
     Path(target).parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source, target)

@@ -1,7 +1,7 @@
 """The canvas of detectors whose processors keep the proportions of a picture.
 
-Padding changes what these networks answer, even where a mask marks it. So every picture comes on
-one canvas, alone or among others.
+Padding changes what these networks answer, even if a mask marks it. So every picture comes on
+the same canvas, alone or among others.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from export.errors import InvalidOption, UnsupportedProcessor
 from export.processor import edges, require
 
-# The option of a member that caps both edges.
+# The member's option that caps both edges.
 LONGEST_EDGE = "longest_edge"
 
 
@@ -50,7 +50,7 @@ def read_canvas(processor: Any, longest_edge: int | None = None) -> Canvas:
 
 
 def arguments(processor: Any, options: Mapping[str, Any]) -> dict[str, Any]:
-    """What the processor is told, so that it resizes as the option says."""
+    """The processor's arguments that make it resize as the option says."""
     edge = options.get(LONGEST_EDGE)
     if not edge:
         return {}

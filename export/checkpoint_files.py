@@ -14,10 +14,10 @@ from fovea import families
 CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"
 PREPROCESSOR = "preprocessor_config.json"
-# Newer transformers save the image processor's settings within this one.
+# Newer transformers versions save the image processor's settings within this one.
 PROCESSOR = "processor_config.json"
 
-# Files of which transformers makes the tokenizer.json that steps read.
+# Files from which transformers makes the tokenizer.json that steps read.
 VOCABULARIES = (("vocab.json", "merges.txt"), ("vocab.txt",))
 
 # "*.model" is SentencePiece.
@@ -29,10 +29,10 @@ WEIGHTS = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
-# open_clip's own, beside or in the place of transformers'.
+# open_clip's own files, beside transformers' or instead of them.
 OPEN_CLIP_CONFIG = "open_clip_config.json"
 OPEN_CLIP_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
-# MobileSAM's own, the whole checkpoint.
+# MobileSAM's whole checkpoint in one file.
 MOBILE_SAM_WEIGHTS = "mobile_sam.pt"
 # The files that an index of WEIGHTS names.
 SHARDS = {
@@ -61,13 +61,13 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def files(folder: Path) -> list[Path]:
-    """All that decides what the checkpoint answers: weights, configurations, tokenizer."""
+    """All files that decide the checkpoint's answers: weights, configurations, tokenizer."""
     side = {path for pattern in SIDE_FILES for path in folder.glob(pattern) if path.is_file()}
     return sorted(side | set(weight_files(folder)))
 
 
 def has_file(folder: Path, name: str) -> bool:
-    """Is the file there, or for TOKENIZER what it can be made of?"""
+    """Whether the file is there; for TOKENIZER, also files that it can be made from."""
     whole = VOCABULARIES if name == TOKENIZER else ()
     return any(all((folder / part).is_file() for part in parts) for parts in ((name,), *whole))
 
@@ -84,7 +84,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def family_of(name: str, folder: Path) -> str:
-    """What config.json says that it is, or the one file itself, or open_clip_config.json.
+    """The family, from config.json, from a checkpoint of one file, or from open_clip_config.json.
 
     Raises CheckpointUnavailable and InvalidCheckpoint.
     """
@@ -113,9 +113,9 @@ def _instead(model_type: Any) -> str:
 
 
 def check_files(name: str, family: str, folder: Path) -> None:
-    """Raise CheckpointUnavailable or InvalidCheckpoint unless all is there, of this family.
+    """Raise CheckpointUnavailable or InvalidCheckpoint unless all files of this family are there.
 
-    Nothing but JSON is read, and no weights.
+    Reads JSON only, no weights.
     """
     needed = [CONFIG, *families.load(family).FILES]
     missing = [file for file in needed if not has_file(folder, file)]
@@ -138,7 +138,7 @@ def check_files(name: str, family: str, folder: Path) -> None:
 
 
 def _model_types(family: str) -> list[str]:
-    """Those that a family takes."""
+    """The model types that a family takes."""
     own = load(family).model_class.config_class.model_type
     listed = [model_type for model_type, name in MODEL_TYPES.items() if name == family]
     return listed or [own]

@@ -1,4 +1,4 @@
-"""Where checkpoints come from: a hub id or a local folder; and what is in them."""
+"""Finds checkpoints, by hub id or in a local folder, and opens them."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from export.processor import check_fields
 from fovea.checksums import file_sha256
 from fovea.members import Source
 
-hf_logging.disable_progress_bar()  # it would cut through ours
-hf_logging.set_verbosity_error()  # keys that do not fit are our own errors, not a report
+hf_logging.disable_progress_bar()  # it would cut through the project's own
+hf_logging.set_verbosity_error()  # keys that do not fit raise InvalidCheckpoint instead
 
-# As many of the names that do not fit as a message shows.
+# How many of the names that do not fit a message shows.
 SHOWN_KEYS = 4
-# Of checkpoints that are one file.
+# Suffixes of checkpoints that are one file.
 FILES = (SUFFIX, Path(MOBILE_SAM_WEIGHTS).suffix)
-# Where the family is not known yet.
+# For a family that is not known yet.
 ANY_WEIGHTS = (*WEIGHTS, *OPEN_CLIP_WEIGHTS, MOBILE_SAM_WEIGHTS)
 
 
@@ -46,7 +46,7 @@ ANY_WEIGHTS = (*WEIGHTS, *OPEN_CLIP_WEIGHTS, MOBILE_SAM_WEIGHTS)
 class Checkpoint:
     """A member's checkpoint on disk.
 
-    source: as asked for. revision: of the hub, or "". folder: of its files, or the one file.
+    source: as requested. revision: the hub's, or "". folder: of its files, or the one file.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Checkpoint:
     folder: Path
 
     def sha256(self) -> str:
-        """Hash of all its files by name: any change of weights, config or tokenizer changes it."""
+        """Hash of all files by name: it changes with weights, config or tokenizer."""
         digest = hashlib.sha256()
         for path in load(self.family).files(self.folder):
             name = "" if path == self.folder else path.relative_to(self.folder).as_posix()
@@ -67,26 +67,26 @@ class Checkpoint:
     def load_model(self, model_class: Any = None, **arguments: Any) -> Any:
         """The transformers model, in float32 and eval mode.
 
-        model_class: unless it is the family's. arguments: further ones of the class.
+        model_class: instead of the family's. arguments: further arguments of the class.
 
-        With transformers' default attention, as its users have it: the eager one adds a boolean
-        mask to GroundingDINO's text attention instead of applying it (transformers 5.23).
-        Raises InvalidCheckpoint unless every weight of the model is the checkpoint's.
+        Uses transformers' default attention, as its users do: the eager one adds a boolean mask to
+        GroundingDINO's text attention instead of applying it (transformers 5.23).
+        Raises InvalidCheckpoint unless the checkpoint has every weight of the model.
         """
         cls = model_class or load(self.family).model_class
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # hints on speed in training
+                warnings.simplefilter("ignore")  # hints about training speed
                 model, info = cls.from_pretrained(
                     self.folder,
                     dtype=torch.float32,
                     local_files_only=True,
-                    weights_only=True,  # a pickle holds tensors, and runs nothing
+                    weights_only=True,  # unpickles tensors and runs nothing
                     output_loading_info=True,
-                    ignore_mismatched_sizes=True,  # told in `info`, and refused below by name
+                    ignore_mismatched_sizes=True,  # listed in `info`, and refused below by name
                     **arguments,
                 )
-        except Exception as error:  # each file format and layer of the loader has its own kinds
+        except Exception as error:  # each file format and loader layer raises its own kinds
             raise InvalidCheckpoint(
                 f"{self.name}: the weights in {self.folder} cannot be loaded: {error}"
             ) from error
@@ -94,7 +94,7 @@ class Checkpoint:
         return model.eval().requires_grad_(False)
 
     def _check_keys(self, cls: Any, info: dict[str, Any]) -> None:
-        """`info` is transformers' own, without what the model's class ignores on purpose."""
+        """`info` is transformers' own, without the keys that the class ignores on purpose."""
         kinds = {
             "missing": sorted(info["missing_keys"]),
             "unexpected": sorted(info["unexpected_keys"]),
@@ -111,7 +111,7 @@ class Checkpoint:
     def load_image_processor(self) -> Any:
         """The checkpoint's own image processor, on Pillow.
 
-        Raises UnsupportedProcessor for settings that nobody here knows, and InvalidCheckpoint.
+        Raises UnsupportedProcessor for unknown settings, and InvalidCheckpoint.
         """
         cls = load(self.family).processor_class
         try:
@@ -120,29 +120,29 @@ class Checkpoint:
             return cls.from_dict(settings)
         except ExportError:
             raise
-        except Exception as error:  # missing, not JSON, of values that do not go together
+        except Exception as error:  # missing, not JSON, or inconsistent values
             raise InvalidCheckpoint(
                 f"{self.name}: no image processor can be made from {self.folder}: {error}"
             ) from error
 
     def load_tokenizer(self) -> Any:
-        """The checkpoint's own tokenizer, as transformers has it; raises InvalidCheckpoint."""
+        """The checkpoint's own tokenizer, loaded by transformers; raises InvalidCheckpoint."""
         try:
             return AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
-        except Exception as error:  # it tries several formats, each with errors of its own
+        except Exception as error:  # it tries several formats, each with its own errors
             raise InvalidCheckpoint(
                 f"{self.name}: transformers can load no tokenizer from {self.folder}: {error}"
             ) from error
 
     def pad_token_id(self) -> int:
-        """What the checkpoint's own tokenizer pads with; raises InvalidCheckpoint."""
+        """The id that the checkpoint's own tokenizer pads with; raises InvalidCheckpoint."""
         found = self.load_tokenizer().pad_token_id
         if found is None:
             raise InvalidCheckpoint(f"{self.name}: the tokenizer in {self.folder} does not pad")
         return int(found)
 
     def read_tokenizer(self) -> Tokenizer:
-        """tokenizer.json, or transformers' own where the folder has but a vocabulary.
+        """tokenizer.json, or transformers' own if the folder has only a vocabulary.
 
         Raises InvalidCheckpoint.
         """
@@ -165,9 +165,9 @@ class Checkpoint:
 
 
 def backend_of(tokenizer: Any) -> Tokenizer:
-    """What a tokenizer of transformers writes as tokenizer.json.
+    """The tokenizer.json of a transformers tokenizer.
 
-    Raises InvalidCheckpoint for one that the tokenizers package does not run, as SentencePiece's.
+    Raises InvalidCheckpoint for one that the tokenizers package cannot run (SentencePiece).
     """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
@@ -186,8 +186,8 @@ def _name_keys(kind: str, keys: list[str]) -> str:
 def find(name: str, source: Source) -> Checkpoint:
     """The checkpoint of a member; raises CheckpointUnavailable and InvalidCheckpoint.
 
-    "id@revision" pins a hub id; without it the newest revision is taken. Either way the manifest
-    records which one it was.
+    "id@revision" pins a hub id; otherwise the newest revision is taken. The manifest records which
+    one it was.
     """
     folder = Path(source.checkpoint)
     if folder.exists():
@@ -219,7 +219,7 @@ def _download(repository: str, revision: str | None, wanted: tuple[str, ...]) ->
         names = HfApi().list_repo_files(repository, revision=revision)
     except HfHubHTTPError:
         raise
-    except Exception:  # offline, each HTTP library in its own words
+    except Exception:  # offline, each HTTP library raises its own error
         return snapshot_download(repository, revision=revision, local_files_only=True)
     weights = next((name for name in wanted if name in names), None)
     if weights is None:

@@ -1,4 +1,4 @@
-"""Which files of a model repository decide the answers; their list is `fovea.checksums`."""
+"""Checksums of the files in a model repository that decide the answers (`fovea.checksums`)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SUFFIXES = (".onnx", ".onnx.data", ".plan", "tokenizer.json")
 
 
 def write_checksums(repository: Path, models: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Write SHA256SUMS for what is there of `models`; returns path -> bytes and sha256."""
+    """Write SHA256SUMS for the files of `models`; returns path -> bytes and sha256."""
     paths = sorted(
         path
         for model in models

@@ -1,6 +1,6 @@
 """`python -m export.configs`: the production deployment's configurations, without weights.
 
-They are committed in `model_repository/`, so that what Triton is told can be read and compared.
+They are committed in `model_repository/`, so that Triton's settings can be read and compared.
 """
 
 from __future__ import annotations

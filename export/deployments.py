@@ -1,4 +1,4 @@
-"""A deployment to a model repository: members exported, wired, placed and recorded."""
+"""Makes a deployment a model repository: members exported, wired, placed and recorded."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ DEPLOYMENTS = {path.stem: path for path in sorted((ROOT / "deployments").glob("*
 
 @dataclass(frozen=True)
 class Export:
-    """What to export where. `report` is told of each step: (network, what).
+    """What to export, and where. `report` is called at each step with (network, what).
 
-    precision, runtime: None is what the deployment says. grid_sample, max_batch, embedded_bytes:
-    see `export.members.Form`. settings: of the machine that will serve; they go into the
-    configurations only, so changing them exports nothing anew. members: where exported members
-    are kept for every deployment.
+    precision, runtime: None takes the deployment's. grid_sample, max_batch, embedded_bytes: see
+    `export.members.Form`. settings: of the machine that will serve; they only go into the
+    configurations, so changing them exports nothing again. members: where exported members are kept
+    for every deployment.
     """
 
     deployment: DeploymentFile
@@ -84,7 +84,7 @@ class Export:
 
     @property
     def form(self) -> Form:
-        """What the networks are made into; raises ExportError."""
+        """The form of the networks; raises ExportError."""
         serving = self.deployment.serving
         if serving.runtime not in RUNTIMES:
             raise ExportError(
@@ -107,7 +107,7 @@ class Export:
         return self.out / REPOSITORY
 
     def onnx_path(self, network: str) -> Path:
-        """Within the repository, or beside it where engines take the place of the graphs."""
+        """In the repository, or beside it if engines take the place of the graphs."""
         if self.form.runtime.needs_engines:
             return self.out / "onnx" / network / GRAPH
         return onnx_path(self.repository, network)
@@ -115,7 +115,7 @@ class Export:
     def find(self) -> dict[str, MemberExport]:
         """The members' checkpoints, on disk but unread; raises ExportError.
 
-        A deployment whose members do not fit its verbs is refused here, before weights are read.
+        Refuses a deployment whose members do not fit its verbs before it reads weights.
         """
         sources = self.deployment.members
         found = {name: find(name, source) for name, source in sources.items()}
@@ -138,7 +138,7 @@ class Export:
 
 
 def read_deployment(name: str) -> DeploymentFile:
-    """A TOML file, or by its name one that comes with the project; raises ExportError."""
+    """Read a TOML file, or by name one that comes with the project; raises ExportError."""
     if name in DEPLOYMENTS:
         path = DEPLOYMENTS[name]
     elif name.endswith(".toml"):
@@ -172,10 +172,9 @@ def load(export: Export) -> Loaded:
 def run(export: Export, *, force: bool = False) -> dict[str, Any]:
     """Export, check and place; returns the manifest. Raises ParityError on drift.
 
-    Members are exported once: those whose checkpoint, options, form and code are as before are
-    taken from where they are kept. What is new is assembled aside, whole, before it takes the
-    place of what was there: a failure leaves that untouched, and a server that has it mounted
-    never sees half of the one and half of the other.
+    Members are exported once: if checkpoint, options, form and code are unchanged, the kept ones
+    are used. The new export is assembled aside as a whole before it replaces the old one: a failure
+    leaves the old one untouched, and a server that has it mounted never sees half of each.
     """
     requests = export.find()
     members = _members(export, requests, force=force)
@@ -184,7 +183,7 @@ def run(export: Export, *, force: bool = False) -> dict[str, Any]:
     if found and _has_configs(export, found):
         return found
     with exclusive(export.out, lambda: export.report("export", "waiting for another one")):
-        found = None if force else _reusable(export, request)  # perhaps the other one made it
+        found = None if force else _reusable(export, request)  # the other process may have made it
         if found and _has_configs(export, found):
             return found
         with aside(export.out) as folder:
@@ -217,7 +216,7 @@ def _members(
 def _request(
     export: Export, requests: Mapping[str, MemberExport], members: Mapping[str, Exported]
 ) -> dict[str, Any]:
-    """What decides the repository, settings of the machine aside."""
+    """Everything that decides the repository, except the machine's settings."""
     keys = {name: one.record["key"] for name, one in members.items()}
     request = {
         "deployment": export.deployment.name,
@@ -242,7 +241,7 @@ def _request(
 
 
 def _reusable(export: Export, request: dict[str, Any]) -> dict[str, Any] | None:
-    """The manifest of an equal export whose files are all there, in the sizes that they had."""
+    """The manifest of an equal export whose files are all there with their recorded sizes."""
     manifest = read_record(export.out / MANIFEST)
     if manifest is None or manifest.get("request") != request:
         return None
@@ -252,7 +251,7 @@ def _reusable(export: Export, request: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _has_configs(export: Export, manifest: dict[str, Any]) -> bool:
-    """Are the generated files those that this machine's settings ask for?"""
+    """Whether the generated files are those that this machine's settings ask for."""
     with tempfile.TemporaryDirectory() as folder:
         draft = replace(export, out=Path(folder))
         _write_configs(draft, deployment_of(manifest))
@@ -262,7 +261,7 @@ def _has_configs(export: Export, manifest: dict[str, Any]) -> bool:
 def _assemble(
     draft: Export, former: Export, members: Mapping[str, Exported], request: dict[str, Any]
 ) -> dict[str, Any]:
-    """Write a whole export where `draft` says, the manifest last; `former` is what it replaces."""
+    """Write a whole export into `draft`, the manifest last; `former` is what it replaces."""
     deployment = draft.wired(members.values())
     _write_configs(draft, deployment)
     served = {network.name for network in wire(deployment).networks}
@@ -302,7 +301,7 @@ def _place(draft: Export, exported: Exported, served: Collection[str]) -> list[d
 
 
 def _with_equal_graphs(draft: Export, former: Export, records: list[dict[str, Any]]) -> list[str]:
-    """Networks whose former graph is the new one: engines that were built from it stay."""
+    """Networks whose graph has not changed: engines that were built from it stay."""
     if not draft.form.runtime.needs_engines:
         return []
     return [
@@ -323,7 +322,7 @@ def _write_configs(export: Export, deployment: Deployment) -> None:
 
 
 def _relative(source: str) -> str:
-    """A folder below the working directory by its relative path."""
+    """The relative path of a folder below the working directory."""
     path = Path(source)
     if path.is_absolute() and path.is_relative_to(Path.cwd()):
         return str(path.relative_to(Path.cwd()))

@@ -1,7 +1,7 @@
-"""Does an engine do what its ONNX network does? Needs the GPU that it was built for.
+"""Compares an engine with its ONNX network, on the GPU that it was built for.
 
-The samples are the export's own, with ONNX Runtime's answers to them: the machine that builds
-engines needs neither checkpoints nor their tokenizers.
+The samples are the export's own, with ONNX Runtime's answers to them, so the machine that builds
+engines needs neither checkpoints nor tokenizers.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from fovea.specs import ModelSpec
 
 # Batches of the samples: alone, and with a neighbour.
 BATCHES = (1, 2)
-# Kernels of a GPU sum in another order than a CPU's.
+# Kernels of a GPU sum in a different order than a CPU's.
 LEAST_DIFFERENCE = 1e-3
 
 
 def samples_path(path: Path) -> Path:
-    """Beside model.onnx."""
+    """The samples' path, beside model.onnx."""
     return path.with_suffix(".samples.npz")
 
 
@@ -85,15 +85,15 @@ def judge(
     *,
     stop: bool = True,
 ) -> dict[str, Any]:
-    """How answers compare with the graph's, number by number and in task terms.
+    """Compare answers with the graph's, number by number and in task terms.
 
-    An engine whose numbers drift passes where boxes, labels, masks and directions stay the same:
-    a GPU's sums in half have another order than a CPU's.
+    An engine whose numbers drift passes if boxes, labels, masks and directions stay the same: in
+    half precision, a GPU sums in a different order than a CPU.
 
     Args:
-        samples: of batches up to the spec's largest; larger ones are left out.
-        run: inputs to outputs of one batch.
-        stop: raise ParityError where both drift; otherwise it is in the answer as "failed".
+        samples: in batches up to the spec's largest; larger ones are left out.
+        run: maps the inputs of one batch to its outputs.
+        stop: raise ParityError if both drift; otherwise the answer has it as "failed".
     """
     difference = max(spec.tolerance.difference, LEAST_DIFFERENCE)
     checked = replace(spec, tolerance=replace(spec.tolerance, difference=difference))

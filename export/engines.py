@@ -1,9 +1,9 @@
-"""`python -m export.engines FOLDER`: the engines of an export, on the GPU that will run them.
+"""`python -m export.engines FOLDER`: build the engines of an export, on the GPU that runs them.
 
 FOLDER is what `python -m export --runtime tensorrt` wrote. Each engine goes into its model
-repository, beside a manifest of what it was made from and with; it is made again only when any
-of that changed. The last step runs it on the samples of the export: drift fails the build. The
-export's checksums then cover the engines too.
+repository, beside a manifest of its sources and tools; it is built again only if one of those
+changed. The last step runs it on the samples of the export: drift fails the build. The export's
+checksums then cover the engines too.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Parity(str, Enum):
 class Job:
     """One engine to make: `onnx` to `plan` for a GPU of `compute_capability`.
 
-    gpu: its name, "" where it is not this machine's. workspace_bytes: see `to_engine.build`.
+    gpu: its name, "" for a GPU of another machine. workspace_bytes: see `to_engine.build`.
     """
 
     spec: ModelSpec
@@ -99,7 +99,7 @@ def jobs(
 ) -> list[Job]:
     """The engines of an export for engines; raises EngineError for another folder.
 
-    max_batch: the engines take no larger batch, and the folder's configurations say so.
+    max_batch: caps the batches of the engines and in the folder's configurations.
     """
     manifest = _manifest(folder)
     deployment = deployment_of(manifest)
@@ -128,7 +128,7 @@ def jobs(
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
-    """Of an export for engines; raises EngineError for another folder."""
+    """The manifest of an export for engines; raises EngineError for another folder."""
     path = folder / MANIFEST
     manifest: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
     if manifest.get("request", {}).get("runtime") != "tensorrt":
@@ -139,7 +139,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
 
 
 def cap_batches(repository: Path, deployment: Deployment, largest: int) -> None:
-    """Cap the batches of every network and of requests to every ensemble."""
+    """Cap the batches of every network, and of requests to every ensemble."""
     wired = wire(deployment)
     for spec in (*wired.networks, *wired.ensembles):
         path = repository / spec.name / "config.pbtxt"
@@ -149,7 +149,7 @@ def cap_batches(repository: Path, deployment: Deployment, largest: int) -> None:
 
 
 def _max_batch(repository: Path, spec: ModelSpec) -> int:
-    """What the server will send at most: the export's own, or less by a machine's settings."""
+    """The largest batch that the server sends; a machine's settings may lower the export's."""
     found = _MAX_BATCH.search((repository / spec.name / "config.pbtxt").read_text())
     return int(found[1]) if found else spec.max_batch_size
 
@@ -157,10 +157,10 @@ def _max_batch(repository: Path, spec: ModelSpec) -> int:
 def make(
     job: Job, timing_cache: Path | None = None, *, force: bool = False, stop: bool = True
 ) -> dict[str, Any]:
-    """The engine's manifest; builds and checks it unless an equal one is there.
+    """Build and check the engine unless an equal one is there; returns its manifest.
 
-    The manifest is written last, and the plan is there only when it agrees or, without `stop`, with
-    its drift in the manifest; with `stop` such a one is made again.
+    The manifest is written last. An engine whose answers drift is kept only without `stop`, with
+    its drift in the manifest; with `stop` it is made again.
     """
     key = job.key()
     found = None if force else _reusable(job, key)
@@ -193,7 +193,7 @@ def make(
 
 
 def _reusable(job: Job, key: dict[str, Any]) -> dict[str, Any] | None:
-    """The manifest of an engine that was made from and with exactly the same."""
+    """The manifest of an engine that was built from and with exactly the same."""
     if not (job.manifest.is_file() and job.plan.is_file()):
         return None
     record: dict[str, Any] = json.loads(job.manifest.read_text())
@@ -206,19 +206,19 @@ def main(
     folder: Annotated[Path, typer.Argument(help="What `python -m export` wrote.")],
     library: Annotated[str, typer.Option(help=f"One of {', '.join(LIBRARIES)}.")] = "tensorrt",
     compute_capability: Annotated[
-        str | None, typer.Option(help='Such as "8.6"; default: that of this machine\'s GPU.')
+        str | None, typer.Option(help='Such as "8.6"; default: this machine\'s GPU.')
     ] = None,
     max_batch: Annotated[
         int | None,
-        typer.Option(min=1, help="Largest batch that this GPU's memory holds."),
+        typer.Option(min=1, help="Largest batch that fits this GPU's memory."),
     ] = None,
     workspace_mib: Annotated[
-        int, typer.Option(min=1, help="GPU memory that a layer may take for itself.")
+        int, typer.Option(min=1, help="GPU memory that one layer may take.")
     ] = WORKSPACE_BYTES // 2**20,
     parity: Annotated[
         Parity, typer.Option(help="What drift does; warn shows every figure of a first run.")
     ] = Parity.stop,
-    force: Annotated[bool, typer.Option(help="Build again though nothing changed.")] = False,
+    force: Annotated[bool, typer.Option(help="Build again even if nothing changed.")] = False,
 ) -> None:
     """Build, check and place the engines."""
     try:
@@ -246,7 +246,7 @@ def make_all(
     workspace_bytes: int = WORKSPACE_BYTES,
     stop: bool = True,
 ) -> None:
-    """Build, check and place every engine, and print what came of it.
+    """Build, check and place every engine, and print the results.
 
     compute_capability: such as "8.6"; None is that of this machine's GPU. stop: drift ends it.
     """
@@ -264,7 +264,7 @@ def make_all(
             for line in record["parity"].get("drift", []):
                 console.print(f"[yellow]drift[/]: {line}", highlight=False)
     finally:
-        record_files(folder)  # of the engines that are there, where a later one failed too
+        record_files(folder)  # of the engines that are there, even if a later one failed
     console.print(table)
 
 

@@ -1,4 +1,4 @@
-"""`python -m export.engines_rtx`: does every network build with TensorRT for RTX, for every SM?
+"""`python -m export.engines_rtx`: builds every network with TensorRT for RTX, for every SM.
 
 Needs no GPU. Each graph is traced once and kept.
 """
@@ -54,7 +54,7 @@ class Built:
 
 
 def graph(network: Network, folder: Path, key: str, form: GridSample, precision: Precision) -> Path:
-    """The network's graph in this precision; traced again only when `key` changed."""
+    """The network's graph in this precision; traced again only if `key` changed."""
     whole = folder / "fp32" / f"{network.spec.name}.onnx"
     mark = whole.with_suffix(".json")
     if not (whole.is_file() and mark.is_file() and mark.read_text() == key):
@@ -72,7 +72,7 @@ def graph(network: Network, folder: Path, key: str, form: GridSample, precision:
             shutil.copyfile(part, made / part.name)
         lower_precision.lower(network.policy, draft, precision)
         lowered.parent.mkdir(parents=True, exist_ok=True)
-        for part in reversed(parts(draft)):  # the graph last: it says that all is there
+        for part in reversed(parts(draft)):  # the graph last: it marks the set as complete
             part.replace(lowered.with_name(part.name))
     return lowered
 
@@ -91,7 +91,7 @@ class Plan:
 
 
 def build_all(plan: Plan) -> list[Built]:
-    """Every build, in turn."""
+    """Build all, one after the other."""
     results: list[Built] = []
     with Progress(console=console) as progress:
         total = len(plan.networks) * len(plan.precisions) * len(plan.targets)
@@ -113,17 +113,17 @@ def build_all(plan: Plan) -> list[Built]:
 def main(
     deployment: Annotated[str, typer.Option("--set", help="A deployment.")] = "demo",
     checkpoints: Annotated[
-        Path | None, typer.Option(help="A folder of the members' checkpoints instead of its own.")
+        Path | None, typer.Option(help="A folder of checkpoints instead of the members' own.")
     ] = None,
     grounding_dino_edge: int | None = None,
     grid_sample: Annotated[str, typer.Option(help="gather or native.")] = "gather",
-    network: Annotated[list[str] | None, typer.Option(help="Only these; repeat.")] = None,
-    precision: Annotated[list[str] | None, typer.Option(help="Only these; repeat.")] = None,
-    target: Annotated[list[str] | None, typer.Option(help="SM such as 8.6; repeat.")] = None,
+    network: Annotated[list[str] | None, typer.Option(help="Only these; repeatable.")] = None,
+    precision: Annotated[list[str] | None, typer.Option(help="Only these; repeatable.")] = None,
+    target: Annotated[list[str] | None, typer.Option(help="SM such as 8.6; repeatable.")] = None,
     work: Path = Path("build/engines-rtx"),
     out: Annotated[Path, typer.Option("--json")] = Path("build/engines-rtx.json"),
 ) -> None:
-    """Build every engine; fails where a node is not supported or an engine is not built."""
+    """Build every engine; fails if a node is not supported or an engine is not built."""
     try:
         RTX.load()
         chosen = _chosen(checkpoints, deployment, work)

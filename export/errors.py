@@ -1,10 +1,10 @@
-"""What can stop an export."""
+"""The errors that stop an export."""
 
 from fovea.errors import FoveaError
 
 
 class ExportError(FoveaError):
-    """Root of what can stop an export."""
+    """Root of the errors that stop an export."""
 
 
 class CheckpointUnavailable(ExportError):
@@ -12,11 +12,11 @@ class CheckpointUnavailable(ExportError):
 
 
 class InvalidCheckpoint(ExportError):
-    """A checkpoint's files are broken, of another model, or do not fit each other."""
+    """A checkpoint's files are broken, belong to another model, or do not fit each other."""
 
 
 class UnsupportedProcessor(ExportError):
-    """A checkpoint's image processor has a setting that is not honoured here."""
+    """A checkpoint's image processor has a setting that is not supported here."""
 
 
 class InvalidOption(ExportError):

@@ -1,4 +1,4 @@
-"""Which checkpoints stand for each family: those that the demo trained, and tiny stand-ins."""
+"""The checkpoints that stand for each family: those trained for the demo, and tiny stand-ins."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from export.checkpoints import find
 from export.members import MemberExport
 from fovea.members import Source
 
-# Checkpoints that the demo trained, and tiny ones of random weights for what it did not.
+# Trained checkpoints; tiny ones with random weights stand in for the other families.
 TRAINED = Path("demo/checkpoints")
 STAND_INS = Path("build/stand-ins")
 
 
 def requests(family: str) -> dict[str, MemberExport]:
-    """What is exported of a family, by the checkpoint's name."""
+    """A family's exports by the checkpoint's name."""
     trained = TRAINED / family
     found = {family: trained} if trained.is_dir() else {}
     found |= stand_ins.write(family, "tiny", STAND_INS / family)

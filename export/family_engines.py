@@ -1,7 +1,7 @@
-"""`python -m export.family_engines`: every family's networks built with TensorRT for RTX.
+"""`python -m export.family_engines`: builds every family's networks with TensorRT for RTX.
 
-Needs no GPU, and no large checkpoint: the operators of an architecture are those of its tiny one.
-Rows are kept as they come, so that a stopped run goes on where it was.
+Needs no GPU and no large checkpoint: a tiny one has all operators of its architecture. Rows are
+saved one by one, so a stopped run continues where it was.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Engine:
 
 @dataclass(frozen=True)
 class Engines:
-    """All of a checkpoint. library: with its version. code: what decided the graphs."""
+    """All engines of a checkpoint. library: with its version. code: what decided the graphs."""
 
     family: str
     checkpoint: str
@@ -78,7 +78,7 @@ def _write(network: Network, path: Path, precision: Precision) -> None:
 
 
 def all_built(family: str, checkpoint: str, path: Path = FIGURES) -> bool | None:
-    """Whether all engines of a checkpoint were; None where nobody tried with this code."""
+    """Whether all engines of a checkpoint were built; None if not tried with this code."""
     row = read(path).get(checkpoint)
     if row is None or row["code"] != code_of(family):
         return None
@@ -86,22 +86,22 @@ def all_built(family: str, checkpoint: str, path: Path = FIGURES) -> bool | None
 
 
 def is_built(engine: dict[str, Any]) -> bool:
-    """Whether an engine, of a row that was read, was built of nodes that are all supported."""
+    """Whether a row's engine was built, with all nodes supported."""
     return bool(engine["outcome"]["built"] and not engine["outcome"]["unsupported"])
 
 
 def read(path: Path = FIGURES) -> dict[str, dict[str, Any]]:
-    """Rows by checkpoint; none where nothing was built."""
+    """Rows by checkpoint; empty if nothing was built."""
     if not path.is_file():
         return {}
     return {row["checkpoint"]: row for row in json.loads(path.read_text())}
 
 
 def main(
-    family: Annotated[list[str] | None, typer.Option(help="These alone; repeat.")] = None,
+    family: Annotated[list[str] | None, typer.Option(help="Only these; repeatable.")] = None,
     out: Annotated[Path, typer.Option("--json")] = FIGURES,
 ) -> None:
-    """Build what was not built with this code; ends with 1 where an engine was not."""
+    """Build what was not built with this code; exits with 1 if an engine was not."""
     try:
         RTX.load()
     except ExportError as error:

@@ -1,5 +1,5 @@
-"""What must hold of every exported network beyond parity: it varies, it is as exact as PyTorch in
-float32, and OpenVINO answers the same."""
+"""Gates for every exported network beyond parity: its answers vary, are as exact as PyTorch's in
+float32, and are the same on OpenVINO."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from export.parity import compare, match_rows, open_onnxruntime, run_torch
 from fovea.openvino_session import OpenVinoSession
 from fovea.specs import MASKED_LOGIT, Tolerance
 
-# Pictures asked together.
+# Pictures in one batch.
 PICTURES = 3
-# Outputs whose pictures differ by less, relative to the largest value, would prove nothing.
+# An output whose pictures differ by less, relative to its largest value, would prove nothing.
 LEAST_SPREAD = 1e-3
-# Boxes of random masks are the whole picture.
+# Boxes of random masks cover the whole picture.
 MAY_BE_CONSTANT = ("mask_boxes",)
-# Of PyTorch's own distance from float64; and the relative distance below which float32 has no say.
+# Relative to PyTorch's own distance from float64; and a distance too small for float32 to count.
 MOST_DRIFT = 2.0
 ROUNDING = 2e-7
 
@@ -32,11 +32,11 @@ ROUNDING = 2e-7
 class Gates:
     """The worst over a member's networks, outputs and samples.
 
-    spread: how far pictures' answers are apart, relative to the output's largest value. drift: the
+    spread: how far apart pictures' answers are, relative to the output's largest value. drift: the
     graph's distance from float64 over PyTorch's own in float32, both the root of the mean square
-    (the largest difference is that of one value, by chance); None where the checkpoint is a graph,
-    which PyTorch does not run. openvino: the largest difference between OpenVINO and ONNX Runtime,
-    as `parity.Agreement` has it.
+    (the largest difference is that of one value, by chance); None for a checkpoint that is a
+    graph, which PyTorch does not run. openvino: the largest difference between OpenVINO and ONNX
+    Runtime, defined as in `parity.Agreement`.
     """
 
     spread: float
@@ -45,7 +45,7 @@ class Gates:
 
 
 def gates_of(opened: Opened, exported: Exported) -> Gates:
-    """Of all networks of a member; raises ParityError where OpenVINO cannot run one."""
+    """The figures of all networks of a member; raises ParityError if OpenVINO cannot run one."""
     found = [
         _gates(network, exported.graph(opened.role.part(network.spec.name)))
         for network in opened.networks
@@ -84,7 +84,7 @@ def _open_openvino(network: Network, path: Path) -> OpenVinoSession:
 
 
 def _spreads(answers: Arrays) -> Iterator[float]:
-    """Of each output, how far the nearest other picture's is from the first one's."""
+    """How far the first picture's answer is from the nearest other one's, for each output."""
     for name, values in answers.items():
         if name not in MAY_BE_CONSTANT:
             apart = min(float(np.abs(other - values[0]).max()) for other in values[1:])
@@ -92,9 +92,9 @@ def _spreads(answers: Arrays) -> Iterator[float]:
 
 
 def _distances(network: Network, exact: Arrays, got: Arrays) -> list[float]:
-    """Of each output from float64, over the largest magnitude where that is above 1.
+    """Each output's distance from float64, over the largest magnitude if that is above 1.
 
-    The root of the mean square, in the rows that count.
+    The root of the mean square, over the rows that count.
     """
     share = network.spec.tolerance.rows
     if share < 1 and "logits" in exact:  # as `parity.compare`
@@ -109,7 +109,7 @@ def _distances(network: Network, exact: Arrays, got: Arrays) -> list[float]:
 
 
 def _difference(network: Network, expected: Arrays, got: Arrays) -> float:
-    """The largest of any output, in the rows that count."""
+    """The largest difference of any output, over the rows that count."""
     tolerance = Tolerance(difference=1.0, rows=network.spec.tolerance.rows)
     spec = replace(network.spec, tolerance=tolerance)
     rounded = {name: array.astype(got[name].dtype) for name, array in expected.items()}

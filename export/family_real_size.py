@@ -1,9 +1,9 @@
-"""`python -m export.family_real_size`: the architectures that people use, at their size.
+"""`python -m export.family_real_size`: well-known architectures at their real size.
 
-Each family's headline checkpoints, with random weights of the real shapes, go through the very
-same export: parity with PyTorch at batch 1 and 2. Then each network is timed, one picture at a
-time, ONNX Runtime and PyTorch eager in turns on the same cores. Rows are kept in the JSON as they
-come, so that a stopped run goes on where it was; `--family` asks for some alone.
+Each family's headline checkpoints, with random weights of the real shapes, go through the same
+export: parity with PyTorch at batch 1 and 2. Then each network is timed with one picture at a
+time, ONNX Runtime and PyTorch eager in turns on the same cores. Rows are saved one by one, so a
+stopped run continues where it was; `--family` limits it to some.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from export.parity import open_onnxruntime, run_torch
 from fovea.families import registry
 from fovea.members import Source
 
-# Rounds of one call each; fewer once a network has taken this long.
+# Rounds of one call each; fewer if a network takes longer than the budget.
 ROUNDS, BUDGET_S = 7, 40.0
 LARGEST_BATCH = 2
 WORK = Path("build/families-real-size")
@@ -42,7 +42,7 @@ console = Console()
 class NetworkRow:
     """One network of a checkpoint.
 
-    difference: the worst against PyTorch. megabytes: of the graph, weights included.
+    difference: the worst against PyTorch. megabytes: the graph, weights included.
     onnxruntime_ms, pytorch_ms: medians of one call with a batch of 1.
     """
 
@@ -55,7 +55,7 @@ class NetworkRow:
 
 @dataclass(frozen=True)
 class CheckpointRow:
-    """One checkpoint of a family. code: what decided the result, so that it is not done again."""
+    """One checkpoint of a family. code: what decided the result; if equal, it is not repeated."""
 
     family: str
     checkpoint: str
@@ -114,11 +114,11 @@ def _in_turns(*calls: Callable[[], object]) -> list[float]:
 
 
 def main(
-    family: Annotated[list[str] | None, typer.Option(help="These alone; repeat.")] = None,
+    family: Annotated[list[str] | None, typer.Option(help="Only these; repeatable.")] = None,
     out: Annotated[Path, typer.Option("--json")] = Path("docs/models.json"),
     keep: Annotated[bool, typer.Option(help="Leave checkpoints and graphs on disk.")] = False,
 ) -> None:
-    """Every headline checkpoint at its size; drift stops it, as it stops an export."""
+    """Export every headline checkpoint at its size; drift stops it, as in any export."""
     rows = _read(out)
     for name in family or registry():
         for checkpoint in stand_ins.builds(name, "real"):

@@ -1,8 +1,8 @@
-"""`python -m export.family_report`: every family's checkpoints through the gates, as one table.
+"""`python -m export.family_report`: puts every family's checkpoints through the gates.
 
-Each is exported, or taken from where it is kept, and asked once more: are its answers the same
-alone and among neighbours, do they vary, are they as exact as PyTorch's, does OpenVINO agree? Of
-TensorRT for RTX it says what `make engines-rtx` found.
+Each is exported, or taken from the cache, and asked once more: are its answers the same alone and
+among neighbours, do they vary, are they as exact as PyTorch's, does OpenVINO agree? For TensorRT
+for RTX it shows what `make engines-rtx` found.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from export.parity import open_onnxruntime
 from export.preprocessing import PIXEL_TOLERANCE
 from fovea.families import FAMILIES
 
-# How many pictures are asked together.
+# Pictures in one batch.
 NEIGHBOURS = 3
-# Answers among neighbours may sum in another order, and in other runtimes.
+# Sums among neighbours, and in other runtimes, may have another order.
 MOST_NEIGHBOURS = 1e-4
 OPENVINO = 1e-3
 GATES = ("spread", "drift", "OpenVINO", "RTX")
@@ -40,14 +40,14 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Row:
-    """What the gates found of one checkpoint.
+    """The gates' figures for one checkpoint.
 
     difference: the worst against PyTorch, over outputs, batches and variants. grey_levels: the
-    worst of a pixel against the checkpoint's own processor. texts: that have the tokens of the
-    checkpoint's own tokenizer. neighbours: the largest difference of an answer alone and among
-    others, over the largest magnitude of the output where that is above 1. spread, drift,
-    openvino: see `export.family_gates.Gates`. rtx: whether every engine was built; None where
-    nobody tried with this code.
+    worst of a pixel against the checkpoint's own processor. texts: how many have the same tokens as
+    the checkpoint's own tokenizer gives. neighbours: the largest difference of an answer alone and
+    among others, over the largest magnitude of the output if that is above 1. spread, drift,
+    openvino: see `export.family_gates.Gates`. rtx: whether every engine was built; None if not
+    tried with this code.
     """
 
     family: str
@@ -64,7 +64,7 @@ class Row:
     rtx: bool | None
 
     def gates(self) -> dict[str, bool]:
-        """What must hold; parity held, or there would be no row."""
+        """The gates by name; parity held, or there would be no row."""
         return {
             "pixels": self.grey_levels <= PIXEL_TOLERANCE,
             "neighbours": self.neighbours <= MOST_NEIGHBOURS,
@@ -76,7 +76,7 @@ class Row:
 
 
 def row_of(request: MemberExport, exported: Exported) -> Row:
-    """One member's figures."""
+    """Measure one member."""
     record, role = exported.record, exported.member.play()
     agreements = [one for network in record["networks"] for one in network["parity"]]
     opened = request.open()
@@ -122,9 +122,9 @@ def main(
     members: Path = MEMBERS,
     out: Annotated[Path, typer.Option("--json")] = Path("build/families.json"),
 ) -> None:
-    """Every checkpoint of every family; it ends with 1 where a gate does not hold.
+    """Put every checkpoint of every family through the gates; exits with 1 if one fails.
 
-    Drift from PyTorch stops it, as it stops an export.
+    Drift from PyTorch stops it, as in any export.
     """
     rows: list[Row] = []
     for family in FAMILIES:

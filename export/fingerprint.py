@@ -1,4 +1,4 @@
-"""Which code decides what is exported: hashed without comments, docstrings and layout."""
+"""Hashes the code that decides an export, without comments, docstrings and layout."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PACKAGES = ("export", "fovea")
 
 
 def code_sha256(*modules: str) -> str:
-    """Of these modules, and all of ours and of their own packages that they import."""
+    """Hash of these modules and of all modules of ours and of their packages that they import."""
     found = closure(modules)
     digest = hashlib.sha256()
     for name in sorted(found):
@@ -23,7 +23,7 @@ def code_sha256(*modules: str) -> str:
 
 
 def closure(modules: tuple[str, ...]) -> dict[str, ast.Module]:
-    """Modules by name, as parsed; imports within functions and for types alone do not count."""
+    """Modules by name, as parsed; imports inside functions and for types only do not count."""
     packages = {*PACKAGES, *(name.split(".")[0] for name in modules)}
     waiting, found = list(modules), {}
     while waiting:
@@ -37,7 +37,7 @@ def closure(modules: tuple[str, ...]) -> dict[str, ast.Module]:
 
 
 def _path(module: str) -> Path | None:
-    """The file of a module; None for what is none, such as a class."""
+    """A module's file; None for a name that is not a module, such as a class."""
     if module.split(".")[0] not in PACKAGES:
         return _found_path(module)
     base = ROOT / Path(*module.split("."))
@@ -46,10 +46,10 @@ def _path(module: str) -> Path | None:
 
 
 def _found_path(module: str) -> Path | None:
-    """As `_path`, of a package that is installed somewhere."""
+    """As `_path`, for a package that is installed somewhere."""
     try:
         spec = find_spec(module)
-    except ModuleNotFoundError:  # of a class in a module that is no package
+    except ModuleNotFoundError:  # a class in a module that is not a package
         return None
     path = Path(spec.origin) if spec and spec.origin else None
     return path if path and path.suffix == ".py" else None

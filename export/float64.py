@@ -1,4 +1,4 @@
-"""A network in double precision: what float32 is measured against."""
+"""Runs a network in double precision, the reference that float32 is measured against."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from export.network import Arrays, Network
 
 
 class _Doubled(TorchFunctionMode):
-    """Whatever asks for float32 gets float64."""
+    """Gives float64 to whatever asks for float32."""
 
     def __torch_function__(
         self,
@@ -34,7 +34,7 @@ def _doubled(value: Any) -> Any:
 
 
 def run_float64(network: Network, sample: Arrays) -> Arrays:
-    """The network's answer in float64, its weights and what is in float32 on the way widened."""
+    """The network's answer in float64, with weights and intermediate values widened."""
     module = copy.deepcopy(network.module).double().eval()
     tensors = [torch.from_numpy(sample[tensor.name]) for tensor in network.spec.inputs]
     inputs = [one.double() if one.is_floating_point() else one for one in tensors]

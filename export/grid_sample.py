@@ -1,8 +1,8 @@
-"""Bilinear sampling by gathering: what `grid_sample` does, without the GridSample operator.
+"""Bilinear sampling by gathering: `grid_sample` without the GridSample operator.
 
-Public reports have TensorRT engines that detect wrongly, in silence, because of GridSample in
-deformable attention (NVIDIA/TensorRT issue 4813, lightly-train pull request 917). Four gathers
-and a weighted sum are operators that every runtime gets right.
+Public reports show TensorRT engines that silently detect wrongly because of GridSample in
+deformable attention (NVIDIA/TensorRT issue 4813, lightly-train pull request 917). Every runtime
+computes four gathers and a weighted sum correctly.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _gathering() -> Iterator[None]:
 
 
 def sampling(form: GridSample) -> AbstractContextManager[None]:
-    """While it lasts, models that are traced sample in this form."""
+    """Make models that are traced in this context sample in this form."""
     if form not in FORMS:
         raise ValueError(f"expected one of {', '.join(FORMS)}, got {form!r}")
     return _gathering() if form == "gather" else nullcontext()

@@ -1,7 +1,7 @@
-"""Under which licences code and weights may be used: what a model card says, else the family's.
+"""The licences of code and weights: from the model card, or else the family's.
 
 Sources are the model cards of the headline checkpoints and the repositories of the code, as of
-2026; whoever serves a checkpoint reads its own card.
+2026; read a checkpoint's own card before serving it.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ MODEL_CARD = "README.md"
 APACHE, MIT = "Apache-2.0", "MIT"
 CC_BY_NC, CC_BY_NC_SA = "CC-BY-NC-4.0", "CC-BY-NC-SA-4.0"
 UNKNOWN = "not stated"
-# What marks a licence, however it is written, as one that does not allow commercial use.
+# Spellings that mark a licence as one that does not allow commercial use.
 _NON_COMMERCIAL = ("-nc", "noncommercial", "non-commercial", "research")
 
 
 @dataclass(frozen=True)
 class Licence:
-    """Of an architecture: its code where the weights are from, and its well-known weights."""
+    """An architecture's licences: the code that its weights come from, and its known weights."""
 
     code: str
     weights: str
@@ -60,24 +60,24 @@ LICENCES: Mapping[str, Licence] = {
 
 
 def weights_licence(family: str, folder: Path) -> str:
-    """Of a checkpoint's weights: what the model card beside them says, else the family's."""
+    """The licence of a checkpoint's weights: from the model card beside them, else the family's."""
     return _stated(folder / MODEL_CARD) or LICENCES.get(family, Licence("", UNKNOWN)).weights
 
 
 def _stated(card: Path) -> str:
-    """The licence that a model card names in its head, or ""."""
+    """The licence in a model card's head, or ""."""
     try:
         data = ModelCard.load(card).data
-    except (OSError, ValueError, yaml.YAMLError):  # no card, or a head that is none
+    except (OSError, ValueError, yaml.YAMLError):  # no card, or an invalid head
         return ""
     stated = data.get("license_name") if data.get("license") == "other" else data.get("license")
     return str(stated or "")
 
 
 def is_non_commercial(licence: str) -> bool:
-    """Whether the whole of a licence keeps weights from commercial use, as far as it can be read.
+    """Whether a licence, as far as it can be read, forbids commercial use of the weights.
 
-    Of several licences ("MIT; CC-BY-NC-4.0 (…)") it depends on the checkpoint: that is no yes.
+    Several licences ("MIT; CC-BY-NC-4.0 (…)") depend on the checkpoint, so the answer is no.
     """
     parts = licence.lower().split(";")
     return all(any(mark in part for mark in _NON_COMMERCIAL) for part in parts)

@@ -1,4 +1,4 @@
-"""A fp32 ONNX network to fp16 or int8, as a whole or in its weights, as `export.precision` says."""
+"""Converts a fp32 ONNX network to fp16 or int8, whole or only its weights (`export.precision`)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from export.precision import Policy, Precision
 
 HALF_MAX = float(np.finfo(np.float16).max)
 INT8_MAX = 127
-# Masks of attention are the lowest float: the conversion clamps them, and so may half.
+# Attention masks are the lowest float: the conversion clamps them, which is harmless.
 MASK = 1e30
 
 
@@ -32,8 +32,8 @@ def lower(
 ) -> Precision:
     """Rewrite the fp32 graph at `path`; returns the precision that it now has.
 
-    embedded_bytes: weights of more than that lie beside the graph. It stays fp32 where the policy
-    says so; bf16 is the runtime's doing, not the graph's.
+    embedded_bytes: heavier weights lie beside the graph. The graph stays fp32 if the policy says
+    so; for bf16 too, which is the runtime's doing.
     """
     taken = policy.takes(precision)
     if taken == "fp16":
@@ -63,7 +63,7 @@ def _to_int8(policy: Policy, path: Path, embedded_bytes: int) -> None:
 
 
 def _weights_to_int8(policy: Policy, path: Path, embedded_bytes: int) -> None:
-    """Weights of matrix products as int8 with a scale per column, symmetric; all else as it is."""
+    """Weights of matrix products as int8 with a scale per column, symmetric; the rest unchanged."""
     model = onnx.load(str(path))
     graph = model.graph
     _constants_to_initializers(graph)
@@ -91,7 +91,7 @@ def _weights_to_int8(policy: Policy, path: Path, embedded_bytes: int) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the advice to pre-process, which can take minutes on these graphs."""
+    """Silence the advice to pre-process, which can take minutes on these graphs."""
     logging.disable(logging.WARNING)
     try:
         yield
@@ -100,7 +100,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _to_fp16(policy: Policy, path: Path, embedded_bytes: int) -> None:
-    # Inferred without the weights: with them, a graph over 2 GiB would not pass.
+    # Shapes are inferred without the weights: with them, a graph over 2 GiB would fail.
     shapes = onnx.shape_inference.infer_shapes(load_graph(path)).graph.value_info
     model = onnx.load(str(path))
     del model.graph.value_info[:]
@@ -121,7 +121,7 @@ def _to_fp16(policy: Policy, path: Path, embedded_bytes: int) -> None:
 
 
 def _constants_to_initializers(graph: onnx.GraphProto) -> None:
-    """Constants of floats become initializers, so that each user may have its own precision."""
+    """Make float constants initializers, so that each user may have its own precision."""
     nodes = []
     for node in graph.node:
         value = next((a.t for a in node.attribute if a.name == "value"), None)
@@ -140,7 +140,7 @@ def _constants_to_initializers(graph: onnx.GraphProto) -> None:
 
 
 def _separate_initializers(graph: onnx.GraphProto, kept: set[str]) -> None:
-    """A copy for the kept users of what others use too: it would be rounded to half for all."""
+    """Copy initializers that kept and other nodes share: they would be rounded to half for all."""
     floats = {i.name: i for i in graph.initializer if i.data_type == TensorProto.FLOAT}
     lowered = {name for node in graph.node if node.name not in kept for name in node.input}
     copies: dict[str, str] = {}
@@ -156,10 +156,10 @@ def _separate_initializers(graph: onnx.GraphProto, kept: set[str]) -> None:
 
 
 def _join_kept_neighbours(graph: onnx.GraphProto) -> None:
-    """Connect kept layers directly: the conversion rounds to half between every two of them.
+    """Connect kept layers directly: the conversion rounds to half between any two of them.
 
-    And between the graph's inputs or outputs and them. It also writes the same cast once per
-    user: one is enough.
+    The same goes for the graph's inputs and outputs. The conversion also writes the same cast once
+    per user: one is enough.
     """
     casts = {name: node for node in graph.node for name in node.output}
     unique = [node for node in graph.node if not node.output or casts[node.output[0]] is node]
@@ -204,7 +204,7 @@ def _drop_unused(graph: onnx.GraphProto) -> None:
 
 
 def _sort(graph: onnx.GraphProto) -> None:
-    """Producers before consumers, else in the order that there is."""
+    """Sort producers before consumers, otherwise in the existing order."""
     producer = {name: i for i, node in enumerate(graph.node) for name in node.output}
     waits = [len({producer[n] for n in node.input if n in producer}) for node in graph.node]
     users: dict[int, list[int]] = {}
@@ -227,8 +227,8 @@ def _sort(graph: onnx.GraphProto) -> None:
 def check_range(network: str, policy: Policy, path: Path, sample: Arrays) -> float:
     """The largest magnitude that a fp16 layer of the fp32 graph at `path` meets.
 
-    ONNX Runtime's CPU provider computes most of fp16 in fp32, so an overflow would show only on
-    a GPU: this looks for it beforehand. Raises ParityError naming the layer.
+    ONNX Runtime's CPU provider computes most of fp16 in fp32, so an overflow would only show on a
+    GPU: this finds it beforehand. Raises ParityError naming the layer.
     """
     model = onnx.shape_inference.infer_shapes(load_graph(path))
     floats = {

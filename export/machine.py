@@ -1,4 +1,4 @@
-"""What a figure was measured on."""
+"""Describes the machine that a figure was measured on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CPUINFO = Path("/proc/cpuinfo")
 
 
 def gpu_name() -> str | None:
-    """The first GPU of this machine, as its driver names it; None without."""
+    """The name of this machine's first GPU by its driver; None without one."""
     if shutil.which("nvidia-smi") is None:
         return None
     command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
@@ -26,7 +26,7 @@ def gpu_name() -> str | None:
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores, memory, GPU (None without) and versions."""
+    """Processor, cores, memory, GPU (or None) and versions."""
     cpuinfo = CPUINFO.read_text()
     models = [line.split(":")[1].strip() for line in cpuinfo.splitlines() if "model name" in line]
     return {
@@ -40,9 +40,9 @@ def machine() -> dict[str, Any]:
 
 
 def int8_saturates(cpuinfo: str | None = None) -> bool:
-    """Whether products of 8-bit integers may overflow within ONNX Runtime: on x86 without VNNI.
+    """Whether int8 products may overflow in ONNX Runtime, as on x86 without VNNI.
 
-    There it adds pairs of products in 16 bits. cpuinfo: the text of /proc/cpuinfo.
+    There, pairs of products are added in 16 bits. cpuinfo: the text of /proc/cpuinfo.
     """
     text = CPUINFO.read_text() if cpuinfo is None else cpuinfo
     flags = [line.partition(":")[2].split() for line in text.splitlines() if line[:5] == "flags"]
@@ -50,7 +50,7 @@ def int8_saturates(cpuinfo: str | None = None) -> bool:
 
 
 def _versions() -> dict[str, str]:
-    """Of those PACKAGES that are installed."""
+    """Versions of the installed PACKAGES."""
     found = {}
     for name in PACKAGES:
         with suppress(PackageNotFoundError):

@@ -28,7 +28,7 @@ from fovea.roles import Role
 from fovea.specs import to_json
 
 RECORD = "member.json"
-# A network's graph lies in a folder of its part; a single network has no part of a name.
+# Each network's graph has a folder named after its part; a single network has no such name.
 WHOLE = "network"
 PACKAGES = ("torch", "transformers", "onnx", "onnxruntime")
 MEMBERS = Path("build/members")
@@ -38,11 +38,11 @@ Report = Callable[[str, str], None]
 
 @dataclass(frozen=True)
 class Form:
-    """What networks are made into, whatever the checkpoint.
+    """The form of the exported networks, whatever the checkpoint.
 
-    grid_sample: how deformable attention samples; None is the runtime's choice. max_batch: check
-    no batch above it, where memory or time does not allow the specs' own. embedded_bytes: weights
-    of more than that lie beside the graph.
+    grid_sample: how deformable attention samples; None leaves it to the runtime. max_batch: caps
+    the batches that are checked, to save memory or time. embedded_bytes: heavier weights lie beside
+    the graph.
     """
 
     precision: Precision = "fp32"
@@ -52,7 +52,7 @@ class Form:
     embedded_bytes: int = onnx_files.EMBEDDED_BYTES
 
     def key(self) -> dict[str, Any]:
-        """What of it decides the result."""
+        """The part that decides the result."""
         return {
             "precision": self.precision,
             "runtime": self.runtime.name,
@@ -76,9 +76,9 @@ class Opened:
 
 @dataclass(frozen=True)
 class MemberExport:
-    """A checkpoint, what the deployment says of it, and the form of its networks.
+    """A checkpoint, its options in the deployment, and the form of its networks.
 
-    Raises InvalidOption for what its family does not take.
+    Raises InvalidOption for an option that its family does not take.
     """
 
     checkpoint: Checkpoint
@@ -90,7 +90,7 @@ class MemberExport:
         _check_options(self.checkpoint, known, dict(self.options))
 
     def key(self) -> dict[str, Any]:
-        """What decides the result: an export with an equal key need not be done again."""
+        """What decides the result: an export with an equal key need not be repeated."""
         return {
             "family": self.checkpoint.family,
             "sha256": self.checkpoint.sha256(),
@@ -104,7 +104,7 @@ class MemberExport:
     def open(self) -> Opened:
         """Read the weights; raises InvalidCheckpoint, UnsupportedProcessor and InvalidOption.
 
-        The latter for values that do not go with the checkpoint.
+        InvalidOption is for values that do not fit the checkpoint.
         """
         checkpoint, options = self.checkpoint, dict(self.options)
         family = families.load(checkpoint.family)
@@ -120,19 +120,19 @@ class MemberExport:
 
 
 def code_of(family: str) -> str:
-    """What of the code decides how checkpoints of a family are exported."""
+    """Hash of the code that decides how a family's checkpoints are exported."""
     sides = (family_registry()[family], families.registry()[family])
     return code_sha256(*(side.partition(":")[0] for side in sides), "export.members")
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A member as it lies on disk.
+    """A member's files on disk.
 
     Attributes:
         member: with its fingerprint.
         folder: graphs at `graph(part)`, and the files that steps read.
-        record: what was compared, and how it came out.
+        record: what was compared, with the results.
     """
 
     member: Member
@@ -145,7 +145,7 @@ class Exported:
 
 
 def graph_path(folder: Path, part: str) -> Path:
-    """Where the graph of a part lies; weights beside it are found by its own name."""
+    """The path of a part's graph; weights beside it are found by its own name."""
     return folder / (part or WHOLE) / GRAPH
 
 
@@ -167,9 +167,9 @@ def _check_options(
 def export_member(
     export: MemberExport, members: Path = MEMBERS, *, report: Report, force: bool = False
 ) -> Exported:
-    """Export, check and keep; what is there with an equal key is taken as it is.
+    """Export, check and keep a member, or take the kept one with an equal key.
 
-    Raises ParityError on drift; then nothing is kept.
+    Raises ParityError on drift, and then keeps nothing.
     """
     key = json.loads(json.dumps(export.key()))
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
@@ -189,7 +189,7 @@ def export_member(
 
 
 def _kept(folder: Path, export: MemberExport, key: dict[str, Any]) -> Exported | None:
-    """What lies in a folder, if its key is this one and its files are there in their sizes."""
+    """The member in a folder, if its key is equal and its files have their recorded sizes."""
     record = read_record(folder / RECORD)
     if record is None or record.get("key") != key:
         return None
@@ -205,7 +205,7 @@ def _kept(folder: Path, export: MemberExport, key: dict[str, Any]) -> Exported |
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
-    """A JSON object that an export wrote last; None where it is missing or broken."""
+    """The JSON object that an export writes last; None if it is missing or broken."""
     try:
         record = json.loads(path.read_bytes())
     except (OSError, ValueError):
@@ -214,7 +214,7 @@ def read_record(path: Path) -> dict[str, Any] | None:
 
 
 def _make(folder: Path, export: MemberExport, report: Report) -> dict[str, Any]:
-    """Everything of a member, into an empty folder; returns the record."""
+    """Write all files of a member into an empty folder; returns the record."""
     opened = export.open()
     alike = preprocessing.check(export.checkpoint, opened.member, dict(export.options))
     records = [

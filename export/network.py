@@ -1,4 +1,4 @@
-"""A traceable network with what is needed to export and check it."""
+"""A traceable network, with everything needed to export and check it."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Network:
     """`module` takes the inputs of `spec` in its order, batch axis first, and gives its outputs.
 
     sample(batch, variant): inputs, deterministic; variants differ in picture sizes, text lengths
-    or prompt counts. variants: how many there are. tracing: a context in which the module computes
-    the same in an order that is cheaper for a graph. policy: how it runs in lower precision; set
-    from the family's POLICIES. graph: makes the graph of a checkpoint that is one already; then
-    nothing is traced, and the module is what the graph is compared with.
+    or prompt counts. variants: their number. tracing: a context in which the module computes the
+    same in an order that is cheaper in a graph. policy: how it runs in lower precision; set from
+    the family's POLICIES. graph: builds the graph of a checkpoint that is ONNX already; then
+    nothing is traced, and the module is the reference for that graph.
     """
 
     spec: ModelSpec

@@ -1,7 +1,7 @@
-"""Detectors that come as ONNX files: what wrote them, and how they become graphs of ours.
+"""Detectors that come as ONNX files: recognises their writer and adapts their graphs.
 
-A file is kept as it is but for its ends: pixels come as uint8 and are made what it takes, its
-outputs get our names, and its batch is freed.
+Only the ends of a file change: pixels come as uint8 and are converted, outputs are renamed, and the
+batch axis becomes free.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from fovea.specs import ModelSpec
 
 SUFFIX = ".onnx"
 BATCH = "batch"
-# What a network must not have in it: it would depend on what it sees.
+# Operators that a network must not contain: their output depends on the picture.
 _SUPPRESSION = {"NonMaxSuppression", "NonZero", "TopK", "EfficientNMS_TRT"}
 
 
@@ -34,7 +34,7 @@ _SUPPRESSION = {"NonMaxSuppression", "NonZero", "TopK", "EfficientNMS_TRT"}
 class OnnxDetector:
     """A detector's file.
 
-    shape: of its picture, (batch, 3, H, W), None where it is free. metadata: what its writer says.
+    shape: of its picture, (batch, 3, H, W), None where free. metadata: its writer's.
     outputs: name -> shape.
     """
 
@@ -52,7 +52,7 @@ class OnnxDetector:
 
     @property
     def suppresses(self) -> bool:
-        """Whether it chooses boxes itself."""
+        """Whether the graph chooses boxes itself."""
         return bool(self.operators & _SUPPRESSION)
 
     @property
@@ -62,7 +62,7 @@ class OnnxDetector:
         return f"{found} (with suppression)" if self.suppresses else found
 
     def setting(self, name: str) -> Any:
-        """A value of the metadata that is written as Python writes it; None where there is none."""
+        """A metadata value, written as a Python literal; None if there is none."""
         try:
             return ast.literal_eval(self.metadata[name])
         except (KeyError, ValueError, SyntaxError):
@@ -70,7 +70,7 @@ class OnnxDetector:
 
 
 def read(path: Path) -> OnnxDetector:
-    """Raises InvalidCheckpoint for what is no ONNX file of one picture."""
+    """Read a file; raises InvalidCheckpoint unless it is an ONNX file that takes one picture."""
     try:
         model = onnx.load(str(path))
     except (DecodeError, OSError, ValueError) as error:
@@ -95,7 +95,7 @@ def read(path: Path) -> OnnxDetector:
 
 
 def family_of(path: Path) -> str:
-    """The family of an ONNX file; raises InvalidCheckpoint for one that nobody here knows."""
+    """The family of an ONNX file; raises InvalidCheckpoint for an unknown one."""
     detector = read(path)
     if {"names", "task"} <= detector.metadata.keys():
         return "yolov8"
@@ -115,9 +115,9 @@ def _shape(value: onnx.ValueInfoProto) -> tuple[int | None, ...]:
 
 
 class Original(nn.Module):
-    """The file as its writer meant it, a picture at a time: what our graph is compared with.
+    """The unchanged file, one picture at a time: the reference for the adapted graph.
 
-    pixel_values uint8 [N, 3, H, W] -> its outputs. scale: what a pixel's value is multiplied by.
+    pixel_values uint8 [N, 3, H, W] -> its outputs. scale: factor for a pixel's value.
     """
 
     def __init__(self, detector: OnnxDetector, scale: float) -> None:
@@ -138,7 +138,7 @@ class Original(nn.Module):
         )
 
     def answer(self, picture: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        """To one picture uint8 [3, H, W], with the batch axis."""
+        """The outputs for one picture uint8 [3, H, W], with the batch axis."""
         pixels = picture[None]
         if self._dtype != np.uint8:
             pixels = (pixels.astype(np.float32) * np.float32(self._scale)).astype(self._dtype)
@@ -149,7 +149,7 @@ class Original(nn.Module):
 def graph(detector: OnnxDetector, spec: ModelSpec, scale: float) -> onnx.ModelProto:
     """The file with the inputs and outputs of `spec`, for any batch.
 
-    scale: what a pixel's value is multiplied by where the file takes floats.
+    scale: factor for a pixel's value, if the file takes floats.
     """
     model = onnx.ModelProto()
     model.CopyFrom(detector.model)
@@ -160,14 +160,14 @@ def graph(detector: OnnxDetector, spec: ModelSpec, scale: float) -> onnx.ModelPr
         _rename_output(model, value.name, tensor.name)
         shape = [BATCH, *tensor.shape]
         value.CopyFrom(helper.make_tensor_value_info(tensor.name, TensorProto.FLOAT, shape))
-    # Shapes of the inner tensors are those of a batch of 1.
+    # The inner tensors have the shapes of a batch of 1.
     del model.graph.value_info[:]
     del model.metadata_props[:]
     return model
 
 
 def _free_batch(model: onnx.ModelProto) -> None:
-    """Have every Reshape to a batch of 1 take the batch of what it reshapes."""
+    """Make every Reshape to a batch of 1 keep the batch of its input."""
     reshapes = {node.input[1] for node in model.graph.node if node.op_type == "Reshape"}
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in model.graph.node:
@@ -176,14 +176,14 @@ def _free_batch(model: onnx.ModelProto) -> None:
     for name in reshapes & tensors.keys():
         shape = numpy_helper.to_array(tensors[name]).copy()
         if shape.ndim == 1 and len(shape) > 1 and shape[0] == 1:
-            shape[0] = 0  # ONNX: that of the input
+            shape[0] = 0  # ONNX: the input's
             tensors[name].CopyFrom(numpy_helper.from_array(shape, tensors[name].name))
 
 
 def _take_uint8(
     model: onnx.ModelProto, detector: OnnxDetector, spec: ModelSpec, scale: float
 ) -> None:
-    """Put what makes uint8 the file's own pixels in front of it."""
+    """Insert nodes that turn uint8 into the pixels that the file takes."""
     [pixels] = spec.inputs
     nodes = []
     if detector.dtype != TensorProto.UINT8:
@@ -195,7 +195,7 @@ def _take_uint8(
             helper.make_node("Cast", ["normalize/scaled"], [detector.input], to=detector.dtype),
         ]
         for node, name in zip(nodes, ("Cast", "Mul", "To"), strict=True):
-            node.name = f"/normalize/{name}"  # as `export.precision` knows it
+            node.name = f"/normalize/{name}"  # the name that `export.precision` knows
     else:
         nodes = [helper.make_node("Identity", [PIXEL_VALUES], [detector.input])]
     body = [*nodes, *model.graph.node]
@@ -208,7 +208,7 @@ def _take_uint8(
 
 
 def _rename_output(model: onnx.ModelProto, old: str, new: str) -> None:
-    """Another name for a tensor that the graph gives, wherever it stands."""
+    """Rename an output tensor everywhere in the graph."""
     for node in model.graph.node:
         for names in (node.input, node.output):
             for place, name in enumerate(names):

@@ -1,4 +1,4 @@
-"""ONNX graphs on disk: one file, or beyond protobuf's 2 GiB a graph and the file of its weights."""
+"""ONNX graphs on disk: one file, or beyond protobuf's 2 GiB a graph and a file of weights."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ _EXTERNAL_ABOVE = 1024
 
 
 def data_path(path: Path) -> Path:
-    """Where the weights of the graph at `path` lie if they are not in it."""
+    """The path of the weights of the graph at `path`, if they are not in it."""
     return path.with_name(f"{path.name}.data")
 
 
 def parts(path: Path) -> list[Path]:
-    """The files of the graph at `path`: itself, and its weights where they lie beside it."""
+    """The files of the graph at `path`: itself, and any weights beside it."""
     return [part for part in (path, data_path(path)) if part.is_file()]
 
 
 def load_graph(path: Path) -> onnx.ModelProto:
-    """The graph without the weights that lie beside it: enough to read or change nodes."""
+    """The graph without the weights beside it: enough to read or change nodes."""
     return onnx.load(str(path), load_external_data=False)
 
 
 def save(model: onnx.ModelProto, path: Path, embedded_bytes: int = EMBEDDED_BYTES) -> None:
     """Write a graph with all its weights loaded, checked by ONNX.
 
-    Weights of more than `embedded_bytes` together go into one file beside it. A path of the same
+    Weights of more than `embedded_bytes` together go into one file beside it. A file of the same
     name with other weights is replaced.
     """
     data_path(path).unlink(missing_ok=True)
@@ -59,12 +59,12 @@ def save_graph(model: onnx.ModelProto, path: Path) -> None:
 
 
 def has_external_weights(model: onnx.ModelProto) -> bool:
-    """Are any weights of the loaded graph elsewhere than in it?"""
+    """Whether some weights of the loaded graph are in another file."""
     return any(uses_external_data(tensor) for tensor in model.graph.initializer)
 
 
 def sha256(path: Path) -> str:
-    """Of the graph at `path` with its weights, wherever they lie; of one file it is the file's."""
+    """Hash of the graph at `path` with its weights; for a single file it is the file's own."""
     hashes = [file_sha256(part) for part in parts(path)]
     return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
@@ -75,7 +75,7 @@ def size(path: Path) -> int:
 
 
 def _weight_bytes(model: onnx.ModelProto) -> int:
-    """`ByteSize` fails where it matters, above 2 GiB."""
+    """Bytes of all weights; `ByteSize` fails above 2 GiB, where it matters."""
     attributes = (a.t for node in model.graph.node for a in node.attribute if a.HasField("t"))
     return sum(
         len(tensor.raw_data) + 4 * (len(tensor.float_data) + 2 * len(tensor.int64_data))

@@ -1,4 +1,4 @@
-"""Does the exported network do what its checkpoint does? Drift stops the export."""
+"""Compares the exported network with its checkpoint; drift stops the export."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Floats = NDArray[np.float32]
 
 
 class Session(Protocol):
-    """What runs an ONNX graph: onnxruntime's InferenceSession or fovea's OpenVinoSession."""
+    """Runs an ONNX graph: onnxruntime's InferenceSession or fovea's OpenVinoSession."""
 
     def run(self, names: list[str], feed: Arrays) -> list[NDArray[Any]]:
         """The named outputs."""
@@ -31,8 +31,8 @@ class Session(Protocol):
 class Agreement:
     """One output at one batch size and sample variant, against the checkpoint.
 
-    difference: largest absolute difference, over the largest magnitude where that is above 1,
-    of the rows that count. rows: share of rows within the tolerance. cosine: of the whole.
+    difference: largest absolute difference, over the largest magnitude if that is above 1, of the
+    rows that count. rows: share of rows within the tolerance. cosine: of the whole.
     """
 
     network: str
@@ -61,7 +61,7 @@ def check_network(
 ) -> list[Agreement]:
     """Compare the graph with PyTorch at batch 1, 2 and the largest; raises ParityError.
 
-    max_batch: check no batch above it, where memory or time does not allow the spec's.
+    max_batch: caps the batches that are checked, to save memory or time.
     open_session: what runs the graph.
     """
     session = open_session(path)
@@ -85,7 +85,7 @@ def _check_sample(network: Network, session: Session, batch: int, variant: int) 
 def compare(
     spec: ModelSpec, expected: Arrays, got: Arrays, batch: int, variant: int
 ) -> list[Agreement]:
-    """Two answers to one sample; raises ParityError where they differ by more than may be."""
+    """Compare two answers to one sample; raises ParityError if they differ beyond tolerance."""
     if spec.tolerance.rows < 1 and "logits" in expected:  # queries of a detector may swap places
         expected, got = match_rows(spec, expected, got)
     return [_compare(spec, name, expected[name], got[name], batch, variant) for name in expected]
@@ -102,9 +102,9 @@ def run_torch(network: Network, sample: Arrays) -> Arrays:
 
 
 def match_rows(spec: ModelSpec, expected: Arrays, got: Arrays) -> tuple[Arrays, Arrays]:
-    """Reorder the rows of `got`, per picture, so that each is beside an expected row of its own.
+    """Reorder the rows of `got`, per picture, so that each is beside its own expected row.
 
-    One to one: as many pairs within the tolerance as there can be, then the nearest ones.
+    One to one: as many pairs within the tolerance as possible, then the nearest ones.
     """
     matched = {name: array.copy() for name, array in got.items()}
     scales = {name: _scale(array) for name, array in expected.items()}
@@ -113,7 +113,7 @@ def match_rows(spec: ModelSpec, expected: Arrays, got: Arrays) -> tuple[Arrays, 
         right = _row_features(got, picture, scales)
         distance = np.abs(left[:, None] - right[None]).max(axis=2)
         order = np.arange(len(left))
-        moved = ~(distance[order, order] <= spec.tolerance.difference)  # NaN is moved, too
+        moved = ~(distance[order, order] <= spec.tolerance.difference)  # NaN counts as moved
         order[moved] = np.flatnonzero(moved)[
             _assign(distance[np.ix_(moved, moved)], spec.tolerance.difference)
         ]
@@ -123,13 +123,13 @@ def match_rows(spec: ModelSpec, expected: Arrays, got: Arrays) -> tuple[Arrays, 
 
 
 def _assign(distance: Floats, tolerance: float) -> NDArray[np.int64]:
-    """A column of its own for each row of [R, R].
+    """Assign each row of [R, R] its own column.
 
-    With the fewest pairs beyond the tolerance, and then the least sum. What is not finite is as
-    far as can be.
+    Minimises the pairs beyond the tolerance, then their sum. Values that are not finite count as
+    infinitely far.
     """
     far = np.nan_to_num(distance, nan=np.finfo(np.float32).max)
-    # Within 0 and 1: all of them together weigh less than one pair beyond the tolerance.
+    # Between 0 and 1: together they weigh less than one pair beyond the tolerance.
     near = far / (1 + far)
     cost = (far > tolerance) + near / (1 + len(far))
     _, columns = linear_sum_assignment(cost)
@@ -137,7 +137,7 @@ def _assign(distance: Floats, tolerance: float) -> NDArray[np.int64]:
 
 
 def _row_features(outputs: Arrays, picture: int, scales: Mapping[str, float]) -> Floats:
-    """All that is answered of each row, in the units that it is compared in."""
+    """All outputs of each row, in the units that they are compared in."""
     rows = {name: outputs[name][picture] for name in scales}
     return np.concatenate(
         [
@@ -149,7 +149,7 @@ def _row_features(outputs: Arrays, picture: int, scales: Mapping[str, float]) ->
 
 
 def _scale(expected: Floats) -> float:
-    """What differences are divided by: the largest magnitude, or 1 if that is greater."""
+    """The divisor of differences: the largest magnitude, or 1 if that is greater."""
     return max(1.0, float(np.abs(expected[expected != MASKED_LOGIT]).max(initial=0)))
 
 
@@ -185,7 +185,7 @@ def _compare(
 
 
 def _cosine(a: Floats, b: Floats) -> float:
-    """Of all numbers as two vectors; two of zeros are alike."""
+    """Cosine of all numbers as two vectors; 1 for two of zeros."""
     x, y = a.ravel().astype(np.float64), b.ravel().astype(np.float64)
     if not (x.any() or y.any()):
         return 1.0
@@ -193,7 +193,7 @@ def _cosine(a: Floats, b: Floats) -> float:
 
 
 def worst(agreements: list[Agreement]) -> list[dict[str, Any]]:
-    """Per network and output, the agreement with the largest difference, JSON-ready."""
+    """For each network and output, the agreement with the largest difference, JSON-ready."""
     found: dict[tuple[str, str], Agreement] = {}
     for agreement in agreements:
         key = (agreement.network, agreement.output)

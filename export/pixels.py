@@ -1,4 +1,4 @@
-"""Casting, normalising and zero padding, inside the graph: pixels travel as uint8."""
+"""Casting, normalising and zero padding inside the graph: pixels arrive as uint8."""
 
 from __future__ import annotations
 

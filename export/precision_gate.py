@@ -1,7 +1,7 @@
-"""What lower precisions save, network by network, and the gate of what they may cost.
+"""Measures what lower precisions save, network by network, and limits what they may cost.
 
-Parity bounds each network's answers (`export.parity`); this bounds what becomes of them: figures of
-truth, shares between 0 and 1, by name and precision.
+`export.parity` bounds each network's answers; this bounds the accuracy that follows: figures
+against the truth, shares between 0 and 1, by name and precision.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ LARGEST_LOSS: dict[str, float] = {"fp16": 0.01, "int8": 0.01, "bf16": 0.005, "bf
 class Speed:
     """One network in one precision, at batch 1.
 
-    asked, precision: what was asked for, and what the policy made of it. ratio: fp32's time over
-    this one's, median of the rounds, with the least and the greatest.
+    asked, precision: the requested one, and the one by the policy. ratio: fp32's time over this
+    one's, median of the rounds, with the least and the greatest.
     """
 
     network: str
@@ -45,7 +45,7 @@ class Speed:
 def measure_speed(
     network: Network, exports: Mapping[Precision, Export], rounds: int
 ) -> list[Speed]:
-    """The network in every precision, in turns; fp32 must be among them."""
+    """Time the network in every precision, in turns; fp32 must be among them."""
     name, sample = network.spec.name, network.sample(1, 0)
     records = {precision: _record(export, name) for precision, export in exports.items()}
     calls = {p: _caller(network, e, records[p]["precision"], sample) for p, e in exports.items()}
@@ -83,7 +83,7 @@ def _record(export: Export, name: str) -> dict[str, Any]:
 
 
 def losses(truth: Mapping[str, Figures]) -> dict[str, Figures]:
-    """What each lower precision loses of the figures; below 0 it gains."""
+    """How much of each figure every lower precision loses; below 0 it gains."""
     whole = truth["fp32"]
     return {
         precision: {name: whole[name] - figures[name] for name in whole}
@@ -93,7 +93,7 @@ def losses(truth: Mapping[str, Figures]) -> dict[str, Figures]:
 
 
 def check_losses(lost: Mapping[str, Figures]) -> None:
-    """Raise AccuracyLost where any figure loses more than LARGEST_LOSS of its precision."""
+    """Raise AccuracyLost if a figure loses more than LARGEST_LOSS of its precision."""
     found = [
         f"{precision} loses {100 * loss:.1f} points of {name}, "
         f"at most {100 * LARGEST_LOSS[precision]:g} may be lost"

@@ -1,4 +1,4 @@
-"""Are pixels and tokens those of the checkpoint's own processors? Compared at every export."""
+"""Compares pixels and tokens with the checkpoint's own processors, at every export."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from fovea.members import Member
 
 # Landscape, portrait, small, large, and one pixel thin; none square.
 SIZES_HW = ((480, 640), (333, 250), (51, 49), (1080, 1920), (1, 40), (30, 1))
-# In grey levels, of 255: resizing rounds to whole ones, perhaps the other way.
+# In grey levels of 255: resizing rounds to whole ones, possibly in opposite directions.
 PIXEL_TOLERANCE = 1.001
 
 Floats = NDArray[np.float32]
 
 
 def photograph(size_hw: tuple[int, int]) -> Image.Image:
-    """Noise on smooth colour with hard edges: all that resampling filters differ on."""
+    """Noise on smooth colour with hard edges, which shows all differences between filters."""
     rng = np.random.default_rng(size_hw)
     pixels = sample_pixels(rng, (3, *size_hw), size_hw).transpose(1, 2, 0).copy()
     pixels[:: max(2, size_hw[0] // 9)] = (255, 0, 40)
@@ -40,8 +40,8 @@ def photograph(size_hw: tuple[int, int]) -> Image.Image:
 def check(checkpoint: Checkpoint, member: Member, options: dict[str, Any]) -> dict[str, Any]:
     """Compare with the checkpoint's processor and tokenizer; raises ParityError.
 
-    options: that the member was read with. Pictures are decoded in full on both sides. Returns
-    what was compared, and the worst difference of a pixel in grey levels.
+    options: those that the member was read with. Both sides decode pictures in full. Returns what
+    was compared, and the worst difference of a pixel in grey levels.
     """
     family = families.load(member.family)
     processor = family.load_processor(checkpoint)
@@ -64,7 +64,7 @@ def check(checkpoint: Checkpoint, member: Member, options: dict[str, Any]) -> di
 
 @dataclass(frozen=True)
 class _Pixels:
-    """Our pixels of a picture, and those of the checkpoint's processor, told `arguments`."""
+    """A picture's pixels by fovea, and by the checkpoint's processor with `arguments`."""
 
     name: str
     geometry: Geometry
@@ -94,7 +94,7 @@ class _Pixels:
         return worst
 
     def _ours(self, picture: Image.Image) -> tuple[Floats, tuple[int, int]]:
-        """Normalised as the network's first layers do, and the picture's part of the pixels."""
+        """Pixels as the network's first layers normalise them, and the picture's part of them."""
         pixels, valid_hw = self.geometry.apply(Picture(picture))
         height, width = (int(edge) for edge in valid_hw)
         batch = torch.from_numpy(pixels)[None]

@@ -1,4 +1,4 @@
-"""The settings of a checkpoint's image processor: honoured, without effect, or refused by name."""
+"""The settings of a checkpoint's image processor: honoured, ignored as harmless, or refused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image
 
 from export.errors import InvalidCheckpoint, UnsupportedProcessor
 
-# What `read_spec` of each family turns into the spec, or refuses for its value.
+# Each family's `read_spec` puts these into the spec, or refuses their values.
 _HONOURED = {
     "crop_size",
     "do_center_crop",
@@ -27,7 +27,7 @@ _HONOURED = {
     "rescale_factor",
     "size",
 }
-# Of training, of the layout of arrays, of classes; and pictures here are RGB already.
+# Settings of training, of array layout, of classes; and pictures here are RGB already.
 _WITHOUT_EFFECT = {
     "_valid_processor_keys",
     "data_format",
@@ -54,7 +54,7 @@ _BYTE = 1 / 255
 
 @dataclass(frozen=True)
 class Normalization:
-    """What makes uint8 RGB a checkpoint's floats: (x / 255 - mean) / std."""
+    """Turns uint8 RGB into a checkpoint's floats: (x / 255 - mean) / std."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -63,11 +63,11 @@ class Normalization:
 def check_fields(
     family: str, cls: type, settings: dict[str, Any], honoured: Collection[str] = ()
 ) -> None:
-    """Raise UnsupportedProcessor for a setting that nobody here knows; null is unset.
+    """Raise UnsupportedProcessor for an unknown setting; null is unset.
 
-    honoured: by this family alone.
+    honoured: settings that only this family knows.
 
-    InvalidCheckpoint if the settings are those of another class than `cls`.
+    Raises InvalidCheckpoint if the settings belong to another class than `cls`.
     """
     own = cls.__name__.removesuffix("Pil")
     names = {own, f"{own}Fast", own.replace("ImageProcessor", "FeatureExtractor")}
@@ -95,7 +95,7 @@ def require(processor: Any, **expected: Any) -> None:
 
 
 def edges(processor: Any, name: str, *keys: str) -> tuple[int, ...]:
-    """The edges of a size such as {"shortest_edge": 224}, which must have these keys alone."""
+    """The edges of a size such as {"shortest_edge": 224}, which must have exactly these keys."""
     got = {key: edge for key, edge in dict(getattr(processor, name) or {}).items() if edge}
     if set(got) != set(keys):
         raise UnsupportedProcessor(

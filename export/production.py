@@ -1,7 +1,7 @@
-"""The production deployment, from its published architecture alone: no weights needed.
+"""The production deployment from its published architecture: no weights needed.
 
-The committed model_repository is written from them; an export of the real checkpoints arrives
-at the same specs (transformers' default configs are those of the three base checkpoints).
+The committed model_repository is written from these specs; exports of the real checkpoints have the
+same ones (transformers' default configs are those of the three base checkpoints).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from export.families import clip, grounding_dino, sam
 from fovea.deployment import Deployment
 from fovea.members import Member
 
-# openai/CLIP clips the learned scale at 100, and ViT-B/32 ends there; its padding is <|endoftext|>.
+# openai/CLIP clips the learned scale at 100, where ViT-B/32 ends; its padding is <|endoftext|>.
 CLIP_LOGIT_SCALE = 100.0
 CLIP_PAD_TOKEN_ID = 49407
 BERT_PAD_TOKEN_ID = 0

@@ -1,4 +1,4 @@
-"""Which shapes a network must take: the optimization profiles of engines, from the specs."""
+"""The shapes that a network must take, from its spec: the optimization profiles of engines."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from fovea.specs import ModelSpec, Span
 
 Shape = tuple[int, ...]
 
-# Requests that the batcher typically joins.
+# The batch that the batcher typically builds.
 OPTIMAL_BATCH = 4
 
 
 class Shapes(NamedTuple):
-    """Of one tensor, batch axis first."""
+    """Shapes of one tensor, batch axis first."""
 
     min: Shape
     opt: Shape
@@ -24,7 +24,7 @@ class Shapes(NamedTuple):
 
 @dataclass(frozen=True)
 class Profile:
-    """Of one network: shapes by name of the input."""
+    """Profile of one network: shapes by name of the input."""
 
     shapes: tuple[tuple[str, Shapes], ...]
 

@@ -1,6 +1,6 @@
-"""`python -m export.prune`: remove kept members that no export is made of any more.
+"""`python -m export.prune`: remove kept members that no export uses any more.
 
-Exports stay whole: their graphs are links of their own, or copies.
+Exports stay whole: they hold their own links or copies of the graphs.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ console = Console()
 class Kept:
     """A folder of an exported member.
 
-    exports: folders of exports that were made of it; without any it is to be removed. freed_bytes:
-    what its removal gives back, without the files that exports have links of.
+    exports: folders of exports that use it; if empty, it is to be removed. freed_bytes: the space
+    that its removal frees, without files that exports link to.
     """
 
     name: str
@@ -38,9 +38,9 @@ class Kept:
 
 
 def survey(members: Path, exports: Path) -> list[Kept]:
-    """Every kept member below `members`, with those exports below `exports` that it went into.
+    """Every kept member below `members`, with the exports below `exports` that use it.
 
-    What has no record of a member is not looked at.
+    Folders without a member's record are ignored.
     """
     makers: dict[str, list[str]] = {}
     for path in sorted(exports.glob(f"*/{MANIFEST}")):
@@ -53,7 +53,7 @@ def survey(members: Path, exports: Path) -> list[Kept]:
 
 
 def _kept_names(manifest: dict[str, Any]) -> Iterable[str]:
-    """Of an export's members; none for an export of a version that did not note them."""
+    """Names of an export's members; none for an export of a version that did not record them."""
     checkpoints = manifest.get("request", {}).get("checkpoints", {})
     return {record["kept"] for record in checkpoints.values() if "kept" in record}
 
@@ -64,7 +64,7 @@ def _freed_bytes(folder: Path) -> int:
 
 
 def prune(members: Path, exports: Path) -> list[Kept]:
-    """Remove what no export names, as `survey` found it; waits for an export under way."""
+    """Remove what no export uses, as `survey` found it; waits for a running export."""
     with exclusive(members, lambda: console.print("waiting for an export")):
         found = survey(members, exports)
         for kept in found:
@@ -76,10 +76,10 @@ def prune(members: Path, exports: Path) -> list[Kept]:
 def main(
     members: Annotated[Path, typer.Option(help="Where members are kept.")] = MEMBERS,
     exports: Annotated[Path, typer.Option(help="Folder of the exports that count.")] = EXPORTS,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Remove nothing, list only.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list, remove nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
 ) -> None:
-    """List the kept members and the exports that they are for; remove those that are for none."""
+    """List the kept members and the exports that use them; remove unused ones."""
     if not members.is_dir():
         raise typer.BadParameter(f"--members: expected a folder, got {members}")
     found = survey(members, exports) if dry_run else prune(members, exports)

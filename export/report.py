@@ -1,4 +1,4 @@
-"""`python -m export.report`: every network against PyTorch, every batch and variant, as JSON."""
+"""`python -m export.report`: compares every network with PyTorch at every batch and variant."""
 
 from __future__ import annotations
 

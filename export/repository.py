@@ -1,4 +1,4 @@
-"""Specs become a Triton model repository: config.pbtxt through protobuf, and Python models."""
+"""Writes specs as a Triton model repository: config.pbtxt through protobuf, and Python models."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def write_repository(
 ) -> None:
     """Write every config.pbtxt and model.py below `folder`, but no weights and no tokenizers.
 
-    What an earlier version generated and there is no more is removed, weights included; models of
-    others stay. Members with other weights have another fingerprint: their networks and steps are
-    loaded anew, caches empty.
+    Models that an earlier version generated and that are gone now are removed, weights included;
+    other models stay. A member with new weights has a new fingerprint, so its networks and steps
+    are reloaded with empty caches.
     """
     wired, policies = wire(deployment), families.policies(deployment)
     _remove_former(folder, deployment)
@@ -58,7 +58,7 @@ def write_repository(
         _write_text(version / "model.py", MODEL_PY.format(module=module, step=step.kind))
     for ensemble in wired.ensembles:
         version = _write(folder, ensemble.name, ensemble_config(ensemble))
-        (version / ".gitkeep").touch()  # Triton wants the version's folder, git a file in it
+        (version / ".gitkeep").touch()  # Triton needs the version's folder, git a file in it
 
 
 def _remove_former(folder: Path, deployment: Deployment) -> None:
@@ -73,7 +73,7 @@ def _generated(folder: Path) -> set[str]:
 
 
 def holds_generated(folder: Path, expected: Path) -> bool:
-    """Are the generated files of `expected` in `folder` too, and no other models of ours?"""
+    """Whether `folder` has the generated files of `expected`, and no other generated models."""
     if _generated(folder) != _generated(expected):
         return False
     files = (path for path in expected.rglob("*") if path.is_file())
@@ -84,8 +84,8 @@ def holds_generated(folder: Path, expected: Path) -> bool:
 def carry_over(old: Path, new: Path, unchanged: Collection[str]) -> None:
     """Link into a new repository what stays of the old one.
 
-    That is the models of others, and in the models named `unchanged` the files that the new one
-    lacks: weights, tokenizers, engines.
+    That is models of others, and for the models in `unchanged` the files that the new one lacks:
+    weights, tokenizers, engines.
     """
     ours = _generated(old) | _generated(new)
     for folder in sorted(old.iterdir()) if old.is_dir() else ():
@@ -99,7 +99,7 @@ def carry_over(old: Path, new: Path, unchanged: Collection[str]) -> None:
 
 
 def place_files(folder: Path, steps: Iterable[StepSpec], members: Mapping[str, Path]) -> None:
-    """Link what steps read of each member's folder beside their model.py."""
+    """Link the files that steps read from each member's folder beside their model.py."""
     for step in steps:
         for member, name in step.files:
             target = folder / step.model.name / VERSION / f"{member}_{name}"
@@ -107,12 +107,12 @@ def place_files(folder: Path, steps: Iterable[StepSpec], members: Mapping[str, P
 
 
 def onnx_path(folder: Path, network: str) -> Path:
-    """Where a network's model.onnx belongs."""
+    """The path of a network's model.onnx."""
     return folder / network / VERSION / GRAPH
 
 
 def plan_path(folder: Path, network: str) -> Path:
-    """Where a network's engine belongs."""
+    """The path of a network's engine."""
     return folder / network / VERSION / "model.plan"
 
 
@@ -125,7 +125,7 @@ def _write(folder: Path, name: str, config: pb.ModelConfig) -> Path:
 
 
 def _write_text(path: Path, text: str) -> None:
-    """Only where it differs, and whole: a server may be reading what is there."""
+    """Write only if the text differs, and atomically: a server may be reading the file."""
     if not path.is_file() or path.read_text() != text:
         draft = path.with_name(f".{path.name}")
         draft.write_text(text)
@@ -201,7 +201,7 @@ def _output(tensor: TensorSpec) -> pb.ModelOutput:
 
 
 def _dynamic_batching(queue: Queue) -> pb.ModelDynamicBatching:
-    """Without a queue policy where there is no limit: an empty one might be taken for one."""
+    """Without a queue policy if there is no limit: Triton might take an empty one for a limit."""
     batching = pb.ModelDynamicBatching(max_queue_delay_microseconds=queue.delay_us)
     if not (queue.max_size or queue.timeout_us):
         return batching
@@ -216,7 +216,7 @@ def _dynamic_batching(queue: Queue) -> pb.ModelDynamicBatching:
 
 
 def _warmup(spec: ModelSpec) -> pb.ModelWarmup:
-    """One request of zeros, of batch 1."""
+    """One request of zeros with batch 1."""
     spans = dict(spec.spans)
     warmup = pb.ModelWarmup(name="zeros", batch_size=1)
     for tensor in spec.inputs:

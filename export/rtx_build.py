@@ -1,7 +1,7 @@
 """`python -m export.rtx_build ONNX PROFILE SM`: one build with TensorRT for RTX, as JSON.
 
-A process of its own, so that a crash inside the library is a finding and its memory is given
-back. Needs no GPU.
+It is a separate process, so that a crash inside the library is a result and its memory is freed.
+Needs no GPU.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def try_build(path: Path, profile: Profile, compute_capability: str) -> Outcome:
 
 
 def isolated_build(path: Path, profile: Profile, compute_capability: str) -> Outcome:
-    """`try_build` in a process of its own; its death is an answer too."""
+    """`try_build` in a separate process; a crash of that process is a result too."""
     start = time.perf_counter()
     command = [sys.executable, "-m", __spec__.name, str(path), to_json(profile), compute_capability]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)

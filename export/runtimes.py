@@ -1,4 +1,4 @@
-"""How Triton runs the networks; names, shapes, ensembles and steps are always the same."""
+"""How Triton runs the networks; names, shapes, ensembles and steps never change."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fovea.openvino_session import OpenVinoSession
 from fovea.specs import ModelSpec
 
 # Engines reserve memory for their largest shapes when they load: 8 pictures of 128 prompts would
-# take tens of gigabytes of SAM's decoder.
+# take tens of gigabytes for SAM's decoder.
 ENGINE_PROMPTS = 32
 # Where ONNX Runtime's TensorRT provider keeps the engines that it builds when a model loads; the
 # server must be able to write there.
@@ -29,8 +29,8 @@ class Runtime:
     """A backend of Triton with its settings.
 
     accelerator: ONNX Runtime's execution provider, by Triton's name, or "". grid_sample: how
-    deformable attention samples unless told otherwise. max_prompts: boxes or point sets for one
-    picture at most, or None for the deployment's own limit. precisions: what it runs.
+    deformable attention samples by default. max_prompts: most boxes or point sets for one picture,
+    or None for the deployment's own limit. precisions: those that it runs.
     """
 
     name: str
@@ -44,17 +44,17 @@ class Runtime:
 
     @property
     def needs_engines(self) -> bool:
-        """Are the networks' files engines, built from ONNX on the target GPU?"""
+        """Whether the networks' files are engines, built from ONNX on the target GPU."""
         return self.backend == "tensorrt"
 
     def limit(self, limits: Limits) -> Limits:
-        """No more prompts than this runtime takes."""
+        """Cap the prompts at this runtime's limit."""
         return replace(limits, prompts=min(limits.prompts, self.max_prompts or limits.prompts))
 
     def open_session(self, path: Path, precision: Precision) -> Session:
-        """A network of this precision as the server will run it, where this machine can.
+        """A network of this precision as the server will run it, if this machine can.
 
-        Raises RuntimeUnavailable where the package openvino is needed and missing.
+        Raises RuntimeUnavailable if the package openvino is needed and missing.
         """
         if self.accelerator != "openvino":
             return open_onnxruntime(path)
@@ -132,9 +132,9 @@ def configure(
 def _tensorrt_parameters(spec: ModelSpec, limits: Limits, precision: Precision) -> dict[str, str]:
     """The parameters of Triton's onnxruntime backend for the TensorRT provider.
 
-    Up to TensorRT 10 the provider's networks are weakly typed: where fp16 is allowed, TensorRT may
-    take it for layers that the policy keeps. TensorRT 11 is strongly typed only, as engines
-    (runtime tensorrt) are everywhere: each layer runs in what its graph states.
+    Up to TensorRT 10 the provider's networks are weakly typed: with fp16 allowed, TensorRT may use
+    it for layers that the policy keeps. TensorRT 11 is strongly typed only, as are engines (runtime
+    tensorrt) everywhere: each layer runs in the precision that its graph states.
     """
     shapes = dict(profile(spec, limits).shapes)
 

@@ -1,4 +1,4 @@
-"""How two answers of one network compare in what users see: boxes, labels, masks, directions."""
+"""Compares two answers of a network in what users see: boxes, labels, masks, directions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fovea import boxes
 from fovea.roles import LOW_RES_MASKS
 
 Floats = NDArray[np.float32]
-# Of a picture's rows: as many as the most confident answers that could be shown.
+# The rows of a picture that count: the most confident answers.
 TOP_ROWS = 20
 MATCHED_IOU = 0.9
 # IoU is the same in any frame; this one keeps fractions of the picture.
@@ -22,9 +22,9 @@ FLOORS = {"cosine": 0.999, "boxes_matched": 0.95, "labels_same": 0.95, "mask_iou
 
 
 def task_terms(expected: Arrays, got: Arrays) -> dict[str, float]:
-    """Agreement of one batch, the worst of its rows or the share of them; all NaN count as 0.
+    """Agreement in one batch: the worst row or the share of rows; all NaN count as 0.
 
-    The names of the tensors say what they are: boxes, masks, or vectors.
+    The names of the tensors tell whether they are boxes, masks, or vectors.
     """
     if "pred_boxes" in expected:
         terms = _detections(expected, got)
@@ -36,7 +36,7 @@ def task_terms(expected: Arrays, got: Arrays) -> dict[str, float]:
 
 
 def below(terms: dict[str, float]) -> list[str]:
-    """Which terms are below their floors, with both figures."""
+    """The terms below their floors, with both figures."""
     return [
         f"{name} is {value:.4f}, expected {FLOORS[name]:g} or more"
         for name, value in terms.items()
@@ -52,7 +52,7 @@ def _cosine(expected: Floats, got: Floats) -> float:
 
 
 def _detections(expected: Arrays, got: Arrays) -> dict[str, Any]:
-    """Of the most confident rows, the share that has a box at the same place and the same token."""
+    """The share of the most confident rows with a box in the same place and the same token."""
     matched, same = [], []
     for picture in range(len(expected["logits"])):
         scores = expected["logits"][picture].max(axis=1)
@@ -61,7 +61,7 @@ def _detections(expected: Arrays, got: Arrays) -> dict[str, Any]:
             boxes.to_xyxy(expected["pred_boxes"][picture][top], UNIT_HW),
             boxes.to_xyxy(got["pred_boxes"][picture], UNIT_HW),
         )
-        # Several rows may lie on one object: of those, the one with the same token is meant.
+        # If several rows lie on one object, the one with the same token counts.
         tokens = expected["logits"][picture][top].argmax(axis=1)
         fits = ious > MATCHED_IOU
         agrees = tokens[:, None] == got["logits"][picture].argmax(axis=1)[None]

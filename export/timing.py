@@ -1,4 +1,4 @@
-"""Calls timed in turns, so that a slow moment of the machine falls on all sides alike."""
+"""Times calls in turns, so that a slow moment of the machine affects all sides alike."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-# Each turn of the clock lasts at least this long.
+# Each turn lasts at least this long.
 TURN_S = 0.05
 
 T = TypeVar("T")
 
 
 def turns(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds per call of each, over rounds in which each has one turn of the clock."""
+    """Seconds per call of each, over rounds in which each has one turn."""
     repeats = {}
     for name, call in calls.items():
         call()  # warms up
@@ -26,12 +26,12 @@ def turns(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, l
 
 
 def in_turn(names: list[T], index: int) -> list[T]:
-    """The order of a round: every second one goes backwards, so that a drift evens out."""
+    """The order of a round: every second one runs backwards, so that drift evens out."""
     return names if index % 2 == 0 else names[::-1]
 
 
 def seconds_per_call(call: Callable[[], object], repeats: int) -> float:
-    """The mean of so many calls in a row."""
+    """The mean of `repeats` calls in a row."""
     start = time.perf_counter()
     for _ in range(repeats):
         call()

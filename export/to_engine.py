@@ -1,8 +1,8 @@
 """The only TensorRT build: ONNX and a profile to an engine, with TensorRT or TensorRT for RTX.
 
-The two libraries have one API. Networks are strongly typed: each layer runs in the precision
-that its graph states, and fp32 is fp32 (TF32 has the mantissa of half). TensorRT builds for the
-GPU that it runs on; TensorRT for RTX builds for any it is told, without one.
+The two libraries have one API. Networks are strongly typed: each layer runs in the precision that
+its graph states, and fp32 is fp32 (TF32 has the mantissa of half). TensorRT builds for the GPU that
+it runs on; TensorRT for RTX builds for any given one, and needs none.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ WORKSPACE_BYTES = 4 * 2**30
 
 @dataclass(frozen=True)
 class Library:
-    """A TensorRT by the name of its Python module.
+    """A TensorRT, by the name of its Python module.
 
-    chooses_target: builds for other GPUs than this machine's. timing_cache: keeps the timings of
-    kernels (for RTX that is done at load time, on the user's machine).
+    chooses_target: builds for GPUs other than this machine's. timing_cache: keeps kernel timings
+    (RTX measures them at load time, on the user's machine).
     """
 
     name: str
@@ -35,7 +35,7 @@ class Library:
     timing_cache: bool
 
     def load(self) -> ModuleType:
-        """The module; raises EngineError where it is not installed."""
+        """The module; raises EngineError if it is not installed."""
         try:
             return importlib.import_module(self.name)
         except ImportError as error:
@@ -56,8 +56,8 @@ LIBRARIES = {
 
 
 def local_compute_capability() -> str | None:
-    """Of this machine's first CUDA device, such as "8.6"; None without one."""
-    import torch  # seconds to import, and building does without
+    """That of this machine's first CUDA device, such as "8.6"; None without one."""
+    import torch  # takes seconds, and building does not need it
 
     if not torch.cuda.is_available():
         return None
@@ -66,7 +66,7 @@ def local_compute_capability() -> str | None:
 
 
 def local_gpu() -> str | None:
-    """Name of this machine's first CUDA device, its MIG profile with it; None without one."""
+    """The name of this machine's first CUDA device, with its MIG profile; None without one."""
     import torch
 
     return str(torch.cuda.get_device_name(0)) if torch.cuda.is_available() else None
@@ -82,8 +82,8 @@ def build(
 ) -> bytes:
     """The engine of the graph at `path`; raises EngineError with the library's own reasons.
 
-    timing_cache: read before and written after, where the library keeps one. workspace_bytes: GPU
-    memory that a layer may take for itself; the library's own default is all there is.
+    timing_cache: read before and written after, if the library keeps one. workspace_bytes: GPU
+    memory that a layer may take; the library's own default is all of it.
     """
     trt = library.load()
     log = _log(trt)
@@ -119,15 +119,15 @@ def build(
 
 
 def unsupported_nodes(path: Path, library: Library) -> list[str]:
-    """Names of the nodes that the parser puts into no subgraph, with their operators.
+    """Names and operators of the nodes that the parser puts into no subgraph.
 
-    It reports the subgraphs between them, as unsupported where any node is. An empty list does
+    The parser reports the subgraphs between them, as unsupported if any node is. An empty list does
     not mean that the graph builds: see `build`.
     """
     trt = library.load()
     log = _log(trt)
     builder = trt.Builder(log)
-    # The parser fills the network while it looks.
+    # The parser fills the network as it checks.
     network = builder.create_network(0)
     parser = trt.OnnxParser(network, log)
     parser.supports_model_v2(path.read_bytes())
@@ -158,7 +158,7 @@ def _set_target(trt: ModuleType, config: Any, compute_capability: str) -> None:
 
 
 def _log(trt: ModuleType) -> Any:
-    """A logger that keeps errors for the exception and says nothing else."""
+    """A logger that keeps errors for the exception and drops the rest."""
 
     class Log(trt.ILogger):  # type: ignore[name-defined]
         def __init__(self) -> None:

@@ -34,8 +34,8 @@ def to_onnx(
 ) -> None:
     """Write `network` to `path` as ONNX with the names, dtypes and axes of its spec.
 
-    grid_sample: "gather" leaves no GridSample operator in the graph. embedded_bytes: weights of
-    more than that lie beside the graph, in one file (`export.onnx_files`).
+    grid_sample: "gather" leaves no GridSample operator in the graph. embedded_bytes: heavier
+    weights lie beside the graph, in one file (`export.onnx_files`).
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     model = network.graph() if network.graph else _traced(network, path, grid_sample)
@@ -44,13 +44,13 @@ def to_onnx(
 
 
 def _traced(network: Network, path: Path, grid_sample: GridSample) -> onnx.ModelProto:
-    """The graph as the TorchScript exporter writes it; files that it needs lie beside `path`."""
+    """The graph as the TorchScript exporter writes it; its extra files lie beside `path`."""
     spec = network.spec
-    # Batch 2: a batch of 1 would let the tracer take the axis for a constant.
+    # Batch 2: with 1, the tracer could take the axis for a constant.
     sample = {name: torch.from_numpy(array) for name, array in network.sample(2, 1).items()}
     axes = {tensor.name: _dynamic_axes(tensor) for tensor in (*spec.inputs, *spec.outputs)}
     with (
-        # The exporter writes one file per weight where they are too many for one file.
+        # For large models the exporter writes one file per weight.
         tempfile.TemporaryDirectory(dir=path.parent, prefix=".tracing-") as folder,
         warnings.catch_warnings(),
         torch.no_grad(),
@@ -79,10 +79,10 @@ def _dynamic_axes(tensor: TensorSpec) -> dict[int, str]:
 
 
 def _state_shapes(spec: ModelSpec, model: onnx.ModelProto) -> None:
-    """Write the spec's shapes into the graph where the tracer could not tell them.
+    """Write the spec's shapes into the graph where the tracer could not infer them.
 
-    Triton's onnxruntime backend refuses a config whose dims differ from the graph's. A name or
-    dtype that differs, or a fixed edge that contradicts the spec, raises ParityError.
+    Triton's onnxruntime backend refuses a config with other dims than the graph's. Raises
+    ParityError for a name or dtype that differs, or a fixed edge that contradicts the spec.
     """
     for values, tensors in (
         (model.graph.input, spec.inputs),

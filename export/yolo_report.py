@@ -1,6 +1,6 @@
-"""`python -m export.yolo_report`: answers of YOLO files against those of the upstream packages.
+"""`python -m export.yolo_report`: compares YOLO files here with the upstream packages.
 
-The packages live in an environment of their own (`make families-yolo`): they are no part of this
+The packages live in a separate environment (`make families-yolo`): they are not part of this
 project. They write the files and answer; here the same files are exported and asked.
 """
 
@@ -29,7 +29,7 @@ from fovea.roles import Detections, Selection
 
 UPSTREAM = Path(__file__).parent / "yolo_upstream"
 SAMPLES = Path("demo/samples")
-# Boxes are pixels of the original picture, whose letterbox is rounded to whole ones.
+# Boxes are in pixels of the original picture, whose letterbox is rounded to whole ones.
 WITHIN_PX, WITHIN_SCORE = 0.05, 1e-4
 FAR = 1e6
 console = Console()
@@ -38,12 +38,12 @@ Floats = NDArray[np.float32]
 
 
 def main(
-    python: Annotated[Path, typer.Option(help="Of the environment with the packages.")],
+    python: Annotated[Path, typer.Option(help="Interpreter of the environment with the packages.")],
     work: Path = Path("build/yolo"),
     out: Annotated[Path, typer.Option("--json")] = Path("build/families-yolo.json"),
-    pictures: Annotated[int, typer.Option(help="So many of the samples.")] = 6,
+    pictures: Annotated[int, typer.Option(help="How many of the samples.")] = 6,
 ) -> None:
-    """Each file and picture; exits with 1 where a box, score or class differs."""
+    """Compare each file and picture; exits with 1 if a box, score or class differs."""
     work.mkdir(parents=True, exist_ok=True)
     sources = _arrays(work, pictures)
     subprocess.run([python.absolute(), UPSTREAM.absolute(), ".", *sources], cwd=work, check=True)
@@ -54,13 +54,13 @@ def main(
     console.print(_table(compared))
     equal = sum(row["equal"] for row in compared)
     console.print(
-        f"{equal} of {len(compared)} answers are those of the upstream packages, in {out}"
+        f"{equal} of {len(compared)} answers match the upstream packages', in {out}"
     )
     raise typer.Exit(equal != len(compared))
 
 
 def _arrays(work: Path, count: int) -> list[str]:
-    """Samples as arrays, cut so that none is square: both sides see the very same pixels."""
+    """Samples as arrays, cropped so that none is square: both sides see the same pixels."""
     names = []
     for index, path in enumerate(sorted(SAMPLES.glob("*.jpg"))[:count]):
         pixels = np.asarray(Image.open(path).convert("RGB"))
@@ -102,9 +102,9 @@ def _compare(exported: Exported, row: dict[str, Any], picture: Path) -> dict[str
 
 
 def _differences(found: Detections, theirs: Floats, row: dict[str, Any]) -> tuple[float, float]:
-    """Of boxes and of scores, each of ours beside one of theirs: almost equal scores change places.
+    """Largest difference of boxes and of scores; nearly equal scores may change places.
 
-    Infinite where one side has more boxes of a class than the other.
+    Infinite if one side has more boxes of a class than the other.
     """
     if sorted(found.label_indices.tolist()) != sorted(row["classes"]):
         return np.inf, np.inf

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from export.precision import Policy
     from fovea.deployment import Deployment
 
-# See `fovea.families`, of which this is the other half.
+# See `fovea.families`, the other half of each family.
 ENTRY_POINTS = "fovea.export_families"
 FAMILIES = {
     "align": "export.families.align:AlignExport",
@@ -69,14 +69,14 @@ MODEL_TYPES = {
     "mask2former": "mask2former",
     "segformer": "segformer",
     "sam_hq": "hq_sam",
-    # A ViT of any other training has another head, and is refused for it.
+    # A ViT that was trained otherwise has another head, and is refused for it.
     "vit": "dino",
 }
-# The family of checkpoints that have open_clip's configuration alone.
+# The family of checkpoints that have only open_clip's configuration.
 OPEN_CLIP = "open_clip"
-# Of checkpoints that are one file of weights, or a folder with it alone.
+# The family of a single file of weights, or of a folder that holds just that file.
 MOBILE_SAM = "mobile_sam"
-# What another `model_type` that people may name here is, and what to take in its place.
+# Values of `model_type` that are not served, and what to use instead.
 NOT_SERVED = {
     "siglip2": "NaFlex takes pictures of any shape: name a SigLIP 2 of a fixed resolution, such as "
     "google/siglip2-base-patch16-224",
@@ -91,14 +91,14 @@ def registry() -> Mapping[str, str]:
 
 @lru_cache(None)
 def load(family: str) -> FamilyExport:
-    """The torch side of a family; raises KeyError for one that nobody knows."""
+    """The torch side of a family; raises KeyError for an unknown one."""
     module, _, name = registry()[family].partition(":")
     made: Any = getattr(import_module(module), name)()
     return made
 
 
 def policies(deployment: Deployment) -> dict[str, Policy]:
-    """How each network of a deployment runs in lower precision, by its name."""
+    """How each network of a deployment runs in lower precision, by name."""
     return {
         member.play().network_name(part): policy
         for member in deployment.members

@@ -36,15 +36,15 @@ from fovea.families.align import Align
 from fovea.families.clip import ClipSpec
 from fovea.roles import Role
 
-# Of a text, as the processor pads it.
+# The length that the processor pads texts to.
 TEXT_LENGTH = int(AlignProcessor.text_kwargs["max_length"])
 
 
 class ImageEncoder(nn.Module):
     """pixel_values uint8 [N, 3, S, S] -> image_embeds [N, D], of length 1.
 
-    The model pools with a window as large as its channels are many, which TensorRT and OpenVINO
-    refuse: here it is the mean, or the maximum, over the whole map.
+    The model's pooling window is as large as its channel count, which TensorRT and OpenVINO refuse:
+    here it is the mean, or the maximum, over the whole map.
     """
 
     def __init__(self, model: AlignModel, normal: Normalization) -> None:
@@ -119,7 +119,7 @@ def _square(processor: EfficientNetImageProcessorPil, name: str) -> int:
 
 
 class AlignExport(FamilyExport):
-    """ALIGN; it runs in lower precision as CLIP does, but for the convolutions, untried in int8."""
+    """ALIGN; runs in lower precision as CLIP does, but its convolutions were not tried in int8."""
 
     model_class = AlignModel
     processor_class = EfficientNetImageProcessorPil

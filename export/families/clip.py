@@ -22,7 +22,7 @@ from fovea.roles import Role
 from fovea.specs import Tolerance
 from fovea.tokenizer import PaddedTokenizer
 
-# On which tokens are compared.
+# Texts whose tokens are compared.
 TEXTS = (
     "a photo of a cat",
     "It's a Red T-shirt!",
@@ -62,7 +62,7 @@ class TextEncoder(nn.Module):
 
 
 def unit(embeds: Tensor) -> Tensor:
-    """Vectors [..., D], made of length 1."""
+    """Scale vectors [..., D] to length 1."""
     return embeds / embeds.pow(2).sum(dim=-1, keepdim=True).sqrt()
 
 
@@ -109,7 +109,7 @@ def sample_image(edge: int, batch: int, variant: int) -> Arrays:
 
 
 def sample_tokens(config: Any, spec: Any, batch: int, variant: int) -> Arrays:
-    """Random tokens of lengths that fill a little, half or all of the text.
+    """Random tokens that fill a little, half or all of the text.
 
     config: of the text model, with bos_token_id, eos_token_id and vocab_size. spec: with
     text_length and pad_token_id.
@@ -128,7 +128,7 @@ def sample_tokens(config: Any, spec: Any, batch: int, variant: int) -> Arrays:
 
 
 def sample_text(spec: Any, vocabulary: int, batch: int, variant: int) -> Arrays:
-    """Any tokens, without marks of start and end, that fill a little, half or all of the text.
+    """Random tokens without start and end marks, filling a little, half or all of the text.
 
     spec: with text_length and pad_token_id.
     """
@@ -142,7 +142,7 @@ def sample_text(spec: Any, vocabulary: int, batch: int, variant: int) -> Arrays:
 
 
 def padded_token_pair(family: FamilyExport, checkpoint: Checkpoint, role: Role[Any]) -> TokenPair:
-    """Texts padded to the length that the spec says, as the checkpoint's tokenizer pads them."""
+    """Texts padded to the spec's length, as the checkpoint's tokenizer pads them."""
     spec = role.spec
     theirs = family.load_tokenizer(checkpoint)
     tokenizer = PaddedTokenizer(family.read_tokenizer(checkpoint), spec.pad_token_id)

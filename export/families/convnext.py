@@ -17,7 +17,7 @@ from export.family import Options
 from export.processor import edges, require, resample
 from fovea.families.square_classifier import SquareClassifierSpec
 
-# From this edge on the processor squashes the picture, and has no use for crop_pct.
+# From this edge on, the processor squashes the picture and ignores crop_pct.
 SQUASHED_FROM = 384
 
 
@@ -47,7 +47,7 @@ def _crop_pct(processor: ConvNextImageProcessorPil) -> float:
 
 
 class ConvNextExport(SquareClassifierExport):
-    """ConvNeXt, and ConvNeXt V2 by its own class."""
+    """ConvNeXt; ConvNeXt V2 subclasses it."""
 
     model_class = ConvNextForImageClassification
     processor_class = ConvNextImageProcessorPil

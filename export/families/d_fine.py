@@ -1,4 +1,4 @@
-"""D-FINE checkpoints as one network: RT-DETR whose boxes' edges are distributions.
+"""D-FINE checkpoints as one network: RT-DETR with box edges as distributions.
 
 Code: transformers, Apache-2.0. Weights: ustc-community/dfine-*, Apache-2.0.
 """
@@ -15,7 +15,7 @@ from export.precision import Kept, Policy
 
 
 class DFineExport(RtDetrExport):
-    """D-FINE; what its checkpoints fix and how pictures come is as for RT-DETR."""
+    """D-FINE; spec and preprocessing are RT-DETR's."""
 
     model_class = DFineForObjectDetection
     POLICIES: ClassVar[dict[str, Policy]] = {

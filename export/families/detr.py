@@ -27,7 +27,7 @@ from export.processor import Normalization, resample
 from fovea.families.detr import DetrSpec
 from fovea.specs import Tolerance
 
-# For checkpoints whose config does not say: the default of `post_process_object_detection`.
+# For configs without one: the default of `post_process_object_detection`.
 BOX_THRESHOLD = 0.5
 
 

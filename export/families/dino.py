@@ -1,6 +1,6 @@
 """DINO checkpoints as one network, and what DINOv2 and DINOv3 have in common with them.
 
-transformers' `ViTModel`, as facebook/dino-vits16 has it. Code: Apache-2.0. Weights: Apache-2.0.
+transformers' `ViTModel`, as in facebook/dino-vits16. Code: Apache-2.0. Weights: Apache-2.0.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class ImageEncoder(nn.Module):
 
 
 def read_spec(config: Any, processor: Any) -> DinoSpec:
-    """The spec of a processor that squashes the picture, or that cuts out its middle.
+    """The spec of a processor that squashes the picture or cuts out its middle.
 
     config: of the model. Raises UnsupportedProcessor and InvalidCheckpoint.
     """
@@ -87,7 +87,7 @@ def check_architecture(name: str, folder: Path, expected: str) -> None:
 
 @contextmanager
 def fixed(module: nn.Module, method: str, value: Any) -> Iterator[None]:
-    """A method of a module answers with a constant, whatever it is asked."""
+    """Make a module's method return a constant, whatever its arguments."""
     setattr(module, method, lambda *args, **kwargs: value)
     try:
         yield
@@ -133,5 +133,5 @@ class DinoExport(FamilyExport):
         ]
 
     def tracing(self, model: Any, edge: int) -> Callable[[], AbstractContextManager[None]]:
-        """A context in which the positions of pictures of `edge` pixels are constants."""
+        """A context in which the positions for pictures of `edge` pixels are constants."""
         return nullcontext

@@ -1,7 +1,7 @@
 """DINOv2 checkpoints, with registers and without, as one network.
 
-transformers' `Dinov2Model` and `Dinov2WithRegistersModel`, as facebook/dinov2-base and
-facebook/dinov2-with-registers-base have them. Code: Apache-2.0. Weights: Apache-2.0.
+transformers' `Dinov2Model` and `Dinov2WithRegistersModel`, as in facebook/dinov2-base and
+facebook/dinov2-with-registers-base. Code: Apache-2.0. Weights: Apache-2.0.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ def _class_of(folder: Path) -> Any:
 
 
 class Dinov2Export(DinoExport):
-    """DINOv2, whose table of positions is resized to the picture's size while tracing.
+    """DINOv2; its table of positions is resized to the picture's size while tracing.
 
-    In the graph it would be a bicubic Resize, with registers one with antialiasing, which opset 17
+    In the graph that would be a bicubic Resize, with registers an antialiased one, which opset 17
     does not have.
     """
 

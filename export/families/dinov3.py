@@ -1,7 +1,7 @@
 """DINOv3 checkpoints as one network.
 
-transformers' `DINOv3ViTModel`, as facebook/dinov3-vits16-pretrain-lvd1689m has it. Code:
-Apache-2.0. Weights: DINOv3 License, on request.
+transformers' `DINOv3ViTModel`, as in facebook/dinov3-vits16-pretrain-lvd1689m. Code: Apache-2.0.
+Weights: DINOv3 License, on request.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from fovea.families.dino import DinoSpec
 
 
 class DINOv3ViTImageProcessorPil(PilBackend):
-    """What transformers' `DINOv3ViTImageProcessor` does, which only torchvision can run.
+    """transformers' `DINOv3ViTImageProcessor`, which runs on torchvision only.
 
-    It resizes floats, so nothing is rounded to whole grey levels; torchvision leaves that to
-    torch's `interpolate`.
+    It resizes floats, so nothing is rounded to whole grey levels; torchvision uses torch's
+    `interpolate` for that.
     """
 
     resample = Image.Resampling.BILINEAR
@@ -53,7 +53,7 @@ class DINOv3ViTImageProcessorPil(PilBackend):
 
 
 class Dinov3Export(DinoExport):
-    """DINOv3, whose rotations of patches by their places are constants of the graph."""
+    """DINOv3; the rotations of its patches by position are constants of the graph."""
 
     model_class = DINOv3ViTModel
     processor_class = DINOv3ViTImageProcessorPil
@@ -64,7 +64,7 @@ class Dinov3Export(DinoExport):
     def read_spec(
         self, checkpoint: Checkpoint, model: Any, processor: Any, options: Options
     ) -> DinoSpec:
-        # Of floats, bicubic leaves the range of grey levels, which pixels here cannot.
+        # On floats, bicubic leaves the range of grey levels, which uint8 pixels cannot.
         if processor.resample != Image.Resampling.BILINEAR:
             raise UnsupportedProcessor(
                 "DINOv3ViTImageProcessor: expected resample to be bilinear (2), "

@@ -26,8 +26,8 @@ from fovea.families.square_classifier import SquareClassifierSpec
 class LogitsOfEfficientNet(nn.Module):
     """pixel_values uint8 [N, 3, S, S] -> logits [N, C].
 
-    The model pools with a window as large as its channels are many, which TensorRT and OpenVINO
-    refuse: here it is the mean, or the maximum, over the whole map.
+    The model's pooling window is as large as its channel count, which TensorRT and OpenVINO refuse:
+    here it is the mean, or the maximum, over the whole map.
     """
 
     def __init__(self, model: EfficientNetForImageClassification, normal: Normalization) -> None:
@@ -63,13 +63,13 @@ def read_spec(config: Any, processor: EfficientNetImageProcessorPil) -> SquareCl
 
 
 def normalization_of(processor: EfficientNetImageProcessorPil) -> Normalization:
-    """As the processor has it: perhaps one less of each value, and divided by std a second time.
+    """The processor's normalization, with its two extra options.
 
-    rescale_offset takes 1 from what was rescaled. include_top divides by std once more, or for the
+    rescale_offset subtracts 1 after rescaling. include_top divides by std once more, or for the
     first time without do_normalize.
     """
     once = normalization(processor)
-    # In units of x / 255, as mean and std are.
+    # In units of x / 255, like mean and std.
     one = 1 / (255 * processor.rescale_factor)
     less = one if processor.do_rescale and processor.rescale_offset else 0.0
     again = np.broadcast_to(processor.image_std if processor.include_top else 1.0, 3).tolist()

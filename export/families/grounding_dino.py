@@ -31,7 +31,7 @@ from fovea.tokenizer import PaddedTokenizer
 
 TEXT_BUCKETS = (16, 32, 64, 128, 256)
 
-# For checkpoints whose config does not say: the README of IDEA-Research/GroundingDINO.
+# For configs without one: the README of IDEA-Research/GroundingDINO.
 BOX_THRESHOLD = 0.35
 TEXT_THRESHOLD = 0.25
 
@@ -72,7 +72,7 @@ class Detector(nn.Module):
 
 @contextmanager
 def _given_text_attention(masks: Tensor, position_ids: Tensor) -> Iterator[None]:
-    """Within this context, transformers takes the text's attention from here."""
+    """Make transformers take the text's attention from here."""
     name = "generate_masks_with_special_tokens_and_transfer_map"
     original = getattr(modeling_grounding_dino, name)
     setattr(modeling_grounding_dino, name, lambda *args, **kwargs: (masks, position_ids))

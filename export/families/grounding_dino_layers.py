@@ -1,7 +1,7 @@
-"""GroundingDINO's two costliest layers in another order of computing: equal answers, less work.
+"""GroundingDINO's two costliest layers, computed in a cheaper order with equal answers.
 
-While a network is traced they take the place of transformers' own; the checkpoint that parity
-compares with is not touched.
+They replace transformers' own only while a network is traced; the checkpoint that parity compares
+with is not touched.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ def fuse(
 ) -> Attended:
     """Picture and text attend to each other, without projecting the picture.
 
-    vision_features [N, S, C], text_features [N, T, C], masks bool [N, S] and [N, T], True where
-    nothing may be attended to -> what is added to each, of the same shapes.
+    vision_features [N, S, C], text_features [N, T, C], masks bool [N, S] and [N, T], True for
+    tokens that must not be attended to -> what is added to each, of the same shapes.
 
-    A picture has thousands of tokens, a caption some dozens, and each head projects them to C:
+    A picture has thousands of tokens, a caption a few dozen, and each head projects them to C:
     (V A)(T B)' = V (A (T B)'), P (T B) C = P ((T B) C) and P (V A) = (P V) A. So the projections
-    meet the text first, and the picture only H x T columns instead of H x C. Softmax does not
-    change when a row is shifted, so the maxima that transformers subtracts are left to it.
+    are multiplied with the text first, and the picture with only H x T columns instead of H x C.
+    Shifting a row does not change its softmax, so transformers' subtraction of maxima is left out.
     """
     batch, tokens = vision_features.shape[0], text_features.shape[1]
     heads, width = self.num_heads, self.head_dim
@@ -86,14 +86,14 @@ def sample_levels(
     attention_weights: Tensor,
     im2col_step: int,
 ) -> Tensor:
-    """Deformable attention that adds up each level's samples before it looks at the next.
+    """Deformable attention that sums each level's samples before it samples the next.
 
     value [N, S, H, C] of all levels, sampling_locations [N, Q, H, L, P, 2] x, y in 0..1,
     attention_weights [N, Q, H, L, P] -> [N, Q, H x C].
 
-    transformers writes the samples of all levels, L x P times the answer's size, one after the
-    other into one tensor, and then weighs it. Here a level's are weighed as they are, with the
-    queries last, so that the sum over points runs along whole rows.
+    transformers writes the samples of all levels, L x P times the answer's size, into one tensor
+    and then weighs it. Here each level is weighed on its own, with the queries last, so that the
+    sum over points runs along whole rows.
     """
     batch, queries = sampling_locations.shape[:2]
     heads, channels = value.shape[2:]
@@ -121,7 +121,7 @@ FORWARDS: dict[type[nn.Module], Any] = {
 
 @contextmanager
 def reordered() -> Iterator[None]:
-    """Within this context, the two layers compute in the cheaper order."""
+    """Make the two layers compute in the cheaper order."""
     originals = {layer: layer.forward for layer in FORWARDS}
     for layer, forward in FORWARDS.items():
         layer.forward = forward

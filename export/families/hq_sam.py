@@ -2,8 +2,8 @@
 
 Source: Ke et al., "Segment Anything in High Quality" (NeurIPS 2023), github.com/SysCV/sam-hq,
 `segment_anything/modeling/mask_decoder_hq.py`. `SamHQModel.forward` of transformers is not the
-reference: up to 5.23 it upscales the picture's embedding as it was before the transformer. Its
-weights and configuration are right, and are all that is used of it.
+reference: up to 5.23 it upscales the picture's embedding from before the transformer. Only its
+weights and configuration, which are right, are used.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from fovea.families.sam import SamSpec
 class HqFeatures(nn.Module):
     """image_embeddings [N, C, E, E], early_features [N, E, E, V] -> hq_features [N, c, 4E, 4E].
 
-    early_features are those of the first vision layer with global attention. The prompts have no
-    part in this, so that it belongs to the image encoder.
+    early_features come from the first vision layer with global attention. Prompts play no part in
+    this, so it belongs to the image encoder.
     """
 
     def __init__(self, decoder: SamHQMaskDecoder) -> None:
@@ -63,7 +63,7 @@ class ImageEncoder(sam.ImageEncoder):
 
 
 class MaskDecoder(sam.MaskDecoder):
-    """As SAM's, with hq_features after image_embeddings: to each of the masks comes the HQ mask.
+    """SAM's, with hq_features after image_embeddings; the HQ mask is added to each of the masks.
 
     So upstream's answer with `hq_token_only=False` is mask 0 of these (`multimask_output=False`),
     or the one of masks 1 to 3 with the highest score. The scores are SAM's own.
@@ -96,7 +96,7 @@ class MaskDecoder(sam.MaskDecoder):
         point_coords: Tensor,
         point_labels: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Of points in the input frame: iou_scores [N, P, 4] and logits [N, P, 4, M, M]."""
+        """For points in the input frame: iou_scores [N, P, 4] and logits [N, P, 4, M, M]."""
         tokens, upscaled = self.transform(image_embeddings, point_coords, point_labels)
         masks = sam.weighted(self.mask_weights(tokens), upscaled)
         hq_masks = self.hq_mask(tokens, upscaled, sam.per_prompt(hq_features, point_labels))
@@ -132,7 +132,7 @@ def read_spec(config: SamHQConfig, processor: SamImageProcessorPil) -> SamSpec:
 
 
 class HqSamExport(SamExport):
-    """HQ-SAM in transformers' layout; its policies are SAM's."""
+    """HQ-SAM in transformers' layout, with SAM's policies."""
 
     model_class = SamHQModel
 

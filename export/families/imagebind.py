@@ -1,11 +1,11 @@
 """ImageBind's encoders of pictures and texts as two networks.
 
-Both are OpenCLIP's in architecture (Girdhar et al., "ImageBind: One Embedding Space To Bind Them
-All", CVPR 2023), so that OpenCLIP's modules take the weights and upstream's package is not needed.
-Compared with upstream on what it answered for a tiny model (`tests/export/imagebind_reference.py`).
+Both have OpenCLIP's architecture (Girdhar et al., "ImageBind: One Embedding Space To Bind Them
+All", CVPR 2023), so OpenCLIP's modules take the weights and upstream's package is not needed.
+Compared with upstream's answers for a tiny model (`tests/export/imagebind_reference.py`).
 A folder holds imagebind_huge.pth and CLIP's tokenizer; a deployment names the family.
 
-Code and weights upstream: CC-BY-NC-SA 4.0: not for commercial use.
+Upstream's code and weights: CC-BY-NC-SA 4.0: not for commercial use.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from export.families.open_clip_towers import OpenClipModel, Shape, VisionTransfo
 from fovea.images import BICUBIC
 
 WEIGHTS = "imagebind_huge.pth"
-# Of each encoder; the weights do not tell.
+# Attention heads of each encoder; the weights do not show them.
 HEADS = 16
 EPS = 1e-6
-# The scale of scores is no larger, whatever the weights say (upstream's `LearnableLogitScaling`).
+# Upstream caps the scale of scores here, whatever the weights say (`LearnableLogitScaling`).
 MAX_LOGIT_SCALE = 100.0
 
-# How names of weights begin: upstream's, and OpenCLIP's.
+# Prefixes of weight names: upstream's, and OpenCLIP's.
 BEGINNINGS = {
     "modality_preprocessors.vision.cls_token": "visual.class_embedding",
     "modality_preprocessors.vision.rgbt_stem.proj.1.": "visual.conv1.",
@@ -50,16 +50,16 @@ BEGINNINGS = {
 }
 PLACES = "modality_preprocessors.vision.pos_embedding_helper.pos_embed"
 STEM = "modality_preprocessors.vision.rgbt_stem.proj.1.weight"
-# Within the blocks.
+# Names within the blocks.
 PARTS = {".norm_1.": ".ln_1.", ".norm_2.": ".ln_2.", ".fc1.": ".c_fc.", ".fc2.": ".c_proj."}
 
 State = Mapping[str, Tensor]
 
 
 def open_clip_state(upstream: State) -> dict[str, Tensor]:
-    """Weights of the two encoders under OpenCLIP's names; those of other senses are left out.
+    """The weights of the two encoders under OpenCLIP's names, without the other modalities.
 
-    A picture is a film of equal frames upstream: the kernel over them is their sum.
+    Upstream treats a picture as a video of equal frames: the kernel over them is their sum.
     """
     state = {}
     for key in upstream:
@@ -80,7 +80,7 @@ def open_clip_state(upstream: State) -> dict[str, Tensor]:
 
 
 def _open_clip_name(key: str) -> str:
-    """ "" for a weight of another sense."""
+    """ "" for a weight of another modality."""
     for theirs, ours in BEGINNINGS.items():
         if key.startswith(theirs):
             name = ours + key.removeprefix(theirs)
@@ -91,7 +91,7 @@ def _open_clip_name(key: str) -> str:
 
 
 def build(state: State) -> OpenClipModel:
-    """The model that these weights, by OpenCLIP's names, are of; raises KeyError."""
+    """The model of these weights, which have OpenCLIP's names; raises KeyError."""
     places = len(state["visual.positional_embedding"])
     patch = state["visual.conv1.weight"].shape[-1]
     vision, text = _shape(state, "visual."), _shape(state, "")
@@ -104,12 +104,12 @@ def build(state: State) -> OpenClipModel:
 
 
 def _edge(places: int, patch: int) -> int:
-    """Of the picture: one of its places is the class token's."""
+    """Edge of the picture in pixels; one of the places is the class token's."""
     return isqrt(places - 1) * patch
 
 
 def _read(checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """Upstream's weights, on disk until they are used; raises InvalidCheckpoint."""
+    """Upstream's weights, memory-mapped; raises InvalidCheckpoint."""
     path = checkpoint.folder / WEIGHTS
     try:
         read = torch.load(path, map_location="cpu", weights_only=True, mmap=True)

@@ -25,7 +25,7 @@ from export.processor import Normalization, edges, require, resample
 from fovea.families.mask2former import TASKS, Mask2FormerSpec
 from fovea.specs import Tolerance
 
-# transformers' defaults: of its pipeline the task, of the processor's methods the thresholds.
+# transformers' defaults: the pipeline's task, and the thresholds of the processor's methods.
 TASK = "panoptic"
 THRESHOLD, MASK_THRESHOLD, OVERLAP_THRESHOLD = 0.5, 0.5, 0.8
 
@@ -39,7 +39,7 @@ class Segmenter(nn.Module):
         self.model = model
 
     def forward(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
-        # Without them transformers looks for the classes in vain where no auxiliary loss is set.
+        # Otherwise transformers fails to find the classes in models without an auxiliary loss.
         found = self.model(
             pixel_values=self.normalize(pixel_values),
             output_hidden_states=True,
@@ -104,7 +104,7 @@ class Mask2FormerExport(FamilyExport):
     """Mask2Former.
 
     `task` is semantic, instance or panoptic. `threshold`, `mask_threshold` and
-    `overlap_mask_area_threshold` are those of transformers. `image_size` squashes pictures to a
+    `overlap_mask_area_threshold` are transformers' own. `image_size` squashes pictures to a
     square of that edge, whatever the processor says.
     """
 

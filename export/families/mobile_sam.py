@@ -1,10 +1,9 @@
 """MobileSAM checkpoints, in the file that upstream publishes: mobile_sam.pt.
 
-A TinyViT in the place of SAM's image encoder; prompts and masks are SAM's, so that transformers'
-modules take those weights. A checkpoint is that file, or a folder that holds it. TinyViT knows no
-positions, so `image_size` may be less than the 1024 pixels that it was trained on: faster, and with
-coarser masks. Compared with upstream's code on what it answered for a tiny model
-(`tests/export/mobile_sam_reference.py`).
+A TinyViT replaces SAM's image encoder; prompts and masks are SAM's, so transformers' modules take
+those weights. A checkpoint is that file, or a folder that holds it. TinyViT has no position table,
+so `image_size` may be less than the 1024 pixels that it was trained on: faster, with coarser masks.
+Compared with upstream's answers for a tiny model (`tests/export/mobile_sam_reference.py`).
 
 Code and weights: Apache-2.0.
 """
@@ -36,9 +35,9 @@ from fovea.families.sam import SamSpec
 WHERE = "https://github.com/ChaoningZhang/MobileSAM/tree/master/weights"
 IMAGE_SIZE = 1024
 ENCODER, PROMPTS, DECODER = "image_encoder.", "prompt_encoder.", "mask_decoder."
-# Of the norms around attention, as upstream has them; transformers' default is another.
+# Upstream's epsilon of the norms around attention; transformers' default differs.
 ATTENTION_EPS = 1e-5
-# Of the classifier that TinyViT was before.
+# Weights of the classifier that TinyViT was before.
 UNUSED = ("image_encoder.norm_head.", "image_encoder.head.")
 POSITIONS = "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"
 # segment-anything's names, and transformers'.
@@ -85,11 +84,11 @@ def transformers_state(upstream: State) -> dict[str, Tensor]:
 
 
 def build(upstream: State) -> SamModel:
-    """The model that these weights are of; raises KeyError and RuntimeError where they are not."""
+    """The model of these weights; raises KeyError and RuntimeError if they do not fit."""
     hidden = 2 * upstream[POSITIONS].shape[1]
     mask_channels = len(upstream["prompt_encoder.mask_downscaling.3.weight"])
     config = SamConfig(
-        # Its encoder is built to have the others' sizes at hand, and replaced.
+        # Its vision encoder only serves to set the other sizes, and is replaced.
         vision_config={
             "hidden_size": STRIDE,
             "num_hidden_layers": 0,
@@ -122,7 +121,7 @@ def build(upstream: State) -> SamModel:
 
 
 def shape_of(upstream: State) -> TinyVitShape:
-    """The encoder's sizes, as its weights have them."""
+    """The encoder's sizes, read from its weights."""
     stages = 1 + max(int(key.split(".")[2]) for key in upstream if f"{ENCODER}layers." in key)
     layers = [f"{ENCODER}layers.{stage}." for stage in range(stages)]
     first = f"{layers[0]}blocks.0.conv1.c.weight"
@@ -144,7 +143,7 @@ def _blocks(upstream: State, prefix: str) -> int:
 
 
 def weights_of(path: Path) -> Path:
-    """The file of a checkpoint, which is the file itself or a folder that holds it."""
+    """The checkpoint's file: the path itself, or in the folder at the path."""
     return path / MOBILE_SAM_WEIGHTS if path.is_dir() else path
 
 
@@ -207,7 +206,7 @@ class MobileSamExport(SamExport):
     def modules(
         self, model: Any, spec: SamSpec, normal: Normalization
     ) -> tuple[nn.Module, nn.Module, nn.Module]:
-        # Where cells are is computed of their number, which is the option's.
+        # The positions of cells follow from their number, which the option sets.
         model.config.prompt_encoder_config.image_embedding_size = spec.embedding_edge
         _, decoder, grid_decoder = super().modules(model, spec, normal)
         return ImageEncoder(model, spec, normal), decoder, grid_decoder

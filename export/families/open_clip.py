@@ -1,8 +1,8 @@
 """OpenCLIP checkpoints in open_clip's own layout as two networks.
 
-For pictures a ViT, CLIP's ResNet or a ConvNeXt. Compared with open_clip 3.3.0 on what it answered
-for tiny models of each kind (`tests/export/open_clip_reference.py`). Its tokenizer also repairs
-broken Unicode and HTML entities before it reads a text, which tokenizer.json does not.
+The tower for pictures is a ViT, CLIP's ResNet or a ConvNeXt. Compared with the answers of
+open_clip 3.3.0 for tiny models of each kind (`tests/export/open_clip_reference.py`). Its tokenizer
+also repairs broken Unicode and HTML entities first, which tokenizer.json does not.
 
 Code: MIT. Weights: mostly MIT, by checkpoint.
 """
@@ -46,7 +46,7 @@ from fovea.roles import Role
 from fovea.specs import Tolerance
 from fovea.tokenizer import PaddedTokenizer
 
-# open_clip pads with it, whatever the tokenizer would.
+# open_clip pads with it, whatever the tokenizer would use.
 PAD = 0
 
 
@@ -126,7 +126,7 @@ class OpenClipExport(FamilyExport):
     def load_tokenizer(self, checkpoint: Checkpoint) -> Any:
         try:
             return CLIPTokenizer.from_pretrained(checkpoint.folder, local_files_only=True)
-        except Exception as error:  # it tries several formats, each with errors of its own
+        except Exception as error:  # it tries several formats, each with its own errors
             raise InvalidCheckpoint(
                 f"{checkpoint.name}: no tokenizer of CLIP in {checkpoint.folder}: {error}"
             ) from error

@@ -1,4 +1,4 @@
-"""OpenCLIP's convolutional towers, with the names of weights that its checkpoints have.
+"""OpenCLIP's convolutional towers, with the weight names of its checkpoints.
 
 Architectures: CLIP's ResNet (Radford et al., ICML 2021, section 2.4), and ConvNeXt (Liu et al.,
 "A ConvNet for the 2020s", CVPR 2022) as timm names its weights.
@@ -12,15 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# By how much CLIP's ResNet shrinks its input; how much wider a block's answer is than its middle.
+# How much CLIP's ResNet shrinks its input; how much wider a block's output is than its middle.
 RESNET_STRIDE = 32
 EXPANSION = 4
-# Of a ConvNeXt: (blocks, width) of each stage.
+# (blocks, width) of each stage of a ConvNeXt.
 Stages = tuple[tuple[int, int], ...]
 
 
 class Bottleneck(nn.Module):
-    """Three convolutions beside their input; a stride is an average before the last of them."""
+    """Three convolutions with a skip; a stride is an average pool before the last of them."""
 
     def __init__(self, channels: int, planes: int, stride: int) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class ChannelNorm(nn.LayerNorm):
 
 
 class ConvNextBlock(nn.Module):
-    """A wide depthwise convolution and an MLP over channels, scaled, beside their input."""
+    """A wide depthwise convolution and an MLP over channels, scaled, with a skip."""
 
     def __init__(self, channels: int, eps: float) -> None:
         super().__init__()
@@ -132,7 +132,7 @@ class ConvNextBlock(nn.Module):
 
 
 class ConvNextStage(nn.Module):
-    """Half the size, but for the first stage, and blocks."""
+    """Halves the size, except in the first stage, then applies the blocks."""
 
     def __init__(self, before: int, channels: int, blocks: int, eps: float) -> None:
         super().__init__()
@@ -150,7 +150,7 @@ class ConvNextStage(nn.Module):
 class ConvNext(nn.Module):
     """Normalised pixels [N, 3, S, S] -> [N, D].
 
-    mlp: the projection is an MLP, and not one product.
+    mlp: the projection is an MLP instead of one product.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
-"""What open_clip writes: open_clip_config.json, and the weights beside it.
+"""open_clip's own files: open_clip_config.json, and the weights beside it.
 
-Fields that change answers are honoured or refused by name; the others are of training.
+Fields that change answers are honoured or refused by name; the others only matter in training.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from export.families.open_clip_convolutions import ConvNext, ModifiedResNet, Sta
 from export.families.open_clip_towers import OpenClipModel, Shape, VisionTransformer
 from fovea.images import crop_start, shortest_edge_size
 
-# timm's plain ConvNeXts, by the eps of their layer norms; their weights tell depths and widths.
+# timm's plain ConvNeXts, by the eps of their layer norms; the weights show depths and widths.
 CONVNEXTS = {
     "convnext_tiny": 1e-6,
     "convnext_small": 1e-6,
@@ -47,7 +47,7 @@ _VISION |= {"timm_model_name", "timm_pool", "timm_proj", "timm_proj_bias"}
 _TEXT = {"context_length", "vocab_size", "width", "heads", "layers", "mlp_ratio", "norm_kwargs"}
 _OF_TRAINING = {"patch_dropout", "timm_drop", "timm_drop_path", "timm_model_pretrained"}
 _OF_TRAINING |= {"attn_pooler_queries", "attn_pooler_heads", "output_tokens", "eos_id"}
-# What refused fields may say without a change of answers, beside nothing.
+# Values of refused fields that change no answers.
 _NEUTRAL = {"pool_type": ("tok", "argmax"), "pos_embed_type": ("learnable",)}
 _NEUTRAL |= {"proj_type": ("linear",), "block_type": ("default",), "pad_id": (0,)}
 _PREPROCESS = {"size", "mode", "mean", "std", "interpolation", "resize_mode", "fill_color"}
@@ -84,7 +84,7 @@ class Processor:
 
 @dataclass(frozen=True)
 class Config:
-    """open_clip_config.json, read. name: of the member, for messages."""
+    """The content of open_clip_config.json. name: of the member, for messages."""
 
     name: str
     model: Mapping[str, Any]
@@ -96,7 +96,7 @@ class Config:
 
     @property
     def is_timm(self) -> bool:
-        """Is the tower for pictures one of timm's?"""
+        """Whether the tower for pictures is one of timm's."""
         return bool(self.model["vision_cfg"].get("timm_model_name"))
 
     @property
@@ -105,7 +105,7 @@ class Config:
         return _square(self.name, self.model["vision_cfg"].get("image_size", 224))
 
     def build(self, stages: Stages = ()) -> OpenClipModel:
-        """The model, with random weights; stages: of a ConvNeXt. Raises InvalidCheckpoint."""
+        """The model with random weights; stages: of a ConvNeXt. Raises InvalidCheckpoint."""
         text = self.model["text_cfg"]
         quick = bool(self.model.get("quick_gelu"))
         shape = _shape(text, heads=text.get("heads", 8), default=512, quick_gelu=quick)
@@ -114,7 +114,7 @@ class Config:
         return OpenClipModel(visual, shape, length, vocabulary, self.embed_dim)
 
     def processor(self) -> Processor:
-        """Of `preprocess_cfg`; raises UnsupportedProcessor and InvalidCheckpoint."""
+        """The processor of `preprocess_cfg`; raises UnsupportedProcessor and InvalidCheckpoint."""
         said = self.preprocess
         _refuse(self.name, "preprocess_cfg", said, _PREPROCESS, UnsupportedProcessor)
         mode, name = said.get("resize_mode") or "shortest", said.get("interpolation") or "bicubic"
@@ -155,7 +155,7 @@ class Config:
 
 
 def read_config(name: str, folder: Path) -> Config:
-    """Raises InvalidCheckpoint for what it says that is not honoured here."""
+    """Read the config; raises InvalidCheckpoint for settings that are not supported here."""
     read = read_json(folder / OPEN_CLIP_CONFIG)
     model = read.get("model_cfg")
     towers = ("vision_cfg", "text_cfg")
@@ -218,7 +218,7 @@ def _channels(value: Any) -> tuple[float, ...]:
 
 
 def weights_path(folder: Path) -> Path:
-    """Safetensors where there are any; raises CheckpointUnavailable."""
+    """The safetensors file if there is one; raises CheckpointUnavailable."""
     found = next((folder / name for name in OPEN_CLIP_WEIGHTS if (folder / name).is_file()), None)
     if found is None:
         raise CheckpointUnavailable(
@@ -228,7 +228,7 @@ def weights_path(folder: Path) -> Path:
 
 
 def load(name: str, folder: Path) -> OpenClipModel:
-    """The model with its weights, which must have each of them; raises InvalidCheckpoint."""
+    """The model with all of its weights; raises InvalidCheckpoint."""
     path = weights_path(folder)
     try:
         state = _state(path)
@@ -236,7 +236,7 @@ def load(name: str, folder: Path) -> OpenClipModel:
         model.load_state_dict(state)
     except InvalidCheckpoint:
         raise
-    except Exception as error:  # each file format has its own kinds; torch names keys that differ
+    except Exception as error:  # each file format has its own; torch names keys that differ
         raise InvalidCheckpoint(
             f"{name}: the weights in {path} are not those that {OPEN_CLIP_CONFIG} says: {error}"
         ) from error
@@ -244,19 +244,19 @@ def load(name: str, folder: Path) -> OpenClipModel:
 
 
 def _state(path: Path) -> dict[str, Tensor]:
-    """Tensors by the names that our modules have."""
+    """Tensors by the names that the modules here have."""
     if path.suffix == ".safetensors":
         read = load_file(path)
     else:
         read = torch.load(path, map_location="cpu", weights_only=True)
         read = read.get("state_dict", read)
-    # Of DataParallel; and of models whose transformer for texts is a module of its own.
+    # The prefixes of DataParallel, and of models whose text transformer is a separate module.
     plain = {key.removeprefix("module.").removeprefix("text."): read[key] for key in read}
     return {key: one.float() if one.is_floating_point() else one for key, one in plain.items()}
 
 
 def _stages(state: Mapping[str, Tensor]) -> Stages:
-    """Blocks and widths of a ConvNeXt's stages, as its weights have them."""
+    """Blocks and widths of a ConvNeXt's stages, read from its weights."""
     scales: dict[str, list[int]] = {}
     for key, tensor in state.items():
         if (found := _SCALE.fullmatch(key)) is not None:

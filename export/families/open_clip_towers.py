@@ -1,4 +1,4 @@
-"""OpenCLIP's transformers, with the names of weights that open_clip's checkpoints have.
+"""OpenCLIP's transformers, with the weight names of open_clip's checkpoints.
 
 Architecture: Radford et al., "Learning Transferable Visual Models From Natural Language
 Supervision" (ICML 2021).
@@ -17,7 +17,7 @@ from transformers.activations import QuickGELUActivation
 
 @dataclass(frozen=True)
 class Shape:
-    """Of a transformer. hidden: width within its MLPs. quick_gelu: x·sigmoid(1.702·x) for GELU.
+    """A transformer's sizes. hidden: width in its MLPs. quick_gelu: x·sigmoid(1.702·x) for GELU.
 
     eps: of its layer norms.
     """
@@ -31,7 +31,7 @@ class Shape:
 
 
 class Attention(nn.Module):
-    """Self-attention; queries, keys and values are one product."""
+    """Self-attention; queries, keys and values come from one product."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and an MLP, each behind its layer norm and beside its input."""
+    """Attention and an MLP, each after a layer norm and with a skip."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What OWL-ViT and OWLv2 have in common as networks: one for pictures, one for labels."""
+"""What OWL-ViT and OWLv2 share: one network for pictures, one for labels."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from fovea.families.owl import Owl, OwlSpec
 from fovea.roles import Role
 from fovea.specs import Tolerance
 
-# For checkpoints whose config does not say: transformers' default of `threshold`.
+# For configs without one: transformers' default of `threshold`.
 BOX_THRESHOLD = 0.1
 
 
 class ImageEncoder(nn.Module):
-    """pixel_values uint8 [N, 3, S, S] -> of each of Q patches, what labels are compared with.
+    """pixel_values uint8 [N, 3, S, S] -> for each of Q patches, what labels are compared with.
 
     class_embeds [N, Q, D] of length 1, logit_shift and logit_scale [N, Q], pred_boxes [N, Q, 4]
-    cxcywh as fractions of the square; OWLv2 has objectness_logits [N, Q], too.
+    cxcywh as fractions of the square; OWLv2 also has objectness_logits [N, Q].
     """
 
     def __init__(self, model: Any, normal: Normalization) -> None:
@@ -93,7 +93,7 @@ def read_spec(config: Any, processor: Any, pad_token_id: int) -> OwlSpec:
 
 
 def _sample_image(edge: int, batch: int, variant: int) -> Arrays:
-    """Pictures that fill the square, or lie in it."""
+    """Pictures that fill the square, or only part of it."""
     rng = np.random.default_rng((batch, variant))
     valid_hw = [(edge, edge), (edge * 3 // 4, edge)][variant]
     return {"pixel_values": sample_pixels(rng, (batch, 3, edge, edge), valid_hw)}
@@ -102,7 +102,7 @@ def _sample_image(edge: int, batch: int, variant: int) -> Arrays:
 class OwlExport(FamilyExport):
     """The image network is one graph for any labels.
 
-    TOWERS: what the model calls its part without heads.
+    TOWERS: the model's name for its part without heads.
     """
 
     TOWERS: ClassVar[str]

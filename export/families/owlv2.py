@@ -1,4 +1,4 @@
-"""OWLv2 checkpoints, as google/owlv2-base-patch16-ensemble is built.
+"""OWLv2 checkpoints, such as google/owlv2-base-patch16-ensemble.
 
 Code: Apache-2.0. Weights: Apache-2.0.
 """
@@ -22,7 +22,7 @@ def read_spec(config: Any, processor: Owlv2ImageProcessorPil, pad_token_id: int)
     """The spec of a checkpoint; raises UnsupportedProcessor and InvalidCheckpoint."""
     require(processor, do_pad=True)
     if not processor.resample:
-        # The processor takes it for whether to smooth before shrinking, whatever the filter.
+        # The processor only asks whether to smooth before shrinking, whatever the filter.
         raise UnsupportedProcessor(
             f"{type(processor).__name__}: expected resample to name a filter that smooths, "
             f"got {processor.resample!r}"

@@ -1,4 +1,4 @@
-"""OWL-ViT checkpoints, as google/owlvit-base-patch32 is built.
+"""OWL-ViT checkpoints, such as google/owlvit-base-patch32.
 
 Code: Apache-2.0. Weights: Apache-2.0.
 """

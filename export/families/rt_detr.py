@@ -1,4 +1,4 @@
-"""RT-DETR checkpoints, of the first and the second version, as one network.
+"""RT-DETR checkpoints of both versions as one network.
 
 Code: transformers, Apache-2.0. Weights: PekingU/rtdetr_*, Apache-2.0.
 """
@@ -25,9 +25,9 @@ from export.processor import Normalization, edges, require, resample
 from fovea.families.rt_detr import RtDetrSpec
 from fovea.specs import Tolerance
 
-# For checkpoints whose config does not say: the default of `post_process_object_detection`.
+# For configs without one: the default of `post_process_object_detection`.
 BOX_THRESHOLD = 0.5
-# The coarsest feature map; positions and anchors are made for whole pixels of it.
+# Of the coarsest feature map; positions and anchors are made for its whole pixels.
 STRIDE = 32
 
 
@@ -69,7 +69,7 @@ def read_spec(family: str, config: Any, processor: RTDetrImageProcessorPil) -> R
 
 
 def _sample(spec: RtDetrSpec, batch: int, variant: int) -> Arrays:
-    """Pictures that fill the frame; of the second variant, a part of it."""
+    """Pictures that fill the frame; in the second variant, part of it."""
     height, width = spec.image_hw
     rng = np.random.default_rng((batch, variant))
     filled_hw = [(height, width), (height * 3 // 4, width)][variant]
@@ -77,7 +77,7 @@ def _sample(spec: RtDetrSpec, batch: int, variant: int) -> Arrays:
 
 
 class RtDetrExport(FamilyExport):
-    """RT-DETR of either version; a graph without suppression, whose top-k chooses the queries."""
+    """RT-DETR of either version; the graph has no suppression, top-k chooses the queries."""
 
     model_class = RTDetrForObjectDetection
     processor_class = RTDetrImageProcessorPil
@@ -105,7 +105,7 @@ class RtDetrExport(FamilyExport):
             ),
             quantized=(),
             quantized_reason="its boxes were never tried",
-            # Rounding chooses others of nearly tied queries: those have no row of their own.
+            # Rounding swaps nearly tied queries: those have no matching row.
             fp16=Tolerance(difference=2e-2, rows=0.9),
             int8=Tolerance(),
         ),

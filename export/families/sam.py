@@ -1,4 +1,4 @@
-"""SAM checkpoints as three networks: an image encoder, a decoder of prompts, and one of grids."""
+"""SAM checkpoints as three networks: an image encoder, a prompt decoder and a grid decoder."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class ImageEncoder(nn.Module):
         return self.outputs(self.vision_encoder(pixel_values=pixels))
 
     def outputs(self, seen: ModelOutput) -> Tensor | tuple[Tensor, ...]:
-        """What leaves the graph of what the vision encoder answers."""
+        """The graph's outputs, from the vision encoder's."""
         return seen.last_hidden_state
 
 
@@ -85,13 +85,13 @@ class MaskDecoder(nn.Module):
     def all_masks(
         self, image_embeddings: Tensor, point_coords: Tensor, point_labels: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Of points in the input frame: iou_scores [N, P, 4] and logits [N, P, 4, M, M]."""
+        """For points in the input frame: iou_scores [N, P, 4] and logits [N, P, 4, M, M]."""
         tokens, upscaled = self.transform(image_embeddings, point_coords, point_labels)
         masks = weighted(self.mask_weights(tokens), upscaled)
         return self.answer(tokens, masks, point_labels)
 
     def output_tokens(self) -> Tensor:
-        """The learned tokens before those of the prompt: one for the scores, one a mask, [T, C]."""
+        """The learned tokens before the prompt's: one for the scores, one for each mask, [T, C]."""
         return torch.cat([self.decoder.iou_token.weight, self.decoder.mask_tokens.weight])
 
     def transform(
@@ -114,12 +114,12 @@ class MaskDecoder(nn.Module):
         return answers[:, 0, :count], upscaled
 
     def mask_weights(self, tokens: Tensor) -> Tensor:
-        """[N * P, T, C] -> what each mask weighs the map's channels by, [N * P, 4, c]."""
+        """[N * P, T, C] -> how each mask weighs the map's channels, [N * P, 4, c]."""
         each = enumerate(self.decoder.output_hypernetworks_mlps, start=1)
         return torch.stack([mlp(tokens[:, i]) for i, mlp in each], dim=1)
 
     def answer(self, tokens: Tensor, masks: Tensor, point_labels: Tensor) -> tuple[Tensor, Tensor]:
-        """The IoU predicted for each mask and the masks, prompts apart: [N, P, 4, …]."""
+        """The predicted IoU of each mask and the masks, by prompt: [N, P, 4, …]."""
         ious = self.decoder.iou_prediction_head(tokens[:, 0])
         split = (point_labels.shape[0], point_labels.shape[1])
         return ious.view(*split, *ious.shape[1:]), masks.view(*split, *masks.shape[1:])
@@ -141,7 +141,7 @@ class GridDecoder(OfGrid, MaskDecoder):
 
 
 def label_embeds(prompt: nn.Module) -> Tensor:
-    """What a prompt encoder adds to points of each label, from PADDING on: [5, C].
+    """The prompt encoder's vector for points of each label, from PADDING on: [5, C].
 
     SAM has a module for each label, SAM 2 one for all.
     """
@@ -155,9 +155,9 @@ def chosen(
 ) -> tuple[Tensor, Tensor]:
     """One of the four masks of each prompt: [N, P, 4], [N, P, 4, M, M] -> [N, P], [N, P, M, M].
 
-    A prompt of a box or of several points means one thing: mask 0. A single point is ambiguous:
-    the best scored of masks 1 to 3 (segment-anything, `multimask_output`). unsure: bool [N, P],
-    prompts whose mask 0 is not to be taken either.
+    A box or several points mean one thing: mask 0. A single point is ambiguous: the best scored of
+    masks 1 to 3 (segment-anything, `multimask_output`). unsure: bool [N, P], prompts whose mask 0
+    is not to be used either.
     """
     ambiguous = (point_labels != PADDING).sum(dim=-1) == 1
     if unsure is not None:
@@ -170,7 +170,7 @@ def chosen(
 
 
 def per_prompt(maps: Tensor, point_labels: Tensor) -> Tensor:
-    """Each picture's map once for each of its prompts: [N, …], [N, P, K] -> [N * P, …]."""
+    """Repeat each picture's map for each of its prompts: [N, …], [N, P, K] -> [N * P, …]."""
     prompts = point_labels.shape[1]
     return maps.unsqueeze(1).expand(-1, prompts, -1, -1, -1).flatten(0, 1)
 
@@ -207,7 +207,7 @@ def read_spec(config: SamConfig | SamHQConfig, processor: SamImageProcessorPil) 
 
 
 def sample_image(spec: SamSpec, batch: int, variant: int) -> Arrays:
-    """Pictures that fill the square, or stand or lie in it."""
+    """Landscape, portrait and square pictures on the square."""
     edge = spec.image_size
     rng = np.random.default_rng((batch, variant))
     valid = [(edge, edge), (edge, edge * 3 // 4), (edge // 2, edge)][variant]
@@ -216,7 +216,7 @@ def sample_image(spec: SamSpec, batch: int, variant: int) -> Arrays:
 
 
 def sample_maps(role: Sam, batch: int, variant: int) -> Arrays:
-    """What the image encoder gives the decoders."""
+    """Maps like those that the image encoder gives the decoders."""
     rng = np.random.default_rng((batch, variant))
     return {
         tensor.name: rng.normal(0, 1, (batch, *tensor.shape)).astype(np.float32)
@@ -225,7 +225,7 @@ def sample_maps(role: Sam, batch: int, variant: int) -> Arrays:
 
 
 def sample_prompts(spec: SamSpec, batch: int, variant: int) -> Arrays:
-    """One box, three single points, or two prompts of two points and their padding."""
+    """One box, three single points, or two prompts of two points with padding."""
     rng = np.random.default_rng((batch, variant))
     labels = [[[2, 3]], [[1, -1]] * 3, [[1, 0, -1]] * 2][variant]
     point_labels = np.tile(np.array(labels, np.int32), (batch, 1, 1))
@@ -242,7 +242,7 @@ def sample_prompts(spec: SamSpec, batch: int, variant: int) -> Arrays:
     }
 
 
-# Of either decoder.
+# For either decoder.
 KEPT_IN_DECODERS = (
     Kept(
         "coordinates: a pixel of 1024 is below half's resolution",
@@ -253,7 +253,7 @@ KEPT_IN_DECODERS = (
 
 
 class SamExport(FamilyExport):
-    """SAM, of any size of its ViT."""
+    """SAM, with a ViT of any size."""
 
     model_class = SamModel
     processor_class = SamImageProcessorPil

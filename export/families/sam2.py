@@ -35,12 +35,12 @@ from fovea.families.sam import IOU_THRESHOLD, POINTS_PER_SIDE, STABILITY_THRESHO
 from fovea.prompts import PADDING
 from fovea.specs import Tolerance
 
-# Added to the logits of attention, it leaves nothing of a token; half has room for it.
+# Added to attention logits, it hides a token; half precision can hold it.
 UNSEEN = -1e4
 
 
 class Sam2ImageProcessorPil(PilBackend):
-    """What transformers' `Sam2ImageProcessor` does to a picture, which only torchvision can run."""
+    """transformers' `Sam2ImageProcessor` for a picture; that one runs on torchvision only."""
 
     resample = Image.Resampling.BILINEAR
     image_mean = IMAGENET_DEFAULT_MEAN
@@ -72,10 +72,10 @@ class ImageEncoder(nn.Module):
 
 
 class MaskDecoder(sam.MaskDecoder):
-    """As SAM's, with two finer maps of the picture, and one token of padding for every prompt.
+    """SAM's, with two finer maps of the picture, and one padding token for every prompt.
 
-    SAM 2 was trained with that token behind boxes, too. A prompt's own padding is not seen, so
-    that its answer does not depend on how many points others of the request have.
+    SAM 2 was trained with that token behind boxes, too. A prompt's own padding is masked, so that
+    its answer does not depend on how many points other prompts of the request have.
     """
 
     def __init__(self, model: Sam2Model, spec: SamSpec) -> None:
@@ -95,7 +95,7 @@ class MaskDecoder(sam.MaskDecoder):
         return sam.chosen(ious, masks, point_labels, unsure=self.is_unstable(masks[:, :, 0]))
 
     def is_unstable(self, masks: Tensor) -> Tensor:
-        """Whether so much of a mask hangs on the threshold that another is taken for it.
+        """Whether so much of a mask depends on the threshold that another is used instead.
 
         [N, P, M, M] -> bool [N, P]. Formula: transformers'
         `Sam2MaskDecoder._dynamic_multimask_via_stability`.
@@ -107,7 +107,7 @@ class MaskDecoder(sam.MaskDecoder):
         return (raised < self.least * lowered) & (lowered > 0)
 
     def all_masks(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Of maps, points in the input frame and labels: scores [N, P, 4], [N, P, 4, M, M]."""
+        """For maps, points in the input frame and labels: scores [N, P, 4], [N, P, 4, M, M]."""
         image_embeddings, fine, middle, point_coords, point_labels = inputs
         coords = functional.pad(point_coords, (0, 0, 0, 1))
         labels = functional.pad(point_labels, (0, 1), value=PADDING)
@@ -119,7 +119,7 @@ class MaskDecoder(sam.MaskDecoder):
         return self.answer(tokens, masks, point_labels)
 
     def output_tokens(self) -> Tensor:
-        """Before those of SAM, the one that tells whether there is an object: it is not asked."""
+        """SAM's, after the token that tells whether there is an object; its output is not used."""
         return torch.cat([self.decoder.obj_score_token.weight, super().output_tokens()])
 
     def _attend(
@@ -127,7 +127,7 @@ class MaskDecoder(sam.MaskDecoder):
     ) -> tuple[Tensor, Tensor]:
         """SAM's output tokens [N * P, T, C] and the map [N * P, C, E, E] after the transformer.
 
-        points [N * P, 1, K, C], of which those that are `seen` [N * P, K] count.
+        points [N * P, 1, K, C]; only those that are `seen` [N * P, K] count.
         """
         output_tokens = self.output_tokens()
         count = len(output_tokens)
@@ -222,19 +222,19 @@ def sample_image(edge: int, batch: int, variant: int) -> Arrays:
 
 @contextmanager
 def fixed_positions(model: Sam2Model, edge: int) -> Iterator[None]:
-    """While tracing: its table of positions is resized bicubically, for any size of picture."""
+    """Fix the table of positions while tracing: it is resized bicubically for any picture size."""
     encoder = model.vision_encoder
     patches = edge // encoder.backbone.config.patch_stride[0]
     table = encoder.backbone._get_pos_embed((patches, patches))
     with ExitStack() as stack:
         stack.enter_context(fixed(encoder.backbone, "_get_pos_embed", table))
-        # Nothing here reads the neck's positions, which are those of a video's memory.
+        # Nothing here reads the neck's positions; only a video's memory does.
         stack.enter_context(fixed(encoder.neck.position_encoding, "forward", torch.zeros(1)))
         yield
 
 
 class Sam2Export(SamExport):
-    """SAM 2 and 2.1; checkpoints of videos are read for what they know of pictures."""
+    """SAM 2 and 2.1; of video checkpoints, only the part for pictures is read."""
 
     model_class = Sam2Model
     processor_class = Sam2ImageProcessorPil

@@ -1,7 +1,7 @@
 """A mask decoder for a grid of points: three masks each, judged inside the graph.
 
-Predicted IoU, stability, area and box leave the graph as 7 numbers a mask: 1,024 points are 86 kB,
-where their masks are a gigabyte. Those are asked for again of the few points that are kept.
+Predicted IoU, stability, area and box leave the graph as 7 numbers a mask: 86 kB for 1,024 points,
+whose masks would be a gigabyte. The masks of the few points that are kept are requested again.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from fovea.everything import STABILITY_OFFSET
 from fovea.families.sam import MASK_THRESHOLD, SamSpec
 from fovea.prompts import FOREGROUND, PADDING
 
-# Masks are judged at twice their resolution: of the demo's SAM at the threshold of 0.7, 0.998 of
+# Masks are judged at twice their resolution: for the demo's SAM at the threshold of 0.7, 0.998 of
 # the masks then fall to the side that full resolution puts them on, and 0.995 at their own.
 FINER = 2
-# The point's padding, and what is no part of the picture: below every threshold.
+# Value of the point's padding and of what is outside the picture: below every threshold.
 OUTSIDE = MASK_THRESHOLD - 2 * STABILITY_OFFSET
 
 
 class OfGrid(nn.Module):
-    """A mask decoder as a grid decoder: to be mixed into one of its family.
+    """Turns a mask decoder into a grid decoder: a mixin for one of its family.
 
     The picture's maps, grid_points [N, P, 2], valid_hw [N, 2], original_size_hw [N, 2] ->
     iou_scores, stability, areas [N, P, 3], mask_boxes [N, P, 3, 4], low_res_masks [N, P, 3, M, M].
@@ -45,7 +45,7 @@ class OfGrid(nn.Module):
 
 
 def to_input_frame(point_coords: Tensor, valid_hw: Tensor, original_size_hw: Tensor) -> Tensor:
-    """Points [N, P, K, 2] of the original pictures in the frame of the resized ones.
+    """Map points [N, P, K, 2] of the original pictures to the frame of the resized ones.
 
     Formula: segment-anything `ResizeLongestSide.apply_coords`.
     """
@@ -54,7 +54,7 @@ def to_input_frame(point_coords: Tensor, valid_hw: Tensor, original_size_hw: Ten
 
 
 def single_points(grid_points: Tensor) -> tuple[Tensor, Tensor]:
-    """[N, P, 2] -> prompts of one point and its padding: [N, P, 2, 2], int32 [N, P, 2]."""
+    """[N, P, 2] -> prompts of one point with padding: [N, P, 2, 2], int32 [N, P, 2]."""
     coords = torch.stack([grid_points, torch.zeros_like(grid_points)], dim=2)
     labels = torch.tensor([FOREGROUND, PADDING], dtype=torch.int32)
     return coords, labels.expand(*grid_points.shape[:2], -1)
@@ -89,19 +89,19 @@ def judged(
 
 
 def within(valid: Tensor, edge: int) -> Tensor:
-    """Whether the middles of `edge` pixels lie before `valid`: [N] -> bool [N, edge]."""
+    """Whether the centres of `edge` pixels lie before `valid`: [N] -> bool [N, edge]."""
     return torch.arange(edge).view(1, -1) + 0.5 < valid.unsqueeze(-1)
 
 
 def count(pixels: Tensor) -> Tensor:
-    """How many are set: bool [..., h, w] -> float32 [...]."""
+    """The number of set pixels: bool [..., h, w] -> float32 [...]."""
     return pixels.to(torch.float32).sum(dim=(-2, -1))
 
 
 def ends(line: Tensor) -> tuple[Tensor, Tensor]:
-    """The first place that is set and the one after the last: bool [..., n] -> float32 [...] twice.
+    """The first set place and the one after the last: bool [..., n] -> float32 [...] twice.
 
-    Both are 0 where none is.
+    Both are 0 if none is set.
     """
     edge = line.shape[-1]
     places = torch.arange(edge, dtype=torch.float32)
@@ -111,7 +111,7 @@ def ends(line: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def sample_grid(spec: SamSpec, batch: int, variant: int) -> Arrays:
-    """A few points on pictures that fill the square, or stand or lie in it; no picture's maps."""
+    """A few points on landscape, portrait and square pictures; no maps of them."""
     rng = np.random.default_rng((batch, variant))
     edge = spec.image_size
     valid = [(edge, edge), (edge, edge * 3 // 4), (edge // 2, edge)][variant]

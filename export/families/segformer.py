@@ -49,13 +49,13 @@ def read_spec(config: SegformerConfig, processor: SegformerImageProcessorPil) ->
 
 
 def _map_edge(config: SegformerConfig, edge: int) -> int:
-    """Of what the first stage's convolution makes of an edge."""
+    """The edge of the first stage's map, for an input of `edge` pixels."""
     patch, stride = config.patch_sizes[0], config.strides[0]
     return int((edge + 2 * (patch // 2) - patch) // stride + 1)
 
 
 class SegformerExport(FamilyExport):
-    """SegFormer, from the logits on: enlarging them is left to the steps."""
+    """SegFormer up to its logits; the steps enlarge them."""
 
     model_class = SegformerForSemanticSegmentation
     processor_class = SegformerImageProcessorPil

@@ -1,7 +1,7 @@
-"""SigLIP checkpoints as two networks; of SigLIP 2 those of a fixed resolution.
+"""SigLIP checkpoints as two networks, and SigLIP 2 checkpoints of a fixed resolution.
 
-SigLIP 2 reads Gemma's tokens, which know upper case, though it was trained on lower case: labels
-in lower case are answered best, as in transformers' pipeline.
+SigLIP 2 reads Gemma's tokens, which distinguish upper case, though it was trained on lower case:
+lower-case labels work best, as in transformers' pipeline.
 
 Code and weights: Apache-2.0.
 """
@@ -89,7 +89,7 @@ def read_spec(
 
 
 def _sample_text(spec: SiglipSpec, vocabulary: int, batch: int, variant: int) -> Arrays:
-    """As `sample_text`, without the mask that the network does not take."""
+    """`sample_text`, without the mask that the network does not take."""
     return {"input_ids": sample_text(spec, vocabulary, batch, variant)["input_ids"]}
 
 
@@ -102,7 +102,7 @@ class SiglipExport(FamilyExport):
     POLICIES: ClassVar[dict[str, Policy]] = ClipExport.POLICIES
 
     def read_tokenizer(self, checkpoint: Checkpoint) -> Tokenizer:
-        """As transformers has it: its class for SigLIP 2 makes its own of tokenizer.json."""
+        """transformers' own tokenizer: its class for SigLIP 2 rewrites tokenizer.json."""
         theirs = self.load_tokenizer(checkpoint)
         slow = isinstance(theirs, SiglipTokenizer)
         return checkpoint.read_tokenizer() if slow else backend_of(theirs)

@@ -1,4 +1,4 @@
-"""What families of classifiers have in common: one network, and the classes of the config."""
+"""What classifiers share: one network, and the classes of the config."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def read_labels(family: str, config: Any) -> tuple[str, ...]:
 def is_multi_label(family: str, config: Any) -> bool:
     """Whether scores are sigmoids, as transformers' image-classification pipeline decides.
 
-    Raises InvalidCheckpoint for a regression, whose outputs are no scores.
+    Raises InvalidCheckpoint for a regression: its outputs are not scores.
     """
     if config.problem_type == "regression":
         raise InvalidCheckpoint(f"{family}: expected a classifier, got problem_type='regression'")
@@ -52,7 +52,7 @@ def is_multi_label(family: str, config: Any) -> bool:
 
 
 class SquareClassifierExport(FamilyExport):
-    """A model of transformers that makes logits of a square picture."""
+    """A transformers model that makes logits of a square picture."""
 
     POLICIES: ClassVar[dict[str, Policy]] = {
         "classifier": Policy(

@@ -1,9 +1,9 @@
-"""TinyViT as MobileSAM's image encoder, under the names of upstream's weights.
+"""TinyViT as MobileSAM's image encoder, with upstream's weight names.
 
 Architecture: Wu et al., "TinyViT: Fast Pretraining Distillation for Small Vision Transformers",
 ECCV 2022: convolutions first, then attention within windows, each with a table of biases by
-distance. As MobileSAM has it (Zhang et al., "Faster Segment Anything", 2023): its last merging of
-patches keeps the resolution, so that a cell is 16 pixels, and SAM's neck follows.
+distance. MobileSAM (Zhang et al., "Faster Segment Anything", 2023) changed the end: the last
+merging of patches keeps the resolution, so a cell is 16 pixels, and SAM's neck follows.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers.models.sam.modeling_sam import SamLayerNorm
 
-# Pixels of a cell of the answer, along an edge.
+# Edge in pixels of a cell of the answer.
 STRIDE = 16
 MLP_RATIO = 4
 
 
 @dataclass(frozen=True)
 class TinyVitShape:
-    """Of each stage: widths and depths; of all but the first, heads and edges of windows in cells.
+    """Widths and depths of each stage; heads and window edges (in cells) of all but the first.
 
     channels: of the answer.
     """
@@ -75,9 +75,9 @@ class Merging(nn.Module):
 
 
 class WindowAttention(nn.Module):
-    """Within windows of W x W cells: [N, W * W, C] to the same.
+    """Attention within windows of W x W cells: [N, W * W, C] to the same.
 
-    attention_biases [heads, W * W]: by how far apart two cells are, down and across.
+    attention_biases [heads, W * W]: by the distance between two cells, down and across.
     """
 
     def __init__(self, width: int, heads: int, window: int) -> None:
@@ -125,13 +125,13 @@ class WindowBlock(nn.Module):
         self.mlp = Mlp(width)
 
     def forward(self, maps: Tensor, edge: int) -> Tensor:
-        """edge: E, which a graph fixes."""
+        """edge: E, which is fixed in a graph."""
         maps = self.local_conv(maps + self._attend(maps, edge))
         cells = maps.flatten(2).transpose(1, 2)
         return (cells + self.mlp(cells)).transpose(1, 2).unflatten(2, (edge, edge))
 
     def _attend(self, maps: Tensor, edge: int) -> Tensor:
-        """Zeros fill up the last windows, and are attended to as upstream's are."""
+        """Zeros fill up the last windows, and are attended to as in upstream."""
         window, width = self.window, maps.shape[1]
         missing = -edge % window
         count = (edge + missing) // window
@@ -144,7 +144,7 @@ class WindowBlock(nn.Module):
 
 
 class Stage(nn.Module):
-    """Blocks, and then a merging of patches; the last stage has none."""
+    """Blocks, then a merging of patches, except in the last stage."""
 
     def __init__(self, blocks: list[nn.Module], merging: Merging | None) -> None:
         super().__init__()
@@ -165,7 +165,7 @@ class PatchEmbedding(nn.Module):
 
 
 class TinyVit(nn.Module):
-    """Pixels [N, 3, S, S], normalised, -> image embedding [N, C, S / STRIDE, S / STRIDE]."""
+    """Normalised pixels [N, 3, S, S] -> image embedding [N, C, S / STRIDE, S / STRIDE]."""
 
     def __init__(self, shape: TinyVitShape) -> None:
         super().__init__()
@@ -192,7 +192,7 @@ class TinyVit(nn.Module):
         )
 
     def forward(self, pixels: Tensor, size: int) -> Tensor:
-        """size: S, which a graph fixes; a multiple of STRIDE."""
+        """size: S, which is fixed in a graph; a multiple of STRIDE."""
         maps, edge = self.patch_embed(pixels), size // 4
         for stage in self.layers:
             for block in stage.blocks:

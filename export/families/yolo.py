@@ -1,7 +1,7 @@
 """YOLOs as the ONNX files that ultralytics and super-gradients write.
 
-Code and weights of ultralytics are AGPL-3.0, YOLO-NAS' weights bar managed services: neither is
-part of this project; who brings a file brings its licence.
+ultralytics' code and weights are AGPL-3.0, and YOLO-NAS' weights bar managed services: neither is
+part of this project. Whoever brings a file brings its licence.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from fovea.specs import Tolerance
 # ultralytics takes pixels within [0, 1].
 SCALE = 1 / 255
 GREY = 114
-# What super-gradients leaves around a picture: `DetectionLongestMaxSizeRescale` of 636 in 640.
+# The margin that super-gradients leaves: `DetectionLongestMaxSizeRescale` of 636 in 640.
 NAS_MARGIN = 4
 _BOXES_IN_PIXELS = Kept(
     "boxes in pixels of the canvas: half has 0.5 at 640",
@@ -41,7 +41,7 @@ _BOXES_IN_PIXELS = Kept(
 class Letterbox:
     """The picture in the middle of a grey canvas, as the upstream predictors draw it.
 
-    image_hw: of the canvas. content_hw: what the picture may take of it.
+    image_hw: the canvas. content_hw: the part that the picture may fill.
     """
 
     def __init__(self, image_hw: tuple[int, int], content_hw: tuple[int, int]) -> None:
@@ -88,7 +88,7 @@ class _YoloExport(FamilyExport):
         self.check(onnx_detectors.read(path))
 
     def check(self, detector: OnnxDetector) -> None:
-        """Raise InvalidCheckpoint, with the upstream command that writes a right file."""
+        """Raise InvalidCheckpoint, naming the upstream command that writes a valid file."""
         raise NotImplementedError
 
     def load_model(self, checkpoint: Checkpoint) -> OnnxDetector:
@@ -102,14 +102,14 @@ class _YoloExport(FamilyExport):
         return Normalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
     def image_hw(self, detector: OnnxDetector) -> tuple[int, int]:
-        """Height and width of the picture that the file is meant for."""
+        """Height and width of the picture that the file takes."""
         height, width = detector.shape[2:]
         if height is None or width is None:
             height, width = detector.setting("imgsz")
         return int(height), int(width)
 
     def content_hw(self, image_hw: tuple[int, int]) -> tuple[int, int]:
-        """What the picture may take of it."""
+        """The part of the canvas that the picture may fill."""
         return image_hw
 
     def networks(self, role: Any, model: OnnxDetector, normal: Normalization) -> list[Network]:
@@ -161,7 +161,7 @@ class Yolov8Export(_YoloExport):
 
 
 class YoloNasExport(_YoloExport):
-    """super-gradients' YOLO-NAS; its files have no names of classes: the deployment says them."""
+    """super-gradients' YOLO-NAS; its files lack class names, so the deployment lists them."""
 
     OPTIONS: ClassVar[dict[str, type]] = {"names": str}
 
@@ -213,13 +213,13 @@ def _names(checkpoint: Checkpoint, options: Options, count: int) -> tuple[str, .
 
 
 def _answer(detector: OnnxDetector, image_hw: tuple[int, int]) -> list[NDArray[np.float32]]:
-    """What the file answers to a grey picture: its shapes are not always written in it."""
+    """The file's answer to a grey picture: its shapes are not always written in it."""
     grey = np.full((3, *image_hw), GREY, np.uint8)
     return onnx_detectors.Original(detector, SCALE).answer(grey)
 
 
 def _sample_image(spec: YoloSpec, batch: int, variant: int) -> Arrays:
-    """Pictures that fill the canvas, or lie in it."""
+    """Pictures that fill the canvas, or only part of it."""
     height, width = spec.image_hw
     rng = np.random.default_rng((batch, variant))
     valid_hw = [(height, width), (height * 3 // 4, width)][variant]

@@ -1,9 +1,9 @@
-"""Checkpoints of random weights, where the hub cannot be reached: real architectures, or tiny ones.
+"""Checkpoints with random weights, for use without the hub: real architectures, and tiny ones.
 
 Real ones are for parity and speed: the classes and sizes of the checkpoints that people use. Tiny
 ones take each family through the gates within seconds. Both are folders of files as their users
-have them, so they go through the very same code. A family's are in the file of its name here:
-REAL and TINY, by names that tell variants of one family apart, and OPTIONS for the tiny ones.
+have them, so they go through the same code. Each family has a file of its name here, with REAL and
+TINY, by names that tell variants apart, and OPTIONS for the tiny ones.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from export.fingerprint import code_sha256
 from export.stand_ins.base import Build
 from fovea.deployment_file import DeploymentFile
 
-# How commands name the deployment.
+# The name of the deployment in commands.
 STAND_IN = "stand-in"
 Size = Literal["tiny", "real"]
 # Written last: what the deployment names, and the code that made it.
@@ -31,13 +31,13 @@ DONE = ".complete"
 
 
 def builds(family: str, size: Size) -> Mapping[str, Build]:
-    """A family's stand-ins by name; none where it has no file here."""
+    """A family's stand-ins by name; empty if it has no file here."""
     found: Mapping[str, Build] = _attribute(family, size.upper())
     return found
 
 
 def options(family: str) -> Mapping[str, Any]:
-    """What a deployment must say of a family's tiny stand-ins beside where they lie."""
+    """Options that a deployment must set for a family's tiny stand-ins."""
     found: Mapping[str, Any] = _attribute(family, "OPTIONS")
     return found
 
@@ -50,7 +50,7 @@ def _attribute(family: str, name: str) -> Any:
 def write(
     family: str, size: Size, folder: Path, *, only: str | None = None, seed: int = 0
 ) -> dict[str, Path]:
-    """Write a family's stand-ins below `folder` unless there; name -> what a deployment names."""
+    """Write a family's missing stand-ins below `folder`; name -> what a deployment names."""
     made = {name: build for name, build in builds(family, size).items() if only in (None, name)}
     code = code_sha256(f"{__name__}.{family}") if made else ""
     return {
@@ -73,7 +73,7 @@ def _written(build: Build, target: Path, code: str, seed: int) -> Path:
 
 
 def stand_in(folder: Path) -> DeploymentFile:
-    """The production deployment, with stand-ins below `folder` for its checkpoints."""
+    """The production deployment with stand-ins below `folder` as its checkpoints."""
     production = read_deployment("production")
     found = {
         name: str(path)

@@ -1,4 +1,4 @@
-"""ALIGN with EfficientNet-B7 and BERT base, as kakaobrain/align-base is built; and a tiny one."""
+"""ALIGN with EfficientNet-B7 and BERT base, like kakaobrain/align-base; and a tiny one."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from export.stand_ins.tokenizers import bert_tokenizer
 
 BILINEAR = 2
 SETTLED_ON = 8
-# With its own initial weights, nothing of a picture reaches the vector.
+# With its own initial weights, the vector does not depend on the picture.
 WEIGHTS = 0.2
 
 

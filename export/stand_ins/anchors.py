@@ -1,4 +1,4 @@
-"""A small detector of anchors, and how it becomes the ONNX file that its users would bring."""
+"""A small anchor-based detector, written as the kind of ONNX file that users bring."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from torch import Tensor, nn
 
 FILE = "model.onnx"
 STRIDES = (8, 16, 32)
-# Distances from an anchor to a box's edges are an expectation over so many bins, in strides.
+# Distances from an anchor to a box's edges are an expectation over this many bins, in strides.
 BINS = 8
 
 
 class Anchors(nn.Module):
     """pixels float32 [N, 3, H, W] -> boxes xyxy in pixels [N, A, 4], scores [N, A, C].
 
-    As anchor-free detectors are built: at each place of three strides, distances to the four edges
-    as distributions, and a logit a class. The shapes are taken as numbers, so that a traced graph
-    has the batch that it was traced with.
+    Built like anchor-free detectors: at each place of three strides, distances to the four edges as
+    distributions, and a logit for each class. Shapes are read as numbers, so a traced graph keeps
+    the batch that it was traced with.
     """
 
     def __init__(self, classes: int, width: int) -> None:
@@ -31,7 +31,7 @@ class Anchors(nn.Module):
         self.stages = nn.ModuleList(_convolution(width, width) for _ in STRIDES)
         self.heads = nn.ModuleList(nn.Conv2d(width, 4 * BINS + classes, 1) for _ in STRIDES)
         self.classes = classes
-        # Of a size that answers differ from place to place, and from class to class.
+        # Large enough that answers differ from place to place, and from class to class.
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")

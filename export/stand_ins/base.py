@@ -1,4 +1,4 @@
-"""What a stand-in is, and how it becomes a checkpoint on disk."""
+"""A stand-in, and how it is written to disk as a checkpoint."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from torch import nn
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-# Heads that start at zero would make parity vacuous: everything gets a little noise.
+# Heads that start at zero would make parity vacuous: all weights get a little noise.
 NOISE = 0.02
 
 
@@ -23,7 +23,7 @@ class Writable(Protocol):
         """Write it into a folder; returns what a deployment names, that folder or a file in it."""
 
 
-# Makes it, from torch's global random numbers.
+# Makes a checkpoint, from torch's global random numbers.
 Build = Callable[[], Writable]
 
 
@@ -31,8 +31,8 @@ Build = Callable[[], Writable]
 class StandIn:
     """A checkpoint in the layout of transformers.
 
-    pad_token: of a tokenizer that is none of transformers' own. noise: whether the weights are
-    moved a little first; batch norms that were settled would be unsettled by it.
+    pad_token: for a tokenizer that is not transformers' own. noise: whether to move the weights a
+    little first; that would undo settled batch norms.
     """
 
     model: Any
@@ -64,9 +64,9 @@ def add_noise(model: nn.Module) -> None:
 
 
 def settle_batch_norms(model: nn.Module, run: Callable[[], Any]) -> None:
-    """Give batch norms the statistics of their inputs, or random weights make answers constant.
+    """Give batch norms the statistics of their inputs; else random weights make answers constant.
 
-    run: asks the model of data. Frozen norms count, too: whatever has a running variance.
+    run: calls the model on data. Frozen norms count too: all modules with a running variance.
     """
 
     def measure(norm: Any, inputs: tuple[torch.Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""CLIP ViT-B/32, as openai/clip-vit-base-patch32 is built; and a tiny one in MetaCLIP's files."""
+"""CLIP ViT-B/32, like openai/clip-vit-base-patch32; and a tiny one in MetaCLIP's files."""
 
 import json
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from export.stand_ins.base import Build, StandIn, add_noise
 from export.stand_ins.tokenizers import CLIP_END, CLIP_START, clip_bpe, clip_tokenizer
 
-# Of the tiny towers.
+# Sizes of the tiny towers.
 WIDTH = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
 WIDTH |= {"num_attention_heads": 2, "projection_dim": 24}
 EDGE, TEXT_LENGTH = 48, 32
@@ -18,7 +18,7 @@ EDGE, TEXT_LENGTH = 48, 32
 
 @dataclass(frozen=True)
 class MetaClip:
-    """vocab.json and merges.txt, as facebook/metaclip-b32-400m has them: no tokenizer.json."""
+    """vocab.json and merges.txt without tokenizer.json, as in facebook/metaclip-b32-400m."""
 
     hidden_act: str
 
@@ -44,7 +44,7 @@ class MetaClip:
 
 
 def write_vocabulary(folder: Path, tokens: int = 0) -> dict[str, int]:
-    """vocab.json and merges.txt of so many tokens at least; returns the vocabulary."""
+    """Write vocab.json and merges.txt of at least `tokens` tokens; returns the vocabulary."""
     clip_bpe(tokens).save(str(folder))
     told = {"tokenizer_class": "CLIPTokenizer", "model_max_length": TEXT_LENGTH}
     (folder / "tokenizer_config.json").write_text(json.dumps(told))
@@ -53,7 +53,7 @@ def write_vocabulary(folder: Path, tokens: int = 0) -> dict[str, int]:
 
 
 def processor(edge: int) -> CLIPImageProcessorPil:
-    """CLIP's own, of another size."""
+    """CLIP's own processor, for another size."""
     crop_size = {"height": edge, "width": edge}
     return CLIPImageProcessorPil(size={"shortest_edge": edge}, crop_size=crop_size)
 

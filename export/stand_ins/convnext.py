@@ -1,4 +1,4 @@
-"""ConvNeXt: facebook/convnext-tiny-224 as it is built, and a small one."""
+"""ConvNeXt: one like facebook/convnext-tiny-224, and a small one."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ def _base() -> StandIn:
 
 
 def imagenet_processor() -> ConvNextImageProcessorPil:
-    """Of the hub's checkpoints for 224 pixels."""
+    """The processor of the hub's checkpoints for 224 pixels."""
     return ConvNextImageProcessorPil(
         size={"shortest_edge": 224},
         image_mean=IMAGENET_DEFAULT_MEAN,

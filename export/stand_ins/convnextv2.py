@@ -1,4 +1,4 @@
-"""ConvNeXt V2: facebook/convnextv2-tiny-1k-224 as it is built, and a small one."""
+"""ConvNeXt V2: one like facebook/convnextv2-tiny-1k-224, and a small one."""
 
 from transformers import ConvNextV2Config, ConvNextV2ForImageClassification
 from transformers.models.convnext.image_processing_pil_convnext import ConvNextImageProcessorPil

@@ -1,4 +1,4 @@
-"""D-FINE as ustc-community/dfine-small-coco is built."""
+"""D-FINE like ustc-community/dfine-small-coco, and a tiny one."""
 
 from transformers import DFineConfig, DFineForObjectDetection, HGNetV2Config
 from transformers.models.rt_detr.image_processing_pil_rt_detr import RTDetrImageProcessorPil

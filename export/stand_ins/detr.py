@@ -1,4 +1,4 @@
-"""DETR as facebook/detr-resnet-50 is built, with the backbone of its revision no_timm."""
+"""DETR like facebook/detr-resnet-50, with the backbone of its revision no_timm."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from export.network import sample_pixels
 from export.stand_ins.base import Build, StandIn, add_noise, settle_batch_norms
 
 TINY_NAMES = ("N/A", "person", "traffic light", "猫")
-# Of queries, and the gain of what attention adds: otherwise all queries answer the same.
+# Spread of the queries, and gain of attention: otherwise all queries answer the same.
 QUERY_STD, QUIET = 3.0, 0.3
-# COCO's ids go to 90, some without a class.
+# COCO's ids go up to 90, some without a class.
 COCO_IDS = 91
 
 
@@ -50,7 +50,7 @@ def _real() -> StandIn:
 
 
 def _settled(config: DetrConfig, processor: DetrImageProcessorPil, edge: int) -> StandIn:
-    """A checkpoint whose frozen batch norms pass on what they see, and whose queries differ."""
+    """A checkpoint with settled frozen batch norms and queries that differ."""
     model = DetrForObjectDetection(config).eval()
     add_noise(model)
     for name, module in model.named_modules():
@@ -61,7 +61,7 @@ def _settled(config: DetrConfig, processor: DetrImageProcessorPil, edge: int) ->
     values = torch.from_numpy(pixels).float() / 127.5 - 1
     settle_batch_norms(model, lambda: model(pixel_values=values))
     with torch.no_grad():
-        # Or one class would win everywhere, and all boxes would lie at one place.
+        # Otherwise one class would win everywhere, and all boxes would lie in one place.
         out = model(pixel_values=values)
         model.class_labels_classifier.bias.sub_(out.logits.mean((0, 1)))
         model.bbox_predictor.layers[-1].bias.sub_(out.pred_boxes.logit().mean((0, 1)))

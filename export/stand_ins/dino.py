@@ -1,4 +1,4 @@
-"""DINO ViT-S/16, as facebook/dino-vits16 is built, and a tiny one."""
+"""DINO ViT-S/16, like facebook/dino-vits16, and a tiny one."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPi
 
 from export.stand_ins.base import Build, StandIn
 
-# A random class token sees little of the picture unless layers start larger than by default.
+# A random class token hardly sees the picture unless layers start larger than by default.
 TINY_SHAPE: dict[str, Any] = {
     "hidden_size": 48,
     "num_hidden_layers": 2,

@@ -1,4 +1,4 @@
-"""DINOv2 ViT-B/14, as facebook/dinov2-base is built, and tiny ones of what others differ in."""
+"""DINOv2 ViT-B/14, like facebook/dinov2-base, and tiny ones for what other checkpoints vary."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from transformers.models.bit.image_processing_pil_bit import BitImageProcessorPi
 from export.stand_ins.base import Build, StandIn
 from export.stand_ins.dino import IMAGENET, TINY_SHAPE
 
-# As its checkpoints: positions of larger pictures than those that the processor makes.
+# Like real checkpoints: the position table is for larger pictures than the processor makes.
 TINY_POSITIONS, TINY_CROP, TINY_RESIZED = 112, 56, 64
 
 

@@ -1,4 +1,4 @@
-"""DINOv3 ViT-S/16, as facebook/dinov3-vits16-pretrain-lvd1689m is built, and a tiny one."""
+"""DINOv3 ViT-S/16, like facebook/dinov3-vits16-pretrain-lvd1689m, and a tiny one."""
 
 from typing import Any
 

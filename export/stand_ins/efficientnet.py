@@ -1,4 +1,4 @@
-"""EfficientNet: google/efficientnet-b0 as it is built, and a small one."""
+"""EfficientNet: one like google/efficientnet-b0, and a small one."""
 
 from typing import Any
 
@@ -16,11 +16,11 @@ from export.stand_ins.base import Build, StandIn, settle_batch_norms
 from export.stand_ins.convnext import IMAGENET_CLASSES
 
 NEAREST = 0
-# Of the hub's google/efficientnet-b0, whose squares are ImageNet's.
+# From the hub's google/efficientnet-b0, which has ImageNet's squared.
 STD = [0.47853944, 0.4732864, 0.47434163]
-# Its own initial weights are so small that nothing of a picture reaches the logits.
+# Its own initial weights are so small that the logits do not depend on the picture.
 WEIGHTS = 0.2
-# The classifier's, beside those: a softmax of large logits is constant as well.
+# The classifier's weights: a softmax of large logits would be constant as well.
 HEAD = 0.1
 SETTLED_ON = 8
 

@@ -1,4 +1,4 @@
-"""GroundingDINO tiny, as IDEA-Research/grounding-dino-tiny is built."""
+"""GroundingDINO tiny, like IDEA-Research/grounding-dino-tiny."""
 
 import torch
 from transformers import GroundingDinoConfig, GroundingDinoForObjectDetection
@@ -9,7 +9,7 @@ from transformers.models.grounding_dino.image_processing_pil_grounding_dino impo
 from export.stand_ins.base import Build, StandIn
 from export.stand_ins.tokenizers import bert_tokenizer
 
-# It starts with nearly no fusion of text and picture; trained ones have some.
+# The initial weights hardly fuse text and picture; trained ones do.
 FUSION = 0.1
 
 
@@ -20,7 +20,7 @@ def _tiny() -> StandIn:
 
 
 def fuse(model: torch.nn.Module) -> None:
-    """Have text and picture see each other."""
+    """Make text and picture attend to each other."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.endswith(("vision_param", "text_param")):

@@ -1,4 +1,4 @@
-"""ImageBind's two encoders, huge as imagebind_huge.pth has them, and tiny ones."""
+"""ImageBind's two encoders: huge ones like imagebind_huge.pth, and tiny ones."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from export.stand_ins.open_clip import CLIP_TOKENS
 
 @dataclass(frozen=True)
 class Encoders:
-    """imagebind_huge.pth with pictures and texts alone; (width, layers) of each."""
+    """imagebind_huge.pth with pictures and texts only; (width, layers) of each."""
 
     vision: tuple[int, int]
     text: tuple[int, int]
@@ -44,7 +44,7 @@ class Encoders:
 
 
 def upstream_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The inverse of `open_clip_state`: a kernel is spread over the frames unevenly."""
+    """The inverse of `open_clip_state`: spreads a kernel over the frames unevenly."""
     return {_upstream_name(name): _upstream(name, tensor) for name, tensor in state.items()}
 
 

@@ -1,4 +1,4 @@
-"""Mask2Former: facebook/mask2former-swin-tiny-coco-panoptic, and a tiny one."""
+"""Mask2Former like facebook/mask2former-swin-tiny-coco-panoptic, and a tiny one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from export.stand_ins.base import Build, StandIn
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 
 
-# Random heads hardly tell classes and places apart; trained ones are this much surer, or so.
+# Random heads hardly tell classes and places apart; trained ones are about this much surer.
 SURE = 60.0
 
 

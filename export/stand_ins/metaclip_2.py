@@ -1,4 +1,4 @@
-"""MetaCLIP 2: a ViT-B/32 with XLM-V's vocabulary, a tiny one, and a tiny one of wide texts."""
+"""MetaCLIP 2: a ViT-B/32 with XLM-V's vocabulary, a tiny one, and a tiny one with wide texts."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ def _tiny() -> StandIn:
 
 
 def large() -> StandIn:
-    """Its text network is larger than protobuf's 2 GiB, and nothing else of it is large."""
+    """A tiny one whose text network exceeds protobuf's 2 GiB."""
     text = {**WIDTH, "hidden_size": 640, "max_position_embeddings": TEXT_LENGTH}
     vision = {**WIDTH, "image_size": EDGE, "patch_size": 16}
     dim = WIDTH["projection_dim"]

@@ -1,4 +1,4 @@
-"""MobileSAM as mobile_sam.pt is built, and a tiny one."""
+"""MobileSAM like mobile_sam.pt, and a tiny one."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from export.families.tiny_vit import TinyVit, TinyVitShape
 from export.stand_ins.base import Build, add_noise, settle_batch_norms
 
 TINY_EDGE = 128
-# Masks of small weights are all alike.
+# Small weights make all masks alike.
 LARGE = 0.3
-# transformers' names, and segment-anything's: the inverse of `export.families.mobile_sam.RENAMED`.
+# transformers' names and segment-anything's: the inverse of `export.families.mobile_sam.RENAMED`.
 ORIGINAL = (
     ("shared_embedding.positional_embedding", "pe_layer.positional_encoding_gaussian_matrix"),
     (".point_embed.", ".point_embeddings."),
@@ -39,8 +39,8 @@ ORIGINAL = (
 class MobileSam:
     """mobile_sam.pt.
 
-    mlp_dim: of the attention between prompts and picture. edge: of the pixels that batch norms
-    are settled on. decoder_std: of the decoder's weights, or None for what they start with.
+    mlp_dim: of the attention between prompts and picture. edge: of the pixels that batch norms are
+    settled on. decoder_std: of the decoder's weights, or None for the initial ones.
     """
 
     encoder: TinyVitShape
@@ -75,7 +75,7 @@ class MobileSam:
         model = SamModel(config)
         add_noise(model)
         with torch.no_grad():
-            # As segment-anything draws it; transformers draws waves hundreds of times as short.
+            # Drawn as in segment-anything; transformers draws waves hundreds of times as short.
             model.prompt_encoder.shared_embedding.positional_embedding.normal_()
             for parameter in model.mask_decoder.parameters():
                 if self.decoder_std and parameter.ndim > 1:
@@ -84,7 +84,7 @@ class MobileSam:
 
 
 def upstream_state(model: SamModel, encoder: nn.Module) -> dict[str, Tensor]:
-    """Of SAM's prompts and masks, and of an encoder, under upstream's names."""
+    """Weights of SAM's prompts and masks, and of an encoder, under upstream's names."""
     state = {ENCODER + key: tensor for key, tensor in encoder.state_dict().items()}
     for key, tensor in model.state_dict().items():
         if key.startswith((PROMPTS, DECODER)):

@@ -1,4 +1,4 @@
-"""OpenCLIP in its own layout: tiny ones of each tower, and some that people use.
+"""OpenCLIP in its own layout: a tiny one of each tower, and some well-known ones.
 
 The latter: laion's CLIP-ViT-B-32-laion2B-s34B-b79K and CLIP-convnext_base_w-laion2B-s13B-b82K, and
 OpenAI's RN50.
@@ -33,7 +33,7 @@ BASE_STAGES = ((3, 128), (3, 256), (27, 512), (3, 1024))
 class NativeClip:
     """open_clip_config.json, open_clip_model.safetensors, and CLIP's vocabulary.
 
-    vision, text, model: of `model_cfg`. stages: of a ConvNeXt. tokens: so many at least.
+    vision, text, model: parts of `model_cfg`. stages: of a ConvNeXt. tokens: the least number.
     """
 
     vision: dict[str, Any]

@@ -1,4 +1,4 @@
-"""OWL-ViT B/32, as google/owlvit-base-patch32 is built, and a tiny one."""
+"""OWL-ViT B/32, like google/owlvit-base-patch32, and a tiny one."""
 
 from typing import Any
 
@@ -11,21 +11,21 @@ from export.stand_ins.tokenizers import clip_tokenizer
 
 EDGE, PATCH, TINY_EDGE = 768, 32, 96
 PAD = "!"
-# Layers that start larger than by default: patches would be alike, and logits all the same.
+# Layers start larger than by default: otherwise patches are alike, and so are logits.
 TINY_TOWER = {
     "intermediate_size": 64,
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "initializer_range": 0.2,
 }
-# Of the tokenizer; a text is read where its end stands.
+# The tokenizer's ids; a text is read at its end token.
 TEXT = {"vocab_size": 49408, "bos_token_id": 49406, "eos_token_id": 49407, "pad_token_id": 0}
 
 
 def _stand_in(model: Any, edge: int, *, head_std: float) -> StandIn:
-    """head_std: of the weights of the heads, whose own are so large that boxes are all at an end.
+    """head_std: of the heads' weights; the initial ones are so large that they saturate boxes.
 
-    There float32 is off by 8e-4 of float64, in PyTorch itself.
+    There, float32 is off by 8e-4 from float64, even in PyTorch.
     """
     with torch.no_grad():
         for head in (model.class_head, model.box_head):

@@ -1,4 +1,4 @@
-"""RT-DETR as PekingU/rtdetr_r50vd (transformers' default) and rtdetr_v2_r18vd are built."""
+"""RT-DETR like PekingU/rtdetr_r50vd (transformers' default) and rtdetr_v2_r18vd."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from transformers.models.rt_detr.image_processing_pil_rt_detr import RTDetrImage
 from export.network import sample_pixels
 from export.stand_ins.base import Build, StandIn, add_noise, settle_batch_norms
 
-# So that height and width are not mixed up unseen.
+# Not square, so that swapping height and width shows.
 TINY_SIZE = {"height": 64, "width": 96}
-# Of tiny pictures, so that no channel's variance is small by chance.
+# Pictures to settle on; enough that no channel's variance is small by chance.
 SETTLED_ON = 8
-# Heads of boxes start at zero, and those of classes nearly alike. Relative to the weights' own
-# size; with more, refinement makes much of a last bit.
+# Box heads start at zero, and class heads nearly alike. Relative to the weights' own size; with
+# more, refinement amplifies a difference in the last bit.
 HEAD_NOISE = 0.7
 TINY_NAMES = ("cat", "traffic light", "St. Bernard", "猫", "person")
 
@@ -57,7 +57,7 @@ def tiny_config(cls: Any, **more: Any) -> Any:
 
 
 def settled(cls: Any, config: Any, processor: Any, pictures: int = 2) -> StandIn:
-    """A checkpoint whose batch norms pass on what they see, and whose boxes are not the anchors."""
+    """A checkpoint with settled batch norms, and with boxes that are not the anchors."""
     model = cls(config).eval()
     add_noise(model)
     height, width = processor.size["height"], processor.size["width"]
@@ -72,7 +72,7 @@ def settled(cls: Any, config: Any, processor: Any, pictures: int = 2) -> StandIn
             if hasattr(module, "running_var"):
                 module.weight.fill_(1.0)  # transformers draws those of the encoder around 0
         settle_batch_norms(model, lambda: model(pixel_values=values))
-        # Or one class would win everywhere.
+        # Otherwise one class would win everywhere.
         logits = model(pixel_values=values).logits
         model.model.decoder.class_embed[-1].bias.sub_(logits.mean((0, 1)))
     return StandIn(model, processor, noise=False)

@@ -1,4 +1,4 @@
-"""SAM ViT-B, as facebook/sam-vit-base is built."""
+"""SAM ViT-B, like facebook/sam-vit-base."""
 
 from transformers import SamConfig, SamModel
 from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil

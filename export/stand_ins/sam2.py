@@ -1,4 +1,4 @@
-"""SAM 2.1 tiny, as facebook/sam2.1-hiera-tiny is built, and a tinier one with a video's memory."""
+"""SAM 2.1 tiny, like facebook/sam2.1-hiera-tiny, and a tinier one with a video's memory."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ VISION: dict[str, Any] = {
     "fpn_hidden_size": WIDTH,
 }
 DECODER = {"hidden_size": WIDTH, "mlp_dim": 64, "num_attention_heads": 4, "iou_head_hidden_dim": 32}
-# Of what pictures have no part in.
+# Settings of the part that pictures do not use.
 MEMORY = {
     "image_size": EDGE,
     "memory_attention_hidden_size": WIDTH,
@@ -54,8 +54,8 @@ def _tiny_of_videos() -> StandIn:
     model = Sam2VideoModel(config)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            # Masks of small weights are all alike; positions, and what a picture without a past
-            # is told, start at nothing.
+            # Small weights make all masks alike; positions, and the embedding for a picture without
+            # a past, start at zero.
             decodes = name.startswith("mask_decoder") and parameter.ndim > 1
             if decodes or "pos_embed" in name or "no_memory_embedding" in name:
                 parameter.normal_(0, LARGE)

@@ -1,4 +1,4 @@
-"""SegFormer: nvidia/segformer-b0-finetuned-ade-512-512, and a tiny one."""
+"""SegFormer like nvidia/segformer-b0-finetuned-ade-512-512, and a tiny one."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""SigLIP ViT-B/16, as google/siglip-base-patch16-224 is built; and tiny ones of both versions.
+"""SigLIP ViT-B/16, like google/siglip-base-patch16-224; and tiny ones of both versions.
 
-Of SigLIP 2 those of a fixed resolution: Gemma's tokens, and otherwise SigLIP.
+The SigLIP 2 is one of a fixed resolution: SigLIP with Gemma's tokens.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TINY_TOWER = {
     "num_hidden_layers": 2,
     "num_attention_heads": 2,
 }
-# As many pieces as these sentences give.
+# The vocabulary is as large as these sentences allow.
 SENTENCES = ("a photo of a cat", "the red dog and the van", "it is a t shirt", *string.digits)
 SENTENCES += tuple(string.ascii_lowercase)
 PIECES = 60
@@ -37,7 +37,7 @@ ENDS = {"bos_token_id": 1, "eos_token_id": 1, "pad_token_id": 1}
 
 @dataclass(frozen=True)
 class SentencePiece:
-    """A StandIn with spiece.model, and the tokenizer.json that was once made of it."""
+    """A StandIn with spiece.model, and the tokenizer.json that was once made from it."""
 
     stand_in: StandIn
     model: bytes
@@ -73,7 +73,7 @@ def sentencepiece() -> bytes:
 
 
 def _converted(pieces: SentencePieceProcessor) -> Tokenizer:
-    """As the tokenizer.json of SigLIP's checkpoints: lower case, no punctuation, single spaces."""
+    """A tokenizer.json like SigLIP's: lower case, no punctuation, single spaces."""
     scored = [(pieces.id_to_piece(i), pieces.get_score(i)) for i in range(len(pieces))]
     made = Tokenizer(Unigram(scored, unk_id=pieces.unk_id()))
     punctuation = "".join(f"\\{mark}" for mark in string.punctuation)
@@ -94,7 +94,7 @@ def _converted(pieces: SentencePieceProcessor) -> Tokenizer:
 
 
 def gemma_tokenizer() -> GemmaTokenizer:
-    """Gemma's special tokens, bytes and single characters, as SigLIP 2 has them."""
+    """Gemma's special tokens, bytes and single characters, as in SigLIP 2."""
     special = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
     pieces = ["▁", *(chr(code) for code in range(33, 127)), *(f"<0x{i:02X}>" for i in range(256))]
     merges = [("c", "a"), ("ca", "t"), ("▁", "cat")]

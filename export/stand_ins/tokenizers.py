@@ -1,4 +1,4 @@
-"""Tokenizers of the vocabularies that checkpoints have, over single characters."""
+"""Tokenizers with the special tokens of real checkpoints, over single characters."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def clip_tokenizer() -> Tokenizer:
 
 
 def clip_bpe(tokens: int = 0) -> BPE:
-    """CLIP's byte pairs: all bytes, each of them at the end of a word, and a few merges.
+    """CLIP's byte pairs: all bytes, each also at the end of a word, and a few merges.
 
-    tokens: so many at least.
+    tokens: the least number of them.
     """
     merges = [("c", "a"), ("ca", "t</w>"), ("p", "h"), ("o", "t"), ("ph", "ot")]
     alphabet = list(bytes_to_unicode().values())
@@ -40,11 +40,11 @@ def clip_bpe(tokens: int = 0) -> BPE:
 
 
 def xlm_roberta_tokenizer(tokens: int = 0) -> XLMRobertaTokenizer:
-    """XLM-R's special tokens and pieces of one character; filled up to so many tokens."""
+    """XLM-R's special tokens and one-character pieces, filled up to `tokens` tokens."""
     special = ["<s>", "<pad>", "</s>", "<unk>"]
     pieces = ["▁", "▁a", "▁photo", *(chr(code) for code in (*range(33, 127), *range(0xE0, 0xFF)))]
     filler = [f"<filler{i}>" for i in range(tokens - len(special) - len(pieces) - 1)]
-    # A piece is less likely the later it stands, as in SentencePiece's own lists.
+    # As in SentencePiece's own lists, later pieces are less likely.
     scores = [(piece, -1.0 - i / 100) for i, piece in enumerate([*pieces, *filler])]
     vocabulary = [*((token, 0.0) for token in special), *scores, ("<mask>", 0.0)]
     return XLMRobertaTokenizer(vocab=vocabulary)

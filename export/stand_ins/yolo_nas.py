@@ -1,4 +1,4 @@
-"""A file with the ends that super-gradients' `export(postprocessing=False)` gives it."""
+"""A file with the outputs of super-gradients' `export(postprocessing=False)`."""
 
 import torch
 from torch import Tensor

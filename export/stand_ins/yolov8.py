@@ -1,4 +1,4 @@
-"""A file with the ends that ultralytics' `yolo export format=onnx` gives it."""
+"""A file with the outputs of ultralytics' `yolo export format=onnx`."""
 
 import torch
 from torch import Tensor

@@ -1,8 +1,8 @@
-"""`python export/yolo_upstream OUT PICTURE…`: what the upstream packages answer, as JSON.
+"""`python export/yolo_upstream OUT PICTURE…`: the answers of the upstream packages, as JSON.
 
-Runs in an environment of its own that has ultralytics and super-gradients (`make families-yolo`),
-imports nothing of this project, and nothing of this project imports it. Both packages get random
-weights; each file is exported by the package itself, and asked by the package's own predictor.
+Runs in its own environment with ultralytics and super-gradients (`make families-yolo`), imports
+nothing of this project, and nothing of this project imports it. Both packages get random weights;
+each file is exported by the package itself, and run by the package's own predictor.
 """
 
 import functools
@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-# torchvision's operators are missing beside a torch that it was not built for.
+# torchvision's operators are missing if it was built for another torch.
 library = torch.library.Library("torchvision", "DEF")
 for name in ("nms", "qnms"):
     library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 
 def _nms(boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -> torch.Tensor:
-    """Greedy: a box stays unless it overlaps a better one that stays by more."""
+    """Greedy: keep a box unless it overlaps a better kept one by more."""
     area = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1)
     keep: list[int] = []
     for index in scores.argsort(descending=True, stable=True).tolist():
@@ -37,7 +37,7 @@ library.impl("nms", _nms, "CPU")
 import torchvision.extension  # noqa: E402
 
 torchvision.extension._has_ops = lambda: True
-# Newer torch exports by another way, which these packages do not know.
+# Newer torch has another exporter, which these packages do not know.
 torch.onnx.export = functools.partial(torch.onnx.export, dynamo=False)
 warnings.simplefilter("ignore")
 
@@ -55,13 +55,13 @@ def _noisy(model: torch.nn.Module, noise: float) -> None:
 
 
 def _threshold(scores: np.ndarray) -> float:
-    """Below the best BOXES of a picture's scores, and away from all of them."""
+    """A threshold below the picture's BOXES best scores, and away from all scores."""
     ordered = np.sort(scores.reshape(-1))[::-1]
     return float((ordered[BOXES - 1] + ordered[BOXES]) / 2)
 
 
 def ultralytics(out: Path, pictures: list[Path]) -> list[dict]:
-    """A static and a dynamic file, and what `YOLO(file).predict` says of each picture."""
+    """A static and a dynamic file, and the answers of `YOLO(file).predict` to each picture."""
     import onnxruntime
     from ultralytics import YOLO
     from ultralytics.data.augment import LetterBox
@@ -87,7 +87,7 @@ def ultralytics(out: Path, pictures: list[Path]) -> list[dict]:
 
 
 def super_gradients(out: Path, pictures: list[Path]) -> list[dict]:
-    """A file, and what `model.predict` says of each picture."""
+    """A file, and the answers of `model.predict` to each picture."""
     from super_gradients.training import models
     from super_gradients.training.processing.processing import (
         default_yolo_nas_coco_processing_params,

@@ -24,10 +24,10 @@ Rows = Mapping[str, dict[str, Any]]
 
 _HEAD = """# Models
 
-Every family that a deployment's member can be, by role; `make models` generates this page from the
-registry. Name a checkpoint in a TOML file, and `python -m export` finds its family by what the
-checkpoint says of itself; `{ checkpoint = "…", family = "…" }` overrides that. One line replaces a
-model with another:
+Every family that a deployment's member can be, by role; `make models` generates this page from
+the registry. Name a checkpoint in a TOML file, and `python -m export` finds its family by what
+the checkpoint says of itself; `{ checkpoint = "…", family = "…" }` overrides that. One line
+replaces a model with another:
 
 ```diff
  [members]

@@ -53,9 +53,7 @@ def main(
     out.write_text(json.dumps(compared, indent=1) + "\n")
     console.print(_table(compared))
     equal = sum(row["equal"] for row in compared)
-    console.print(
-        f"{equal} of {len(compared)} answers match the upstream packages', in {out}"
-    )
+    console.print(f"{equal} of {len(compared)} answers match the upstream packages', in {out}")
     raise typer.Exit(equal != len(compared))
 
 

@@ -1,4 +1,4 @@
-"""Arrays that were computed once, kept within a given memory: the least recently used one goes."""
+"""Keeps computed arrays within a given memory; evicts the least recently used."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 
 class ArrayCache:
-    """Keys to arrays of together at most `max_bytes`; may be used by several threads.
+    """Maps keys to arrays of together at most `max_bytes`; thread-safe.
 
-    What depends on a network's weights is kept by a process whose configuration has their
-    fingerprint (`fovea.members.Member`): other weights start another process, with an empty cache.
+    Values that depend on a network's weights live in a process whose configuration has their
+    fingerprint (`fovea.members.Member`): new weights start a new process with an empty cache.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -24,7 +24,7 @@ class ArrayCache:
         self._lock = threading.Lock()
 
     def get(self, key: Hashable) -> NDArray[Any] | None:
-        """The array, not to be written to, or None."""
+        """The array, read-only, or None."""
         with self._lock:
             if key not in self._arrays:
                 return None

@@ -1,8 +1,7 @@
-"""Triton's Python backend to numpy and back, for the steps: one error per bad request.
+"""Connects the steps to Triton's Python backend: one error per bad request.
 
-A step answers each request of a batch as soon as that is done, so that none waits for its
-neighbours. Only Triton's own Python process can import `triton_python_backend_utils`, hence the
-late import.
+A step answers each request of a batch as soon as it is done, so none waits for its neighbours. Only
+Triton's own Python process can import `triton_python_backend_utils`, hence the late import.
 """
 
 from __future__ import annotations
@@ -31,14 +30,14 @@ from fovea.triton_tensors import to_tensor
 
 log = logging.getLogger(__name__)
 
-# Triton 2.51 counts a step's error answer as a success: what fails or is refused is counted here.
+# Triton 2.51 counts a step's error answer as a success, so failures and refusals are counted here.
 REFUSALS = "fovea_refusals_total"
 FAILURES = "fovea_failures_total"
 OVERLOADED = "overloaded"
-# As Triton words its own refusal, so that clients and the probe know it.
+# Triton's own wording of a refusal, which clients and the probe recognise.
 QUEUE_FULL = "Exceeds maximum queue size"
 
-# Of steps that refuse nothing.
+# For steps that refuse nothing.
 NO_WAITING = to_json(Waiting(timeout_us=0, backlog=0, instances=()))
 
 
@@ -50,8 +49,8 @@ class ModelCallFailed(Exception):
         self.code = code
 
 
-class _Asking(threading.local):
-    """Seconds that the caller of this thread's request waits."""
+class _Caller(threading.local):
+    """Seconds that this thread's caller waits."""
 
     patience_s = math.inf
 
@@ -59,9 +58,9 @@ class _Asking(threading.local):
 class ArrayModel:
     """Base of every `TritonPythonModel` in the model repository: set `step_type`.
 
-    A request whose input is wrong gets an INVALID_ARG error, one for which there is no room an
-    UNAVAILABLE one, and one that the step fails on an INTERNAL one; the requests beside it in the
-    batch are answered all the same.
+    A request with a wrong input gets an INVALID_ARG error, one without room an UNAVAILABLE error,
+    and one that the step fails on an INTERNAL error; the other requests of the batch are still
+    answered.
     """
 
     step_type: ClassVar[type[Step]]
@@ -82,16 +81,16 @@ class ArrayModel:
         self._waiting = from_json(Waiting, self.parameters.get("waiting", NO_WAITING))
         instances = dict(self._waiting.instances)
         self._backlog = Backlog(read_loads, self._waiting.backlog, instances)
-        self._asking = _Asking()
+        self._caller = _Caller()
         self._workers = ThreadPoolExecutor(self.step_type.WORKERS)
         self._free = threading.Semaphore(self.step_type.WORKERS)
         self.step = self.step_type(self)
 
     def execute(self, requests: list[Any]) -> list[Any] | None:
-        """Answers a batch; None where each answer was sent, or will be, by itself.
+        """Answer a batch; None if answers are sent one by one.
 
-        A step that waits for other models gets the next batch once all of this one are begun, any
-        other once they are answered.
+        A step that waits for other models gets the next batch once all of this one have started;
+        other steps get it once all are answered.
         """
         if len(requests) == 1 and not self.step_type.CALLS_MODELS:
             return [self._answer(requests[0])]
@@ -104,7 +103,7 @@ class ArrayModel:
         return None
 
     def finalize(self) -> None:
-        """Ends the threads; Triton calls it after the last request."""
+        """End the threads; Triton calls it after the last request."""
         self._workers.shutdown()
 
     def _send_answer(self, request: Any) -> None:
@@ -122,7 +121,7 @@ class ArrayModel:
         import triton_python_backend_utils as pb
 
         try:
-            self._asking.patience_s = self._patience_s(request)
+            self._caller.patience_s = self._patience_s(request)
             wanted = frozenset(request.requested_output_names())
             outputs = self._run(self._read(request), wanted)
             return pb.InferenceResponse([to_tensor(pb, *named) for named in outputs.items()])
@@ -186,10 +185,10 @@ class ArrayModel:
 
     def room_for(self, models: Collection[str]) -> bool:
         """Whether these models can answer one more request within its caller's time."""
-        return self._backlog.room_for(models, self._asking.patience_s)
+        return self._backlog.room_for(models, self._caller.patience_s)
 
     def _patience_s(self, request: Any) -> float:
-        """Seconds that the caller waits: its `timeout`, or else that of the first queue."""
+        """Seconds that the caller waits: its `timeout`, or else the first queue's."""
         return (request.timeout() or self._waiting.timeout_us or math.inf) / 1e6
 
     def _increment(self, counter: Any, amount: int) -> None:
@@ -199,7 +198,7 @@ class ArrayModel:
     def _make_counters(self, model: str) -> None:
         """The step's own counters, and those of refusals by code and of failures.
 
-        Every process has series of its own: Triton removes those of a process that ends.
+        Every process has its own series: Triton removes those of a process that ends.
         """
         import triton_python_backend_utils as pb
 
@@ -221,7 +220,7 @@ class ArrayModel:
 
 
 def _stack(name: str, rows: list[Any]) -> Any:
-    """Rows of a batched request as one array; they must have one shape."""
+    """Join the rows of a batched request into one array; they must have one shape."""
     if len({row.shape for row in rows}) > 1:
         raise InvalidTensor(
             f"{name}: expected rows of one shape in a batched request, got "

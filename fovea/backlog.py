@@ -1,10 +1,9 @@
-"""How long requests wait behind the first step, as Triton's own metrics tell it.
+"""Estimates from Triton's own metrics how long requests wait behind the first step.
 
 An ensemble has no queue of its own, and a step behind the first one must never refuse (see
-`deployment.Queues`). Where decoding is faster than a network, requests would therefore pile up in
-front of that network without bound, and each would wait for all of those before it. So the first
-step looks behind itself, and takes no more while more is waiting there than can be answered in
-time.
+`deployment.Queues`). If decoding is faster than a network, requests would pile up in front of that
+network without bound, each waiting for all before it. So the first step checks the queues behind
+it, and accepts nothing while they hold more than can be answered in time.
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ from dataclasses import dataclass, replace
 
 log = logging.getLogger(__name__)
 
-# The launcher tells the server's processes here where the metrics are.
+# The launcher sets this variable to the address of the metrics.
 METRICS_URL = "FOVEA_METRICS_URL"
-# A look costs some milliseconds: so many requests are taken between two.
+# Reading the metrics takes some milliseconds: this many requests are taken between two reads.
 LOOK_EVERY = 32
-# While there is no room, the next look comes after this many seconds.
+# While there is no room, the next read comes after this many seconds.
 LOOK_AGAIN_S = 0.1
-# What was measured before counts half as much as what was measured since.
+# Weight of older measurements against newer ones.
 FADING = 0.5
 _TIMEOUT_S = 1.0
 _SERIES = re.compile(
@@ -42,7 +41,7 @@ _DEVICE = re.compile(rb'\bgpu_uuid="([^"]+)"')
 class Work:
     """What a model did.
 
-    compute_s sums over requests: each counts the whole execution that it was a part of.
+    compute_s sums over requests: each counts the whole execution that it was part of.
     """
 
     requests: float = 0.0
@@ -59,7 +58,7 @@ class Work:
 
     @property
     def request_s(self) -> float:
-        """Seconds that one instance takes for a request: of an execution, by those it has."""
+        """Seconds of one instance for a request: an execution's time over its requests."""
         if not (self.requests and self.executions):
             return 0.0
         execution_s = self.compute_s / self.requests
@@ -68,7 +67,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Load:
-    """A model as /metrics shows it.
+    """A model's figures on /metrics.
 
     waiting: requests in its queue. work: since it was loaded. devices: GPUs that run it, 0 on the
     CPU.
@@ -83,14 +82,14 @@ Read = Callable[[], Mapping[str, Load]]
 
 
 class Backlog:
-    """Whether there is room behind the first step; may be asked by several threads.
+    """Whether there is room behind the first step; thread-safe.
 
-    read: returns the load of each model. limit: so many requests may wait for one model; with
-    LOOK_EVERY between two looks of each process it may be exceeded by as many. instances: of each
-    model, on each device; 1 where it is not told.
+    read: returns the load of each model. limit: how many requests may wait for one model; each
+    process may exceed it by LOOK_EVERY between two reads. instances: of each model, on each device;
+    1 for models that are not listed.
 
-    A network's time for a request is what it took of late. Before a network has ever run, only
-    `limit` bounds what waits for it.
+    A network's time for a request comes from recent measurements. Before its first run, only
+    `limit` bounds its queue.
     """
 
     def __init__(
@@ -113,9 +112,9 @@ class Backlog:
         self._looked_at = clock()
 
     def room_for(self, models: Collection[str], patience_s: float = float("inf")) -> bool:
-        """Whether a request that runs these models may be taken; it counts as taken if so.
+        """Whether a request that runs these models may be taken; if so, it counts as taken.
 
-        patience_s: it would be of no use any more after waiting this long for one of them.
+        patience_s: how long the caller would wait for one of them.
         """
         with self._lock:
             if self._taken_in_all >= LOOK_EVERY:
@@ -137,7 +136,7 @@ class Backlog:
         )
 
     def _wait_s(self, model: str) -> float:
-        """Seconds that a new request would wait: for what waited at the last look or came since."""
+        """Seconds that a new request would wait: for those at the last read and those since."""
         load = self._loads.get(model, Load())
         at_once = self._instances.get(model, 1) * max(load.devices, 1)
         request_s = self._recent.get(model, Work()).request_s
@@ -147,7 +146,7 @@ class Backlog:
         before, self._loads = self._loads, self._read()
         for model, load in self._loads.items():
             done = load.work.plus(before.get(model, Load()).work, times=-1)
-            if done.executions < 0:  # loaded anew: it counts from zero
+            if done.executions < 0:  # reloaded: it counts from zero
                 done = load.work
             if done.executions:
                 self._recent[model] = done.plus(self._recent.get(model, Work()), times=FADING)
@@ -169,10 +168,10 @@ def read_loads() -> dict[str, Load]:
 
 
 def parse_loads(metrics: bytes) -> dict[str, Load]:
-    """The load of each model, out of Prometheus' text format.
+    """The load of each model, from Prometheus' text format.
 
-    On a GPU a model has a series for each device beside one without; they are summed. One
-    expression is enough, as Triton's labels have no escapes, and a look must be quick.
+    On a GPU a model has a series for each device beside one without; they are summed. One regular
+    expression is enough, as Triton's labels have no escapes, and reading must be quick.
     """
     loads: dict[str, Load] = {}
     devices: dict[str, set[bytes]] = {}

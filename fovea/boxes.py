@@ -27,12 +27,12 @@ def clip(boxes_xyxy: Floats, original_size_hw: tuple[int, int]) -> Floats:
 
 
 def area(boxes_xyxy: Floats) -> Floats:
-    """Square pixels, [N]."""
+    """Areas in square pixels, [N]."""
     return np.asarray(np.prod(np.clip(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], 0, None), axis=1))
 
 
 def pairwise_iou(a_xyxy: Floats, b_xyxy: Floats) -> Floats:
-    """Intersection over union, [len(a), len(b)]; 0 where both are empty."""
+    """Intersection over union, [len(a), len(b)]; 0 if both are empty."""
     low = np.maximum(a_xyxy[:, None, :2], b_xyxy[None, :, :2])
     high = np.minimum(a_xyxy[:, None, 2:], b_xyxy[None, :, 2:])
     shared = np.prod(np.clip(high - low, 0, None), axis=2)
@@ -45,8 +45,8 @@ def non_maximum_suppression(
 ) -> NDArray[np.int64]:
     """Indices of the boxes to keep, best first: none overlaps a better one by more than `iou`.
 
-    most: no more than so many. Each kept box is compared with all, not all with all: there may be
-    thousands, of which few are kept.
+    most: limits their number. Each kept box is compared with all, not all with all: of thousands,
+    few are kept.
     """
     order = np.argsort(-scores, kind="stable")
     ordered, left = boxes_xyxy[order], np.ones(len(order), np.bool_)
@@ -68,7 +68,7 @@ def best(
     nms_iou: float,
     max_boxes: int,
 ) -> NDArray[np.int64]:
-    """Which of the boxes [N, 4] with scores [N] an answer has, best first: indices [at most max].
+    """Indices of an answer's boxes among [N, 4] with scores [N], best first: [at most max].
 
     kept: bool [N], those that count. nms_iou: boxes that overlap a better one by more are dropped.
     """

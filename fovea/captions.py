@@ -1,7 +1,7 @@
-"""GroundingDINO's caption of labels, and back: which label, and which of its words, a box answers.
+"""GroundingDINO's caption of labels, and which label and which of its words a box answers.
 
-Every token of a caption knows its label and its word in that label. A box is named by one of the
-labels that were asked, the one with the most probable token, so nothing else can come back.
+Every token of a caption knows its label and its word in that label. A box is named by the requested
+label with the most probable token, so nothing else can come back.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fovea.tokenizer import PaddedTokenizer, Piece
 # Fixed in transformers' GroundingDinoModel, whatever the vocabulary: [CLS], [SEP], '.', '?'.
 DELIMITER_IDS = (101, 102, 1012, 1029)
 
-# In place of a label's index, for a token that is of no label.
+# Stands for a label's index, for tokens without a label.
 NO_LABEL = -1
 
 _NO_SPAN = (NO_LABEL, 0, 0)
@@ -29,7 +29,7 @@ DELIMITERS = frozenset(DELIMITER_IDS)
 SPECIAL_TOKENS = 3
 _WORD = re.compile(r"\w+(?:[-'’]\w+)*|[^\w\s]")
 
-# Between the things of an English sentence, and never the name of one.
+# Words that stand between the things of an English sentence, and never name one.
 _FUNCTION_WORDS = """
 a an the this that these those and or nor but with without of in on at by to for from as into onto
 over under near beside behind between before after above below next front is are was were be been
@@ -44,8 +44,8 @@ class Caption:
     """A tokenized caption of T tokens, as the network takes it.
 
     input_ids, attention_mask, position_ids: int64 [T]; text_self_attention_masks: bool [T, T].
-    token_spans, for naming boxes: int32 [T, 3], the index of each token's label (-1: of none), and
-    the characters [start, end) of its word in that label.
+    token_spans, for naming boxes: int32 [T, 3], the index of each token's label (-1: none), and the
+    characters [start, end) of its word in that label.
     """
 
     input_ids: NDArray[np.int64]
@@ -56,7 +56,7 @@ class Caption:
 
 
 class CaptionWriter:
-    """Labels as a caption of a checkpoint's tokenizer."""
+    """Writes labels as a caption for a checkpoint's tokenizer."""
 
     def __init__(self, tokenizer: PaddedTokenizer, text_buckets: tuple[int, ...]) -> None:
         self._tokenizer = tokenizer
@@ -68,9 +68,9 @@ class CaptionWriter:
     def write(self, labels: Mapping[int, str]) -> Caption:
         """The caption of labels by index, "cat. dog.", padded to the smallest bucket that holds it.
 
-        It ends with '.', or padding changes the boxes. Labels that read the same share their
-        tokens, which carry the first one's index. Raises InvalidText for a label without tokens,
-        and when no bucket holds the caption.
+        It ends with '.', since padding changes the boxes otherwise. Labels with the same words
+        share their tokens, which carry the first one's index. Raises InvalidText for a label
+        without tokens, and if no bucket holds the caption.
         """
         ids, spans = [self._start], [_NO_SPAN]
         written: set[str] = set()
@@ -92,7 +92,7 @@ class CaptionWriter:
         return self._padded(ids, spans)
 
     def check(self, labels: Sequence[str]) -> None:
-        """Raise InvalidText unless each label can be a caption of its own."""
+        """Raise InvalidText unless each label fits into a caption alone."""
         room = self._room - SPECIAL_TOKENS
         unsure = {i: label for i, label in enumerate(labels) if not text.surely_fits(label, room)}
         for index, (_, piece) in zip(unsure, self._pieces(unsure), strict=True):
@@ -102,7 +102,7 @@ class CaptionWriter:
                 raise InvalidText(f"{named}: expected at most {self._room} tokens, got {tokens}")
 
     def _pieces(self, labels: Mapping[int, str]) -> list[tuple[str, Piece]]:
-        """How each label stands in a caption, and its tokens."""
+        """Each label's form in a caption, and its tokens."""
         forms = [text.bare(text.caption_form(label)) for label in labels.values()]
         pieces = self._tokenizer.pieces(forms)
         for (index, label), piece in zip(labels.items(), pieces, strict=True):
@@ -120,7 +120,7 @@ class CaptionWriter:
 
 
 def _words(label: str, form: str, offsets: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """For each token of `form`, which stands within the label, the word of the label it is in."""
+    """For each token of `form`, a string within the label, the label's word that holds it."""
     shift = text.caption_form(label).index(form)
     words = [match.span() for match in _WORD.finditer(label)]
     found = []
@@ -139,10 +139,10 @@ def words_of(
 ) -> str:
     """The words of a label that a box answers, as they are written there.
 
-    They are the most probable word and its neighbours, all above the threshold; function words and
+    The most probable word and its neighbours, all above the threshold; function words and
     punctuation end them. Empty if there are none.
 
-    words: [K, 2], of each of the label's tokens. probabilities: [K].
+    words: [K, 2], for each of the label's tokens. probabilities: [K].
     """
     scores: dict[tuple[int, int], float] = {}
     for (start, end), score in zip(words.tolist(), probabilities.tolist(), strict=True):
@@ -172,7 +172,7 @@ def _can_name(word: str) -> bool:
 def text_self_attention(
     input_ids: NDArray[np.int64],
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Which tokens see each other (only those of one phrase), and positions within phrases.
+    """Which tokens attend to each other (those of one phrase), and positions within phrases.
 
     input_ids [T] -> masks bool [T, T], position_ids int64 [T]. Equals transformers'
     `generate_masks_with_special_tokens_and_transfer_map`, whose operators ONNX lacks.

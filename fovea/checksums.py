@@ -1,9 +1,9 @@
-"""The checksums that travel with a model repository, as `sha256sum` writes and checks them.
+"""The checksums that travel with a model repository, in the format of `sha256sum`.
 
 `SHA256SUMS` lies in the repository's own folder and names every file whose bytes decide the
-answers: weights, those beside a graph too, engines and tokenizers. A line is the hash in hex, two
-spaces, and the path from the repository, with '/'. `sha256sum --check SHA256SUMS` there verifies a
-copy, and so can a server before it loads anything.
+answers: weights (also those beside a graph), engines and tokenizers. A line is the hash in hex,
+two spaces, and the path from the repository, with '/'. `sha256sum --check SHA256SUMS` there
+verifies a copy, and a server can do the same before it loads anything.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _CHUNK = 2**20
 
 
 def file_sha256(path: Path) -> str:
-    """Of a file of any size, in hex."""
+    """Hash of a file of any size, in hex."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
@@ -26,7 +26,7 @@ def file_sha256(path: Path) -> str:
 
 
 def write_list(repository: Path, checksums: Mapping[str, str]) -> None:
-    """Write path -> hash as the repository's list, whole or not at all."""
+    """Write path -> hash as the repository's list, atomically."""
     lines = (f"{checksum}  {name}\n" for name, checksum in checksums.items())
     draft = repository / f".{CHECKSUMS}"
     draft.write_text("".join(lines))
@@ -34,7 +34,7 @@ def write_list(repository: Path, checksums: Mapping[str, str]) -> None:
 
 
 def read_list(repository: Path) -> dict[str, str]:
-    """The repository's list, path -> hash; empty where it has none.
+    """The repository's list, path -> hash; empty if it has none.
 
     Raises:
         ValueError: a line is not "<sha256>  <path>".

@@ -1,4 +1,4 @@
-"""How many processor cores this process may use."""
+"""Counts the processor cores that this process may use."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-# Names the hardware threads of one core: the same text for each of them.
+# Identifies a core: its hardware threads have the same text here.
 _CORE_OF = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
 _CGROUPS = Path("/sys/fs/cgroup")
 

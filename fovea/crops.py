@@ -1,7 +1,7 @@
-"""How an object is cut out for an embedder: a square around it, with the background blurred.
+"""Cuts out an object for an embedder: a square around it, with the background blurred.
 
-A square crop keeps the object's proportions, a margin its outline; the blurred background says
-where it is and no more. `python -m demo.crops` compares this with other crops.
+A square crop keeps the object's proportions, a margin its outline; the blurred background only
+hints at the place. `python -m demo.crops` compares this with other crops.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from fovea import images
 from fovea.geometry import Geometry
 from fovea.images import Picture
 
-# Of the object's longer side, on each of its sides.
+# Share of the object's longer side, added on each side.
 MARGIN = 0.1
-# Of the crop's edge: the standard deviation of the Gaussian that blurs the background.
+# Standard deviation of the Gaussian that blurs the background, as a share of the crop's edge.
 BLUR = 0.05
-# A crop is cut from a picture of at most so many pixels along its longest edge.
+# Crops are cut from a picture whose longest edge has at most this many pixels.
 PICTURE_EDGE = 2048
 
 Square = tuple[float, float, float, float]
@@ -29,7 +29,7 @@ MaskWithin = Callable[[Square, int], NDArray[np.bool_]]
 
 
 def source(picture: Picture) -> NDArray[np.uint8]:
-    """What crops are cut from: RGB uint8 [H, W, 3], at most PICTURE_EDGE long."""
+    """The picture that crops are cut from: RGB uint8 [H, W, 3], at most PICTURE_EDGE long."""
     if max(picture.decoded_hw) <= PICTURE_EDGE:
         return picture.pixels
     size_hw = images.longest_edge_size(picture.decoded_hw, PICTURE_EDGE)
@@ -41,7 +41,7 @@ def square_around(
 ) -> Square:
     """The square (left, top, right, bottom) that is cut out for an object's box.
 
-    It is moved into the picture where it can be; of a long object it may reach beyond.
+    It is moved into the picture if possible; around a long object it may reach beyond.
     """
     left, top, right, bottom = map(float, box_xyxy)
     edge = max(1.0, (1 + 2 * margin) * max(right - left, bottom - top))
@@ -52,7 +52,7 @@ def square_around(
 
 
 def _placed(start: float, length: float, room: int) -> float:
-    """Where a part begins, moved within `room`; one that is too long is centred."""
+    """The start of a part, moved within `room`; one that is too long is centred."""
     if length >= room:
         return (room - length) / 2
     return min(max(start, 0.0), room - length)
@@ -68,10 +68,10 @@ def crop(
     margin: float = MARGIN,
     blur: float = BLUR,
 ) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """An object as an embedder takes it: `geometry` of its crop.
+    """The pixels and the valid size of an object's crop, as `geometry` makes them.
 
-    pixels: of `source`. box_xyxy: float32 [4], in pixels of the original picture. Beyond the
-    picture's border is black.
+    pixels: of `source`. box_xyxy: float32 [4], in pixels of the original picture. Black beyond the
+    picture's border.
     """
     square = square_around(box_xyxy, original_hw, margin=margin)
     edge = max(geometry.resized_hw((1, 1)))

@@ -18,8 +18,8 @@ from fovea.verbs import InvalidDeployment, Verb, check_members
 class BatchSizes:
     """The largest batch of the steps, of one request to an ensemble, and of each network.
 
-    The server batches requests of one picture each. Only answers of a fixed shape, which
-    embeddings are, can be batched by the caller as well. networks: in place of a family's own.
+    The server batches requests of one picture each. Only answers of a fixed shape, which embeddings
+    are, can be batched by the caller as well. networks: overrides a family's own.
     """
 
     steps: int = 16
@@ -30,20 +30,20 @@ class BatchSizes:
 
 @dataclass(frozen=True)
 class Queues:
-    """How long requests wait. Only the first step refuses, those behind it have room to spare.
+    """How long requests wait. Only the first step refuses; those behind it have room to spare.
 
-    entry: before the first step; its timeout is also how long a request may have to wait for one
-    of the models behind it, unless its caller says otherwise. backlog: so many may wait for one of
-    those at most. Beyond either the first step takes no more (see `fovea.backlog`). inner: the
-    queues behind the first step.
+    entry: before the first step; its timeout is also how long a request may wait for one of the
+    models behind it, unless the caller sets another. backlog: how many may wait for one of those.
+    Beyond either, the first step accepts no more (see `fovea.backlog`). inner: the queues behind
+    the first step.
 
-    So what was accepted is answered, and no work is wasted. There is a harder reason: Triton
-    2.51 answers twice, and crashes, when a step of an ensemble fails while another one of the
-    same request runs. Hence one first step that checks everything, and patient queues behind it.
+    So every accepted request is answered, and no work is wasted. There is a harder reason: Triton
+    2.51 answers twice, and crashes, if a step of an ensemble fails while another one of the same
+    request runs. Hence one first step that checks everything, and patient queues behind it.
 
     The inner queues have no limit at all, of size or time: with any, Triton 2.51 hands a batcher
-    no work ahead, and a request that comes while the instance finishes another may be overlooked
-    for half a second (`tests/serving/test_batching.py`). `backlog` bounds them instead.
+    no work ahead, and may overlook a request for half a second if it comes while the instance
+    finishes another (`tests/serving/test_batching.py`). `backlog` bounds them instead.
     """
 
     entry: Queue = field(default_factory=lambda: Queue(max_size=128, timeout_us=30_000_000))
@@ -59,10 +59,10 @@ EMBEDDING_CACHE_BYTES = 256 * 2**20
 class Deployment:
     """Everything that the members and the machine fix; raises InvalidDeployment.
 
-    decode_margin: a JPEG may be decoded at 1/2, 1/4 or 1/8 as long as it stays this many times as
+    decode_margin: a JPEG may be decoded at 1/2, 1/4 or 1/8 while it stays this many times as
     large as every network needs it: a fifth of the time for large photos, and the same answers
     (`benchmarks/decoding.py`). 0 decodes all in full, and pixels are the checkpoint's own.
-    embedding_cache_bytes: memory of each promptable member for embeddings of pictures that may be
+    embedding_cache_bytes: each promptable member's memory for embeddings of pictures that may be
     asked about again.
     """
 
@@ -90,7 +90,7 @@ class Deployment:
 
 
 def check_names(names: Iterable[str]) -> None:
-    """Raise InvalidDeployment for a name that is there twice or is none for Triton's models."""
+    """Raise InvalidDeployment for a duplicate name, or one that Triton does not allow."""
     seen: set[str] = set()
     for name in names:
         if not NAME.fullmatch(name):

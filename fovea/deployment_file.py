@@ -47,7 +47,7 @@ class Serving:
 
 @dataclass(frozen=True)
 class DeploymentFile:
-    """A deployment before its checkpoints were opened.
+    """A deployment whose checkpoints are not opened yet.
 
     Attributes:
         name: of the file.
@@ -61,7 +61,7 @@ class DeploymentFile:
     limits: Limits = field(default_factory=Limits)
 
     def with_option(self, member: str, name: str, value: Any) -> DeploymentFile:
-        """The same, but for one option of a member; raises InvalidDeployment without that."""
+        """A copy with one option changed; raises InvalidDeployment for an unknown member."""
         if member not in self.members:
             raise InvalidDeployment(
                 f"expected a member of {', '.join(self.members)}, got {member!r}"
@@ -72,7 +72,7 @@ class DeploymentFile:
         return replace(self, members={**self.members, member: changed})
 
     def with_checkpoints(self, checkpoints: Mapping[str, str]) -> DeploymentFile:
-        """The same, but with other checkpoints; raises InvalidDeployment for an unknown member."""
+        """A copy with other checkpoints; raises InvalidDeployment for an unknown member."""
         unknown = set(checkpoints) - set(self.members)
         if unknown:
             raise InvalidDeployment(
@@ -86,7 +86,7 @@ class DeploymentFile:
 
 
 def read(path: Path) -> DeploymentFile:
-    """A deployment file; raises InvalidDeployment, which names the file and what is wrong."""
+    """Read a deployment file; raises InvalidDeployment, which names the file and the error."""
     try:
         data = tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

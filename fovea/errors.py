@@ -17,8 +17,8 @@
 
 Triton carries a status code and a message. An InvalidInput is sent as INVALID_ARGUMENT with
 its code in brackets before the message ("[invalid_image] expected …, got …"), so that
-`from_message` gives the client the same class back. A message that quotes what came may be as long
-as that: gRPC carries it in 8 KiB of metadata and would refuse the answer, so it is cut (`cut`).
+`from_message` gives the client the same class back. A message may quote long input: gRPC carries it
+in 8 KiB of metadata and would refuse a longer one, so it is cut (`cut`).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class InvalidInput(FoveaError, ValueError):
 
     @staticmethod
     def from_message(message: str) -> InvalidInput:
-        """The error behind a message that came back from the server.
+        """The error behind a message from the server.
 
         A message without a known code (Triton's own refusal of a tensor) becomes InvalidTensor.
         """
@@ -91,12 +91,12 @@ class InvalidTensor(InvalidInput):
 
 
 class UnknownVerb(InvalidInput):
-    """The server is ready and does not have what was asked: other models were exported for it."""
+    """The server is ready but does not serve this verb: it has another deployment."""
 
     code = "unknown_verb"
 
 
-# Those that a step of the server raises; UnknownVerb is the client's own.
+# Errors that a step of the server raises; UnknownVerb is the client's own.
 _CODED_ERRORS: tuple[type[InvalidInput], ...] = (
     InvalidInput,
     InvalidImage,
@@ -110,7 +110,7 @@ _CODED_ERRORS: tuple[type[InvalidInput], ...] = (
 
 
 def input_codes() -> tuple[str, ...]:
-    """The codes of all errors of the kind InvalidInput."""
+    """The codes of all InvalidInput errors."""
     return tuple(error.code for error in _CODED_ERRORS)
 
 

@@ -1,6 +1,6 @@
-"""Finds every object of a picture from a grid of points: which of SAM's masks are kept.
+"""Finds every object of a picture from a grid of points: chooses which of SAM's masks to keep.
 
-As segment-anything's `SamAutomaticMaskGenerator` without crops: three masks a point, those with
+Like segment-anything's `SamAutomaticMaskGenerator` without crops: three masks a point, those with
 too low a predicted IoU or stability dropped, then non-maximum suppression of their boxes.
 """
 
@@ -17,9 +17,9 @@ from fovea import boxes
 # segment-anything's `box_nms_thresh`, and how far `stability_score_offset` moves the threshold.
 NMS_IOU = 0.7
 STABILITY_OFFSET = 1.0
-# Masks whose stability at low resolution is below the threshold by more are not measured again.
+# Masks whose low-resolution stability is below the threshold by more are not measured again.
 SLACK = 0.15
-# Points that are decoded at once, segment-anything's `points_per_batch`: others get in between.
+# Points per call, segment-anything's `points_per_batch`: other requests run in between.
 CHUNK = 64
 
 Floats = NDArray[np.float32]
@@ -27,13 +27,13 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Settings:
-    """What counts as an object.
+    """The criteria for objects.
 
     points_per_side: of the grid, along each edge of the picture.
-    iou_threshold, stability_threshold: from which a mask counts, within [0, 1].
-    min_area: pixels of the original picture that a mask has at least.
-    max_objects: so many at most, those with the highest predicted IoU.
-    full_size: stability, areas and boxes are measured at the picture's size, as transformers does,
+    iou_threshold, stability_threshold: the least values of a mask that counts, within [0, 1].
+    min_area: least pixels of a mask, in the original picture.
+    max_objects: most objects, those with the highest predicted IoU.
+    full_size: measure stability, areas and boxes at the picture's size, as transformers does,
         not near the masks' low resolution.
     """
 
@@ -46,7 +46,7 @@ class Settings:
 
     @property
     def chunks(self) -> int:
-        """Calls of the grid decoder that the grid takes."""
+        """Calls of the grid decoder that the grid needs."""
         return -(-(self.points_per_side**2) // CHUNK)
 
 
@@ -56,10 +56,10 @@ class Candidates:
 
     Attributes:
         points: [P, 2], xy in pixels of the original picture.
-        iou_scores: [P, 3], what the decoder thinks of them.
+        iou_scores: [P, 3], predicted by the decoder.
         stability: [P, 3], within [0, 1].
         areas: [P, 3], in pixels of the original picture.
-        boxes_xyxy: [P, 3, 4], likewise; zeros for an empty mask.
+        boxes_xyxy: [P, 3, 4], in the same pixels; zeros for an empty mask.
     """
 
     points: Floats
@@ -70,7 +70,7 @@ class Candidates:
 
 
 def point_grid(points_per_side: int, original_hw: tuple[int, int]) -> Floats:
-    """float32 [n * n, 2], xy in original pixels, row by row: the middles of n by n equal cells."""
+    """float32 [n * n, 2], xy in original pixels, row by row: the centres of n by n equal cells."""
     height, width = original_hw
     places = (np.arange(points_per_side) + 0.5) / points_per_side
     across, down = np.meshgrid(places * width, places * height)
@@ -86,9 +86,9 @@ def chunked(points: Floats, size: int = CHUNK) -> Iterator[Floats]:
 def worth_measuring(
     iou_scores: Floats, stability: Floats, settings: Settings
 ) -> Iterator[NDArray[np.int64]]:
-    """int64 [n, 2] at a time, the point and which of its masks, that full size may let through.
+    """Pairs of a point and one of its masks that full size may let through, int64 [n, 2] a chunk.
 
-    iou_scores, stability: [P, 3], as at low resolution.
+    iou_scores, stability: [P, 3], at low resolution.
     """
     likely = iou_scores >= settings.iou_threshold
     likely &= stability >= settings.stability_threshold - SLACK
@@ -98,7 +98,7 @@ def worth_measuring(
 
 
 def keep(candidates: Candidates, settings: Settings) -> NDArray[np.int64]:
-    """int64 [n, 2], the point and which of its masks, for each object, the surest first."""
+    """The point and the number of its mask for each object, int64 [n, 2], surest first."""
     wanted = (
         (candidates.iou_scores >= settings.iou_threshold)
         & (candidates.stability >= settings.stability_threshold)

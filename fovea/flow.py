@@ -1,4 +1,4 @@
-"""One verb under construction: the pieces that verbs are made of."""
+"""The pieces that verbs are made of."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ from fovea.wiring import Wiring
 
 
 def sent_back(tensors: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
-    """What a caller gets is in upper case."""
+    """The outputs for callers, whose names are in upper case."""
     return tuple(replace(tensor, name=tensor.name.upper()) for tensor in tensors)
 
 
 def same(tensors: Iterable[TensorSpec]) -> dict[str, str]:
-    """Tensors that a model and the ensemble call the same."""
+    """Maps tensors that the model and the ensemble name alike."""
     return {tensor.name: tensor.name for tensor in tensors}
 
 
@@ -63,7 +63,7 @@ class Flow:
 
     Args:
         models: of the deployment.
-        verb: that it makes.
+        verb: the one that it makes.
         inputs: what callers send.
     """
 
@@ -81,7 +81,7 @@ class Flow:
         return self._wiring.ensemble(outputs, size, {"verb": self._verb.verb, **played, **about})
 
     def _about(self, name: str) -> dict[str, Any]:
-        """What clients are told of a member."""
+        """A member's parameters for clients."""
         member = self._models.deployment.member(name)
         return {
             "name": name,
@@ -102,11 +102,11 @@ class Flow:
         finds: Promptable[Any] | None = None,
         picture: bool = False,
     ) -> None:
-        """The first step: pixels for the members, and what else was sent.
+        """The first step: makes pixels for the members and prepares the other inputs.
 
-        writes: the detector that reads the labels as they were sent, if it reads any. checks:
-        members that must have room for each label. asks: models that then may be slow. finds: the
-        member that is asked for every object. picture: crops are cut from it.
+        writes: the detector that reads the caller's labels, if any. checks: members that must have
+        room for each label. asks: models that may be slow after it. finds: the member that finds
+        every object. picture: crops are cut from it.
         """
         outputs: dict[str, str] = {}
         for role in members:
@@ -148,7 +148,7 @@ class Flow:
         self._wiring.add(network, inputs=tokens, outputs={TEXT_EMBEDS: text_embeds})
 
     def rank(self, ranks: Embedder[Any], detects: OpenDetector[Any]) -> None:
-        """Labels against the picture's vector -> scores, and the best one for the detector."""
+        """Labels and the picture's vector -> scores, and the best label for the detector."""
         outputs = {tensor.name: tensor.name.upper() for tensor in LABEL_RANKS}
         outputs |= {t.name: text_tensor(detects, t).name for t in detects.text_tensors}
         self._wiring.add(
@@ -174,7 +174,7 @@ class Flow:
     def detect(self, detects: AnyDetector, *, main: bool, prompts: bool) -> None:
         """Pixels, and labels if it reads any -> boxes.
 
-        main: the best one alone. prompts: they are to be cut out.
+        main: only the best one. prompts: also as prompts for masks.
         """
         network = self._models.network(detects.image_network)
         texts: dict[str, str] = {}
@@ -197,7 +197,7 @@ class Flow:
         )
 
     def encode(self, cuts: Promptable[Any], *, keep: bool = False) -> None:
-        """Pixels -> the picture's embedding; `keep`: it may be asked for again."""
+        """Pixels -> the picture's embedding; `keep`: cache it for further prompts."""
         network = self._models.network(cuts.image_network)
         model = self._models.encode(cuts) if keep else network
         self._wiring.add(model, inputs=self._picture(cuts), outputs=same(network.outputs))
@@ -216,7 +216,7 @@ class Flow:
         )
 
     def objects(self, cuts: Promptable[Any], embeds: ImageEmbedder[Any] | None = None) -> None:
-        """An embedding -> every object; `embeds`: the picture too -> and a vector of each."""
+        """An embedding -> every object; with `embeds`, takes the picture too and gives vectors."""
         models = self._models
         model = models.embed_objects(cuts, embeds) if embeds else models.segment_everything(cuts)
         inputs = same(model.inputs)
@@ -237,7 +237,7 @@ class Flow:
         )
 
     def _picture(self, role: Role[Any]) -> dict[str, str]:
-        """What a member's first network takes of the picture."""
+        """The picture's tensors that a member's first network takes."""
         takes = {tensor.name for tensor in role.networks[0].inputs}
         pixels = {PIXEL_VALUES: role.geometry.pixels.name}
         valid = {VALID_HW: role.geometry.valid_hw.name} if VALID_HW in takes else {}

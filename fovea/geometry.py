@@ -1,6 +1,6 @@
 """How a network wants its picture: which size, which filter, and on what canvas.
 
-A geometry is what an image processor says, as data. Members that want the same share one tensor:
+A geometry is an image processor's settings as data. Members that want the same share one tensor:
 the first step makes each distinct geometry once.
 """
 
@@ -20,7 +20,7 @@ from fovea.specs import TensorSpec
 
 Rule = Literal["shortest_edge", "longest_edge", "aspect", "squash", "padded_square", "letterbox"]
 
-# How many edges each rule takes: see `Geometry`.
+# The number of edges of each rule: see `Geometry`.
 _EDGES = {
     "shortest_edge": 1,
     "longest_edge": 1,
@@ -29,28 +29,28 @@ _EDGES = {
     "padded_square": 1,
     "letterbox": 2,
 }
-# What a letterbox has around its picture, in each channel.
+# The grey around a letterboxed picture, in each channel.
 LETTERBOX_GREY = 114
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """One way to make pixels of a picture.
+    """One way to make pixels from a picture.
 
     Attributes:
         rule: how the size follows from the picture's. shortest_edge, longest_edge: that edge as
             given, the other in proportion. aspect: the shortest edge as given unless the longest
             would be too long. squash: height and width as given, whatever the proportions.
-            padded_square: first padded to a square, then resized (`fovea.padded_square`), so that
-            all of it is valid. letterbox: as large as it fits into the edges, in the middle of a
-            grey canvas, so that all of it is valid; resized as OpenCV's INTER_LINEAR does.
-        edges: in pixels, of the rule: one; for aspect (shortest, longest); for squash and
-            letterbox (h, w).
+            padded_square: first padded to a square, then resized (`fovea.padded_square`); all of it
+            is valid. letterbox: as large as fits into the edges, in the middle of a grey canvas,
+        all     of it valid; resized as by OpenCV's INTER_LINEAR.
+        edges: the rule's, in pixels: one; for aspect (shortest, longest); for squash and letterbox
+            (h, w).
         output_hw: height and width of what comes out: the middle of the resized picture if it is
             cropped, otherwise a canvas with the picture at its top left and zeros beyond.
         crop: whether the middle is cut out.
-        crop_to_even: an odd margin's half is rounded to the even pixel, as torchvision does, and
-            not down, as transformers does.
+        crop_to_even: round an odd margin's half to the even pixel, as torchvision does, instead of
+            down, as transformers does.
         resample: Pillow's code of the filter.
     """
 
@@ -79,7 +79,7 @@ class Geometry:
 
     @property
     def pixels(self) -> TensorSpec:
-        """uint8 [3, H, W], as the first step names it."""
+        """uint8 [3, H, W], under the first step's name."""
         return TensorSpec(f"pixels_{self.name}", "UINT8", (3, *self.output_hw))
 
     @property
@@ -106,12 +106,12 @@ class Geometry:
         return min(self.edges[0] / size_hw[0], self.edges[1] / size_hw[1])
 
     def letterbox_offset(self, size_hw: tuple[int, int]) -> tuple[int, int]:
-        """Where the picture begins in a letterbox: (top, left) in its pixels."""
+        """The picture's top left corner in a letterbox: (top, left) in its pixels."""
         height, width = self.resized_hw(size_hw)
         return (self.output_hw[0] - height) // 2, (self.output_hw[1] - width) // 2
 
     def apply(self, picture: Picture) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-        """Pixels uint8 [3, H, W], and valid_hw int32 [2]: as much of them as is picture."""
+        """Pixels uint8 [3, H, W], and valid_hw int32 [2]: the part of them that is the picture."""
         if self.rule == "padded_square":
             resized = resize_padded_square(picture.pixels, self.edges[0])
             pixels = np.ascontiguousarray(resized.transpose(2, 0, 1))

@@ -1,11 +1,11 @@
-"""From a deployment to the models that Triton runs: each verb is an ensemble of its members.
+"""Makes the models that Triton runs from a deployment: each verb is an ensemble of its members.
 
-Triton runs a step as soon as its inputs are there, so a promptable member's encoder runs beside
-the embedder and the detector. The first step takes all that a caller sends and checks it, so that
-what is wrong is refused before anything else runs.
+Triton runs a step as soon as its inputs are there, so a promptable member's encoder runs beside the
+embedder and the detector. The first step takes all that a caller sends and checks it, so wrong
+input is refused before anything else runs.
 
-Only segment, which people call again and again for one picture, keeps embeddings of pictures: for
-the others a copy to the CPU and back would be in vain.
+Only segment, which people call repeatedly for one picture, caches embeddings of pictures: for the
+other verbs, the copy to the CPU and back would be wasted.
 """
 
 from __future__ import annotations
@@ -197,7 +197,7 @@ class Wired:
 
     @property
     def names(self) -> set[str]:
-        """Of all models."""
+        """The names of all models."""
         steps = {step.model.name for step in self.steps}
         networks = {network.name for network in self.networks}
         return steps | networks | {ensemble.name for ensemble in self.ensembles}
@@ -205,7 +205,7 @@ class Wired:
 
 @lru_cache(16)
 def wire(deployment: Deployment) -> Wired:
-    """The models of a deployment, each step that a verb needs and no other."""
+    """The models of a deployment: only the steps that its verbs need."""
     models = Models(deployment)
     ensembles = tuple(_wire_verb(models, verb) for verb in deployment.verbs)
     return Wired(models.networks, models.steps, ensembles)

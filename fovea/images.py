@@ -1,6 +1,6 @@
-"""The one home of pixel arithmetic: decode, resize, crop, pad.
+"""All pixel arithmetic: decode, resize, crop, pad.
 
-Frames: `*_hw` is (height, width) in pixels. Resizing is on uint8 with Pillow's antialiased
+Frames: `*_hw` is (height, width) in pixels. Resizing works on uint8 with Pillow's antialiased
 filters, which equal those of the checkpoints' own image processors; OpenCV's do not.
 """
 
@@ -22,7 +22,7 @@ from fovea import metadata
 from fovea.errors import ImageTooLarge, InvalidImage
 from fovea.limits import Limits
 
-# Pillow's class for each format, and how the format's files begin.
+# Pillow's class for each format, and how its files begin.
 FORMATS: Mapping[str, tuple[type[ImageFile.ImageFile], re.Pattern[bytes]]] = {
     "JPEG": (JpegImagePlugin.JpegImageFile, re.compile(re.escape(metadata.JPEG_START))),
     "PNG": (PngImagePlugin.PngImageFile, re.compile(re.escape(metadata.PNG_SIGNATURE))),
@@ -40,7 +40,7 @@ LeastScale = Callable[[tuple[int, int]], float]
 
 # EXIF orientations that swap width and height.
 QUARTER_TURNS = (5, 6, 7, 8)
-# EXIF orientation -> what makes such a picture upright (EXIF 2.32, tag 0x0112).
+# EXIF orientation -> the turn that makes such a picture upright (EXIF 2.32, tag 0x0112).
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -51,7 +51,7 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 
-# A crop whose whole resized picture would be longer than this many times its edge is made alone.
+# A crop is made alone if the whole resized picture would be more than this many edges long.
 CROPS_LONG = 64
 
 
@@ -68,7 +68,7 @@ def _decode(
 ) -> tuple[Image.Image, tuple[int, int]]:
     """The picture, maybe at a fraction of its size, and its whole size.
 
-    Where metadata stands in the way, the pixels alone are decoded, upright as they are.
+    If metadata is broken, only the pixels are decoded, without a turn.
     """
     if len(data) > limits.image_bytes:
         raise ImageTooLarge(f"expected at most {limits.image_bytes} bytes, got {len(data)}")
@@ -95,7 +95,7 @@ def _open(
         image = _plugin(data)(io.BytesIO(data))
         _check_size(image.size, limits)
         if image.format != "JPEG":
-            image.load()  # a PNG may tell its orientation behind its pixels
+            image.load()  # a PNG may store its orientation behind its pixels
         orientation = _orientation(image)
         turned = orientation in QUARTER_TURNS
         size_hw = (image.width, image.height) if turned else (image.height, image.width)
@@ -109,7 +109,7 @@ def _open(
 def _plugin(data: bytes) -> type[ImageFile.ImageFile]:
     """Pillow's class for the format that the data begins with; ValueError for others.
 
-    `Image.open` would judge the size by a limit that the whole program shares; ours comes next.
+    `Image.open` would apply a size limit that the whole program shares; fovea's comes next.
     """
     for plugin, start in FORMATS.values():
         if start.match(data):
@@ -129,7 +129,7 @@ def _check_size(size: tuple[int, int], limits: Limits) -> None:
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF orientation, 1 to 8; what cannot be read means upright, 1."""
+    """EXIF orientation, 1 to 8; an unreadable one counts as upright, 1."""
     with suppress(Exception):  # broken EXIF raises many kinds
         orientation = image.getexif().get(ExifTags.Base.Orientation)
         if orientation in _UPRIGHT:
@@ -138,17 +138,17 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _shrink(image: Image.Image, scale: float) -> None:
-    """Tell Pillow to decode a JPEG at the smallest of 1/2, 1/4 and 1/8 that is at least `scale`."""
+    """Make Pillow decode a JPEG at the smallest of 1/2, 1/4 and 1/8 that is at least `scale`."""
     if scale < 1:
         image.draft(None, (math.ceil(image.width * scale), math.ceil(image.height * scale)))
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """RGB in 8 bit of a picture in any of Pillow's modes; alpha is dropped.
+    """8-bit RGB from any of Pillow's modes; alpha is dropped.
 
     Grey of more than 8 bit keeps its brightness: 16 bit ("I;16", "I;16B", …) loses its lower
-    byte. Integers of 32 bit ("I") and floats ("F") are taken for 16 bit where a value is above
-    255, and floats of at most 1 for shares of white; else they are levels from 0 to 255.
+    byte. 32-bit integers ("I") and floats ("F") count as 16 bit if a value is above 255, and floats
+    of at most 1 as shares of white; else they are levels from 0 to 255.
     """
     if image.mode.startswith("I;16"):
         return _grey(np.asarray(image) >> 8)
@@ -174,11 +174,11 @@ def aspect_size(
 ) -> tuple[int, int]:
     """Size (h, w) with the shortest edge as given unless the longest would be too long.
 
-    Of a very thin picture one pixel is left, as of every size here.
+    A very thin picture keeps one pixel, as in every size here.
 
     Formula: transformers `image_transforms.get_size_with_aspect_ratio`, which GroundingDINO's
-    processor uses. It may leave a picture one pixel too long (500 x 1334 for 800, 1333); here
-    that pixel goes, as the canvas has no room for it.
+    processor uses. It may leave a picture one pixel too long (500 x 1334 for 800, 1333); here that
+    pixel is dropped, as the canvas has no room for it.
     """
     height, width = image_hw
     low, high = float(min(image_hw)), float(max(image_hw))
@@ -215,8 +215,7 @@ class Picture:
     """A decoded picture that is resized only once to a size that several networks share.
 
     Attributes:
-        hw: height and width in pixels of the picture that was sent; what was decoded of it may
-            be smaller.
+        hw: height and width in pixels of the picture as sent; the decoded one may be smaller.
     """
 
     def __init__(self, image: Image.Image, hw: tuple[int, int] | None = None) -> None:
@@ -226,16 +225,16 @@ class Picture:
 
     @property
     def decoded_hw(self) -> tuple[int, int]:
-        """Height and width in pixels of what was decoded."""
+        """Height and width in pixels of the decoded picture."""
         return self._image.height, self._image.width
 
     @property
     def pixels(self) -> NDArray[np.uint8]:
-        """What was decoded, RGB uint8 [H, W, 3]; not to be written to."""
+        """The decoded picture, RGB uint8 [H, W, 3], read-only."""
         return np.asarray(self._image, np.uint8)
 
     def resize(self, size_hw: tuple[int, int], resample: Image.Resampling) -> Image.Image:
-        """The picture in size (h, w); not to be written to."""
+        """The picture in size (h, w), read-only."""
         height, width = size_hw
         key = (height, width, resample)
         if key not in self._resized:
@@ -250,11 +249,11 @@ class Picture:
         *,
         to_even: bool = False,
     ) -> Image.Image:
-        """The middle `edge` x `edge` pixels of the picture in size (h, w), as `crop_start` has it.
+        """The middle `edge` x `edge` pixels of the picture in size (h, w); see `crop_start`.
 
-        Of a very long picture only the part behind the crop is resized: 40000 x 1 with a
-        shortest edge of 224 would have two thousand million pixels. Levels may then differ by two
-        from those of the whole, whose place Pillow rounds differently.
+        For a very long picture only the part behind the crop is resized: 40000 x 1 with a shortest
+        edge of 224 would have two thousand million pixels. Levels may then differ by two from those
+        of the whole, whose place Pillow rounds differently.
         """
         top, left = (crop_start(length, edge, to_even=to_even) for length in size_hw)
         part_xyxy = (left, top, left + edge, top + edge)
@@ -268,7 +267,7 @@ class Picture:
         part_xyxy: tuple[int, int, int, int],
         resample: Image.Resampling,
     ) -> Image.Image:
-        """A part, in pixels of the picture in size (h, w), of which no more is resized."""
+        """A part of the picture in size (h, w), in its pixels; only that part is resized."""
         left, top, right, bottom = part_xyxy
         across, down = self._image.width / size_hw[1], self._image.height / size_hw[0]
         box = (left * across, top * down, right * across, bottom * down)
@@ -276,16 +275,16 @@ class Picture:
 
 
 def decode_picture(data: bytes, limits: Limits, least_scale: LeastScale | None = None) -> Picture:
-    """As `decode_image`, and a JPEG perhaps at 1/2, 1/4 or 1/8 of its size, which saves time.
+    """Like `decode_image`, but a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size to save time.
 
-    least_scale: from the size (h, w) to the share of its edges that is needed: the smallest
-    fraction is taken that is enough.
+    least_scale: from the size (h, w) to the share of its edges that is needed; the smallest
+    sufficient fraction is used.
     """
     return Picture(*_decode(data, limits, least_scale))
 
 
 def crop_start(length: int, edge: int, *, to_even: bool = False) -> int:
-    """Where the middle `edge` pixels of so many begin; half a pixel is rounded down or to even."""
+    """The first of the middle `edge` of `length` pixels; halves are rounded down or to even."""
     return round((length - edge) / 2) if to_even else (length - edge) // 2
 
 

@@ -5,7 +5,7 @@ classes of 64 million pixels would be 38 GB. So the maps are enlarged in tiles, 
 only those that can win there: bilinear values lie between the smallest and the largest of the
 pixels that they are made of.
 
-A label map is uint16 [H, W] whose columns are contiguous in memory, as COCO's runs go.
+A label map is uint16 [H, W] whose columns are contiguous in memory, like COCO's runs.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from PIL import Image
 
 from fovea import masks
 
-# A tile is about so many pixels of the original picture along each edge.
+# Edge of a tile, in pixels of the original picture (about).
 TILE = 64
-# Zeros compress as well at the fastest level.
+# The fastest level compresses zeros just as well.
 PNG_COMPRESS_LEVEL = 1
 
 Floats = NDArray[np.float32]
@@ -33,7 +33,7 @@ LabelMap = NDArray[np.uint16]
 class _Axis:
     """Where the pixels of one edge come from: lower + part * (upper - lower).
 
-    As `torch.nn.functional.interpolate`, bilinear, align_corners=False, in its float32.
+    Like `torch.nn.functional.interpolate`, bilinear, align_corners=False, in its float32.
     """
 
     lower: NDArray[np.int64]
@@ -50,7 +50,7 @@ class _Axis:
         return cls(lower, np.minimum(lower + 1, source - 1), places - lower.astype(np.float32))
 
     def cut(self, start: int, stop: int) -> tuple[_Axis, slice]:
-        """These pixels alone, and the span of source pixels that they are made of."""
+        """Only these pixels, and the span of source pixels that they are made of."""
         span = slice(int(self.lower[start]), int(self.upper[stop - 1]) + 1)
         lower, upper = self.lower[start:stop] - span.start, self.upper[start:stop] - span.start
         return _Axis(lower, upper, self.part[start:stop]), span
@@ -78,7 +78,7 @@ class _Tile:
         return flat.min(axis=1), flat.max(axis=1)
 
     def enlarged(self, chosen: NDArray[np.int64]) -> Iterator[Floats]:
-        """These maps in the tile, float32 [rows, columns] each."""
+        """The chosen maps in the tile, float32 [rows, columns] each."""
         rows, columns, source = self.rows, self.columns, self.source[chosen]
         left, right = source[..., columns.lower], source[..., columns.upper]
         wide = left * (1 - columns.part) + right * columns.part
@@ -105,7 +105,7 @@ def _tiles(maps: Floats, size_hw: tuple[int, int]) -> Iterator[_Tile]:
 
 
 def largest(maps: Floats, size_hw: tuple[int, int]) -> LabelMap:
-    """Which map is the largest at each pixel, the first of equal ones.
+    """The index of the largest map at each pixel, the first of equal ones.
 
     maps: float32 [C, h, w], resized bilinearly to `size_hw`.
     """
@@ -175,7 +175,7 @@ class Runs:
 
 
 def encode_png(label_map: LabelMap) -> bytes:
-    """A grey PNG of the labels themselves, in 8 bits a pixel, or 16 where one is above 255."""
+    """A grey PNG of the labels themselves, in 8 bits a pixel, or 16 if one is above 255."""
     small = int(label_map.max()) < 256
     file = io.BytesIO()
     pixels = np.ascontiguousarray(label_map, np.uint8 if small else np.uint16)

@@ -1,6 +1,6 @@
-"""A deployment in this process: the verbs of an export folder on ONNX Runtime, without a server.
+"""Runs an export folder's verbs in this process on ONNX Runtime, without a server.
 
-For notebooks and tests, and as the ceiling of what a server of the same export can do.
+For notebooks and tests, and as the ceiling of what a server of the same export can reach.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ def open(folder: str | PathLike[str]) -> Any:
     >>> with fovea.local.open("build/export/demo") as client:
     ...     thing = client.main_object("photo.jpg", ["man", "snowboard"])
 
-    It is found by its name: this package is below all others, and imports none of them.
+    The client is looked up by name: this package is below all others, and imports none of them.
     """
     return importlib.import_module("fovea_client.local_client").LocalClient(folder)
 
 
 class Local:
-    """An export folder's verbs, on arrays. Any number of threads may call it.
+    """An export folder's verbs, on arrays; thread-safe.
 
-    Graphs are opened when a verb first needs them, on the GPU where this onnxruntime has one. They
+    Graphs are opened when a verb first needs them, on the GPU if this onnxruntime has one. They
     compute in the precision of the export's graphs; what other runtimes would add (OpenVINO's
     bf16) is left out.
 
@@ -76,11 +76,11 @@ class Local:
 
     @property
     def verbs(self) -> tuple[str, ...]:
-        """What can be asked."""
+        """The verbs of the export."""
         return tuple(self._verbs)
 
     def parameters(self, verb: str) -> dict[str, str]:
-        """Those of the verb's configuration on a server; raises UnknownVerb."""
+        """The parameters of the verb's configuration on a server; raises UnknownVerb."""
         return dict(self._ensemble(verb)[0].parameters)
 
     def open_networks(self) -> None:
@@ -90,13 +90,13 @@ class Local:
                 network.open()
 
     def infer(self, verb: str, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
-        """One request: tensors as the server takes and gives them, without batch axis.
+        """One request: tensors as on the server, without batch axis.
 
         Strings are arrays of objects that are bytes; `fovea.verbs` lists the tensors.
 
         Raises:
             UnknownVerb: the export has no such verb.
-            InvalidInput: what a step refuses; InvalidTensor is of the wrong name, dtype or shape.
+            InvalidInput: refused by a step; InvalidTensor is for a wrong name, dtype or shape.
             ServerError: a step or a network failed on a valid request.
         """
         ensemble, dead_after = self._ensemble(verb)
@@ -127,13 +127,13 @@ class Local:
 
 
 def make_step(spec: StepSpec, folder: Path, networks: Mapping[str, Runner]) -> Step:
-    """A step outside of Triton; `folder` has its files, `networks` are what it may call."""
+    """A step outside of Triton; `folder` has its files, `networks` are those it may call."""
     kind: type[Step] = getattr(importlib.import_module(STEPS[spec.kind]), spec.kind)
     return kind(_Context(folder, dict(spec.model.parameters), networks))
 
 
 class _Context:
-    """What a step sees of its surroundings: `fovea.steps.base.Context`."""
+    """A step's surroundings: `fovea.steps.base.Context`."""
 
     def __init__(
         self, folder: Path, parameters: Mapping[str, str], networks: Mapping[str, Runner]
@@ -142,22 +142,22 @@ class _Context:
         self._networks = networks
 
     def call_model(self, name: str, inputs: Arrays, outputs: list[str]) -> Arrays:
-        """A network, on a batch."""
+        """Run a network on a batch."""
         answers = self._networks[name](inputs)
         return {key: answers[key] for key in outputs}
 
     def count(self, metric: str, amount: int) -> None:
-        """Nobody reads the counters here."""
+        """Do nothing: nobody reads the counters here."""
 
     def room_for(self, models: Collection[str]) -> bool:
-        """Callers wait for each other, however many they are."""
+        """True: callers wait for each other, however many they are."""
         return True
 
 
 class _Network:
     """A graph, opened by its first run.
 
-    One run at a time, as on the server: each has all the cores, and memory for one is enough.
+    It runs one batch at a time, as on the server: each has all cores, and memory for one is enough.
     """
 
     def __init__(self, onnxruntime: Any, spec: ModelSpec, path: Path) -> None:
@@ -196,7 +196,7 @@ class _Network:
 
 @contextmanager
 def _as_server_error(model: str) -> Iterator[None]:
-    """Turns any other error than FoveaError into a ServerError that names the model."""
+    """Turn any error other than FoveaError into a ServerError that names the model."""
     try:
         yield
     except FoveaError:
@@ -216,7 +216,7 @@ def _onnxruntime() -> Any:
 
 
 def _read_deployment(folder: Path) -> Deployment:
-    """What the export wrote down; raises Unavailable."""
+    """The deployment in the export's manifest; raises Unavailable."""
     manifest = folder / MANIFEST
     try:
         return exported_deployment(folder)
@@ -229,7 +229,7 @@ def _read_deployment(folder: Path) -> Deployment:
 
 
 def _dead_after_steps(ensemble: EnsembleSpec) -> list[list[str]]:
-    """For each step the tensors that neither a later one nor the caller wants."""
+    """For each step, the tensors that neither a later step nor the caller needs."""
     last = {
         name: index
         for index, step in enumerate(ensemble.steps)
@@ -243,7 +243,7 @@ def _dead_after_steps(ensemble: EnsembleSpec) -> list[list[str]]:
 
 
 def _check_inputs(ensemble: EnsembleSpec, inputs: Mapping[str, NDArray[Any]]) -> None:
-    """Raise InvalidTensor for what Triton would refuse before a step sees it, in its words."""
+    """Raise InvalidTensor for inputs that Triton would refuse before any step, in its words."""
     specs = {tensor.name: tensor for tensor in ensemble.inputs}
     for name in inputs:
         if name not in specs:

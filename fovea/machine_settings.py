@@ -1,4 +1,4 @@
-"""What may differ from machine to machine."""
+"""Settings that differ from machine to machine."""
 
 from __future__ import annotations
 

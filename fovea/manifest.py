@@ -1,4 +1,4 @@
-"""What an export writes down of itself."""
+"""The manifest of an export."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from fovea.specs import build
 
 
 def deployment_of(manifest: Mapping[str, Any]) -> Deployment:
-    """The deployment that was exported; raises KeyError, TypeError and ValueError for another's."""
+    """The exported deployment; raises KeyError, TypeError and ValueError for another version's."""
     deployment: Deployment = build(Deployment, manifest["deployment"])
     return deployment
 
 
 def exported_deployment(folder: Path) -> Deployment:
-    """As `deployment_of`, of an export's folder; raises OSError, too."""
+    """`deployment_of` for an export's folder; also raises OSError."""
     return deployment_of(json.loads((folder / MANIFEST).read_text()))

@@ -20,13 +20,13 @@ def encode_rle(mask: NDArray[np.bool_]) -> bytes:
 def encode_columns(strips: Iterable[NDArray[np.bool_]]) -> bytes:
     """COCO compressed counts of a mask that comes in strips of whole columns, bool [W_i, H] each.
 
-    So a mask of a large picture is never in memory as a whole.
+    So the whole mask of a large picture is never in memory.
     """
     return _compress(_run_lengths(strips))
 
 
 def encode_spans(starts: NDArray[np.int64], ends: NDArray[np.int64], pixels: int) -> bytes:
-    """COCO compressed counts of a mask of so many pixels, set from starts[i] up to ends[i].
+    """COCO compressed counts of a mask of `pixels` pixels, set from starts[i] up to ends[i].
 
     The spans are places down the columns, in order and apart from each other.
     """
@@ -36,7 +36,7 @@ def encode_spans(starts: NDArray[np.int64], ends: NDArray[np.int64], pixels: int
 
 
 def decode_rle(counts: bytes, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
-    """bool [H, W] of COCO compressed counts; ValueError when they do not fill `size_hw`."""
+    """bool [H, W] of COCO compressed counts; ValueError if they do not fill `size_hw`."""
     runs = _decompress(counts)
     height, width = size_hw
     if (runs < 0).any() or int(runs.sum()) != height * width:
@@ -60,14 +60,14 @@ def rle_box(counts: bytes, size_hw: tuple[int, int]) -> tuple[int, int, int, int
     first, last = ends[:-1:2], ends[1::2] - 1
     if not len(first):
         return 0, 0, 0, 0
-    # A run over the end of a column has all rows at its turn.
+    # A run that crosses the end of a column covers all rows there.
     over = bool((first // height != last // height).any())
     top, bottom = (0, height - 1) if over else ((first % height).min(), (last % height).max())
     return int(first[0] // height), int(top), int(last[-1] // height) + 1, int(bottom) + 1
 
 
 def _run_lengths(strips: Iterable[NDArray[np.bool_]]) -> NDArray[np.int64]:
-    """Lengths of the runs, zeros first: 0 where the first pixel is set."""
+    """Lengths of the runs, zeros first: 0 if the first pixel is set."""
     bounds: list[NDArray[np.int64]] = [np.zeros(1, np.int64)]
     size, last = 0, False
     for strip in strips:

@@ -1,4 +1,4 @@
-"""A member: one checkpoint in one role, under the user's name for it; and where it comes from."""
+"""A member: one checkpoint in one role, under the user's name for it; and its source."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fovea import families
 from fovea.roles import Role
 from fovea.specs import build
 
-# Parts of Triton's model names, of files and of metrics' labels.
+# It becomes part of Triton's model names, of file names and of metrics' labels.
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -21,7 +21,7 @@ class Source:
 
     Attributes:
         checkpoint: a hub id, perhaps "id@revision", or a folder.
-        family: of `fovea.families`; "" is what the checkpoint itself says.
+        family: of `fovea.families`; "" leaves it to the checkpoint.
         options: of the family, as (name, value).
     """
 
@@ -32,16 +32,15 @@ class Source:
 
 @dataclass(frozen=True)
 class Member:
-    """What steps, configurations and clients must know of a checkpoint.
+    """What steps, configurations and clients need to know about a checkpoint.
 
     Attributes:
         name: the user's.
         family: a key of `fovea.families.FAMILIES`.
         spec: of the family's type.
-        fingerprint: of the exported graphs, the tokenizer and the spec: what the member answers
-            follows from it, and so what others keep of its answers is kept under it. "" before the
-            export.
-        licence: of the weights, as far as it is known.
+        fingerprint: of the exported graphs, the tokenizer and the spec. They decide the member's
+            answers, so caches of its answers are kept under it. "" before the export.
+        licence: of the weights, if known.
     """
 
     name: str

@@ -1,7 +1,7 @@
-"""An encoded picture without its metadata: text, profiles, thumbnails, orientation.
+"""Strips an encoded picture of its metadata: text, profiles, thumbnails, orientation.
 
 Decoders refuse pictures whose metadata is broken though the pixels are whole. Browsers and OpenCV
-show them, so fovea answers them: such a picture is decoded once more from its pixels alone.
+show them, so fovea accepts them: such a picture is decoded once more from its pixels alone.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ EXIF_HEADER = b"Exif\0\0"
 # Length, type and checksum of a PNG chunk.
 _CHUNK_BYTES = 12
 _SCAN = 0xDA
-# APP0 (JFIF) and APP14 (Adobe) say how the colours of a JPEG are meant.
+# APP0 (JFIF) and APP14 (Adobe) define how a JPEG's colours are meant.
 _COLOUR_SEGMENTS = (0xE0, 0xEE)
 _APP_SEGMENTS, _COMMENT = range(0xE0, 0xF0), 0xFE
 
 
 def pixels_only(data: bytes) -> bytes:
-    """The same PNG or JPEG without metadata; other data, or what cannot be followed, as it is.
+    """The same PNG or JPEG without metadata; other or unreadable data is returned as it is.
 
-    The alpha of a palette goes too: pictures lose their alpha anyway.
+    The alpha of a palette is dropped too, as for all pictures.
     """
     if data.startswith(PNG_SIGNATURE):
         return _png(data)
@@ -30,7 +30,7 @@ def pixels_only(data: bytes) -> bytes:
 
 
 def _png(data: bytes) -> bytes:
-    """Critical chunks alone; their names begin with a capital letter (PNG specification, 5.4)."""
+    """Only the critical chunks, whose names begin with a capital (PNG specification, 5.4)."""
     kept, at = [PNG_SIGNATURE], len(PNG_SIGNATURE)
     while at + _CHUNK_BYTES <= len(data):
         (length,) = struct.unpack_from(">I", data, at)
@@ -42,7 +42,7 @@ def _png(data: bytes) -> bytes:
 
 
 def _jpeg(data: bytes) -> bytes:
-    """All segments up to the first scan but APPn and comments, then the rest as it is."""
+    """All segments up to the first scan except APPn and comments, then the rest as it is."""
     kept, at = [JPEG_START], len(JPEG_START)
     while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != _SCAN:
         (length,) = struct.unpack_from(">H", data, at + 2)

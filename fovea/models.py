@@ -54,9 +54,9 @@ from fovea.steps.tensors import (
 )
 
 FIRST_STEP = "preprocess_image"
-# A parameter of networks, and a field of the members in those of steps.
+# A parameter of networks, and a field of the members in the steps' parameters.
 FINGERPRINT = "fingerprint"
-# A parameter of Triton's python backend: what a network leaves on the GPU is copied for the step.
+# A parameter of Triton's python backend: a network's outputs on the GPU are copied for the step.
 CPU_ONLY_INPUTS = "FORCE_CPU_ONLY_INPUT_TENSORS"
 
 
@@ -67,7 +67,7 @@ class StepSpec:
     Attributes:
         model: its configuration.
         kind: the name of its class in `fovea.steps`.
-        files: that it reads, as (member, file of the checkpoint).
+        files: those that it reads, as (member, file of the checkpoint).
     """
 
     model: ModelSpec
@@ -97,7 +97,7 @@ class Models:
 
     @property
     def steps(self) -> tuple[StepSpec, ...]:
-        """All that were asked for, the first step first."""
+        """The requested steps, the first step first."""
         first = (self._first_step(),) if self._uses else ()
         return (*first, *self._steps.values())
 
@@ -117,9 +117,9 @@ class Models:
     ) -> ModelSpec:
         """The step that takes what callers send.
 
-        verb: that asks for it. sees: members that want the picture. asks: models that it then
+        verb: the one that uses it. sees: members that want the picture. asks: models that it then
         waits for. checks: members that must have room for each label. finds: the member whose grid
-        decoder is asked for every object.
+        decoder finds every object.
         """
         geometries = dict.fromkeys(role.geometry.name for role in sees)
         names = tuple(role.name for role in checks)
@@ -178,7 +178,7 @@ class Models:
         )
 
     def select_boxes(self, detects: AnyDetector, *, main: bool) -> ModelSpec:
-        """A detector's answer -> boxes, and the boxes as prompts; `main`: the best one alone."""
+        """A detector's answer -> boxes, also as prompts; `main`: only the best one."""
         if isinstance(detects, Detector):
             return self._step(
                 f"{detects.name}_select_boxes",
@@ -200,7 +200,7 @@ class Models:
         )
 
     def encode(self, cuts: Promptable[Any]) -> ModelSpec:
-        """As a promptable member's image network, but it keeps what it answered."""
+        """A promptable member's image network with a cache of its answers."""
         network = self.network(cuts.image_network)
         return self._step(
             f"{cuts.name}_encode_image",
@@ -227,7 +227,7 @@ class Models:
         return self._everything(f"{cuts.name}_segment_everything", "SegmentEverything", cuts)
 
     def embed_objects(self, cuts: Promptable[Any], embeds: ImageEmbedder[Any]) -> ModelSpec:
-        """As `segment_everything`, with the picture too, and a vector for each object."""
+        """`segment_everything`, but it takes the picture too and gives a vector for each object."""
         batch = self.network(embeds.image_network).max_batch_size
         return self._everything(
             f"{cuts.name}_embed_objects_by_{embeds.name}",
@@ -299,12 +299,12 @@ class Models:
         )
 
     def _finders(self) -> list[Role[Any]]:
-        """Members whose settings a caller may send."""
+        """Members that have settings a caller may send."""
         names = dict.fromkeys(use.finds for use in self._uses if use.finds)
         return [self.roles[name] for name in names]
 
     def _geometries(self) -> tuple[settings.GeometryUse, ...]:
-        """Each once, in the members' order; small if only embedders or classifiers want it."""
+        """Each geometry once, in the members' order; small if for embedders or classifiers only."""
         found: dict[Geometry, bool] = {}
         for role in self.roles.values():
             small = isinstance(role, (ImageEmbedder, Classifier))
@@ -344,7 +344,7 @@ class Models:
         instances: int = 1,
         **step_settings: Any,
     ) -> StepSpec:
-        """A step; `step_settings` become parameters as JSON, as `fovea.steps.settings` has them."""
+        """A step; `step_settings` become parameters as JSON, see `fovea.steps.settings`."""
         deployment, played = self.deployment, list(roles)
         members = tuple(deployment.member(role.name) for role in played)
         known = {"limits": deployment.limits, "members": members, **step_settings}

@@ -1,6 +1,6 @@
-"""ONNX graphs on the OpenVINO runtime, in bf16 where the processor has it (AMX, AVX-512 BF16).
+"""ONNX graphs on the OpenVINO runtime, in bf16 if the processor has it (AMX, AVX-512 BF16).
 
-Matrix products whose weights are int8 in the graph run in int8 where the precision says so.
+Matrix products with int8 weights in the graph run in int8 if the precision says so.
 
 The package `openvino` is optional (`pip install 'fovea[openvino]'`), hence the late import.
 """
@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 Arrays = Mapping[str, NDArray[Any]]
 
-# Our names of what a graph is computed in, and OpenVINO's. Inputs and outputs keep their types.
+# The precisions here, and OpenVINO's names for them. Inputs and outputs keep their types.
 PRECISIONS = {"fp32": "f32", "bf16": "bf16", "bf16-int8": "bf16"}
-# Values along a row that share a scale where a weight is int8: from 32 to 768, the fastest, and as
-# close as any (docs/performance.md).
+# Values along a row that share a scale if a weight is int8: between 32 and 768, the fastest, and as
+# exact as any (docs/performance.md).
 QUANTIZATION_GROUP = 128
 # OpenVINO's element types and onnxruntime's names of them.
 _TYPES = {
@@ -42,7 +42,7 @@ _TYPES = {
 
 @dataclass(frozen=True)
 class GraphTensor:
-    """An input or output, described as onnxruntime's NodeArg does; a free edge is None."""
+    """An input or output, described like onnxruntime's NodeArg; a free edge is None."""
 
     name: str
     type: str
@@ -52,14 +52,14 @@ class GraphTensor:
 class OpenVinoSession:
     """An ONNX file compiled for the CPU, with the methods of onnxruntime's InferenceSession.
 
-    Not for several threads at once: it has one inference request, whose memory each run reuses.
+    Not thread-safe: it has one inference request, whose memory each run reuses.
     """
 
     def __init__(self, path: Path | str, *, precision: str = "fp32", threads: int = 0) -> None:
-        """Read and compile.
+        """Read and compile the file.
 
-        precision: a key of PRECISIONS; `precision` of the session is fp32 where the processor has
-        no bf16. threads: 0 takes a thread per core.
+        precision: a key of PRECISIONS; the session's own is fp32 if the processor has no bf16.
+        threads: 0 uses one per core.
         Raises ImportError without the package, ValueError for an unknown precision, and
         RuntimeError for a file that OpenVINO cannot read or compile.
         """
@@ -75,7 +75,7 @@ class OpenVinoSession:
         settings: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": PRECISIONS[self.precision],
-            # The networks share the cores: the scheduler places their threads, not each of them.
+            # The networks share the cores: the scheduler places their threads.
             "ENABLE_CPU_PINNING": False,
         }
         if self.precision == "bf16-int8":
@@ -86,12 +86,12 @@ class OpenVinoSession:
         _broadcast_instead_of_tile(model)
         compiled = core.compile_model(model, "CPU", settings)
         self._inputs = [_describe(port.node.friendly_name, port) for port in compiled.inputs]
-        # An output that passes through an Identity goes by two names.
+        # An output that passes through an Identity has two names.
         self._ports = {name: port for port in compiled.outputs for name in port.names}
         self._request = compiled.create_infer_request()
 
     def run(self, names: Sequence[str], feed: Arrays, options: None = None) -> list[NDArray[Any]]:
-        """The named outputs, one array each. There are no options of a run."""
+        """The named outputs, one array each. A run has no options."""
         arrays = {name: np.ascontiguousarray(array) for name, array in feed.items()}
         found = self._request.infer(arrays, share_inputs=True, share_outputs=True)
         return [np.array(found[self._ports[name]]) for name in names]
@@ -110,9 +110,9 @@ class OpenVinoSession:
 
 
 def _broadcast_instead_of_tile(model: Any) -> None:
-    """Have Broadcast do what Tile would, where only axes of length 1 are repeated.
+    """Replace Tile by Broadcast where only axes of length 1 are repeated.
 
-    OpenVINO 2026.4's Tile mixes up the axes when it repeats two of four, as for the text mask of
+    OpenVINO 2026.4's Tile mixes up the axes when it repeats two of four, as in the text mask of
     GroundingDINO's decoder: answers are wrong without an error.
     """
     from openvino import opset13

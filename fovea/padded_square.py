@@ -1,8 +1,8 @@
-"""A picture as OWLv2 wants it: padded with black to a square, then resized as SciPy does.
+"""OWLv2's preprocessing: a picture padded with black to a square, then resized as by SciPy.
 
 OWLv2's image processor pads the bottom and the right, smooths with a Gaussian whose width follows
 from the shrinking (scikit-image's `resize`), and interpolates linearly. Both are one weighted sum
-of pixels along each axis. So the square itself, which of a thin picture would be huge, is never
+of pixels along each axis. So the square itself, which would be huge for a thin picture, is never
 made, and only those pixels are smoothed that an output pixel needs.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# SciPy's `gaussian_filter` cuts the bell off at so many standard deviations.
+# SciPy's `gaussian_filter` cuts the bell off at this many standard deviations.
 TRUNCATE = 4.0
 
 
@@ -21,11 +21,11 @@ def resize_padded_square(pixels: NDArray[np.uint8], edge: int) -> NDArray[np.uin
     """uint8 [H, W, 3] -> uint8 [edge, edge, 3]: the picture at top left, black beyond.
 
     Equals transformers' `Owlv2ImageProcessorPil.pad` and `resize` (order 1, mirrored at the
-    borders of the square) but for the rounding to whole levels.
+    borders of the square) except for the rounding to whole levels.
     """
     square = max(pixels.shape[:2])
     lying = pixels.shape[1] > pixels.shape[0]
-    # The longer axis first: what lies between is then as small as can be.
+    # The longer axis first keeps the intermediate array smallest.
     resized = _resize_rows(_turned(pixels) if lying else pixels, square, edge)
     resized = _resize_rows(_turned(resized), square, edge)
     upright = resized if lying else _turned(resized)
@@ -51,9 +51,9 @@ def _resize_rows(values: NDArray[Any], length: int, edge: int) -> NDArray[np.flo
 def _weighted_rows(
     valid: int, length: int, edge: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Which rows, by what shares, make each new row: indices and weights, [edge, K] each.
+    """The source rows and weights of each new row: indices and weights, [edge, K] each.
 
-    valid: so many of the `length` rows are there; the others are black and weigh nothing.
+    valid: how many of the `length` rows exist; the others are black and weigh nothing.
     """
     factor = length / edge
     sigma = max(0.0, (factor - 1) / 2)

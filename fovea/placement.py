@@ -1,4 +1,4 @@
-"""How models are placed on a machine's cores: the values that `benchmarks.tune` chooses."""
+"""How models are placed on a machine's cores, as chosen by `benchmarks.tune`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ THREADS = "intra_op_thread_count"
 
 @dataclass(frozen=True)
 class Placement:
-    """Of one model.
+    """One model's placement.
 
-    instances: processes that run it. threads: of each instance of a network; 0 takes one per core.
+    instances: processes that run it. threads: of each instance of a network; 0 uses one per core.
     delay_us: how long its batcher may wait for a fuller batch.
     """
 
@@ -24,7 +24,7 @@ class Placement:
 
 
 def placed(spec: ModelSpec, placements: tuple[Placement, ...]) -> ModelSpec:
-    """`spec` where its placement puts it; as it is without one."""
+    """`spec` with its placement; unchanged without one."""
     found = next((p for p in placements if p.model == spec.name), None)
     if found is None:
         return spec

@@ -84,9 +84,9 @@ def box_prompts(boxes_xyxy: NDArray[np.float32]) -> tuple[NDArray[np.float32], N
 def pad_points(
     point_coords: NDArray[np.float32], point_labels: NDArray[np.int32]
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Prompts without a box get the one padding point that SAM was trained with.
+    """Give prompts without a box the one padding point that SAM was trained with.
 
-    Prompts of a request all have K points; where none has a box or padding yet, K grows by 1.
+    All prompts of a request have K points; if none has a box or padding yet, K grows by 1.
     """
     if np.isin(point_labels, (BOX_TOP_LEFT, PADDING)).any():
         return point_coords, point_labels
@@ -97,7 +97,7 @@ def pad_points(
 def pad_prompts(
     point_coords: NDArray[np.float32], point_labels: NDArray[np.int32]
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Prompts up to the next power of two, so that requests batch; prompts don't interact.
+    """Pad prompts to the next power of two, so that requests batch; prompts don't interact.
 
     A padding prompt has only labels -1; `sam.choose_masks` drops it.
     """

@@ -1,4 +1,4 @@
-"""What a model can do, in the field's own names of tasks: the contract between families and verbs.
+"""The roles of models, named after the field's tasks: the contract between families and verbs.
 
 | role | takes | gives |
 | --- | --- | --- |
@@ -10,8 +10,8 @@
 | promptable | a picture, and points or boxes | one mask a prompt |
 | segmenter | a picture | segments: masks, each of one of its classes |
 
-A family (`fovea.families`) is how one architecture plays its role, a member one checkpoint of it
-under the user's name. Verbs know roles alone, never families.
+A family (`fovea.families`) is how one architecture plays its role, a member one of its checkpoints
+under the user's name. Verbs only know roles, never families.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from fovea.specs import ModelSpec, TensorSpec
 
 Arrays = dict[str, NDArray[Any]]
 
-# What every network calls its picture, and the part of it that is picture.
+# Every network's name of its picture, and of the part of it that is valid.
 PIXEL_VALUES = "pixel_values"
 VALID_HW = "valid_hw"
 TOKENIZER = "tokenizer.json"
 
-# The picture's (height, width) as it was sent, and prompts in its pixels: `fovea.prompts`.
+# The picture's (height, width) as sent, and prompts in its pixels: `fovea.prompts`.
 ORIGINAL_SIZE = TensorSpec("original_size_hw", "INT32", (2,))
 POINT_COORDS = TensorSpec("point_coords", "FP32", (-1, -1, 2))
 POINT_LABELS = TensorSpec("point_labels", "INT32", (-1, -1))
@@ -58,10 +58,10 @@ S = TypeVar("S")
 
 
 class Role(ABC, Generic[S]):
-    """A family as one member of it: `name` is the member's, `spec` what its checkpoint fixes.
+    """A family as played by one member: `name` is the member's, `spec` what its checkpoint fixes.
 
-    ROLE: the role's name. Spec: a frozen dataclass of numbers, strings and tuples. FILES: of the
-    checkpoint, those that its steps read.
+    ROLE: the role's name. Spec: a frozen dataclass of numbers, strings and tuples. FILES: those of
+    the checkpoint that its steps read.
     """
 
     ROLE: ClassVar[str]
@@ -87,7 +87,7 @@ class Role(ABC, Generic[S]):
         return (self.image_network,)
 
     def network_name(self, part: str) -> str:
-        """What Triton calls a network of this member; a single one has the member's name."""
+        """Triton's name of a network of this member; a single network has the member's name."""
         return f"{self.name}_{part}" if part else self.name
 
     def part(self, network: str) -> str:
@@ -95,12 +95,12 @@ class Role(ABC, Generic[S]):
         return network[len(self.name) + 1 :]
 
     def file(self, folder: Path, name: str) -> Path:
-        """Where a file of the checkpoint lies beside a step."""
+        """The path of a checkpoint's file beside a step."""
         return folder / f"{self.name}_{name}"
 
 
 class Tokens(Protocol):
-    """A text as an embedder's text network takes it."""
+    """Turns texts into the inputs of an embedder's text network."""
 
     def encode(self, text: str) -> Arrays:
         """The network's inputs, without batch axis; raises InvalidText."""
@@ -134,7 +134,7 @@ class Embedder(ImageEmbedder[S]):
     @property
     @abstractmethod
     def text_network(self) -> ModelSpec:
-        """What `Tokens.encode` gives -> text_embeds float32 [D] of length 1."""
+        """The outputs of `Tokens.encode` -> text_embeds float32 [D] of length 1."""
 
     @property
     def networks(self) -> tuple[ModelSpec, ...]:
@@ -152,10 +152,10 @@ class Embedder(ImageEmbedder[S]):
 
 
 class Classifier(Role[S]):
-    """Which of its own classes a picture shows.
+    """Tells which of its own classes a picture shows.
 
-    Its `spec` has class_names, in the order of the logits, and top_k, how many are told unless the
-    caller says.
+    Its `spec` has class_names, in the order of the logits, and top_k, the default number of classes
+    in an answer.
     """
 
     ROLE = "classifier"
@@ -177,8 +177,8 @@ class Detections:
     Attributes:
         boxes_xyxy: float32 [N, 4], in pixels of the original picture.
         scores: float32 [N], within [0, 1].
-        label_indices: int32 [N], places in the list of labels that was sent, or class ids.
-        words: N strings, those words of the label that the box answers, or names of classes.
+        label_indices: int32 [N], positions in the caller's list of labels, or class ids.
+        words: N strings, the words of the label that the box answers, or names of classes.
     """
 
     boxes_xyxy: NDArray[np.float32]
@@ -188,13 +188,13 @@ class Detections:
 
 
 class LabelWriter(Protocol):
-    """Labels as an open detector takes them."""
+    """Turns labels into the inputs of an open detector."""
 
     def write(self, labels: Mapping[int, str]) -> Arrays:
-        """The detector's `text_tensors`, of labels by their index; raises InvalidText."""
+        """The detector's `text_tensors` for labels by their index; raises InvalidText."""
 
     def check(self, labels: Sequence[str]) -> None:
-        """Raise InvalidText unless each label, asked alone, has room."""
+        """Raise InvalidText unless each label alone has room."""
 
 
 @dataclass(frozen=True)
@@ -202,9 +202,9 @@ class Selection:
     """How boxes are chosen.
 
     Attributes:
-        box_threshold: from which score a box counts.
-        max_boxes: so many at most.
-        text_threshold: of the words that it answers, where words are asked.
+        box_threshold: least score of a box.
+        max_boxes: most boxes.
+        text_threshold: least score of the words that it answers, if words are used.
     """
 
     box_threshold: float
@@ -213,7 +213,7 @@ class Selection:
 
 
 class OpenDetector(Role[S]):
-    """Boxes for labels that it has never heard of.
+    """Boxes for any labels, also ones that it was not trained on.
 
     Its `spec` has box_threshold and text_threshold, the defaults.
     """
@@ -224,11 +224,11 @@ class OpenDetector(Role[S]):
     @property
     @abstractmethod
     def image_network(self) -> ModelSpec:
-        """The network that takes pixel_values, and those of the `text_tensors` that it names."""
+        """The network that takes pixel_values and those of the `text_tensors` that it names."""
 
     @property
     def text_network(self) -> ModelSpec | None:
-        """The network that embeds labels, where that is one of its own."""
+        """The network that embeds labels, if it has a separate one."""
         return None
 
     @property
@@ -239,12 +239,12 @@ class OpenDetector(Role[S]):
     @property
     @abstractmethod
     def text_tensors(self) -> tuple[TensorSpec, ...]:
-        """What `LabelWriter.write` gives."""
+        """The outputs of `LabelWriter.write`."""
 
     @property
     @abstractmethod
     def finish_tensors(self) -> tuple[TensorSpec, ...]:
-        """What `select` takes: outputs of the network, and some of the `text_tensors`."""
+        """The inputs of `select`: outputs of the network, and some of the `text_tensors`."""
 
     @abstractmethod
     def writer(self, folder: Path) -> LabelWriter:
@@ -261,7 +261,7 @@ class OpenDetector(Role[S]):
     ) -> Detections:
         """The `finish_tensors` of one picture -> its boxes.
 
-        labels: all that were sent. embed: the text network's answer to a batch of its inputs.
+        labels: all that were sent. embed: runs the text network on a batch of its inputs.
         """
 
 
@@ -276,11 +276,11 @@ class Detector(Role[S]):
     @property
     @abstractmethod
     def image_network(self) -> ModelSpec:
-        """pixel_values -> what `select` takes."""
+        """pixel_values -> the inputs of `select`."""
 
     @property
     def finish_tensors(self) -> tuple[TensorSpec, ...]:
-        """What `select` takes: outputs of the network."""
+        """The inputs of `select`: outputs of the network."""
         return self.image_network.outputs
 
     @abstractmethod
@@ -294,10 +294,10 @@ AnyDetector: TypeAlias = OpenDetector[Any] | Detector[Any]
 
 
 class Promptable(Role[S]):
-    """Masks of what points and boxes mean.
+    """Masks of what points and boxes mark.
 
-    Its `spec` has points_per_side, iou_threshold and stability_threshold: the defaults of what
-    counts as an object where everything is asked for (`fovea.everything`).
+    Its `spec` has points_per_side, iou_threshold and stability_threshold, the default criteria for
+    objects (`fovea.everything`).
     """
 
     ROLE = "promptable"
@@ -305,27 +305,27 @@ class Promptable(Role[S]):
     @property
     @abstractmethod
     def image_network(self) -> ModelSpec:
-        """pixel_values, valid_hw -> what the decoder needs of a picture."""
+        """pixel_values, valid_hw -> the decoder's inputs for a picture."""
 
     @property
     @abstractmethod
     def decoder(self) -> ModelSpec:
         """A picture's embedding and P prompts -> low_res_masks [P, M, M], iou_scores [P].
 
-        point_coords are in pixels of the original picture (original_size_hw), valid_hw is the
-        part of the canvas that is picture. Masks are logits in the frame of the canvas, one a
-        prompt: a box or several points mean one thing; a single point is ambiguous and gets the
-        best scored of three (segment-anything, `multimask_output`).
+        point_coords are in pixels of the original picture (original_size_hw), valid_hw is the valid
+        part of the canvas. Masks are logits in the frame of the canvas, one for each prompt: a box
+        or several points mean one thing; a single point is ambiguous and gets the best scored of
+        three (segment-anything, `multimask_output`).
         """
 
     @property
     @abstractmethod
     def grid_decoder(self) -> ModelSpec:
-        """A picture's embedding and P single points -> all three masks of each, and their worth.
+        """A picture's embedding and P single points -> all three masks of each, with their quality.
 
-        grid_points [P, 2], valid_hw and original_size_hw are as the decoder's. iou_scores [P, 3];
+        grid_points [P, 2], valid_hw and original_size_hw are as for the decoder. iou_scores [P, 3];
         stability [P, 3] within [0, 1]; areas [P, 3] and mask_boxes xyxy [P, 3, 4] in pixels of the
-        original picture; low_res_masks [P, 3, M, M], large, to be asked for few points only.
+        original picture; low_res_masks [P, 3, M, M], large, to be requested for few points only.
         """
 
     @property
@@ -346,15 +346,15 @@ class Promptable(Role[S]):
     ) -> NDArray[np.bool_]:
         """Logits [M, M] -> the mask in a square of the original picture, bool [edge, edge].
 
-        square: xyxy in original pixels; what of it is beyond the picture has no mask.
+        square: xyxy in original pixels; its part beyond the picture has no mask.
         """
 
 
 class Segmenter(Role[S]):
-    """What a scene is made of: segments, each of one of the classes that it was trained on.
+    """The parts of a scene: segments, each of one of the classes that it was trained on.
 
-    Its `spec` has class_names, by class id; task: semantic (a segment a class, and each pixel in
-    one), instance (things, which may overlap) or panoptic (things and stuff, apart); and
+    Its `spec` has class_names, by class id; task: semantic (one segment for each class, each pixel
+    in one), instance (things, which may overlap) or panoptic (things and stuff, apart); and
     threshold, the default.
     """
 
@@ -363,7 +363,7 @@ class Segmenter(Role[S]):
     @property
     @abstractmethod
     def image_network(self) -> ModelSpec:
-        """pixel_values -> what `segments` takes."""
+        """pixel_values -> the inputs of `segments`."""
 
     @abstractmethod
     def segments(
@@ -371,8 +371,8 @@ class Segmenter(Role[S]):
     ) -> Segments:
         """The network's outputs for one picture -> its segments.
 
-        threshold: of a segment's score; without effect on semantic ones, which have none.
-        max_masks: so many at most where masks may overlap, the best.
+        threshold: least score of a segment; without effect on semantic ones, which have none.
+        max_masks: most masks if they may overlap, the best ones.
         """
 
 

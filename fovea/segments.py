@@ -1,4 +1,4 @@
-"""What a scene is made of, in pixels of the original picture."""
+"""The segments of a scene, in pixels of the original picture."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fovea.label_maps import LabelMap, Runs
 
-# A segment's score where its task has none: of a class that is on top there is no doubt to tell.
+# A segment's score in a task without scores: the class on top is certain.
 NO_DOUBT = 1.0
 
 
@@ -23,7 +23,7 @@ class Segments:
         class_ids: int32 [N].
         scores: float32 [N], within [0, 1].
         label_map: uint16 [H, W], one label a pixel: class ids if the segments are classes, else
-            1 + the place of the segment in the lists above, and 0 where there is none.
+            1 + the segment's position in the lists above, and 0 for no segment.
     """
 
     masks: list[bytes]
@@ -33,7 +33,7 @@ class Segments:
 
 
 def of_classes(label_map: LabelMap) -> Segments:
-    """A segment for each class that a map of class ids has, in the order of their ids."""
+    """A segment for each class in a map of class ids, in the order of their ids."""
     runs = Runs.of(label_map)
     class_ids = np.unique(runs.labels)
     return Segments(
@@ -45,7 +45,7 @@ def of_classes(label_map: LabelMap) -> Segments:
 
 
 def of_places(label_map: LabelMap, class_ids: Sequence[int], scores: Sequence[float]) -> Segments:
-    """Segments of a map that has 1 + their places in these lists, and 0 for none."""
+    """Segments of a map with 1 + their positions in these lists, and 0 for none."""
     runs = Runs.of(label_map)
     return Segments(
         [runs.encode(place) for place in range(1, len(class_ids) + 1)],

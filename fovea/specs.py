@@ -26,13 +26,13 @@ NUMPY_DTYPES: Mapping[str, type] = types.MappingProxyType(
     }
 )
 
-# Of what is masked, where transformers has -inf: finite on the wire, and its sigmoid is 0 as well.
+# Stands for transformers' -inf in masked places: finite on the wire, and its sigmoid is 0 too.
 MASKED_LOGIT = -50.0
 
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """One tensor of a model: `shape` is without the batch axis, -1 is any length."""
+    """One tensor of a model: `shape` has no batch axis, -1 is any length."""
 
     name: str
     dtype: str
@@ -65,9 +65,9 @@ class TensorSpec:
 class Queue:
     """How requests wait for a model.
 
-    max_size: requests waiting at most, more are refused at once; 0 is no limit.
-    timeout_us: a request that waited longer is refused; 0 is no limit. Where it is set, a
-    request may ask for less.
+    max_size: most requests waiting, more are refused at once; 0 is no limit.
+    timeout_us: a request that waited longer is refused; 0 is no limit. If it is set, a request may
+    ask for less.
     delay_us: how long the batcher may wait for a fuller batch.
     """
 
@@ -80,7 +80,7 @@ class Queue:
 class Tolerance:
     """How far an exported network's answer may be from the checkpoint's.
 
-    difference: largest absolute difference, divided by the largest magnitude where that is > 1.
+    difference: largest absolute difference, divided by the largest magnitude if that is > 1.
     rows: share of the rows (queries of a detector, after matching) that must be within it:
     near-tied proposals may swap slots.
     """
@@ -93,8 +93,8 @@ class Tolerance:
 class Span:
     """The lengths that a dynamic edge of an input takes.
 
-    min: also the length of the warm-up. opt: what an engine is tuned for. max: the largest, or 0
-    where a field of the deployment's `Limits` says it, named in `limit`.
+    min: also the length of the warm-up. opt: what an engine is tuned for. max: the largest, or 0 if
+    a field of the deployment's `Limits`, named in `limit`, sets it.
     """
 
     min: int
@@ -107,7 +107,7 @@ class Span:
 class ModelSpec:
     """A model that Triton runs itself: a network or a Python step.
 
-    warmup: run once on zeros before the model counts as ready. spans: of the inputs with dynamic
+    warmup: run once on zeros before the model counts as ready. spans: for inputs with dynamic
     edges, by name: a span for each edge of -1.
     """
 
@@ -134,7 +134,7 @@ def network_spec(
     spans: tuple[tuple[str, tuple[Span, ...]], ...] = (),
     tolerance: Tolerance | None = None,
 ) -> ModelSpec:
-    """A network on whatever the machine has, warmed up, until a deployment says otherwise."""
+    """A warmed-up network with the machine's defaults, until a deployment changes them."""
     return ModelSpec(
         name=name,
         backend="onnxruntime",
@@ -161,7 +161,7 @@ class EnsembleStep:
 class EnsembleSpec:
     """A verb: Triton runs each step as soon as its inputs are there.
 
-    parameters: of its configuration, for those who ask what the ensemble is.
+    parameters: of its configuration, which describe the ensemble to clients.
     """
 
     name: str
@@ -187,7 +187,7 @@ def from_json(cls: type[T], text: str) -> T:
 
 
 def build(cls: Any, value: Any) -> Any:
-    """What `dataclasses.asdict` made a value of; a class may say itself how, in `from_data`."""
+    """The inverse of `dataclasses.asdict`; a class may define its own in `from_data`."""
     if hasattr(cls, "from_data"):
         return cls.from_data(value)
     if dataclasses.is_dataclass(cls) and isinstance(cls, type):

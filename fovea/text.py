@@ -1,7 +1,7 @@
-"""Labels and texts as callers send them: decoded, checked, and split where one string holds many.
+"""Labels and texts from callers: decoded, checked, and split if one string holds many.
 
-A label is one element of TEXT, whatever characters it has: "St. Bernard" is one label. Answers
-carry its index and the label itself, byte for byte.
+A label is one element of TEXT, whatever its characters: "St. Bernard" is one label. Answers carry
+its index and the label itself, byte for byte.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def decode_text(raw: bytes, limits: Limits) -> str:
 
 
 def decode_labels(raw: Iterable[bytes], limits: Limits) -> list[str]:
-    """The elements of TEXT as str, in the order given; InvalidText says which is wrong."""
+    """The elements of TEXT as str, in the order given; InvalidText names a wrong one."""
     encoded = list(raw)
     if not encoded:
         raise InvalidText("expected at least one label, got none")
@@ -58,10 +58,10 @@ def decode_labels(raw: Iterable[bytes], limits: Limits) -> list[str]:
 
 
 def split_phrases(text: str, limits: Limits | None = None) -> list[str]:
-    """Phrases of "a cat. a dog.", each once and as it is written, in the order given.
+    """Phrases of "a cat. a dog.", each once and as written, in the order given.
 
-    For people who type one string: phrases are separated by '.', so none has one within. Raises
-    InvalidText when there is none, or more than `limits.labels`.
+    For people who type one string: '.' separates phrases, so no phrase contains one. Raises
+    InvalidText for no phrase, or more than `limits.labels`.
     """
     phrases = list(dict.fromkeys(part.strip() for part in text.split(".") if part.strip()))
     if not phrases:
@@ -72,21 +72,21 @@ def split_phrases(text: str, limits: Limits | None = None) -> list[str]:
 
 
 def name_label(index: int, label: str) -> str:
-    """How messages speak of a label."""
+    """A label's name in messages."""
     shown = label if len(label) <= _SHOWN else label[:_SHOWN] + "…"
     return f"label {index} {shown!r}"
 
 
 def same_words(label: str) -> str:
-    """What equal labels share: the label in lower case, one space between its words."""
+    """A key that equal labels share: lower case, one space between words."""
     return " ".join(label.lower().split())
 
 
 def surely_fits(label: str, tokens: int) -> bool:
-    """Whether a label has words and at most so many tokens, as is plain without its tokens.
+    """Whether a label has words and surely fits into `tokens` tokens, without tokenizing it.
 
-    No tokenizer makes more tokens of ASCII than it has characters. A list of 1,203 labels is so
-    checked at a fraction of the time that its tokens take.
+    No tokenizer makes more tokens of ASCII than it has characters. That checks a list of 1,203
+    labels in a fraction of the time that tokenizing takes.
     """
     return label.isascii() and len(label) <= tokens and any(map(str.isalnum, label))
 
@@ -97,7 +97,7 @@ def bare(label: str) -> str:
 
 
 def caption_form(label: str) -> str:
-    """A label as it stands in a caption: in lower case, without the two that separate phrases.
+    """A label's form in a caption: in lower case, without the two characters that separate phrases.
 
     Characters keep their places, so that spans within it are spans within the label.
     """

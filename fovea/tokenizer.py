@@ -1,4 +1,4 @@
-"""The checkpoint's own tokenizer.json."""
+"""Reads the checkpoint's own tokenizer.json."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Piece:
 
 
 class PaddedTokenizer:
-    """A tokenizer, or the tokenizer.json of one, whose sequences are padded to fixed lengths."""
+    """A tokenizer, or its tokenizer.json, whose sequences are padded to fixed lengths."""
 
     def __init__(self, tokenizer: Path | Tokenizer, pad_token_id: int) -> None:
         self._tokenizer = (
@@ -57,10 +57,10 @@ class PaddedTokenizer:
 
 
 class FixedLengthTexts:
-    """Texts as the tokens of a tokenizer.json, all of one length; longer ones are refused.
+    """Texts as tokens of a tokenizer.json, all of one length; longer ones are refused.
 
-    special_tokens: so many come with the tokens of each text. mask: whether the network is told
-    which of them are padding.
+    special_tokens: how many come with each text's tokens. mask: whether the network takes a mask of
+    the padding.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class FixedLengthTexts:
         self._mask = mask
 
     def encode(self, value: str) -> dict[str, NDArray[Any]]:
-        """input_ids and perhaps attention_mask, int64 [T] each; raises InvalidText."""
+        """input_ids and, if `mask`, attention_mask, int64 [T] each; raises InvalidText."""
         if not value.strip():
             raise InvalidText("expected text, got none")
         ids = self._tokenizer.encode(value)
@@ -88,7 +88,7 @@ class FixedLengthTexts:
         return {"input_ids": input_ids, **masks}
 
     def check(self, labels: Sequence[str]) -> None:
-        """Raise InvalidText unless each label fits, as `text.same_words` has it."""
+        """Raise InvalidText unless each label fits; see `text.same_words`."""
         unsure = {
             index: label
             for index, label in enumerate(labels)

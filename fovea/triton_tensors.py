@@ -2,8 +2,8 @@
 
 The stub of Triton 24.10 is built for numpy 1 and reads an element's size where numpy 2 has the
 dtype's flags. Without an error, outputs then have no bytes, and the arrays of inputs get strides
-of 0, which repeats their first element. DLPack would carry numbers, but no strings, which every
-verb here has. A stub that is built for numpy 2 is not disturbed by what is done here.
+of 0, which repeats their first element. DLPack would carry numbers, but not the strings that every
+verb here has. A stub built for numpy 2 is not affected by this module.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NUMPY_2 = int(np.__version__.split(".")[0]) >= 2
 
 # PyArray_NewFromDescr's place in numpy's table of C functions, and the length of numpy 1's table.
 _NEW_FROM_DESCR, _TABLE_LENGTH = 94, 300
-# (type, dtype, ndim, dims, strides, data, flags, object) -> array; no reference is touched.
+# (type, dtype, ndim, dims, strides, data, flags, object) -> array; no reference count changes.
 _NewFromDescr = ctypes.PYFUNCTYPE(
     ctypes.c_void_p,
     ctypes.c_void_p,
@@ -33,12 +33,12 @@ _NewFromDescr = ctypes.PYFUNCTYPE(
     ctypes.c_int,
     ctypes.c_void_p,
 )
-# Where a dtype's pickled state has its flags.
+# The flags' place in a dtype's pickled state.
 _FLAGS = 7
 
 
 def prepare(pb: Any) -> None:
-    """Makes the stub and numpy fit; to be called before the first tensor.
+    """Make the stub and numpy fit; call it before the first tensor.
 
     pb: the module `triton_python_backend_utils`.
     """
@@ -60,7 +60,7 @@ def to_tensor(pb: Any, name: str, array: NDArray[Any]) -> Any:
 
 
 def _set_flags(dtype: np.dtype[Any], flags: int) -> int:
-    """Gives a dtype that no other array has new flags; those it had."""
+    """Give new flags to a dtype that no other array has; returns the old ones."""
     state = list(dtype.__reduce__()[2])
     before, state[_FLAGS] = state[_FLAGS], flags
     dtype.__setstate__(tuple(state))  # type: ignore[attr-defined]
@@ -68,12 +68,12 @@ def _set_flags(dtype: np.dtype[Any], flags: int) -> int:
 
 
 def _sized_result(serialize: Callable[[NDArray[Any]], Any]) -> Callable[[NDArray[Any]], Any]:
-    """`serialize`, its bytes as one string whose size the stub finds."""
+    """Make `serialize` return one string whose size the stub can read."""
 
     @functools.wraps(serialize)
     def sized(array: NDArray[Any]) -> Any:
         serialized = serialize(array)
-        if not serialized:  # of an empty array, (); the stub sees no bytes, which is right
+        if not serialized:  # an empty array gives (); the stub sees no bytes, which is right
             return serialized
         text: NDArray[np.bytes_] = np.ndarray(
             (), np.dtype(f"S{len(serialized)}"), buffer=serialized
@@ -85,7 +85,7 @@ def _sized_result(serialize: Callable[[NDArray[Any]], Any]) -> Callable[[NDArray
 
 
 def _replace_table() -> None:
-    """Offers modules built for numpy 1 a PyArray_NewFromDescr that mends strides of 0."""
+    """Offer modules built for numpy 1 a PyArray_NewFromDescr that repairs strides of 0."""
     legacy: Any = importlib.import_module("numpy.core.multiarray")
     api = ctypes.pythonapi
     api.PyCapsule_GetPointer.restype = ctypes.c_void_p
@@ -101,7 +101,7 @@ def _replace_table() -> None:
     _KEPT.extend((table, mended))
 
 
-# What C code points to must live as long as the process.
+# Objects that C code points to must live as long as the process.
 _KEPT: list[Any] = []
 
 

@@ -1,4 +1,4 @@
-"""The verbs that users call, and which members each is made of.
+"""The verbs that users call, and the members that each is made of.
 
 | verb | inputs | outputs |
 | --- | --- | --- |
@@ -12,9 +12,9 @@
 | segment_scene | IMAGE, THRESHOLD, WITH_LABEL_MAP | those of `SCENE_SEGMENTS`, IMAGE_SIZE |
 | embed_image, embed_text | IMAGE or TEXT | IMAGE_EMBEDS or TEXT_EMBEDS |
 
-A detector of classes takes no TEXT, and BOX_THRESHOLD alone.
+A detector of classes takes no TEXT, and only BOX_THRESHOLD.
 
-`fovea.steps.tensors` says what the tensors are; IMAGE is encoded bytes, IMAGE_SIZE the picture's
+`fovea.steps.tensors` explains the tensors; IMAGE is encoded bytes, IMAGE_SIZE the picture's
 (height, width). `fovea.house` makes the ensembles.
 """
 
@@ -36,7 +36,7 @@ from fovea.roles import (
     Segmenter,
 )
 
-# What must be filled, each with a member of one of these roles.
+# Slots to be filled, each with a member of one of these roles.
 Slots = Mapping[str, tuple[type[Role[Any]], ...]]
 
 _RANKS: Slots = {"ranks": (Embedder,)}
@@ -59,12 +59,12 @@ VERBS: Mapping[str, Slots] = {
 
 
 class InvalidDeployment(ValueError):
-    """A deployment that cannot be: says what was expected, and what came."""
+    """An invalid deployment: says what was expected, and what came."""
 
 
 @dataclass(frozen=True)
 class Verb:
-    """What callers ask for, under the user's name for it.
+    """A verb under the user's name for it.
 
     Attributes:
         name: of the ensemble.
@@ -78,7 +78,7 @@ class Verb:
 
 
 def verbs_of(table: Mapping[str, Mapping[str, str]]) -> tuple[Verb, ...]:
-    """Verbs from name -> slots, where `verb` names the kind if that is not the name itself."""
+    """Verbs from name -> slots; `verb` names the kind if the name is another."""
     found = []
     for name, slots in table.items():
         members = tuple((slot, member) for slot, member in slots.items() if slot != "verb")

@@ -56,7 +56,7 @@ class Wiring:
         max_batch_size: int,
         parameters: Mapping[str, str] | None = None,
     ) -> EnsembleSpec:
-        """The whole; raises WiringError where an end is open."""
+        """The finished ensemble; raises WiringError if an end is open."""
         for tensor in outputs:
             if tensor.name not in self._tensors:
                 raise WiringError(f"{self._name}: nothing gives {tensor.name}")

@@ -1,9 +1,9 @@
-"""How each architecture plays its role: one file a family, numpy only.
+"""How each architecture plays its role: one file for each family, numpy only.
 
 A family is a row here, a class of a role (`fovea.roles`) in a file of this folder, and its torch
-side under the same name in `export/families`. Nothing registers itself; a class is imported when
-it is first asked for. A family of another package is an entry point of it, "name = module:Class"
-in the group `fovea.families`, and of its torch side in `fovea.export_families`.
+side under the same name in `export/families`. Nothing registers itself; a class is imported on
+first use. Another package adds a family by an entry point, "name = module:Class" in the group
+`fovea.families`, and by one for its torch side in `fovea.export_families`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ENTRY_POINTS = "fovea.families"
 
-# By the `model_type` of a checkpoint's config.json where that names an architecture.
+# Named after the `model_type` of a checkpoint's config.json if that names an architecture.
 FAMILIES = {
     "align": "fovea.families.align:Align",
     "clip": "fovea.families.clip:Clip",
@@ -57,12 +57,12 @@ def registry() -> Mapping[str, str]:
 
 
 def with_entry_points(group: str, own: Mapping[str, str]) -> Mapping[str, str]:
-    """What other packages bring in a group of entry points, and our own, which come first."""
+    """The entry points of other packages in a group, and the project's own, which win."""
     return {**{found.name: found.value for found in entry_points(group=group)}, **own}
 
 
 def load(family: str) -> type[Role[Any]]:
-    """The class of a family; raises ValueError for one that nobody knows."""
+    """The class of a family; raises ValueError for an unknown one."""
     known = registry()
     if family not in known:
         raise ValueError(f"expected a family of {', '.join(sorted(known))}, got {family!r}")

@@ -6,7 +6,7 @@ from fovea.families.clip import Clip
 
 
 class Align(Clip):
-    """As CLIP; a picture loses its proportions before its middle is cut out.
+    """Like CLIP, but a picture loses its proportions before its middle is cut out.
 
     `spec.logit_scale` is the inverse of the temperature. Formula: transformers'
     `AlignModel.forward`.

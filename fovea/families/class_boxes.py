@@ -1,4 +1,4 @@
-"""What detectors that know their classes share: scored boxes -> an answer."""
+"""What detectors with classes of their own share: scored boxes -> an answer."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def best(
 ) -> Detections:
     """The boxes above the threshold, best first, without suppression, clipped to the picture.
 
-    pred_boxes [N, 4] cxcywh as fractions of the picture, scores [N], class_ids [N]. Of equal
-    scores the first box comes first.
+    pred_boxes [N, 4] cxcywh as fractions of the picture, scores [N], class_ids [N]. Equal scores
+    keep the order of their boxes.
     """
     above = np.flatnonzero(scores > selection.box_threshold)
     order = above[np.argsort(-scores[above], kind="stable")][: selection.max_boxes]

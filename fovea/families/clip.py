@@ -1,4 +1,4 @@
-"""CLIP: pictures and texts in one space; which of the labels is the picture about?"""
+"""CLIP: pictures and texts in one space; tells which of the labels a picture is about."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fovea.roles import TOKENIZER, Embedder
 from fovea.specs import ModelSpec
 from fovea.tokenizer import FixedLengthTexts
 
-# Around the tokens of a text: its start and its end.
+# A text's start and end tokens.
 SPECIAL_TOKENS = 2
 
 
@@ -24,11 +24,10 @@ SPECIAL_TOKENS = 2
 class ClipSpec:
     """What a CLIP checkpoint fixes.
 
-    image_size: edge of the square picture in pixels. text_length: tokens, all texts are padded to
-    it. logit_scale: cosine to logit. resize_edge: what the shortest edge is resized to before the
-    crop; 0 is image_size. resample: Pillow's code of the filter. squashed_hw: height and width
-    that every picture is resized to before the crop, in the place of resize_edge; () keeps its
-    proportions.
+    image_size: edge of the square picture in pixels. text_length: tokens that all texts are padded
+    to. logit_scale: cosine to logit. resize_edge: the shortest edge before the crop; 0 means
+    image_size. resample: Pillow's code of the filter. squashed_hw: height and width that every
+    picture is resized to before the crop, instead of resize_edge; () keeps its proportions.
     """
 
     image_size: int

@@ -1,4 +1,4 @@
-"""ConvNeXt: which of a thousand classes does the picture show?"""
+"""ConvNeXt: tells which of a thousand classes a picture shows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from fovea.families.square_classifier import SquareClassifier
 
 
 class ConvNext(SquareClassifier):
-    """The middle of the picture below 384 pixels, all of it squashed from there on.
+    """Crops the middle of the picture below 384 pixels, and squashes all of it from there on.
 
     Formula: Liu et al., "A ConvNet for the 2020s" (CVPR 2022); transformers'
     `ConvNextImageProcessor`.

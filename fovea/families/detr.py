@@ -16,8 +16,8 @@ class DetrSpec:
     """What a DETR checkpoint fixes.
 
     shortest_edge, longest_edge: in pixels, of the resized picture. canvas_hw: height and width,
-    with the picture at its top left. num_queries: boxes of an answer at most. class_names: by
-    class id. box_threshold: default of the score for a box. resample: Pillow's code of the filter.
+    with the picture at its top left. num_queries: most boxes of an answer. class_names: by class
+    id. box_threshold: default of the score for a box. resample: Pillow's code of the filter.
     """
 
     shortest_edge: int
@@ -30,7 +30,7 @@ class DetrSpec:
 
 
 class Detr(Detector[DetrSpec]):
-    """One network: logits [Q, C + 1], the last for no thing, and pred_boxes [Q, 4].
+    """One network: logits [Q, C + 1], the last for "no object", and pred_boxes [Q, 4].
 
     Boxes are cxcywh as fractions of the picture, without the rest of the canvas.
     """
@@ -68,7 +68,7 @@ class Detr(Detector[DetrSpec]):
     ) -> Detections:
         """Each query's most probable class, if it is above the threshold.
 
-        Probabilities are a softmax that counts no thing as a class; as in transformers'
+        Probabilities are a softmax with "no object" as a class; like transformers'
         `DetrImageProcessor.post_process_object_detection`.
         """
         probabilities = softmax(answer["logits"])[:, :-1]

@@ -1,4 +1,4 @@
-"""DINO, DINOv2 and DINOv3: what a picture looks like, learned without a single label."""
+"""DINO, DINOv2 and DINOv3: what a picture looks like, learned without labels."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from fovea.specs import ModelSpec
 class DinoSpec:
     """What a checkpoint of DINO, DINOv2 or DINOv3 fixes.
 
-    image_size: edge of the square picture in pixels. resize_edge: what the shortest edge is
-    resized to before the middle is cut out; 0 squashes the whole picture to the square instead.
-    resample: Pillow's code of the filter.
+    image_size: edge of the square picture in pixels. resize_edge: the shortest edge before the
+    middle is cut out; 0 squashes the whole picture to the square instead. resample: Pillow's code
+    of the filter.
     """
 
     image_size: int
@@ -27,10 +27,10 @@ class DinoSpec:
 
 
 class Dino(ImageEmbedder[DinoSpec]):
-    """The vector is the class token behind the last layer norm, made of length 1.
+    """The vector is the class token after the last layer norm, scaled to length 1.
 
-    It is what the authors hold against each other by cosine: `last_hidden_state[:, 0]` of the
-    models in transformers, and `pooler_output` where they have one (DINOv2 and DINOv3).
+    The authors compare this vector by cosine: `last_hidden_state[:, 0]` of the models in
+    transformers, and `pooler_output` of those that have one (DINOv2 and DINOv3).
     """
 
     Spec = DinoSpec

@@ -1,4 +1,4 @@
-"""EfficientNet: depth, width and resolution grown together; which class does the picture show?"""
+"""EfficientNet: a classifier with depth, width and resolution scaled together."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from fovea.families.square_classifier import SquareClassifier
 
 
 class EfficientNet(SquareClassifier):
-    """The whole picture, squashed.
+    """Squashes the whole picture.
 
     Formula: Tan and Le, "EfficientNet" (ICML 2019); transformers' `EfficientNetImageProcessor`.
     """

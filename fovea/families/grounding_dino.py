@@ -1,4 +1,4 @@
-"""GroundingDINO: where in the picture are the things that a caption names?"""
+"""GroundingDINO: finds the things that a caption names."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from fovea.tokenizer import PaddedTokenizer
 class GroundingDinoSpec:
     """What a GroundingDINO checkpoint fixes.
 
-    canvas_hw: the one size that pictures are zero-padded to: the exported graph fixes it, since
-    Swin's windows are laid out when it is traced, and so all pictures batch.
+    canvas_hw: the one size that pictures are zero-padded to. The exported graph fixes it, since
+    Swin's windows are laid out during tracing; so all pictures batch.
     text_buckets: token counts that captions are padded to, ascending.
-    box_threshold, text_threshold: defaults of the scores for a box and for the words it answers.
+    box_threshold, text_threshold: default scores for a box and for the words that it answers.
     nms_iou: boxes that overlap a better one by more are dropped.
     resample: Pillow's code of the filter.
     """
@@ -51,7 +51,7 @@ class GroundingDinoSpec:
 
 
 class GroundingDino(OpenDetector[GroundingDinoSpec]):
-    """All labels are one caption that the network reads together with the picture.
+    """The network reads all labels as one caption together with the picture.
 
     pred_boxes are boxes_cxcywh, fractions of the valid part of the picture. Logits of padding
     tokens are MASKED_LOGIT.
@@ -135,7 +135,7 @@ class GroundingDino(OpenDetector[GroundingDinoSpec]):
 
 
 class Captions:
-    """Labels as one caption."""
+    """Writes labels as one caption."""
 
     def __init__(self, writer: CaptionWriter) -> None:
         self._writer = writer
@@ -150,7 +150,7 @@ class Captions:
 class Found:
     """Boxes of one picture, best first: boxes_xyxy [N, 4] in original pixels, scores [N].
 
-    label_indices: int32 [N], among those asked. probabilities: [N, T], of each token.
+    label_indices: int32 [N], among the requested ones. probabilities: [N, T], of each token.
     """
 
     boxes_xyxy: NDArray[np.float32]
@@ -173,9 +173,9 @@ def select_boxes(
 
     logits [Q, T], pred_boxes [Q, 4] cxcywh, token_labels [T]: the index of each token's label, or
     NO_LABEL. A box's score is the largest of its token probabilities, as in transformers'
-    `post_process_grounded_object_detection`, a label's the largest over the label's own tokens.
-    So each box has a label that was asked, where transformers joins the tokens above its text
-    threshold, of several labels or of none. Boxes are clipped to the picture.
+    `post_process_grounded_object_detection`; a label's is the largest over its own tokens. So each
+    box has a requested label, while transformers joins the tokens above its text threshold, of
+    several labels or of none. Boxes are clipped to the picture.
     """
     probabilities = sigmoid(logits)
     scores = probabilities.max(axis=1)
@@ -193,9 +193,9 @@ def select_boxes(
 def best_labels(
     probabilities: NDArray[np.float32], token_labels: NDArray[np.int32]
 ) -> NDArray[np.int32]:
-    """The label that has each box's most probable token of a label: [N, T], [T] -> int32 [N].
+    """The label with each box's most probable token: [N, T], [T] -> int32 [N].
 
-    Of labels with equal scores, the first.
+    If labels have equal scores, the first one wins.
     """
     indices = np.unique(token_labels[token_labels != NO_LABEL])
     scores = np.stack(

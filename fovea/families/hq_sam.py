@@ -1,11 +1,11 @@
-"""HQ-SAM: SAM with a second, finer map of the picture, and so with sharper masks."""
+"""HQ-SAM: SAM with a second, finer map of the picture, and thus sharper masks."""
 
 from __future__ import annotations
 
 from fovea.families.sam import Sam
 from fovea.specs import TensorSpec
 
-# The finer map has the channels that SAM's own upscaling leaves: an eighth of the embedding's.
+# The finer map has as many channels as SAM's own upscaling: an eighth of the embedding's.
 CHANNEL_SHARE = 8
 
 

@@ -1,4 +1,4 @@
-"""ImageBind's pictures and texts: CLIP's place in a space that sounds and depths share."""
+"""ImageBind's pictures and texts, in a space shared with sound and depth."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from fovea.families.open_clip import OpenClip
 
 
 class ImageBind(OpenClip):
-    """As OpenCLIP, whose towers it has."""
+    """OpenCLIP's towers."""

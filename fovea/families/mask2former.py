@@ -1,4 +1,4 @@
-"""Mask2Former: queries that are each a mask and a class; how they make a scene is the task."""
+"""Mask2Former: each query is a mask and a class; the task says how they make a scene."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TASKS = ("semantic", "instance", "panoptic")
 
 # transformers merges masks in this frame, whatever the picture's size and the network's.
 MERGED_HW = (384, 384)
-# An instance's mask is drawn in strips of about so many pixels of the picture.
+# An instance's mask is drawn in strips of about this many pixels of the picture.
 STRIP_PIXELS = 4_000_000
 
 Floats = NDArray[np.float32]
@@ -32,10 +32,10 @@ Floats = NDArray[np.float32]
 class Mask2FormerSpec:
     """What a Mask2Former checkpoint, and the options of its member, fix.
 
-    image_hw: size of the picture in pixels. mask_hw: of the network's masks. class_names: by
-    class id. threshold: of a segment's score. mask_threshold: of a pixel's probability, times the
-    segment's in panoptic. overlap_threshold: the share of a panoptic mask that no other one hides.
-    resample: Pillow's code of the filter.
+    image_hw: size of the picture in pixels. mask_hw: size of the network's masks. class_names: by
+    class id. threshold: least score of a segment. mask_threshold: least probability of a pixel, in
+    panoptic times the segment's. overlap_threshold: least share of a panoptic mask that stays
+    visible. resample: Pillow's code of the filter.
     """
 
     image_hw: tuple[int, int]
@@ -50,7 +50,7 @@ class Mask2FormerSpec:
 
 
 class Mask2Former(Segmenter[Mask2FormerSpec]):
-    """The picture is squashed: the network takes padding for a part of it."""
+    """Squashes the picture: the network would take padding for a part of it."""
 
     Spec = Mask2FormerSpec
 
@@ -68,7 +68,7 @@ class Mask2Former(Segmenter[Mask2FormerSpec]):
             self.network_name(""),
             inputs=(TensorSpec(PIXEL_VALUES, "UINT8", (3, *self.spec.image_hw)),),
             outputs=(
-                # The last class is none.
+                # The last class means none.
                 TensorSpec(CLASS_LOGITS, "FP32", (queries, classes + 1)),
                 TensorSpec(MASK_LOGITS, "FP32", (queries, *self.spec.mask_hw)),
             ),
@@ -91,7 +91,7 @@ class Mask2Former(Segmenter[Mask2FormerSpec]):
 def semantic(classes: Floats, mask_logits: Floats, original_hw: tuple[int, int]) -> Segments:
     """Each pixel has the class that most queries vote for, by their probabilities.
 
-    classes [Q, C + 1]; mask_logits [Q, h, w]. As transformers'
+    classes [Q, C + 1]; mask_logits [Q, h, w]. Like transformers'
     `post_process_semantic_segmentation`.
     """
     votes = sigmoid(_merged(mask_logits)).reshape(len(mask_logits), -1)
@@ -107,9 +107,9 @@ def panoptic(
     mask_threshold: float,
     overlap_threshold: float,
 ) -> Segments:
-    """Each pixel belongs to the segment that is surest of it; those that lose too much go.
+    """Each pixel belongs to the surest segment; segments that lose too much are dropped.
 
-    classes [Q, C + 1]; mask_logits [Q, h, w]. As transformers'
+    classes [Q, C + 1]; mask_logits [Q, h, w]. Like transformers'
     `post_process_panoptic_segmentation`, which fuses no segments unless told which classes.
     """
     scores, class_ids = classes.max(axis=1), classes.argmax(axis=1)
@@ -120,7 +120,7 @@ def panoptic(
     on_top = label_maps.largest(maps, original_hw)
     visible = Runs.of(on_top).areas(len(kept))
     whole = label_maps.count_at_least(maps, original_hw, mask_threshold)
-    # In float32, as there: 4 of 5 pixels are more than 0.8.
+    # In float32, as in transformers: there, 4 of 5 pixels are more than 0.8.
     share = visible.astype(np.float32) / np.maximum(whole, 1).astype(np.float32)
     found = np.flatnonzero((visible > 0) & (whole > 0) & (share.astype(float) > overlap_threshold))
     places = np.zeros(len(kept), np.uint16)
@@ -140,9 +140,9 @@ def instances(
 ) -> Segments:
     """A mask for each query and class that are sure enough; masks may overlap.
 
-    classes [Q, C + 1]; mask_logits [Q, h, w]. As transformers'
+    classes [Q, C + 1]; mask_logits [Q, h, w]. Like transformers'
     `post_process_instance_segmentation` with `return_binary_maps`; the label map is its
-    `segmentation` plus 1, where the later ones, which are less sure, hide the earlier.
+    `segmentation` plus 1, where later, less sure ones hide the earlier.
     """
     queries, count = len(classes), classes.shape[1] - 1
     pairs = np.argsort(-classes[:, :-1], axis=None, kind="stable")[:queries]
@@ -179,9 +179,9 @@ def _merged(mask_logits: Floats) -> Floats:
 def _nearest(
     source_hw: tuple[int, int], target_hw: tuple[int, int]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The row and the column that each row and column come from.
+    """The source row and column of each row and column.
 
-    As `torch.nn.functional.interpolate`, nearest, in its float32.
+    Like `torch.nn.functional.interpolate`, nearest, in its float32.
     """
     rows, columns = (
         np.minimum(np.arange(target, dtype=np.float32) * np.float32(source / target), source - 1)
@@ -191,7 +191,7 @@ def _nearest(
 
 
 def _encode(mask: NDArray[np.bool_], places: tuple[NDArray[np.int64], NDArray[np.int64]]) -> bytes:
-    """COCO compressed counts of a mask whose rows and columns are taken from these places."""
+    """COCO compressed counts of a mask whose rows and columns come from these places."""
     rows, columns = places
     step = max(1, STRIP_PIXELS // len(rows))
     tall = np.ascontiguousarray(mask.T)

@@ -1,4 +1,4 @@
-"""MetaCLIP 2: CLIP for texts of any language, as XLM-R's tokens."""
+"""MetaCLIP 2: CLIP for texts in any language, with XLM-R's tokens."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from fovea.families.clip import Clip
 from fovea.roles import TOKENIZER
 from fovea.tokenizer import FixedLengthTexts
 
-# Around a text its start and its end; and SentencePiece's mark of a word's start, which no
-# character stands for.
+# A text's start and end, and SentencePiece's mark of a word's start, which stands for no
+# character.
 SPECIAL_TOKENS = 3
 
 
 class MetaClip2(Clip):
-    """As CLIP, but for the tokens."""
+    """CLIP with other tokens."""
 
     def tokens(self, folder: Path) -> FixedLengthTexts:
         spec, path = self.spec, self.file(folder, TOKENIZER)

@@ -1,4 +1,4 @@
-"""OpenCLIP: CLIP as open_clip writes it, with any of several towers for pictures."""
+"""OpenCLIP: CLIP in open_clip's format, with one of several towers for pictures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fovea.tokenizer import FixedLengthTexts
 
 
 class OpenClip(Clip):
-    """Texts have no mask: they are read where their tokens are largest, which is their end."""
+    """Texts have no mask: they are read at their largest token, which is their end."""
 
     @property
     def geometry(self) -> Geometry:

@@ -1,7 +1,7 @@
-"""OWL-ViT and OWLv2: where are the things that are named? Each label is a query of its own.
+"""OWL-ViT and OWLv2: find the named things; each label is a separate query.
 
 The picture's network knows no labels: it gives every patch a vector, a box, and how its cosines
-become logits. So labels are embedded once, as CLIP's are, and meet the patches in numpy.
+become logits. So labels are embedded once, as for CLIP, and compared with the patches in numpy.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from fovea.roles import (
 from fovea.specs import ModelSpec, TensorSpec, network_spec
 from fovea.tokenizer import FixedLengthTexts
 
-# Around the tokens of a text: its start and its end.
+# A text's start and end tokens.
 SPECIAL_TOKENS = 2
-# Places, in the list that was sent, of the labels whose tokens these are.
+# Positions in the list of labels that these tokens belong to.
 ASKED = "asked"
 
 
@@ -40,9 +40,9 @@ class OwlSpec:
     """What a checkpoint fixes.
 
     image_size: edge of the square picture in pixels. num_queries: patches, each with a box.
-    embed_dim: of the vectors of patches and labels. text_length: tokens, all labels are padded to
-    it. box_threshold: default of the score for a box. text_threshold: has no effect, a label is
-    one query. nms_iou: boxes that overlap a better one by more are dropped.
+    embed_dim: length of the vectors of patches and labels. text_length: tokens that all labels are
+    padded to. box_threshold: default of the score for a box. text_threshold: has no effect, as a
+    label is one query. nms_iou: boxes that overlap a better one by more are dropped.
     """
 
     image_size: int
@@ -59,20 +59,20 @@ AnyOwlSpec = TypeVar("AnyOwlSpec", bound=OwlSpec)
 
 
 class Owl(OpenDetector[AnyOwlSpec]):
-    """Labels have a network of their own, whose answers are kept.
+    """Labels have their own network, whose answers are cached.
 
-    Of each of Q patches the image network gives, all float32: class_embeds [Q, D] of length 1;
+    The image network gives for each of Q patches, all float32: class_embeds [Q, D] of length 1;
     logit_shift, logit_scale [Q], see `label_logits`; pred_boxes [Q, 4], boxes_cxcywh as fractions
     of the frame.
     """
 
     @abstractmethod
     def frame_hw(self, original_hw: tuple[int, int]) -> tuple[int, int]:
-        """Height and width, in pixels of the original picture, of what the network sees."""
+        """Height and width of the part that the network sees, in pixels of the original picture."""
 
     @property
     def patch_tensors(self) -> tuple[TensorSpec, ...]:
-        """What the image network gives of each patch."""
+        """The image network's outputs for each patch."""
         queries = self.spec.num_queries
         return (
             TensorSpec("class_embeds", "FP32", (queries, self.spec.embed_dim)),
@@ -118,7 +118,7 @@ class Owl(OpenDetector[AnyOwlSpec]):
         selection: Selection,
         embed: Callable[[Arrays], NDArray[np.float32]],
     ) -> Detections:
-        """The boxes above the threshold; the whole label is what a box answers."""
+        """The boxes above the threshold; a box answers the whole label."""
         queries = {name: answer[name] for name in ("input_ids", "attention_mask")}
         logits = label_logits(
             answer["class_embeds"], answer["logit_shift"], answer["logit_scale"], embed(queries)
@@ -138,7 +138,7 @@ class Owl(OpenDetector[AnyOwlSpec]):
 
 
 class Queries(FixedLengthTexts):
-    """Labels as the tokens of a query each; those that read the same are one."""
+    """Writes each label as the tokens of a query; labels with the same words share one."""
 
     def __init__(self, path: Path, spec: OwlSpec) -> None:
         super().__init__(path, spec.pad_token_id, spec.text_length, SPECIAL_TOKENS)
@@ -196,8 +196,8 @@ def select_boxes(
 
     logits [Q, L], pred_boxes [Q, 4] cxcywh as fractions of the frame, whose size is in pixels of
     the original picture. As in transformers' `post_process_grounded_object_detection`, a box's
-    score is the largest sigmoid of its labels; besides, boxes are clipped to the picture, those
-    wholly outside are dropped, and boxes that overlap a better one are, too.
+    score is the largest sigmoid of its labels. Boxes are also clipped to the picture; those outside
+    it and those that overlap a better one are dropped.
     """
     probabilities = sigmoid(logits)
     scores = probabilities.max(axis=1)

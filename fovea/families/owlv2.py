@@ -11,7 +11,7 @@ from fovea.specs import ModelSpec, TensorSpec
 
 
 class Owlv2(Owl[OwlSpec]):
-    """Its network gives objectness_logits float32 [Q], too: of any thing. No answer needs them."""
+    """Its network also gives objectness_logits float32 [Q], for any thing; no answer needs them."""
 
     Spec = OwlSpec
 

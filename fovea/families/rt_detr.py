@@ -1,6 +1,6 @@
-"""RT-DETR, its second version and D-FINE: real-time detectors of one frame, without suppression.
+"""RT-DETR, its second version and D-FINE: real-time detectors without suppression.
 
-They differ inside their graphs alone: each gives logits and boxes of Q queries.
+They differ only inside their graphs: each gives logits and boxes of Q queries.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from fovea.specs import ModelSpec, TensorSpec, Tolerance, network_spec
 class RtDetrSpec:
     """What a checkpoint of RT-DETR or D-FINE fixes.
 
-    image_hw: height and width in pixels that pictures are squashed to. num_queries: boxes of an
-    answer at most. class_names: by class id. box_threshold: default of the score for a box.
-    resample: Pillow's code of the filter.
+    image_hw: height and width in pixels that pictures are squashed to. num_queries: most boxes of
+    an answer. class_names: by class id. box_threshold: default of the score for a box. resample:
+    Pillow's code of the filter.
     """
 
     image_hw: tuple[int, int]
@@ -61,7 +61,7 @@ class RtDetr(Detector[RtDetrSpec]):
     ) -> Detections:
         """The Q most probable pairs of a query and a class that are above the threshold.
 
-        So a box may be there twice, under two names. As in transformers'
+        So a box may appear twice, with two names. Like transformers'
         `RTDetrImageProcessor.post_process_object_detection`.
         """
         logits = answer["logits"]

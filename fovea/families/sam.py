@@ -1,4 +1,4 @@
-"""SAM: the mask of what a point or a box means (`fovea.prompts` says what those are)."""
+"""SAM: the mask of what a point or a box marks (see `fovea.prompts`)."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from fovea.roles import (
 from fovea.specs import ModelSpec, Span, TensorSpec, Tolerance, network_spec
 
 MASK_THRESHOLD = 0.0
-# segment-anything's defaults of what counts as an object, for checkpoints whose config says none.
+# segment-anything's default criteria for objects, for configs without any.
 POINTS_PER_SIDE, IOU_THRESHOLD, STABILITY_THRESHOLD = 32, 0.88, 0.95
-# Masks of a single point: of what is whole, part and subpart.
+# Masks of a single point: the whole, a part and a subpart.
 MASKS_PER_POINT = 3
-# A mask of a large picture is made in strips of about so many pixels.
+# A mask of a large picture is made in strips of about this many pixels.
 STRIP_PIXELS = 4_000_000
 
 
@@ -44,7 +44,7 @@ class SamSpec:
     image_size: edge of the square input in pixels. embedding_channels, embedding_edge: shape of
     the image embedding. mask_edge: edge of low_res_masks.
     resample: Pillow's code of the filter. points_per_side, iou_threshold, stability_threshold:
-    where everything is asked for (`fovea.everything.Settings`).
+    defaults of `fovea.everything.Settings`.
     """
 
     image_size: int
@@ -58,7 +58,7 @@ class SamSpec:
 
 
 class Sam(Promptable[SamSpec]):
-    """The encoder sees the picture alone, so that its answer serves any number of prompts."""
+    """The encoder sees only the picture, so its answer serves any number of prompts."""
 
     Spec = SamSpec
 
@@ -73,12 +73,12 @@ class Sam(Promptable[SamSpec]):
         )
 
     def frame_hw(self, original_hw: tuple[int, int]) -> tuple[int, int]:
-        """Height and width, in pixels of the original picture, of what the canvas covers."""
+        """Height and width of what the canvas covers, in pixels of the original picture."""
         return max(original_hw), max(original_hw)
 
     @property
     def embeddings(self) -> tuple[TensorSpec, ...]:
-        """What the encoder gives of a picture and the decoder takes."""
+        """The encoder's outputs, which the decoder takes."""
         spec = self.spec
         shape = (spec.embedding_channels, spec.embedding_edge, spec.embedding_edge)
         return (TensorSpec("image_embeddings", "FP32", shape),)
@@ -134,10 +134,10 @@ class Sam(Promptable[SamSpec]):
                 TensorSpec(MASK_BOXES, "FP32", (-1, each, 4)),
                 TensorSpec(LOW_RES_MASKS, "FP32", (-1, each, edge, edge)),
             ),
-            # A chunk is a batch by itself: 64 maps of 32 x 256 x 256 are half a gigabyte.
+            # A chunk is a batch by itself: 64 maps of 32 x 256 x 256 take half a gigabyte.
             max_batch_size=2,
             spans=((GRID_POINTS.name, (Span(1, CHUNK, CHUNK),)),),
-            # A pixel at a threshold may fall to either side, and a box begin at another pixel.
+            # A pixel at a threshold may fall to either side, and a box may begin one pixel off.
             tolerance=Tolerance(difference=1e-3, rows=0.98),
         )
 
@@ -162,7 +162,7 @@ class Sam(Promptable[SamSpec]):
 
 
 def _places(start: float, end: float, count: int) -> NDArray[np.float64]:
-    """The middles of `count` equal parts."""
+    """The centres of `count` equal parts."""
     return start + (np.arange(count) + 0.5) * ((end - start) / count)
 
 
@@ -191,9 +191,9 @@ def mask_columns(
     *,
     strip_pixels: int = STRIP_PIXELS,
 ) -> Iterator[NDArray[np.bool_]]:
-    """As `upsample`, in strips of whole columns, bool [W_i, H] each, of about `strip_pixels`.
+    """`upsample` in strips of whole columns, bool [W_i, H] each, of about `strip_pixels`.
 
-    As transformers' `post_process_masks` of SAM: bilinear to the input square, padding cut off,
+    Like transformers' `post_process_masks` of SAM: bilinear to the input square, padding cut off,
     bilinear to the original size, threshold.
     """
     height, width = images.longest_edge_size(original_size_hw, image_size)
@@ -210,7 +210,7 @@ def stretched_columns(
     """Logits [h, w] of the picture, bilinear to its size, as strips of a mask: bool [W_i, H] each.
 
     OpenCV's bilinear equals torch's (half-pixel centres, no antialias) and works along the rows
-    first, so rows and columns can be apart.
+    first, so rows and columns can be done apart.
     """
     original_height, original_width = original_size_hw
     columns = _bilinear(logits, (len(logits), original_width)).T

@@ -14,7 +14,7 @@ from fovea.specs import ModelSpec, TensorSpec
 
 
 class Sam2(Sam):
-    """Prompts and the spec are SAM's; a checkpoint's memory of a video has no part in it."""
+    """Prompts and the spec are SAM's; a checkpoint's memory of a video is not used."""
 
     @property
     def geometry(self) -> Geometry:
@@ -26,7 +26,7 @@ class Sam2(Sam):
 
     @property
     def embeddings(self) -> tuple[TensorSpec, ...]:
-        """And the finer maps, of an eighth and of a quarter of the channels."""
+        """SAM's embedding and the finer maps, with an eighth and a quarter of the channels."""
         channels, edge = self.spec.embedding_channels, self.spec.embedding_edge
         return (
             *super().embeddings,

@@ -17,7 +17,7 @@ CLASS_MAPS = "class_maps"
 class SegformerSpec:
     """What a SegFormer checkpoint fixes.
 
-    image_hw: size of the picture in pixels. map_hw: of the network's answer. class_names: by
+    image_hw: size of the picture in pixels. map_hw: size of the network's answer. class_names: by
     class id. resample: Pillow's code of the filter.
     """
 
@@ -30,9 +30,9 @@ class SegformerSpec:
 
 
 class Segformer(Segmenter[SegformerSpec]):
-    """Each pixel has the class whose logit is the largest there.
+    """Each pixel has the class with the largest logit there.
 
-    As transformers' `post_process_semantic_segmentation`: logits, enlarged bilinearly.
+    Like transformers' `post_process_semantic_segmentation`: logits, enlarged bilinearly.
     """
 
     Spec = SegformerSpec

@@ -1,4 +1,4 @@
-"""SigLIP: does this text fit the picture? Each text is answered by itself, yes or no."""
+"""SigLIP: tells whether a text fits a picture, independently of other texts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fovea.roles import TOKENIZER, Embedder
 from fovea.specs import ModelSpec
 from fovea.tokenizer import FixedLengthTexts
 
-# The end of a text, and SentencePiece's mark of a word's start, which no character stands for.
+# A text's end, and SentencePiece's mark of a word's start, which stands for no character.
 SPECIAL_TOKENS = 2
 
 
@@ -24,8 +24,8 @@ SPECIAL_TOKENS = 2
 class SiglipSpec:
     """What a SigLIP checkpoint fixes.
 
-    image_size: edge of the square picture in pixels. text_length: tokens, all texts are padded to
-    it; the model has no attention mask and reads the last position, padding or not. logit_scale,
+    image_size: edge of the square picture in pixels. text_length: tokens that all texts are padded
+    to; the model has no attention mask and reads the last position, padding or not. logit_scale,
     logit_bias: cosine to logit. resample: Pillow's code of the filter.
     """
 
@@ -39,7 +39,7 @@ class SiglipSpec:
 
 
 class Siglip(Embedder[SiglipSpec]):
-    """Scores are sigmoids: other labels have no part in a label's.
+    """Scores are sigmoids: a label's does not depend on other labels.
 
     Formula: Zhai et al., "Sigmoid Loss for Language Image Pre-Training" (ICCV 2023); transformers'
     `SiglipModel.logits_per_image`.

@@ -1,4 +1,4 @@
-"""Classifiers of a square picture, as networks trained on ImageNet are."""
+"""Classifiers of a square picture, the usual kind on ImageNet."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fovea.probabilities import sigmoid, softmax
 from fovea.roles import LOGITS, PIXEL_VALUES, Classifier
 from fovea.specs import ModelSpec, TensorSpec, network_spec
 
-# What transformers' pipeline tells.
+# The default of transformers' pipeline.
 TOP_K = 5
 MAX_BATCH = 16
 
@@ -21,10 +21,9 @@ MAX_BATCH = 16
 class SquareClassifierSpec:
     """What a checkpoint fixes.
 
-    image_size: edge of the square picture in pixels. class_names: in the order of the
-    logits. multi_label: whether each class is answered by itself, yes or no. resize_edge: what
-    the shortest edge is resized to before the crop; 0 squashes the whole picture. resample:
-    Pillow's code of the filter.
+    image_size: edge of the square picture in pixels. class_names: in the order of the logits.
+    multi_label: whether each class is a separate yes or no. resize_edge: the shortest edge before
+    the crop; 0 squashes the whole picture. resample: Pillow's code of the filter.
     """
 
     image_size: int
@@ -36,7 +35,7 @@ class SquareClassifierSpec:
 
 
 class SquareClassifier(Classifier[SquareClassifierSpec]):
-    """Scores are the softmax over the classes; of several labels, a sigmoid each."""
+    """Scores are the softmax over the classes, or a sigmoid each if multi_label."""
 
     Spec = SquareClassifierSpec
 

@@ -1,4 +1,4 @@
-"""The two networks that embedders have in common, one for pictures and one for texts."""
+"""The two networks that embedders share, one for pictures and one for texts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def image_tower(name: str, geometry: Geometry, embed_dim: int) -> ModelSpec:
 
 
 def text_tower(name: str, text_length: int, embed_dim: int, *, mask: bool = True) -> ModelSpec:
-    """input_ids, and attention_mask where there is one, int64 [T] -> text_embeds float32 [D]."""
+    """input_ids, and attention_mask if `mask`, int64 [T] -> text_embeds float32 [D]."""
     inputs = ("input_ids", "attention_mask") if mask else ("input_ids",)
     return network_spec(
         name,

@@ -1,9 +1,9 @@
-"""YOLOs as ONNX files that their users bring: boxes of many anchors, suppressed by class.
+"""YOLOs as ONNX files that users bring: boxes of many anchors, suppressed by class.
 
-Formulas: letterbox and non-maximum suppression as the upstream predictors have them, with their
-thresholds: ultralytics `YOLO.predict` (conf 0.25, iou 0.7, at most 300 boxes, the best class of a
-box) and super-gradients `YoloNAS.predict` (the same, but every class of a box that is above the
-threshold, of the 1,024 best).
+Letterbox, non-maximum suppression and thresholds are the upstream predictors': ultralytics
+`YOLO.predict` (conf 0.25, iou 0.7, at most 300 boxes, the best class of a box) and super-gradients
+`YoloNAS.predict` (the same, but every class of a box that is above the threshold, among the 1,024
+best).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from fovea.roles import PIXEL_VALUES, Arrays, Detections, Detector, Selection
 from fovea.specs import ModelSpec, TensorSpec, network_spec
 
 BOX_THRESHOLD, NMS_IOU, MAX_BOXES = 0.25, 0.7, 300
-# The best of so many have a part in the suppression of YOLO-NAS.
+# YOLO-NAS suppresses among this many of the best boxes.
 NAS_CANDIDATES = 1024
 
 Floats = NDArray[np.float32]
@@ -29,12 +29,12 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class YoloSpec:
-    """What an ONNX file of a YOLO fixes.
+    """What a YOLO's ONNX file fixes.
 
-    image_hw: of the network's picture in pixels. content_hw: what the picture may take of it.
-    num_anchors: boxes of a picture before they are suppressed. class_names: by class id.
-    box_threshold: default of the score for a box. nms_iou: boxes that overlap a better one of
-    their class by more are dropped.
+    image_hw: size of the network's picture in pixels. content_hw: the part that the picture may
+    fill. num_anchors: boxes of a picture before suppression. class_names: by class id.
+    box_threshold: default of the score for a box. nms_iou: boxes that overlap a better one of their
+    class by more are dropped.
     """
 
     image_hw: tuple[int, int]
@@ -88,9 +88,9 @@ class _Yolo(Detector[YoloSpec]):
 
 
 class Yolov8(_Yolo):
-    """As `yolo export format=onnx` writes it: predictions float32 [4 + C, A].
+    """The output of `yolo export format=onnx`: predictions float32 [4 + C, A].
 
-    Of each of A anchors cxcywh in pixels of the canvas, and a probability of each of C classes.
+    For each of A anchors: cxcywh in pixels of the canvas, and the probability of each of C classes.
     """
 
     @property
@@ -113,7 +113,7 @@ class Yolov8(_Yolo):
 
 
 class YoloNas(_Yolo):
-    """As super-gradients' `export(postprocessing=False)` writes it.
+    """The outputs of super-gradients' `export(postprocessing=False)`.
 
     boxes float32 [A, 4] xyxy in pixels of the canvas, scores float32 [A, C] within [0, 1].
     """
@@ -147,7 +147,7 @@ def suppressed_by_class(
 ) -> NDArray[np.int64]:
     """Indices of the boxes to keep, best first: none overlaps a better one of its class by more.
 
-    boxes_xyxy [N, 4], scores [N], class_ids [N]. Of equal scores the first box is the better one.
+    boxes_xyxy [N, 4], scores [N], class_ids [N]. If scores are equal, the first box wins.
     """
     if not len(scores):
         return np.zeros(0, np.int64)

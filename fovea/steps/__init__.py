@@ -1,10 +1,10 @@
-"""What Triton's Python models do between the networks, as plain numpy: testable without Triton.
+"""The Python models that Triton runs between the networks, as plain numpy: testable without it.
 
 A step takes the tensors of one request without batch axis and returns those that are wanted.
 `fovea.array_model.ArrayModel` connects it to Triton.
 """
 
-# Where each step is, by the name of its class.
+# The module of each step, by the name of its class.
 STEPS = {
     "PreprocessImage": "fovea.steps.first",
     "TokenizeText": "fovea.steps.labels",

@@ -1,4 +1,4 @@
-"""What a step is, and what surrounds it."""
+"""The base of steps, and their surroundings."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ T = TypeVar("T")
 
 
 class Context(Protocol):
-    """What surrounds a step: Triton in production, the test itself in tests.
+    """A step's surroundings: Triton in production, the test itself in tests.
 
     Attributes:
-        folder: where the files of its members lie.
+        folder: of its members' files.
         parameters: of its configuration.
     """
 
@@ -28,21 +28,21 @@ class Context(Protocol):
     parameters: Mapping[str, str]
 
     def call_model(self, name: str, inputs: Arrays, outputs: list[str]) -> Arrays:
-        """Run another model on a batch; raises what its failure means."""
+        """Run another model on a batch; raises an error that describes a failure."""
 
     def count(self, metric: str, amount: int) -> None:
         """Add to one of the step's METRICS."""
 
     def room_for(self, models: Collection[str]) -> bool:
-        """Whether these models can get to one more request in its caller's time."""
+        """Whether these models can take one more request within its caller's time."""
 
 
 class Step:
     """Base of the steps; `run` may be called by several threads at once.
 
-    METRICS: its counters with a description each. WORKERS: requests that one process works on at
-    once. CALLS_MODELS: whether it spends its time waiting for other models, so that it can take
-    more requests meanwhile.
+    METRICS: its counters with a description each. WORKERS: requests that one process handles at
+    once. CALLS_MODELS: whether it mostly waits for other models, and can take more requests
+    meanwhile.
     """
 
     METRICS: ClassVar[Mapping[str, str]] = {}
@@ -64,7 +64,7 @@ class Step:
         return from_json(kind, self.context.parameters[name])
 
     def check_room(self, models: Collection[str]) -> None:
-        """Raise Overloaded unless these models can get to one more request in time."""
+        """Raise Overloaded unless these models can take one more request in time."""
         if not self.context.room_for(models):
             raise Overloaded(f"too many requests wait for one of {', '.join(sorted(set(models)))}")
 

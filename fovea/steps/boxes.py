@@ -1,4 +1,4 @@
-"""What a detector found, in pixels of the original picture, and what names it."""
+"""A detector's boxes and their names, in pixels of the original picture."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class _Boxes(Step):
         self._max_boxes = self.setting("max_boxes", int)
 
     def room(self, original_hw: tuple[int, int]) -> int:
-        """How many boxes an answer may have, so that a mask can be drawn of each."""
+        """How many boxes an answer may have, so that a mask can be drawn for each."""
         return min(self._max_boxes, self.limits.masks_of(original_hw))
 
     def answer(self, found: Detections, phrases: NDArray[Any]) -> Arrays:
-        """Boxes, and the boxes as prompts; phrases: encoded, one a box."""
+        """Boxes, and the boxes as prompts; phrases: encoded, one for each box."""
         coords, labels = prompts.pad_prompts(*prompts.box_prompts(found.boxes_xyxy))
         return {
             "boxes": found.boxes_xyxy,
@@ -49,7 +49,7 @@ class _Boxes(Step):
 
 
 class SelectBoxes(_Boxes):
-    """An open detector's answer and TEXT -> boxes, what names them, and the boxes as prompts."""
+    """An open detector's answer and TEXT -> boxes, their names, and the boxes as prompts."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -74,12 +74,12 @@ class SelectBoxes(_Boxes):
         return self.answer(found, inputs["TEXT"][found.label_indices])
 
     def embed(self, rows: Arrays) -> NDArray[np.float32]:
-        """The detector's text network on a batch of labels."""
+        """Run the detector's text network on a batch of labels."""
         raise NotImplementedError(f"{self._detects.name} has no text network")
 
 
 class SelectBoxesByEmbeddings(SelectBoxes):
-    """As `SelectBoxes`, for a detector that compares boxes with embeddings of the labels."""
+    """`SelectBoxes` for a detector that compares boxes with embeddings of the labels."""
 
     METRICS: ClassVar[Mapping[str, str]] = LabelEmbeddings.METRICS
     WORKERS = 8

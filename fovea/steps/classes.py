@@ -1,4 +1,4 @@
-"""What a picture shows, of a classifier's own classes or of the caller's labels, best first."""
+"""What a picture shows, among a classifier's own classes or the caller's labels, best first."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fovea.steps.label_scores import LabelScores
 
 
 def read_top_k(inputs: Arrays, default: int) -> int:
-    """How many classes are wanted at most; raises InvalidSetting."""
+    """The most classes that the caller wants; raises InvalidSetting."""
     if "TOP_K" not in inputs:
         return default
     value = int(inputs["TOP_K"][0])
@@ -26,7 +26,7 @@ def read_top_k(inputs: Arrays, default: int) -> int:
 
 
 def best_first(scores: NDArray[np.float32]) -> NDArray[np.int32]:
-    """Places int32 [N] in falling order of scores [N]; equal ones keep theirs."""
+    """Positions int32 [N] in falling order of scores [N]; equal ones keep their order."""
     return np.argsort(-scores, kind="stable").astype(np.int32)
 
 
@@ -54,7 +54,7 @@ class SelectClasses(Step):
 class RankClasses(Step):
     """The labels of TEXT and an image embedding -> labels, label_indices, label_scores.
 
-    All of them: elements of TEXT as they came, and their places in it.
+    Returns all elements of TEXT as sent, with their positions in it.
     """
 
     METRICS: ClassVar[Mapping[str, str]] = LabelEmbeddings.METRICS

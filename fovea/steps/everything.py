@@ -1,4 +1,4 @@
-"""Every object of a picture, out of a promptable member's grid decoder."""
+"""Every object of a picture, from a promptable member's grid decoder."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from fovea.roles import (
 )
 from fovea.steps.base import Context, Step, read_threshold
 
-# What the grid decoder says of each mask, in the order of `Candidates`.
+# The grid decoder's figures for each mask, in the order of `Candidates`.
 JUDGED = [IOU_SCORES, STABILITY, AREAS, MASK_BOXES]
 _INT32_MAX = int(np.iinfo(np.int32).max)
 
 
 def read_settings(inputs: Arrays, spec: Any, limits: Limits) -> Settings:
-    """What the caller asks for, else the checkpoint's; raises InvalidSetting, InvalidThreshold.
+    """The caller's settings, else the checkpoint's; raises InvalidSetting, InvalidThreshold.
 
     spec: of a promptable member.
     """
@@ -61,7 +61,7 @@ class Found:
     Attributes:
         boxes_xyxy: float32 [N, 4], around the masks, in pixels of the original picture.
         counts: N masks of the original picture, COCO RLE.
-        logits: float32 [N, M, M], as the decoder gave them.
+        logits: float32 [N, M, M], as from the decoder.
         scores, stability: float32 [N].
     """
 
@@ -73,7 +73,7 @@ class Found:
 
     @property
     def tensors(self) -> Arrays:
-        """As `fovea.steps.tensors.OBJECTS` has them."""
+        """The tensors of `fovea.steps.tensors.OBJECTS`."""
         return {
             "boxes": self.boxes_xyxy,
             "masks": np.array(self.counts, np.object_),
@@ -85,8 +85,8 @@ class Found:
 class SegmentEverything(Step):
     """A picture's embedding -> the masks of all its objects, with boxes and scores.
 
-    The grid is decoded a chunk a call, one after the other: what others ask of the decoder gets
-    in between, and joins in its batches.
+    The grid is decoded chunk by chunk: other requests to the decoder run in between, and join its
+    batches.
     """
 
     WORKERS = 8
@@ -101,7 +101,7 @@ class SegmentEverything(Step):
         return self.find(inputs).tensors
 
     def find(self, inputs: Arrays) -> Found:
-        """The objects that the caller's settings let through."""
+        """The objects that meet the caller's settings."""
         height, width = inputs[ORIGINAL_SIZE.name].tolist()
         settings = read_settings(inputs, self._cuts.spec, self.limits)
         most = min(settings.max_objects, self.limits.objects_of((height, width)))
@@ -128,7 +128,7 @@ class SegmentEverything(Step):
     def _measure(
         self, inputs: Arrays, points: NDArray[np.float32], judged: Arrays, settings: Settings
     ) -> None:
-        """Replaces stability, areas and boxes by those at the picture's size.
+        """Replace stability, areas and boxes by those at the picture's size.
 
         Interpolation is linear: a mask of raised logits is the mask at a lowered threshold.
         """
@@ -156,7 +156,7 @@ class SegmentEverything(Step):
         names: list[str],
         of_mask: NDArray[np.int64] | None = None,
     ) -> Arrays:
-        """The grid decoder's answers about points; of_mask: of each, that mask alone."""
+        """The grid decoder's answers about points; of_mask: for each, the mask to return."""
         maps = {
             tensor.name: inputs[tensor.name][None]
             for tensor in self._decoder.inputs

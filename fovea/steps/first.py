@@ -1,4 +1,4 @@
-"""The first step: all that a caller sends is checked here, and made into what networks want."""
+"""The first step: checks all that a caller sends, and prepares it for the networks."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ from fovea.steps.tensors import (
     verb_pixels,
 )
 
-# Lists of labels that are not checked again.
+# Lists of labels that are remembered as checked.
 CHECKED_LISTS = 32
 
 
 class PreprocessImage(Step):
-    """IMAGE -> pixels in each geometry that is wanted; the picture is decoded once.
+    """IMAGE -> pixels in each requested geometry; the picture is decoded once.
 
-    As the first step it takes what else the caller sent as well, checks it all and makes of it
-    what the networks want, so that no later step finds anything to refuse: of the points prompts,
-    of the labels in TEXT what a detector reads, where that is wanted; labels that are to be ranked
-    first are only checked. Overloaded when too many requests wait for a model that the verb needs.
+    It also takes everything else that the caller sent, checks it and prepares it, so that no
+    later step finds anything to refuse: it turns points into prompts, and labels in TEXT into what
+    a detector reads, if one reads them directly; labels to be ranked first are only checked. Raises
+    Overloaded if too many requests wait for a model that the verb needs.
     """
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._geometries = self.setting("geometries", tuple[GeometryUse, ...])
         uses: tuple[Use, ...] = self.setting("uses", tuple[Use, ...])
-        # By the name of the pixels that a verb asks for: what it wants of them.
+        # By the name of the pixels that a verb asks for: its settings.
         self._seen = {
             verb_pixels(use.verb, seen.geometry).name: (use, seen)
             for use in uses
@@ -67,7 +67,7 @@ class PreprocessImage(Step):
             if isinstance(role, Embedder)
         }
         self._checkers |= self._writers
-        # By a detector's name: what the first step calls its text tensors -> their own names.
+        # By a detector's name: the first step's names of its text tensors -> their own names.
         self._texts = {
             role.name: {text_tensor(role, tensor).name: tensor.name for tensor in role.text_tensors}
             for role in detectors
@@ -107,21 +107,21 @@ class PreprocessImage(Step):
     def _least_scale(self, large: bool, cut: bool, size_hw: tuple[int, int]) -> float:
         """The share of the picture's edges that the networks need, margin included.
 
-        It is one for all large geometries together, whichever is wanted: the same picture then
-        gives the same pixels in every verb, and its embedding is found in the cache. cut: crops
-        are cut out of it as well.
+        It is the same for all large geometries, whichever is requested: the same picture then gives
+        the same pixels in every verb, and its embedding is found in the cache. cut: crops are cut
+        from it as well.
         """
         geometries = [use.geometry for use in self._geometries if use.small or large]
         if any(geometry.resample == images.NEAREST for geometry in geometries):
-            return 1.0  # whose pixels are some of the picture's own, and not of a smaller one
+            return 1.0  # these pixels are some of the picture's own, not of a smaller one
         targets = [max(geometry.resized_hw(size_hw)) for geometry in geometries]
         needed = self._decode_margin * max(targets)
         return max(needed, crops.PICTURE_EDGE if cut else 0) / max(size_hw)
 
     def _check_labels(self, encoded: tuple[bytes, ...], members: tuple[str, ...]) -> None:
-        """Labels that each of these members has room for.
+        """Check that each of these members has room for the labels.
 
-        A list is asked of many pictures, hence the cache around this.
+        The same list comes with many pictures, hence the cache around this.
         """
         labels = text.decode_labels(encoded, self.limits)
         for member in members:

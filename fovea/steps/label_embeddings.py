@@ -1,4 +1,4 @@
-"""Embeddings of labels: each is computed once, by a text network, and kept."""
+"""Embeddings of labels: a text network computes each once, then they are cached."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ MISSES = "fovea_label_cache_misses_total"
 
 
 class LabelEmbeddings:
-    """A text network's answers, by what tells labels apart; counts into HITS and MISSES.
+    """A text network's answers, cached by label; counts into HITS and MISSES.
 
     Args:
-        context: of the step that asks.
+        context: of the step that uses it.
         network: takes texts, gives text_embeds.
-        batch: texts that are asked at once.
+        batch: texts in one call.
     """
 
     METRICS: ClassVar[dict[str, str]] = {

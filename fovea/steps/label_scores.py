@@ -15,12 +15,12 @@ from fovea.steps.label_embeddings import LabelEmbeddings
 
 
 class LabelScores:
-    """Scores of any labels; the vectors of labels are kept, see `LabelEmbeddings`.
+    """Scores of any labels; their vectors are cached, see `LabelEmbeddings`.
 
     Args:
-        context: of the step that asks.
-        ranks: whose vectors are compared.
-        batch: texts that are asked at once.
+        context: of the step that uses it.
+        ranks: the embedder whose vectors are compared.
+        batch: texts in one call.
     """
 
     def __init__(self, context: Context, ranks: Embedder[Any], batch: int) -> None:
@@ -29,9 +29,10 @@ class LabelScores:
         self._embeddings = LabelEmbeddings(context, ranks.text_network, batch)
 
     def of(self, labels: Sequence[str], image_embeds: NDArray[np.float32]) -> NDArray[np.float32]:
-        """float32 [L] of L labels and a picture's vector [D].
+        """float32 [L] for L labels and a picture's vector [D].
 
-        Labels that differ in case or spaces alone are one, with one score at each of their places.
+        Labels that differ only in case or spaces are one, with one score at each of their
+        positions.
         """
         words = [text.same_words(label) for label in labels]
         places = {word: place for place, word in enumerate(dict.fromkeys(words))}

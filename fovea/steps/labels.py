@@ -1,4 +1,4 @@
-"""Texts for an embedder: tokens of one, and which of many labels a picture is about."""
+"""Texts for an embedder: the tokens of one, and which of many labels a picture is about."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fovea.steps.label_scores import LabelScores
 class TokenizeText(Step):
     """TEXT, taken whole -> the inputs of the text network.
 
-    Overloaded when too many requests wait for that.
+    Raises Overloaded if too many requests wait for that network.
     """
 
     def __init__(self, context: Context) -> None:
@@ -35,9 +35,9 @@ class TokenizeText(Step):
 class RankLabels(Step):
     """The labels of TEXT against an image embedding -> label, label_index, labels, label_scores.
 
-    labels and label_scores are in the order of TEXT. Labels that differ in case or spaces alone
-    are one: they have one score, at each of their places, and the first's index. The best label
-    comes as the detector's text tensors, too.
+    labels and label_scores are in the order of TEXT. Labels that differ only in case or spaces are
+    one: they have one score, at each of their positions, and the first's index. The best label is
+    also given as the detector's text tensors.
     """
 
     METRICS: ClassVar[Mapping[str, str]] = LabelEmbeddings.METRICS

@@ -1,4 +1,4 @@
-"""Pictures and prompts for a promptable member: embeddings that are kept, and masks."""
+"""Pictures and prompts for a promptable member: cached embeddings, and masks."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ MISSES = "fovea_embedding_cache_misses_total"
 
 
 class EncodeImage(Step):
-    """Pixels -> a picture's embedding, out of the cache where the same pixels came before.
+    """Pixels -> a picture's embedding, cached by the same pixels.
 
     So a second prompt on a picture does not wait for the encoder. Triton's own response cache
-    cannot do this on a GPU, for it refuses answers in GPU memory, and it knows a network by its
-    version number alone, not by its weights.
+    cannot do this on a GPU: it refuses answers in GPU memory, and it knows a network by its version
+    number, not by its weights.
     """
 
     METRICS: ClassVar[Mapping[str, str]] = {
@@ -66,7 +66,7 @@ class EncodeImage(Step):
 
 
 def _digest(*arrays: NDArray[Any]) -> bytes:
-    """What tells arrays of one shape and dtype apart."""
+    """A key that tells arrays of one shape and dtype apart."""
     digest = hashlib.blake2b(digest_size=16)
     for array in arrays:
         digest.update(np.ascontiguousarray(array).data)

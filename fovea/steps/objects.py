@@ -1,4 +1,4 @@
-"""Every object of a picture, and what an embedder makes of each."""
+"""Every object of a picture, with an embedder's vector for each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from fovea.steps.tensors import PICTURE
 
 
 class EmbedObjects(SegmentEverything):
-    """As `SegmentEverything`, and a vector for each object, of its crop (`fovea.crops`)."""
+    """`SegmentEverything`, with a vector for each object's crop (`fovea.crops`)."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -46,7 +46,7 @@ class EmbedObjects(SegmentEverything):
         some: range,
         original_hw: tuple[int, int],
     ) -> NDArray[np.float32]:
-        """float32 [n, D] of some of the objects."""
+        """float32 [n, D] for some of the objects."""
         made = [
             crops.crop(
                 pixels,

@@ -1,4 +1,4 @@
-"""What a segmenter found in a scene, in pixels of the original picture."""
+"""A segmenter's segments of a scene, in pixels of the original picture."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fovea.steps.tensors import THRESHOLD, WITH_LABEL_MAP
 class SegmentScene(Step):
     """A segmenter's answer -> masks as COCO RLE with their classes and scores.
 
-    The label map comes as a PNG where it was asked for: callers who want masks need not wait.
+    The label map comes as a PNG if requested: callers who only want masks need not wait for it.
     """
 
     def __init__(self, context: Context) -> None:

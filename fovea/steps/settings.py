@@ -1,4 +1,4 @@
-"""What steps are told in their configurations, each as JSON in a parameter of its name."""
+"""The settings of steps in their configurations, each as JSON in a parameter of its name."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from fovea.geometry import Geometry
 
 @dataclass(frozen=True)
 class Waiting:
-    """When the first step takes no more.
+    """When the first step accepts no more.
 
-    timeout_us: how long callers wait who do not say. backlog: requests that may wait for one
-    model. instances: of each network.
+    timeout_us: how long callers wait by default. backlog: requests that may wait for one model.
+    instances: of each network.
     """
 
     timeout_us: int
@@ -26,7 +26,7 @@ class Use:
 
     sees: names of the geometries that it wants. asks: models that the verb then waits for. checks:
     members that must have room for each label. finds: the member whose grid decoder finds every
-    object, a call a chunk of its points.
+    object, with one call per chunk of points.
     """
 
     verb: str

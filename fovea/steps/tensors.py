@@ -1,11 +1,11 @@
-"""What callers send, what steps hand on to each other, and what answers are made of.
+"""The tensors that callers send, that steps hand on, and that answers are made of.
 
-Tensors of callers are in upper case. TEXT: a label an element; for embed_text one text.
-phrases, label and labels are elements of TEXT as they came, label_indices and label_index their
-places in it, words those words of the phrase that the box answers (of a sentence as a label: the
-thing). Classes come best first, TOP_K of them at most; a classifier's labels are its own, and
-so are a segmenter's phrases, whose label_indices are class ids. Boxes are xyxy in pixels of the
-original picture, masks COCO RLE counts of its size.
+Callers' tensors are in upper case. TEXT: one label in each element; for embed_text one text.
+phrases, label and labels are elements of TEXT as sent, label_indices and label_index their
+positions in it, words the words of the phrase that the box answers (of a sentence as a label: the
+thing). Classes come best first, at most TOP_K; a classifier's labels are its own, and so are a
+segmenter's phrases, whose label_indices are class ids. Boxes are xyxy in pixels of the original
+picture, masks COCO RLE counts of its size.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ STABILITY_THRESHOLD = TensorSpec("STABILITY_THRESHOLD", "FP32", (1,), optional=T
 MIN_AREA = TensorSpec("MIN_AREA", "INT32", (1,), optional=True)
 MAX_OBJECTS = TensorSpec("MAX_OBJECTS", "INT32", (1,), optional=True)
 FULL_SIZE = TensorSpec("FULL_SIZE", "INT32", (1,), optional=True)
-# What counts as an object where everything is asked for.
+# The criteria for objects, if all objects are requested.
 OBJECT_SETTINGS = (
     *(POINTS_PER_SIDE, IOU_THRESHOLD, STABILITY_THRESHOLD, MIN_AREA, MAX_OBJECTS),
     FULL_SIZE,
@@ -39,7 +39,7 @@ WITH_LABEL_MAP = TensorSpec("WITH_LABEL_MAP", "INT32", (1,), optional=True)
 SENT_COORDS = TensorSpec("POINT_COORDS", "FP32", (-1, -1, 2))
 SENT_LABELS = TensorSpec("POINT_LABELS", "INT32", (-1, -1))
 
-# What the first step takes beside the picture, as a verb needs it.
+# The first step's inputs beside the picture, as a verb needs them.
 OPTIONAL_INPUTS = tuple(
     replace(tensor, optional=True)
     for tensor in (
@@ -86,20 +86,20 @@ OBJECTS = (
     *MASKS,
     TensorSpec("stability", "FP32", (-1,)),
 )
-# The decoded picture, RGB, perhaps smaller than it was sent: what crops are cut from.
+# The decoded picture, RGB, maybe smaller than it was sent: crops are cut from it.
 PICTURE = TensorSpec("picture", "UINT8", (-1, -1, 3))
 
 
 def text_tensor(detects: OpenDetector[Any], tensor: TensorSpec) -> TensorSpec:
-    """One of a detector's text tensors, as the first step names it."""
+    """One of a detector's text tensors, under the first step's name."""
     return replace(tensor, name=f"{detects.name}_{tensor.name}")
 
 
 def verb_pixels(verb: str, geometry: Geometry) -> TensorSpec:
-    """Pixels for a verb: by asking for them, its ensemble tells the first step which verb it is."""
+    """Pixels for a verb: by requesting them, its ensemble tells the first step which verb it is."""
     return replace(geometry.pixels, name=f"{verb}_{geometry.pixels.name}")
 
 
 def verb_picture(verb: str) -> TensorSpec:
-    """The picture for a verb, which is told by it as by `verb_pixels`."""
+    """The picture for a verb; its name tells the verb, as in `verb_pixels`."""
     return replace(PICTURE, name=f"{verb}_{PICTURE.name}")

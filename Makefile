@@ -191,17 +191,9 @@ crops: $(READY) ## which crop of an object is found best, by words and by other 
 recommend: $(READY) ## light and heavy members at real size, side by side (about 30 minutes)
 	$(BIN)/python -m benchmarks.recommend --json build/recommend.json --docs docs/choosing.md
 
-.PHONY: bench-decoding
-bench-decoding: $(READY) ## what large JPEGs cost to decode, in full and scaled
-	$(BIN)/python -m benchmarks.decoding --json build/decoding.json
-
 .PHONY: bench-compare
 bench-compare: $(READY) ## what changed from report A to report B beyond the noise
 	$(BIN)/python -m benchmarks.compare $(A) $(B)
-
-.PHONY: bench-tools
-bench-tools: $(READY) ## perf_analyzer, for the benchmark's cross-check; needs glibc 2.38
-	$(BIN)/pip install --quiet perf-analyzer==2.60.0
 
 .PHONY: capacity-check
 capacity-check: $(READY) ## the capacity simulation against the real server under load (12 minutes)

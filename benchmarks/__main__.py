@@ -6,7 +6,6 @@ has a spread; what the time does not allow is left out, and the report says so.
 
 from __future__ import annotations
 
-import shutil
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +14,6 @@ import typer
 from rich.console import Console
 
 from benchmarks import report, run
-from benchmarks.machine import machine_name
 from benchmarks.options import (
     CheckpointSet,
     Edge,
@@ -27,7 +25,6 @@ from benchmarks.options import (
 )
 from export.errors import ExportError
 
-KEPT = Path("benchmarks/results")
 console = Console(stderr=True)
 
 
@@ -42,9 +39,6 @@ def main(
     section: Section = None,
     rounds: Annotated[int | None, typer.Option(help="Repetitions; default: the scale's.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("build/bench"),
-    keep: Annotated[
-        bool, typer.Option(help=f"Also keep the report below {KEPT}, by machine and set.")
-    ] = False,
 ) -> None:
     """Measure the server, and what it is compared with."""
     try:
@@ -64,9 +58,6 @@ def main(
         console.print(f"[red]{type(error).__name__}[/]: {error}", highlight=False)
         sys.exit(1)
     console.print(f"report in {report.write(results, out)}")
-    if keep:
-        kept = KEPT / machine_name() / checkpoint_set
-        console.print(f"kept in {shutil.copytree(out, kept, dirs_exist_ok=True)}")
 
 
 if __name__ == "__main__":

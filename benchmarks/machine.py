@@ -1,19 +1,8 @@
-"""The machine that a figure was measured on, as a name, and what a server holds of its memory."""
+"""What a server holds of the machine's memory."""
 
 from __future__ import annotations
 
-import re
-
 import psutil
-
-from export.machine import machine
-
-
-def machine_name() -> str:
-    """Short, for a folder: "intel-xeon-processor-2-cores"."""
-    known = machine()
-    words = re.sub(r"\((r|tm)\)", "", f"{known['processor']} {known['cores']} cores".lower())
-    return "-".join(re.findall(r"[a-z0-9.]+", words))
 
 
 def resident_mb(pid: int) -> float:

@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.breakdown import NETWORKS, PARTS
-from benchmarks.figures import Spread
-from benchmarks.results import PipelineResult, Results, TargetResult
+from benchmarks.breakdown import PARTS
+from benchmarks.results import Results, TargetResult
 
 DPI = 110
-T = TypeVar("T")
 
 
 def draw(results: Results, folder: Path) -> list[Path]:
-    """All plots that the results have figures for; the files, in the report's order."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """The plots of the ensembles that were put under load; the files, in the report's order."""
     ensembles = results.of_kind("ensemble")
-    networks = list(dict.fromkeys(result.network for result in results.networks))
-    figures = {
-        "sides": _sides(results.pipelines) if results.pipelines else None,
-        "latency-against-throughput": _grid(ensembles, _latency),
-        "breakdown": _breakdown(ensembles) if ensembles else None,
-        "batch-sizes": _grid(ensembles, _batches),
-        "batch-curves": _grid(networks, partial(_curves, results)),
-    }
-    return [save(figure, folder / f"{name}.png") for name, figure in figures.items() if figure]
+    if not ensembles:
+        return []
+    latency = save(_latencies(ensembles), folder / "latency-against-throughput.png")
+    return [latency, save(_breakdown(ensembles), folder / "breakdown.png")]
 
 
 def save(figure: Figure, path: Path) -> Path:
@@ -41,18 +31,12 @@ def save(figure: Figure, path: Path) -> Path:
     return path
 
 
-def _grid(items: Sequence[T], draw_one: Callable[[Axes, T], None]) -> Figure | None:
-    """A plot for each item, three in a row, with a legend in each."""
-    if not items:
-        return None
-    columns = min(3, len(items))
-    rows = -(-len(items) // columns)
-    figure = Figure(figsize=(4.6 * columns, 3.4 * rows))
-    for place, item in enumerate(items, start=1):
-        ax = figure.add_subplot(rows, columns, place)
-        draw_one(ax, item)
-        ax.grid(alpha=0.3)
-        ax.legend(fontsize=7)
+def _latencies(targets: Sequence[TargetResult]) -> Figure:
+    """A plot for each target, three in a row."""
+    rows = -(-len(targets) // 3)
+    figure = Figure(figsize=(13.8, 3.4 * rows))
+    for place, target in enumerate(targets, start=1):
+        _latency(figure.add_subplot(rows, 3, place), target)
     figure.subplots_adjust(hspace=0.45, wspace=0.3)
     return figure
 
@@ -69,31 +53,8 @@ def _latency(ax: Axes, target: TargetResult) -> None:
         ax.annotate(str(point.concurrency), place, fontsize=7, xytext=(3, -8),
                     textcoords="offset points")  # fmt: skip
     ax.set(title=target.name, xlabel="answers a second", ylabel="ms", yscale="log")
-
-
-def _batches(ax: Axes, target: TargetResult) -> None:
-    for name in NETWORKS:
-        points = [point for point in target.closed if name in point.batches]
-        if points:
-            callers = [point.concurrency for point in points]
-            ax.plot(callers, [p.batches[name] for p in points], "o-", markersize=4, label=name)
-    ax.set(title=target.name, xlabel="callers", ylabel="rows per execution")
-    ax.set_xscale("log", base=2)
-
-
-def _curves(results: Results, ax: Axes, name: str) -> None:
-    """Rows per second by batch size, of a network called directly and through Triton."""
-    mine = [result for result in results.networks if result.network == name]
-    for side in dict.fromkeys(result.side for result in mine):
-        rows = [result for result in mine if result.side == side]
-        rates = [row.rows_per_s.median for row in rows]
-        ax.plot([row.batch for row in rows], rates, "o-", markersize=4, label=side)
-    for target in results.of_kind("network"):
-        if target.name == name:
-            peak = target.peak.throughput.median
-            ax.axhline(peak, color="black", linestyle=":", label="Triton at most")
-    ax.set(title=name, xlabel="batch", ylabel="rows a second", ylim=(0, None))
-    ax.set_xscale("log", base=2)
+    ax.grid(alpha=0.3)
+    ax.legend(fontsize=7)
 
 
 def _breakdown(targets: Sequence[TargetResult]) -> Figure:
@@ -127,17 +88,3 @@ def _stacked(
         values = [row.get(part, 0.0) for row in rows]
         ax.barh(bars, values, left=offset, label=part, color=colour)
         offset = [a + b for a, b in zip(offset, values, strict=True)]
-
-
-def _sides(sides: Sequence[PipelineResult]) -> Figure:
-    """Pictures per second of main_object by side, with the least and the greatest round."""
-    figure = Figure(figsize=(7, 0.6 * len(sides) + 1))
-    ax = figure.subplots()
-    rates: list[Spread] = [side.pictures_per_s for side in sides]
-    below = [rate.median - rate.least for rate in rates]
-    above = [rate.greatest - rate.median for rate in rates]
-    names = [f"{side.side}\nbatch or callers: {side.batch}" for side in sides]
-    ax.barh(names, [rate.median for rate in rates], xerr=[below, above], capsize=3)
-    ax.invert_yaxis()
-    ax.set(title="main_object", xlabel="pictures a second")
-    return figure

@@ -28,7 +28,6 @@ SECTIONS = {
     "prompts": "Many prompts on one picture, in one request",
     "folder": "A folder of pictures of mixed sizes, by `main_object_many`",
     "mix": "All verbs at once",
-    "perf_analyzer": "Cross-check with perf_analyzer",
 }
 HOW_TO_READ = (
     "A figure in brackets is the least and the greatest of the rounds, the one before it their "

@@ -177,28 +177,6 @@ class Mix:
     starved: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Crosscheck:
-    """One load by our generator and by perf_analyzer, one after the other."""
-
-    target: str
-    concurrency: int
-    ours_per_s: float
-    theirs_per_s: float
-    ours_p50_ms: float
-    theirs_p50_ms: float
-    ours_p99_ms: float
-    theirs_p99_ms: float
-
-
-@dataclass(frozen=True)
-class Crosschecks:
-    """missing: why there is none."""
-
-    rows: list[Crosscheck] = field(default_factory=list)
-    missing: str = ""
-
-
 @dataclass
 class Sections:
     """What `benchmarks.scenarios` measures, each by its name there."""
@@ -206,7 +184,6 @@ class Sections:
     prompts: Prompts | None = None
     folder: Folder | None = None
     mix: Mix | None = None
-    perf_analyzer: Crosschecks | None = None
 
 
 @dataclass

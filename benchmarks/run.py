@@ -37,7 +37,7 @@ from export.precision import PRECISIONS
 from export.runtimes import RUNTIMES
 from fovea.machine_settings import MachineSettings
 
-SCENARIOS = (scenarios.prompts, scenarios.folder, scenarios.mix, scenarios.perf_analyzer)
+SCENARIOS = (scenarios.prompts, scenarios.folder, scenarios.mix)
 # Sections of a run in their order, and their weights: each gets its part of the time that is left.
 WEIGHTS: Mapping[str, float] = {
     "networks": 4.0,
@@ -47,7 +47,6 @@ WEIGHTS: Mapping[str, float] = {
     "prompts": 0.7,
     "folder": 1.5,
     "mix": 1.0,
-    "perf_analyzer": 1.0,
 }
 FULL_SIZE_WEIGHTS = {**WEIGHTS, "networks": 5.0, "pipelines": 6.0, "loads": 5.5, "folder": 0.5}
 SECTIONS = tuple(WEIGHTS)
@@ -208,7 +207,7 @@ class _Run:
         wanted |= {"networks"} if "pipelines" in wanted else set()
         with all_targets(self.client, asked, self.exported.networks) as targets:
             ground = scenarios.Ground(
-                self.client, targets, asked, scale.rounds, 2 * scale.point_s, scale.folder, self.say
+                self.client, targets, scale.rounds, 2 * scale.point_s, scale.folder, self.say
             )
             sections: dict[str, Callable[[Budget], None]] = {
                 "networks": lambda share: self._networks(direct, share),

@@ -1,18 +1,12 @@
 """What people do with the server beyond one load on one verb, a function a scenario.
 
 `prompts`: many boxes on one picture. `folder`: the client's batch verb on pictures of mixed sizes.
-`mix`: all verbs at once. `perf_analyzer`: the same loads by Triton's own generator.
+`mix`: all verbs at once.
 """
 
 from __future__ import annotations
 
-import base64
-import csv
-import json
-import shutil
 import statistics
-import struct
-import subprocess
 import tempfile
 import time
 from collections import Counter
@@ -29,11 +23,9 @@ from PIL import Image
 
 from benchmarks.figures import Budget, Spread, percentiles
 from benchmarks.loads import Samples, closed_loop
-from benchmarks.questions import Question, questions, to_jpeg
+from benchmarks.questions import questions, to_jpeg
 from benchmarks.results import (
     Batch,
-    Crosscheck,
-    Crosschecks,
     Folder,
     Mix,
     Prompted,
@@ -58,9 +50,6 @@ FOLDER_CALLERS = 8
 MIX_CALLERS = 2
 # A verb keeps at least this part of its fair share of the machine.
 FAIR = 0.5
-PERF_ANALYZER = "perf_analyzer"
-CHECKED = ("main_object", "detect", "embed_image")
-CHECKED_CALLERS = (1, 8)
 
 
 @dataclass(frozen=True)
@@ -69,7 +58,6 @@ class Ground:
 
     client: Client
     targets: Sequence[Target]
-    asked: Sequence[Question]
     rounds: int
     seconds: float
     pictures: int
@@ -235,69 +223,3 @@ def fairness(rows: list[Shared]) -> Mix:
         median_slower=statistics.median(row.slower.median for row in rows),
         starved=[row.verb for row in rows if row.kept.median < FAIR * fair_share],
     )
-
-
-def perf_analyzer(ground: Ground, budget: Budget) -> Crosschecks:
-    """A few ensembles at a few concurrencies, by our closed loop and by perf_analyzer."""
-    if shutil.which(PERF_ANALYZER) is None:
-        return Crosschecks(missing=f"{PERF_ANALYZER} is not on PATH: see `make bench-tools`")
-    rows: list[Crosscheck] = []
-    with tempfile.TemporaryDirectory() as place:
-        for target in ground.targets:
-            if target.kind != "ensemble" or target.name not in CHECKED:
-                continue
-            data = Path(place) / f"{target.name}.json"
-            data.write_text(json.dumps({"data": [_data(target.name, q) for q in ground.asked]}))
-            for callers in CHECKED_CALLERS:
-                what = f"{PERF_ANALYZER}: {target.key}, {callers} callers"
-                if budget.allows(6 * max(ground.seconds, callers * target.seconds), what):
-                    ground.say(what)
-                    try:
-                        rows.append(_check(ground, target, data, callers))
-                    except RuntimeError as error:  # it finds a noisy machine too unstable
-                        budget.left_out.append(f"{what}: {error}")
-    return Crosschecks(rows)
-
-
-def _data(ensemble: str, question: Question) -> dict[str, Any]:
-    # What is encoded goes out as it is: a BYTES element with its length in front.
-    element = struct.pack("<I", len(question.jpeg)) + question.jpeg
-    image = {"IMAGE": {"b64": base64.b64encode(element).decode()}}
-    # perf_analyzer asks for the shape of a tensor whose length may vary.
-    text = {"TEXT": {"content": question.labels, "shape": [len(question.labels)]}}
-    return image if ensemble == "embed_image" else image | text
-
-
-def _check(ground: Ground, target: Target, data: Path, callers: int) -> Crosscheck:
-    ours = closed_loop(target.call, callers, seconds=ground.seconds, at_least=4 * callers)
-    cuts = percentiles(ours.latencies_s)
-    theirs = _run_perf_analyzer(ground.client.url, target.name, data, callers, ground.seconds)
-    return Crosscheck(
-        target=target.name,
-        concurrency=callers,
-        ours_per_s=ours.throughput,
-        theirs_per_s=theirs["Inferences/Second"],
-        ours_p50_ms=cuts["p50_ms"],
-        theirs_p50_ms=theirs["p50 latency"] / 1000,
-        ours_p99_ms=cuts["p99_ms"],
-        theirs_p99_ms=theirs["p99 latency"] / 1000,
-    )
-
-
-def _run_perf_analyzer(
-    url: str, model: str, data: Path, callers: int, seconds: float
-) -> dict[str, float]:
-    """The numbers of its CSV by column; RuntimeError with its last words."""
-    out = data.with_suffix(f".{callers}.csv")
-    command = [
-        PERF_ANALYZER, "-m", model, "-x", "1", "-u", url, "-i", "grpc", "-f", str(out),
-        "--concurrency-range", str(callers), "--input-data", str(data),
-        "--measurement-interval", str(round(1000 * seconds)),
-        "--max-trials", "4", "--stability-percentage", "30",
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode or not out.is_file():
-        raise RuntimeError((done.stdout + done.stderr).strip().splitlines()[-1])
-    with out.open() as file:
-        row = next(csv.DictReader(file))
-    return {name: float(value) for name, value in row.items() if name and value}

@@ -61,7 +61,7 @@ class Deployment:
 
     decode_margin: a JPEG may be decoded at 1/2, 1/4 or 1/8 while it stays this many times as
     large as every network needs it: a fifth of the time for large photos, and the same answers
-    (`benchmarks/decoding.py`). 0 decodes all in full, and pixels are the checkpoint's own.
+    (docs/performance.md). 0 decodes all in full, and pixels are the checkpoint's own.
     embedding_cache_bytes: each promptable member's memory for embeddings of pictures that may be
     asked about again.
     """

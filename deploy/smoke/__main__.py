@@ -18,12 +18,12 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from benchmarks.machine import machine
 from deploy.smoke.compose import ComposeHost
 from deploy.smoke.embedded import EmbeddedHost
 from deploy.smoke.host import Host
 from deploy.smoke.run import Outcome, Step, run_steps
 from deploy.smoke.steps import Smoke
+from export.machine import machine
 
 # Of the JSON: raised when a field changes its meaning or goes.
 SCHEMA = 1

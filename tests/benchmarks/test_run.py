@@ -19,8 +19,7 @@ MINUTES = 60.0
 
 @pytest.fixture(scope="module")
 def results():
-    sections = tuple(name for name in run.SECTIONS if name != "perf_analyzer")
-    order = run.Order(scale="quick", minutes=MINUTES, sections=sections, rounds=1)
+    order = run.Order(scale="quick", minutes=MINUTES, rounds=1)
     return run.run(order, Console(stderr=True, force_terminal=False))
 
 
@@ -52,5 +51,5 @@ def test_the_report_is_written_and_read_back(results, tmp_path):
     page = report.write(results, tmp_path).read_text()
     assert read_results(tmp_path).pipelines[0].side == results.pipelines[0].side
     plots = {path.name for path in tmp_path.glob("*.png")}
-    assert {"sides.png", "latency-against-throughput.png", "breakdown.png"} <= plots
+    assert {"latency-against-throughput.png", "breakdown.png"} == plots
     assert all(name in page for name in plots)

@@ -6,15 +6,15 @@ folder. What is right is known: the world is the demo's.
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from fovea_client import Client
 from fovea_search import Index, Summary, sheet
 from rich.console import Console
@@ -121,19 +121,20 @@ def print_table(summary: Summary, rows: list[dict[str, Any]]) -> None:
     Console().print(table)
 
 
-def main() -> None:
+def main(
+    pictures: Annotated[int, typer.Option(help="How many are drawn and indexed.")] = PICTURES,
+    out: Annotated[Path, typer.Option(help="Folder of all that is written.")] = Path(
+        "build/search"
+    ),
+) -> None:
     """Index and ask."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pictures", type=int, default=PICTURES)
-    parser.add_argument("--out", type=Path, default=Path("build/search"))
-    args = parser.parse_args()
-    shutil.rmtree(args.out / "photos", ignore_errors=True)
-    seeds = track(range(FIRST_SEED, FIRST_SEED + args.pictures), description="pictures")
-    world = search_world.write(args.out / "photos", seeds)
+    shutil.rmtree(out / "photos", ignore_errors=True)
+    seeds = track(range(FIRST_SEED, FIRST_SEED + pictures), description="pictures")
+    world = search_world.write(out / "photos", seeds)
     repository = export_demo(DEPLOYMENT)
     with demo_server(repository) as server, Client(server.grpc_url, timeout_s=120) as client:
-        summary = index_all(client, args.out / "photos", args.out / "index")
-        rows = ask(Index.open(args.out / "index", client=client), world, args.out)
+        summary = index_all(client, out / "photos", out / "index")
+        rows = ask(Index.open(out / "index", client=client), world, out)
     print_table(summary, rows)
     record = {
         "pictures": summary.indexed,
@@ -142,8 +143,8 @@ def main() -> None:
         "pictures_per_s": round(summary.pictures_per_s, 2),
         "questions": rows,
     }
-    (args.out / "results.json").write_text(json.dumps(record, indent=1) + "\n")
+    (out / "results.json").write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

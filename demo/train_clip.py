@@ -16,7 +16,15 @@ from demo.clip_config import EDGE, model_config, processor
 from demo.pixels import centre_crops
 from demo.scenes import make_scene, scene_rng
 from demo.things import INDEX_OF_NAME, THINGS
-from demo.training import CHECKPOINTS_FOLDER, Losses, Plan, Training, arguments, save_checkpoint
+from demo.training import (
+    CHECKPOINTS_FOLDER,
+    Arguments,
+    Losses,
+    Plan,
+    Training,
+    command_line,
+    save_checkpoint,
+)
 from demo.vocabulary import clip_tokenizer
 from demo.words import OTHER_NOUNS
 
@@ -73,9 +81,8 @@ def export(model: CLIPModel) -> None:
     save_checkpoint(FOLDER, model, processor())
 
 
-def main() -> None:
+def main(args: Arguments) -> None:
     """Train and save the checkpoint."""
-    args = arguments(__doc__, STEPS)
     plan = Plan("clip", args.steps, BATCH, 1e-3)
     training = Training(CLIPModel(model_config()), plan, resume=args.resume or args.export_only)
     batches = ClipBatches(BATCH, args.seed)
@@ -85,4 +92,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line(main, STEPS)

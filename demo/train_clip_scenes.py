@@ -20,7 +20,15 @@ from demo.surroundings import PLACE_WORDS, TIME_WORDS
 from demo.things import INDEX_OF_NAME
 from demo.train_clip import FOLDER as CLIP_FOLDER
 from demo.train_clip import LARGEST_LOGIT_SCALE, prompts_of
-from demo.training import CHECKPOINTS_FOLDER, Losses, Plan, Training, arguments, save_checkpoint
+from demo.training import (
+    CHECKPOINTS_FOLDER,
+    Arguments,
+    Losses,
+    Plan,
+    Training,
+    command_line,
+    save_checkpoint,
+)
 from demo.vocabulary import clip_tokenizer
 
 FOLDER = CHECKPOINTS_FOLDER / "clip_scenes"
@@ -143,9 +151,8 @@ def mixed(start: CLIPModel, learned: CLIPModel, share: float) -> CLIPModel:
     return start
 
 
-def main() -> None:
+def main(args: Arguments) -> None:
     """Train and save the checkpoint."""
-    args = arguments(__doc__, STEPS)
     plan = Plan("clip_scenes", args.steps, BATCH, RATE)
     model = CLIPModel.from_pretrained(CLIP_FOLDER)
     training = Training(model, plan, resume=args.resume or args.export_only)
@@ -157,4 +164,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line(main, STEPS)

@@ -14,7 +14,7 @@ from demo.convnext_config import EDGE, SHORTEST, image_processor, model_config
 from demo.pixels import IMAGENET_MEAN, IMAGENET_STD, normalised
 from demo.replay import FRESH, OLD, ReplayedScenes, Source
 from demo.scenes import scene_rng
-from demo.training import CHECKPOINTS_FOLDER, Losses, Plan, Training, arguments
+from demo.training import CHECKPOINTS_FOLDER, Arguments, Losses, Plan, Training, command_line
 
 FOLDER = CHECKPOINTS_FOLDER / "convnext"
 STEPS = 3000
@@ -53,9 +53,8 @@ def export(model: ConvNextForImageClassification) -> None:
     image_processor().save_pretrained(FOLDER)
 
 
-def main() -> None:
+def main(args: Arguments) -> None:
     """Train and save the checkpoint."""
-    args = arguments(__doc__, STEPS)
     plan = Plan("convnext", args.steps, FRESH + OLD, RATE)
     model = ConvNextForImageClassification(model_config()).to(memory_format=torch.channels_last)
     training = Training(model, plan, resume=args.resume or args.export_only)
@@ -72,4 +71,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line(main, STEPS)

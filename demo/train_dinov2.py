@@ -18,7 +18,7 @@ from demo.clip_config import EDGE
 from demo.dinov2_config import RESIZED, new_model, processor
 from demo.pixels import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD, normalised
 from demo.scenes import make_scene, scene_rng
-from demo.training import CHECKPOINTS_FOLDER, Losses, Plan, Training, arguments
+from demo.training import CHECKPOINTS_FOLDER, Arguments, Losses, Plan, Training, command_line
 
 FOLDER = CHECKPOINTS_FOLDER / "dinov2"
 STEPS = 1800
@@ -101,9 +101,8 @@ def export(model: Dinov2Model) -> None:
     processor().save_pretrained(FOLDER)
 
 
-def main() -> None:
+def main(args: Arguments) -> None:
     """Train and save the checkpoint."""
-    args = arguments(__doc__, STEPS)
     teacher = CLIPModel.from_pretrained(train_clip.FOLDER).eval().requires_grad_(False)
     plan = Plan("dinov2", args.steps, BATCH, RATE)
     training = Training(new_model(teacher), plan, resume=args.resume or args.export_only)
@@ -114,4 +113,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line(main, STEPS)

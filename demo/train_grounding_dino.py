@@ -24,7 +24,15 @@ from demo.grounding_dino_config import EDGE, backbone_config, model_config, proc
 from demo.pixels import class_maps, padded_batch
 from demo.scenes import Scene, make_scene, scene_rng
 from demo.things import INDEX_OF_NAME, LABELS
-from demo.training import CHECKPOINTS_FOLDER, Losses, Plan, Training, arguments, save_checkpoint
+from demo.training import (
+    CHECKPOINTS_FOLDER,
+    Arguments,
+    Losses,
+    Plan,
+    Training,
+    command_line,
+    save_checkpoint,
+)
 from demo.vocabulary import bert_tokenizer
 
 FOLDER = CHECKPOINTS_FOLDER / "grounding_dino"
@@ -182,9 +190,8 @@ def export(model: GroundingDinoForObjectDetection) -> None:
     calibrate(FOLDER)
 
 
-def main() -> None:
+def main(args: Arguments) -> None:
     """Pre-train the backbone, train detection, save the checkpoint."""
-    args = arguments(__doc__, DETECTION_STEPS)
     dense = Training(DenseClassifier(), BACKBONE_PLAN, resume=True)
     dense.run(lambda step: backbone_losses(dense.model, step, args.seed))
 
@@ -198,4 +205,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line(main, DETECTION_STEPS)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 
 import cv2
@@ -22,7 +21,15 @@ from demo.hq_sam_config import new_model, processor
 from demo.sam_config import EDGE, LOW_RES_EDGE
 from demo.scenes import Scene, make_scene, scene_rng
 from demo.train_sam import jittered, mask_losses, point_inside, true_iou
-from demo.training import CHECKPOINTS_FOLDER, Losses, Plan, Training, arguments, save_checkpoint
+from demo.training import (
+    CHECKPOINTS_FOLDER,
+    Arguments,
+    Losses,
+    Plan,
+    Training,
+    command_line,
+    save_checkpoint,
+)
 from export.families import sam
 from export.families.hq_sam import HqFeatures, MaskDecoder, read_spec
 from export.processor import normalization
@@ -136,7 +143,7 @@ def hq_losses(decoder: MaskDecoder, features: HqFeatures, seen: Seen) -> Losses:
     }
 
 
-def train(model: SamHQModel, args: argparse.Namespace) -> SamHQModel:
+def train(model: SamHQModel, args: Arguments) -> SamHQModel:
     """The averaged weights at the end of the plan."""
     plan = Plan("hq_sam", args.steps, BATCH, RATE)
     training = Training(model, plan, resume=args.resume or args.export_only)
@@ -174,11 +181,10 @@ def export(model: SamHQModel) -> None:
     save_checkpoint(FOLDER, model.half(), processor())
 
 
-def main() -> None:
+def main(args: Arguments) -> None:
     """Train and save the checkpoint."""
-    args = arguments(__doc__, STEPS)
     export(train(new_model(SamModel.from_pretrained(train_sam.FOLDER)), args))
 
 
 if __name__ == "__main__":
-    main()
+    command_line(main, STEPS)

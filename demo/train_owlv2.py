@@ -19,7 +19,15 @@ from demo.pixels import CLIP_MEAN, CLIP_STD, normalised
 from demo.scenes import Scene, make_scene, scene_rng
 from demo.things import INDEX_OF_NAME
 from demo.train_clip import prompts_of
-from demo.training import CHECKPOINTS_FOLDER, Losses, Plan, Training, arguments, save_checkpoint
+from demo.training import (
+    CHECKPOINTS_FOLDER,
+    Arguments,
+    Losses,
+    Plan,
+    Training,
+    command_line,
+    save_checkpoint,
+)
 from demo.vocabulary import CLIP_MAX_TOKENS, clip_tokenizer
 
 FOLDER = CHECKPOINTS_FOLDER / "owlv2"
@@ -132,9 +140,8 @@ def export(model: Owlv2ForObjectDetection) -> None:
     save_checkpoint(FOLDER, model, processor())
 
 
-def main() -> None:
+def main(args: Arguments) -> None:
     """Train and save the checkpoint."""
-    args = arguments(__doc__, STEPS)
     plan = Plan("owlv2", args.steps, BATCH, 1e-3)
     model = new_model(CLIPModel.from_pretrained(train_clip.FOLDER))
     training = Training(model, plan, resume=args.resume or args.export_only)
@@ -145,4 +152,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line(main, STEPS)

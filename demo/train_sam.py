@@ -6,12 +6,13 @@ that is there.
 
 from __future__ import annotations
 
-import argparse
+from typing import Annotated
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+import typer
 from torch import nn
 from transformers import SamModel
 
@@ -19,7 +20,20 @@ from demo.pixels import padded_batch
 from demo.sam_config import DECODER_WIDTH, EDGE, LOW_RES_EDGE, new_model, processor
 from demo.sam_hints import Hints, Truth, truth_of
 from demo.scenes import Scene, SceneObject, make_scene, scene_rng
-from demo.training import CHECKPOINTS_FOLDER, Losses, Plan, Training, arguments, save_checkpoint
+from demo.training import (
+    CHECKPOINTS_FOLDER,
+    Arguments,
+    ExportOnly,
+    Losses,
+    Plan,
+    Resume,
+    Seed,
+    Steps,
+    Threads,
+    Training,
+    begin,
+    save_checkpoint,
+)
 
 FOLDER = CHECKPOINTS_FOLDER / "sam"
 STEPS = 7500
@@ -182,7 +196,7 @@ def export(model: SamModel) -> None:
     save_checkpoint(FOLDER, model, processor())
 
 
-def learn_with_hints(trainee: Trainee, args: argparse.Namespace) -> None:
+def learn_with_hints(trainee: Trainee, args: Arguments) -> None:
     """The first cycle, from nothing to averaged weights."""
     batches = SamBatches(BATCH, args.seed)
     plan = Plan("sam", args.steps, BATCH, RATE)
@@ -192,7 +206,7 @@ def learn_with_hints(trainee: Trainee, args: argparse.Namespace) -> None:
     trainee.load_state_dict(training.average.state_dict())
 
 
-def refine(trainee: Trainee, args: argparse.Namespace) -> SamModel:
+def refine(trainee: Trainee, args: Arguments) -> SamModel:
     """The second cycle, on masks alone, with scenes that the first did not see."""
     batches = SamBatches(BATCH, args.seed, REFINE_OBJECT_COUNT_ODDS)
     plan = Plan("sam_refined", REFINE_STEPS, BATCH, REFINE_RATE)
@@ -203,11 +217,19 @@ def refine(trainee: Trainee, args: argparse.Namespace) -> SamModel:
     return training.average.sam
 
 
-def main() -> None:
+def main(
+    steps: Steps = STEPS,
+    seed: Seed = 0,
+    threads: Threads = 1,
+    resume: Resume = False,
+    export_only: ExportOnly = False,
+    only_refine: Annotated[bool, typer.Option("--refine", help="The second cycle alone.")] = False,
+) -> None:
     """Train and save the checkpoint."""
-    args = arguments(__doc__, STEPS, refine="the second cycle alone")
+    begin(seed, threads)
+    args = Arguments(steps=steps, seed=seed, resume=resume, export_only=export_only)
     trainee = Trainee(new_model())
-    if args.refine:
+    if only_refine:
         trainee.sam.load_state_dict(SamModel.from_pretrained(FOLDER).state_dict())
     else:
         learn_with_hints(trainee, args)
@@ -215,4 +237,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

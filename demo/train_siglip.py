@@ -20,7 +20,15 @@ from demo.scenes import Scene, make_scene, scene_rng
 from demo.siglip_config import model_config, processor, tokenizer
 from demo.things import INDEX_OF_NAME
 from demo.train_clip import prompts_of
-from demo.training import CHECKPOINTS_FOLDER, Losses, Plan, Training, arguments, save_checkpoint
+from demo.training import (
+    CHECKPOINTS_FOLDER,
+    Arguments,
+    Losses,
+    Plan,
+    Training,
+    command_line,
+    save_checkpoint,
+)
 
 FOLDER = CHECKPOINTS_FOLDER / "siglip"
 STEPS = 3000
@@ -101,9 +109,8 @@ def export(model: SiglipModel) -> None:
     save_checkpoint(FOLDER, model, processor())
 
 
-def main() -> None:
+def main(args: Arguments) -> None:
     """Train and save the checkpoint."""
-    args = arguments(__doc__, STEPS)
     plan = Plan("siglip", args.steps, BATCH, 1e-3)
     training = Training(new_model(), plan, resume=args.resume or args.export_only)
     batches = SiglipBatches(BATCH, args.seed)
@@ -113,4 +120,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line(main, STEPS)

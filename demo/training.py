@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import copy
 import json
 import math
@@ -12,8 +11,10 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
+import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 from transformers import PreTrainedModel
@@ -185,17 +186,41 @@ def _progress() -> Progress:
     return Progress(*columns, TimeRemainingColumn())
 
 
-def arguments(description: str | None, steps: int, **flags: str) -> argparse.Namespace:
-    """The command line that the training scripts share; flags: more of them, with their help."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--steps", type=int, default=steps)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--resume", action="store_true", help="go on from the state on disk")
-    parser.add_argument("--export-only", action="store_true", help="write the checkpoint, no step")
-    for name, text in flags.items():
-        parser.add_argument(f"--{name}", action="store_true", help=text)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(args.seed)
-    return args
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """What the training scripts are told; export_only: write the checkpoint without a step."""
+
+    steps: int
+    seed: int
+    resume: bool
+    export_only: bool
+
+
+Steps = Annotated[int, typer.Option(help="Length of the one cycle.")]
+Seed = Annotated[int, typer.Option(help="Of the weights and the scenes.")]
+Threads = Annotated[int, typer.Option(help="Of PyTorch.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the state on disk.")]
+ExportOnly = Annotated[bool, typer.Option("--export-only", help="Write the checkpoint, no step.")]
+
+
+def begin(seed: int, threads: int) -> None:
+    """Fix the random numbers and the threads."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+
+
+def command_line(train: Callable[[Arguments], None], steps: int) -> None:
+    """The command line that the training scripts share; steps: the default."""
+
+    def command(
+        steps: Steps = steps,
+        seed: Seed = 0,
+        threads: Threads = 1,
+        resume: Resume = False,
+        export_only: ExportOnly = False,
+    ) -> None:
+        begin(seed, threads)
+        train(Arguments(steps=steps, seed=seed, resume=resume, export_only=export_only))
+
+    command.__doc__ = train.__doc__
+    typer.run(command)

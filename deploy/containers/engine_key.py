@@ -12,10 +12,9 @@ compatibility would let them share, for slower engines, so each kind has its own
     engine_key.py build --store /engines -- COMMAND      runs COMMAND FOLDER, unless it is done
     engine_key.py link --store /engines --to /run/fovea/models
 
-Needs Python alone: the server image has no tensorrt module, but the library both images share.
+It asks for no tensorrt module, which the server image lacks, but for the library that both have.
 """
 
-import argparse
 import hashlib
 import json
 import os
@@ -23,8 +22,13 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 LIBRARY_FOLDERS = (
     Path("/usr/lib/x86_64-linux-gnu"),
@@ -150,28 +154,44 @@ def link(store: Path, to: Path) -> Path:
     return folder / REPOSITORY
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Prints the key or the folder; 1 and the reason when there is none."""
-    parser = argparse.ArgumentParser(prog="engine_key.py", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("verb", choices=("show", "build", "link"))
-    parser.add_argument("--store", type=Path, default=Path("/engines"))
-    parser.add_argument("--to", type=Path, default=Path("/run/fovea/models"))
-    words = sys.argv[1:] if argv is None else argv
-    split = words.index("--") if "--" in words else len(words)
-    arguments = parser.parse_args(words[:split])
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+Store = Annotated[Path, typer.Option(help="Folder of the export and of all engines.")]
+STORE = Path("/engines")
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """Ends with 1 and the reason when there is no key or no folder."""
     try:
-        if arguments.verb == "show":
-            print(key(arguments.store))
-        elif arguments.verb == "build":
-            print(build(arguments.store, words[split + 1 :]))
-        else:
-            print(link(arguments.store, arguments.to))
+        yield
     except (KeyUnknown, OSError, subprocess.CalledProcessError) as exc:
         print(f"engine_key: {exc}", file=sys.stderr)
-        return 1
-    return 0
+        raise typer.Exit(1) from exc
+
+
+@app.command("show")
+def show_command(store: Store = STORE) -> None:
+    """Print this machine's key."""
+    with _one_line():
+        print(key(store))
+
+
+@app.command("build")
+def build_command(command: list[str], store: Store = STORE) -> None:
+    """Run COMMAND FOLDER for this machine's key, unless it is done, and print the folder."""
+    with _one_line():
+        print(build(store, command))
+
+
+@app.command("link")
+def link_command(
+    store: Store = STORE,
+    to: Annotated[Path, typer.Option(help="The link.")] = Path("/run/fovea/models"),
+) -> None:
+    """Make a link to the model repository of this machine's key, and print its target."""
+    with _one_line():
+        print(link(store, to))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    app()

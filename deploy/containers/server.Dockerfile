@@ -44,7 +44,7 @@ HEALTHCHECK --interval=15s --timeout=25s --start-period=900s --retries=4 \
 # NVIDIA's entry point first: on a driver older than the image's CUDA it puts the libraries of
 # forward compatibility before it. Every hardened default is here, once; a later flag wins.
 ENTRYPOINT ["/opt/nvidia/nvidia_entrypoint.sh", "python3", "-m", "fovea_server", \
-    "--closed-apis", "shared-memory", "model-repository", "model-config", "statistics", "trace", "logging", \
+    "--closed-apis", "shared-memory model-repository model-config statistics trace logging", \
     "--model-control-mode=none", \
     "--host=0.0.0.0", \
     "--http-host=127.0.0.1", \

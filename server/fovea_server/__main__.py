@@ -1,62 +1,82 @@
 """`python -m fovea_server MODEL_REPOSITORY [flags] [-- tritonserver flags]`: serve in front."""
 
-import argparse
 import dataclasses
+import inspect
 import sys
-import types
 import typing
 from pathlib import Path
+from typing import Annotated, Any
+
+import typer
 
 from fovea_server import ServerOptions, serve
 
 _ABOUT = "Serve a model repository with Triton. What follows a lone -- goes to tritonserver."
+_LIST = tuple[str, ...]
 
 
-def parser() -> argparse.ArgumentParser:
-    """One flag for each field of ServerOptions but the last, with its help, and `--json`."""
-    made = argparse.ArgumentParser(prog="python -m fovea_server", description=_ABOUT)
-    hints = typing.get_type_hints(ServerOptions)
-    for option in dataclasses.fields(ServerOptions):
-        if option.name == "extra_args":
-            continue
-        text = option.metadata["help"]
-        if option.default is dataclasses.MISSING:
-            made.add_argument(option.name, type=Path, help=text)
-            continue
-        shown = text.replace("%", "%%") + " (default: %(default)s)"
-        flag = f"--{option.name.replace('_', '-')}"
-        made.add_argument(flag, default=option.default, help=shown, **_kind(hints[option.name]))
-    made.add_argument("--json", action="store_true", help="print one line of JSON when ready")
-    return made
+def main() -> None:
+    """Serves until SIGTERM or Ctrl-C; ends with tritonserver's exit code."""
+    arguments, extra = _split(sys.argv[1:])
 
+    def run(*, json_line: bool, **given: Any) -> None:
+        raise typer.Exit(serve(_options(given, extra), json_line=json_line))
 
-def main(argv: list[str] | None = None) -> int:
-    """Serves until SIGTERM or Ctrl-C; tritonserver's exit code."""
-    options, json_line = parse(sys.argv[1:] if argv is None else argv)
-    return serve(options, json_line=json_line)
+    _app(run)(arguments, prog_name="python -m fovea_server")
 
 
 def parse(argv: list[str]) -> tuple[ServerOptions, bool]:
-    """The options, and whether `--json` was given; what follows a lone `--` is for tritonserver."""
+    """The options, and whether `--json` was given; raises click's UsageError."""
+    arguments, extra = _split(argv)
+
+    def options(*, json_line: bool, **given: Any) -> tuple[ServerOptions, bool]:
+        return _options(given, extra), json_line
+
+    parsed: tuple[ServerOptions, bool] = _app(options)(arguments, standalone_mode=False)
+    return parsed
+
+
+def _split(argv: list[str]) -> tuple[list[str], tuple[str, ...]]:
+    """Before and after a lone `--`."""
     split = argv.index("--") if "--" in argv else len(argv)
-    arguments = vars(parser().parse_args(argv[:split]))
-    json_line = arguments.pop("json")
-    lists = {name: tuple(value) for name, value in arguments.items() if isinstance(value, list)}
-    options = ServerOptions(**{**arguments, **lists, "extra_args": tuple(argv[split + 1 :])})
-    return options, json_line
+    return argv[:split], tuple(argv[split + 1 :])
 
 
-def _kind(hint: object) -> dict[str, typing.Any]:
-    """The argparse keywords for a type hint of ServerOptions."""
-    origin, members = typing.get_origin(hint), typing.get_args(hint)
-    if hint is bool:
-        return {"action": argparse.BooleanOptionalAction}
-    if origin is typing.Literal:
-        return {"choices": members}
-    if origin is tuple:
-        return {"nargs": "*", "type": members[0]}
-    return {"type": members[0] if origin is types.UnionType else hint}
+def _options(given: dict[str, Any], extra: tuple[str, ...]) -> ServerOptions:
+    hints = typing.get_type_hints(ServerOptions)
+    lists = {name: tuple(text.split()) for name, text in given.items() if hints[name] == _LIST}
+    return ServerOptions(**{**given, **lists, "extra_args": extra})
+
+
+def _app(command: typing.Callable[..., object]) -> typer.Typer:
+    """The command with a flag for each field of ServerOptions but the last, and `--json`."""
+    hints = typing.get_type_hints(ServerOptions)
+    fields = [f for f in dataclasses.fields(ServerOptions) if f.name != "extra_args"]
+    parameters = [_parameter(field, hints[field.name]) for field in fields]
+    as_json = Annotated[bool, typer.Option("--json", help="Print one line of JSON when ready.")]
+    parameters.append(_keyword("json_line", as_json, False))
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {one.name: one.annotation for one in parameters}
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command(help=_ABOUT)(command)
+    return app
+
+
+def _parameter(field: "dataclasses.Field[Any]", hint: Any) -> inspect.Parameter:
+    text = field.metadata["help"]
+    if field.default is dataclasses.MISSING:
+        argument = Annotated[Path, typer.Argument(help=text)]
+        return _keyword(field.name, argument, inspect.Parameter.empty)
+    if hint == _LIST:
+        option = Annotated[str, typer.Option(help=f"{text}; with spaces between them")]
+        return _keyword(field.name, option, " ".join(field.default))
+    return _keyword(field.name, Annotated[hint, typer.Option(help=text)], field.default)
+
+
+def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=default, annotation=annotation)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -25,11 +25,13 @@ done, and cannot tell a step that hangs from a slow one where others keep the mo
 busy. What it saw it keeps from one probe to the next, in `$FOVEA_CACHE/probe`.
 """
 
-import argparse
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
 
 from fovea_server import probe_memory
 from fovea_server.errors import ServerError
@@ -104,46 +106,46 @@ class Probe:
             return None
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Prints one line: ok, or what is wrong."""
-    arguments = vars(_parser().parse_args(argv))
-    level = arguments.pop("level")
-    probe = Probe(**arguments)
+def main(
+    level: Annotated[Literal["live", "ready"], typer.Argument()] = "ready",
+    host: Annotated[str, typer.Option(help="Where Triton's HTTP and gRPC listen.")] = Probe.host,
+    http_port: int = Probe.http_port,
+    grpc_port: int = Probe.grpc_port,
+    timeout_s: Annotated[
+        float, typer.Option(help="Seconds for everything together.")
+    ] = Probe.timeout_s,
+    proof_s: Annotated[
+        float, typer.Option(help="Seconds that an answer is proof, at most; 0 asks every time.")
+    ] = Probe.proof_s,
+    stuck_after_s: Annotated[
+        float, typer.Option(help="Seconds that a model may stand still while requests wait for it.")
+    ] = Probe.stuck_after_s,
+    give_up_after_s: Annotated[
+        float, typer.Option(help='Seconds of a failing "ready" after which "live" fails.')
+    ] = Probe.give_up_after_s,
+    look_at_processes: Annotated[
+        bool, typer.Option(help="Whether a dead backend process fails the probe.")
+    ] = Probe.look_at_processes,
+) -> None:
+    """Can this server really answer? Prints one line; exit code 0 or 1."""
+    probe = Probe(
+        host=host,
+        http_port=http_port,
+        grpc_port=grpc_port,
+        timeout_s=timeout_s,
+        proof_s=proof_s,
+        stuck_after_s=stuck_after_s,
+        give_up_after_s=give_up_after_s,
+        look_at_processes=look_at_processes,
+    )
     began = time.monotonic()
     try:
         probe.check(level)
     except ProbeFailure as failure:
         print(f"not {level}: {failure}", file=sys.stderr)
-        return 1
+        raise typer.Exit(1) from failure
     print(f"{level} in {time.monotonic() - began:.2f} s")
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(prog="python -m fovea_server.probe", description=__doc__)
-    made.formatter_class = argparse.RawDescriptionHelpFormatter
-    made.add_argument("level", nargs="?", choices=("live", "ready"), default="ready")
-    made.add_argument("--host", default=Probe.host, help="where Triton's HTTP and gRPC listen")
-    made.add_argument("--http-port", type=int, default=Probe.http_port)
-    made.add_argument("--grpc-port", type=int, default=Probe.grpc_port)
-    for name, text in (
-        ("timeout_s", "for everything"),
-        ("proof_s", "for which an answer is proof, at most; 0 asks every time"),
-        ("stuck_after_s", "for which a model may stand still while requests wait for it"),
-        ("give_up_after_s", 'of a failing "ready" after which "live" fails'),
-    ):
-        flag, default = f"--{name.replace('_', '-')}", getattr(Probe, name)
-        made.add_argument(
-            flag, type=float, default=default, help=f"seconds {text} (default: %(default)s)"
-        )
-    made.add_argument(
-        "--look-at-processes",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="whether a dead backend process fails the probe",
-    )
-    return made
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    typer.run(main)

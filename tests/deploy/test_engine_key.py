@@ -63,13 +63,17 @@ def store(tmp_path):
     return tmp_path / "engines"
 
 
+def run(*words):
+    """The exit code."""
+    return engine_key.app([*map(str, words)], standalone_mode=False) or 0
+
+
 def build(store, outcome="work"):
-    command = ["build", "--store", str(store), "--", sys.executable, "-c", BUILD, outcome]
-    return engine_key.main(command)
+    return run("build", "--store", store, "--", sys.executable, "-c", BUILD, outcome)
 
 
 def link(store, to):
-    return engine_key.main(["link", "--store", str(store), "--to", str(to)])
+    return run("link", "--store", store, "--to", to)
 
 
 def export_anew(store, precision):
@@ -77,8 +81,10 @@ def export_anew(store, precision):
     (store / "export" / "manifest.json").write_text(json.dumps(manifest))
 
 
-def test_the_key_names_gpu_tensorrt_fovea_and_export(machine, store):
+def test_the_key_names_gpu_tensorrt_fovea_and_export(machine, store, capfd):
     key = engine_key.key(store)
+    assert run("show", "--store", store) == 0
+    assert capfd.readouterr().out == f"{key}\n"
     version = engine_key.fovea_version()
     export = engine_key.export_hash(store)[:12]
     assert key == f"nvidia-l4-sm89-trt10.14.1-fovea{version}-{export}"

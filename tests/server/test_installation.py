@@ -154,7 +154,7 @@ def test_every_option_is_a_flag_with_its_default():
 
 
 def test_flags_reach_the_options():
-    flags = ["--no-strict-readiness", "--grpc-port=5", "--closed-apis", "trace", "logging"]
+    flags = ["--no-strict-readiness", "--grpc-port=5", "--closed-apis", "trace logging"]
     options, json_line = parse(["models", *flags, "--json", "--", "--id=mine", "--log-info=true"])
     assert options == ServerOptions(
         model_repository=Path("models"),

@@ -13,10 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import typer
 from fovea_server import EmbeddedServer, probe_requests
 from fovea_server.probe import Probe, ProbeFailure, main
 from fovea_server.stubs import stubs_of
 from PIL import Image
+from typer.testing import CliRunner
 
 from . import probed
 from .requests import infer
@@ -212,9 +214,12 @@ def test_a_process_that_is_not_there_fails():
             Probe(http_port=port, grpc_port=port, timeout_s=0.3).check("live")
 
 
-def test_nobody_listening_is_one_line_and_exit_code_1(capsys):
-    assert main(["live", "--http-port", "1"]) == 1
-    assert capsys.readouterr().err.startswith("not live: ConnectionRefusedError")
+def test_nobody_listening_is_one_line_and_exit_code_1():
+    app = typer.Typer()
+    app.command()(main)
+    refused = CliRunner().invoke(app, ["live", "--http-port", "1"])
+    assert refused.exit_code == 1
+    assert refused.stderr.startswith("not live: ConnectionRefusedError")
 
 
 def test_the_picture_of_a_probe_is_a_png_and_the_same_for_an_hour(tmp_path):

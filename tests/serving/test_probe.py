@@ -50,8 +50,7 @@ def cache_counts(server):
 def test_one_probe_runs_every_network_and_every_step(server, url, tmp_path, monkeypatch):
     monkeypatch.setenv("FOVEA_CACHE", str(tmp_path))
     before = read_statistics(url)
-    ports = ["--http-port", str(server.ports.http), "--grpc-port", str(server.ports.grpc)]
-    assert main([*ports, "--timeout-s", "60", "--proof-s", "0"]) == 0
+    main(http_port=server.ports.http, grpc_port=server.ports.grpc, timeout_s=60, proof_s=0)
     assert set(ran_since(url, before)) == set(before) - COMPOSED
 
 

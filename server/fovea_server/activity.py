@@ -1,7 +1,7 @@
-"""What the models of a server are and have done, as Triton's statistics and configurations say.
+"""What a server's models are and have done, from Triton's statistics and configurations.
 
-From that follows which ensembles a probe must ask, so that together they run every model, and
-which of them users have asked so lately that nothing needs to be asked.
+From this a probe learns which ensembles it must ask so that together they run every model, and
+which of them users have called so recently that it need not ask.
 """
 
 import time
@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# A GET of Triton's HTTP API: path -> the JSON of its answer, None where that is an error.
+# A GET of Triton's HTTP API: path -> the JSON of its answer, None for an error.
 Fetch = Callable[[str], Any]
 
-# An ensemble is asked so rarely that its answer takes at most this share of one core or GPU ...
+# A probe asks an ensemble so rarely that it takes at most this share of one core or GPU ...
 _SHARE = 0.02
-# ... but an answer older than this proves nothing, where the models are quick enough.
+# ... but an answer older than this proves nothing, if the models are quick enough.
 _LEAST_PROOF_S = 10.0
 
 
@@ -23,14 +23,14 @@ class Model:
     """A network, a Python step or an ensemble.
 
     Attributes:
-        last_answer_s: UNIX time of its last answer, 0 where there was none. For an ensemble that
-            is its last success; a step's errors are answers as well.
+        last_answer_s: UNIX time of its last answer, 0 for none. For an ensemble that is its last
+            success; a step's errors count as answers.
         request_s: mean seconds of computing for a request, for an ensemble those of all its steps.
         execution_s: seconds of an execution, the longest mean of any batch size.
-        executions: how many there were.
-        inputs: names of what a request must have.
+        executions: their number.
+        inputs: names of a request's required inputs.
         steps: the models that make an ensemble's answer; empty for others.
-        entry: those of them that take nothing but the request itself.
+        entry: those of them that take only the request itself.
         is_network: whether it never waits for other models.
     """
 
@@ -44,11 +44,11 @@ class Model:
     is_network: bool
 
     def proof_s(self, most_s: float) -> float:
-        """Seconds for which an answer proves that it works: more where answers cost more."""
+        """How long an answer proves that it works, in seconds: longer if answers cost more."""
         return min(most_s, max(_LEAST_PROOF_S, self.request_s / _SHARE))
 
     def answered_within(self, seconds: float, now_s: float) -> bool:
-        """Whether there was an answer in the last seconds; a clock may have been set back."""
+        """Whether there was an answer in the last seconds; the clock may have been set back."""
         return abs(now_s - self.last_answer_s) <= seconds
 
 
@@ -58,12 +58,12 @@ Models = Mapping[str, Model]
 def read_models(fetch: Fetch) -> dict[str, Model]:
     """The loaded models by name.
 
-    Triton must let the caller see its statistics and its models' configurations.
+    Triton must let the caller read its statistics and its models' configurations.
     """
     found = {}
     for counted in fetch("/v2/models/stats")["model_stats"]:
         config = fetch(f"/v2/models/{counted['name']}/config")
-        if config is not None:  # None: unloaded a moment ago
+        if config is not None:  # None: just unloaded
             found[counted["name"]] = _model(counted, config)
     return found
 
@@ -75,10 +75,10 @@ def to_ask(
     *,
     clock: Callable[[], float] = time.time,
 ) -> list[str]:
-    """The ensembles that must be asked, so that each model behind them has answered of late.
+    """The ensembles to ask, so that each model behind them has answered recently.
 
     Args:
-        can_ask: whether a request can be made of inputs of these names.
+        can_ask: whether a request can be made for inputs with these names.
         most_s: an answer proves nothing after this many seconds, however much it costs.
     """
     now_s = clock()
@@ -97,12 +97,12 @@ def to_ask(
 
 
 def longest_execution_s(models: Models) -> float:
-    """Seconds of the longest execution of a network, as a mean; 0 where none has run."""
+    """Seconds of the longest execution of a network, as a mean; 0 if none has run."""
     return max((model.execution_s for model in models.values() if model.is_network), default=0.0)
 
 
 def _cover(models: Models, can_ask: Callable[[tuple[str, ...]], bool]) -> dict[str, frozenset[str]]:
-    """Ensembles that together run all that can be reached -> the steps that only this one adds."""
+    """Ensembles that together run all reachable models -> the steps that only this one adds."""
     left = {name: model for name, model in models.items() if model.steps and can_ask(model.inputs)}
     covered: frozenset[str] = frozenset()
     cover = {}

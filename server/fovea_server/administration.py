@@ -1,4 +1,4 @@
-"""Questions and orders to a running tritonserver over HTTP, with the launcher's secret."""
+"""Queries and commands for a running tritonserver over HTTP, with the launcher's secret."""
 
 import contextlib
 import http.client
@@ -14,10 +14,10 @@ from fovea_server.command import READING_HEADER, SECRET_HEADER
 from fovea_server.errors import ServerError
 
 _READY_TIMEOUT_S = 2.0
-# Generous: an order that fails for want of time costs a restart of the whole server.
+# Generous: a command that runs out of time costs a restart of the whole server.
 _ORDER_TIMEOUT_S = 20.0
-# A parameter that no backend knows: with it the configuration differs, so that Triton loads the
-# model anew instead of keeping the instances whose process is dead.
+# A parameter that no backend knows: it changes the configuration, so that Triton loads the model
+# again instead of keeping the instances whose process is dead.
 _RELOAD_PARAMETER = "fovea_reload"
 
 
@@ -26,7 +26,7 @@ _INSTANCE_NUMBER = re.compile(r"_(\d+)(_gpu\d+)?$")
 
 
 def has_instance(config: Mapping[str, Any], instance: str) -> bool:
-    """Whether a model's configuration makes an instance of this name."""
+    """Whether a model's configuration creates an instance of this name."""
     number = _INSTANCE_NUMBER.search(instance)
     if number is None:
         return False
@@ -45,7 +45,7 @@ class Administration:
         self._hidden_in: int | None = None
 
     def is_ready(self) -> bool:
-        """Whether the server says that it is ready; False when nobody listens."""
+        """Whether the server reports that it is ready; False if nothing listens."""
         with contextlib.suppress(OSError, http.client.HTTPException):
             return self._ask("GET", "/v2/health/ready")[0] == 200
         return False
@@ -54,29 +54,29 @@ class Administration:
         """The names of the models that are ready.
 
         Raises:
-            ServerError: the server does not answer or refuses.
+            ServerError: the server does not answer, or refuses.
         """
         return sorted({e["name"] for e in self._index() if e.get("state") == "READY"})
 
     def load_changes(self, *, timeout_s: float) -> list[str]:
-        """Loads what is new in the model repository: versions, configurations, models.
+        """Load new versions, configurations and models of the model repository.
 
-        Triton 2.51 loads every model anew, changed or not; each answers with what it was until the
-        new one is ready. Networks come first, then what asks them, so that a step
-        that keeps a network's answers starts with an empty cache once the network is the new one.
+        Triton 2.51 reloads every model, changed or not; each serves its old version until the new
+        one is ready. Networks come first, then the models that call them, so that a step that
+        caches a network's answers starts with an empty cache once the network is new.
 
         Returns:
             Names of the models that are ready.
 
         Raises:
-            ServerError: one could not be loaded, with Triton's reason; what it was stays.
+            ServerError: one could not be loaded, with Triton's reason; the old version stays.
         """
         for model in sorted({entry["name"] for entry in self._index()}, key=self._load_order):
             self._order("POST", f"/v2/repository/models/{model}/load", {}, timeout_s=timeout_s)
         return self.models()
 
     def _load_order(self, model: str) -> tuple[int, str]:
-        """Networks, Python models, then ensembles and what was never loaded; each by name."""
+        """Networks, Python models, then ensembles and never loaded models; each by name."""
         with contextlib.suppress(ServerError):
             config = json.loads(self._order("GET", f"/v2/models/{model}/config"))
             if config.get("platform") != "ensemble":
@@ -84,10 +84,10 @@ class Administration:
         return 2, model
 
     def model_of_instance(self, instance: str) -> str | None:
-        """The ready model that should have the instance of this name; None if none should.
+        """The ready model that should have this instance; None if none should.
 
         Raises:
-            ServerError: the server does not answer or refuses.
+            ServerError: the server does not answer, or refuses.
         """
         for model in self.models():
             if has_instance(json.loads(self._order("GET", f"/v2/models/{model}/config")), instance):
@@ -95,7 +95,7 @@ class Administration:
         return None
 
     def reload(self, model: str, *, timeout_s: float) -> None:
-        """Loads the model once more, then lets the old one go; other models keep serving.
+        """Load the model again, then drop the old one; other models keep serving.
 
         Raises:
             ServerError: it could not be loaded; the message has Triton's reason.
@@ -108,13 +108,13 @@ class Administration:
         self._order("POST", path, body, timeout_s=timeout_s)
 
     def close_ensembles(self) -> None:
-        """Closes the ensembles to new requests; those under way go on.
+        """Close the ensembles to new requests; running ones go on.
 
-        Triton 2.51 stops all models at once when it is told to end, so that a request between two
-        steps of an ensemble would fail.
+        Triton 2.51 stops all models at once when it is told to end, so a request between two steps
+        of an ensemble would fail.
 
         Raises:
-            ServerError: the server does not answer or refuses.
+            ServerError: the server does not answer, or refuses.
         """
         for model in self.models():
             config = json.loads(self._order("GET", f"/v2/models/{model}/config"))
@@ -123,16 +123,16 @@ class Administration:
                 self._order("POST", f"/v2/repository/models/{model}/unload", body)
 
     def is_draining(self) -> bool:
-        """Whether a closed model still has requests under way; raises ServerError."""
+        """Whether a closed model still has running requests; raises ServerError."""
         return any(entry.get("state") == "UNLOADING" for entry in self._index())
 
     def hide_secrets(self, pid: int) -> None:
-        """Overwrites the secrets in the arguments that other users may read of this process.
+        """Overwrite the secrets in this process's arguments, which other users can read.
 
-        tritonserver has parsed its arguments by the time of its first log line; the copy in
-        /proc/<pid>/cmdline is of no use to it. Other users of the machine can read the secrets
-        until then, some tens of milliseconds, and for good where the system forbids the writing:
-        among users who do not trust each other, choose the model control mode "none".
+        tritonserver has parsed its arguments by its first log line; it does not need the copy in
+        /proc/<pid>/cmdline. Other users of the machine can read the secrets until then, some tens
+        of milliseconds, and for good if the system forbids the writing: among users who do not
+        trust each other, choose the model control mode "none".
         """
         if self._hidden_in == pid:
             return

@@ -1,4 +1,4 @@
-"""`fovea serve`, which the `fovea` command loads when it is called."""
+"""`fovea serve`, which the `fovea` command loads on demand."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,11 +12,11 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.callback()
 def _main() -> None:
-    """Makes the app a group, in which the `fovea` command looks for `serve`."""
+    """Make the app a group, in which the `fovea` command looks for `serve`."""
 
 
 def _repository(folder: Path | None, deployment: str | None) -> Path:
-    """What is served: a folder, or what `python -m export DEPLOYMENT` wrote."""
+    """The folder to serve: the given one, or what `python -m export DEPLOYMENT` wrote."""
     if folder and deployment:
         raise typer.BadParameter("give --model-repository or --deployment, and not both")
     if deployment is None:
@@ -34,7 +34,7 @@ def serve(
     ] = None,
     deployment: Annotated[
         str | None,
-        typer.Option(help="What `python -m export` was given: serves build/export/NAME."),
+        typer.Option(help="The argument of `python -m export`: serves build/export/NAME."),
     ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     http_port: Annotated[int | None, typer.Option(help="0 takes a free one.")] = None,
@@ -44,14 +44,14 @@ def serve(
         bool | None,
         typer.Option(
             "--verify-checksums/--no-verify-checksums",
-            help="Whether to refuse files that differ from what was exported; by default it does.",
+            help="Whether to refuse files that differ from the export; by default it does.",
         ),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the addresses as one line of JSON when ready.")
     ] = False,
 ) -> None:
-    """Start Triton with the model repository, here and in the foreground."""
+    """Start Triton with the model repository, in the foreground."""
     given = {
         "host": host,
         "http_port": http_port,

@@ -1,4 +1,4 @@
-"""The command line of tritonserver."""
+"""Builds the command line of tritonserver."""
 
 from pathlib import Path
 
@@ -9,8 +9,8 @@ from fovea_server.ports import Ports
 
 # The header that opens the closed APIs; gRPC prefixes it with "triton-grpc-protocol-".
 SECRET_HEADER = "x-fovea-admin"
-# Likewise for those that only tell what the server does. The probe finds this secret in the
-# environment of tritonserver, which nobody but its user can read.
+# The same for APIs that only report. The probe finds this secret in the environment of
+# tritonserver, which only its user can read.
 READING_HEADER = "x-fovea-read"
 READING_SECRET = "FOVEA_READING_SECRET"
 _READING_APIS = ("statistics", "model-config")
@@ -34,12 +34,12 @@ def build_command(
 
     Args:
         options: what the server is started with.
-        repository: the model repository by a path that a shell can hold.
+        repository: the model repository, by a path that is safe in a shell.
         backends: where its program, backends and caches are.
         ports: the ports, none of them 0.
         secret: the value of SECRET_HEADER that opens `options.closed_apis`.
         reading_secret: the value of READING_HEADER that opens those of them that change nothing.
-        regions: how the names of the stubs' shared memory begin.
+        regions: prefix of the names of the stubs' shared memory.
         hardware: what the machine has.
     """
     command = [
@@ -160,7 +160,7 @@ def _threads(backends: BackendDirectory, hardware: Hardware) -> list[str]:
 
 
 def _memory_pools(options: ServerOptions, hardware: Hardware) -> list[str]:
-    """Room for the tensors between the models: the masks of 128 prompts alone are 134 MB."""
+    """Room for the tensors between the models: the masks of 128 prompts alone take 134 MB."""
     if not hardware.gpus:
         return []
     pools: list[str] = []

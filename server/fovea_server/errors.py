@@ -3,10 +3,10 @@
 ServerError
 ├── TritonserverNotFoundError   no tritonserver on this machine
 ├── UnwritableError             the cache or the log cannot be written
-├── RepositoryError             the model repository is none, is empty or is damaged
-├── StartError                  tritonserver ended or did not get ready in time
+├── RepositoryError             the model repository is missing, empty or damaged
+├── StartError                  tritonserver ended or was not ready in time
 │   └── ModelLoadError          ... because models failed to load
-└── RestartLimitError           tritonserver dies faster than it may be restarted
+└── RestartLimitError           tritonserver dies more often than it may be restarted
 """
 
 from collections.abc import Mapping
@@ -14,11 +14,11 @@ from pathlib import Path
 
 
 class ServerError(Exception):
-    """Base class of everything this package raises on purpose."""
+    """Base class of every error that this package raises on purpose."""
 
 
 class TritonserverNotFoundError(ServerError):
-    """No tritonserver was found; the message names the places searched and the pip extra."""
+    """No tritonserver was found; the message names the searched places and the pip extra."""
 
 
 class UnwritableError(ServerError):
@@ -33,7 +33,7 @@ class StartError(ServerError):
     """tritonserver ended, or was not ready in time.
 
     Attributes:
-        exit_code: tritonserver's exit code, or None when it was still running.
+        exit_code: tritonserver's exit code, or None if it was still running.
         log_path: the file with its whole log.
     """
 

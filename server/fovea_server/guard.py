@@ -1,4 +1,4 @@
-"""The process that cleans up after a launcher that dies without stopping its server."""
+"""The process that cleans up if the launcher dies without stopping its server."""
 
 import contextlib
 import subprocess
@@ -12,8 +12,8 @@ class Guard:
     """Runs `orphans.py` until it is dismissed or this process is gone.
 
     Args:
-        regions: how the names of the server's shared memory begin.
-        folder: of the launcher's links, None without any.
+        regions: prefix of the names of the server's shared memory.
+        folder: of the launcher's links; None without any.
     """
 
     def __init__(self, regions: str, folder: Path | None) -> None:
@@ -26,7 +26,7 @@ class Guard:
         )
 
     def watch(self, leader: int) -> None:
-        """Name the process group that it has to kill; 0 for none."""
+        """Name the process group that it must kill; 0 for none."""
         stdin = self._process.stdin
         if stdin and not stdin.closed:
             with contextlib.suppress(BrokenPipeError):
@@ -34,7 +34,7 @@ class Guard:
                 stdin.flush()
 
     def dismiss(self) -> None:
-        """Let it end: the server is stopped, and nothing is left to clean up."""
+        """End it: the server is stopped, and nothing is left to clean up."""
         stdin = self._process.stdin
         if stdin and not stdin.closed:
             self.watch(0)

@@ -1,4 +1,4 @@
-"""What of this machine decides tritonserver's command line."""
+"""The hardware that decides tritonserver's command line."""
 
 import os
 from dataclasses import dataclass

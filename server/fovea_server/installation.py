@@ -1,9 +1,9 @@
 """Finds tritonserver on this machine and assembles a backend directory around it.
 
-The PyPI wheel `nvidia-pytriton` keeps its python stubs apart, one per Python version, and has no
-onnxruntime backend; Triton's own container has both. The assembled folder evens that out: the
-python backend with the stub of the running Python, and our Python onnxruntime backend wherever no
-official one is installed.
+The PyPI wheel `nvidia-pytriton` keeps its python stubs in separate folders, one per Python version,
+and has no onnxruntime backend; Triton's own container has both. The assembled folder is the same
+for both: the python backend with the stub of the running Python, and fovea's Python onnxruntime
+backend if no official one is installed.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ OFFICIAL_ONNXRUNTIME = "libtriton_onnxruntime.so"
 STUB = "triton_python_backend_stub"
 _WHEEL_MODULE = "pytriton"
 _WHEEL_LIBRARIES = "nvidia_pytriton.libs"
-# The wheel asks for numpy 1, which Python 3.13 does not have: `fovea[server]` leaves it out there.
+# The wheel requires numpy 1, which Python 3.13 does not have, so `fovea[server]` omits it there.
 _INSTALL = (
     "pip install 'fovea[server]'"
     if sys.version_info < (3, 13)
@@ -41,8 +41,8 @@ class BackendDirectory:
         tritonserver: the program.
         folder: value of `--backend-directory`.
         caches: value of `--cache-directory`.
-        library_path: folders that LD_LIBRARY_PATH must begin with.
-        official_onnxruntime: whether the C++ onnxruntime backend serves, not ours.
+        library_path: folders to put first in LD_LIBRARY_PATH.
+        official_onnxruntime: whether the C++ onnxruntime backend serves, instead of fovea's.
     """
 
     tritonserver: Path
@@ -71,7 +71,7 @@ def cache_folder() -> Path:
     """`$FOVEA_CACHE`, or `~/.cache/fovea` (honouring XDG_CACHE_HOME).
 
     Raises:
-        UnwritableError: none of these is set, and this user has no home.
+        UnwritableError: neither is set, and this user has no home.
     """
     if chosen := os.environ.get("FOVEA_CACHE"):
         return Path(chosen)
@@ -84,7 +84,7 @@ def cache_folder() -> Path:
 
 
 def unwritable(path: Path, exc: OSError) -> UnwritableError:
-    """What to raise when a file below the cache folder cannot be written."""
+    """The error for a file below the cache folder that cannot be written."""
     return UnwritableError(
         f"cannot write {path}: {exc.strerror or exc}; "
         "name a folder that can be written with FOVEA_CACHE"
@@ -95,7 +95,7 @@ def find_tritonserver() -> Path:
     """FOVEA_TRITONSERVER, else tritonserver on PATH, else the one in the wheel.
 
     Raises:
-        TritonserverNotFoundError: none of these, or FOVEA_TRITONSERVER names no program.
+        TritonserverNotFoundError: none of these, or FOVEA_TRITONSERVER is not a program.
     """
     if chosen := os.environ.get("FOVEA_TRITONSERVER"):
         if not os.access(chosen, os.X_OK) or os.path.isdir(chosen):
@@ -115,13 +115,13 @@ def find_tritonserver() -> Path:
 
 
 def prepare_backends() -> BackendDirectory:
-    """Finds tritonserver and returns its complete backend directory, assembled when need be.
+    """Find tritonserver and return its complete backend directory, assembled if necessary.
 
-    The assembled folder lies in the cache folder under a key made of what went into it. It is
-    built aside and renamed into place, so that servers starting at once cannot disturb each other.
+    The assembled folder lies in the cache folder under a key of its sources. It is built aside and
+    renamed into place, so servers that start at the same time cannot disturb each other.
 
     Raises:
-        TritonserverNotFoundError: as find_tritonserver.
+        TritonserverNotFoundError: see find_tritonserver.
         ServerError: the installation has no python backend or no stub for the running Python.
         UnwritableError: the cache folder cannot be written.
     """
@@ -195,7 +195,7 @@ def _library_path(root: Path, folder: Path) -> tuple[Path, ...]:
 
 
 def _python_library() -> Path | None:
-    """The shared library of the running Python, which the stub must load, where it has one."""
+    """The shared library of the running Python, which the stub must load, if there is one."""
     folder, name = sysconfig.get_config_var("LIBDIR"), sysconfig.get_config_var("INSTSONAME")
     if not folder or not name or ".so" not in name:
         return None

@@ -26,11 +26,11 @@ from fovea_server.safe_paths import SafePaths
 from fovea_server.stubs import stubs_of
 from fovea_server.watch import Recoveries, Watcher
 
-# tritonserver counts its exit timeout in whole seconds and then unloads: this much comes on top.
+# tritonserver counts its exit timeout in whole seconds and then unloads, which takes this longer.
 _STOP_GRACE_S = 10.0
-# Requests to the other models may finish for this long before a restart.
+# Before a restart, requests to the other models may finish for this long.
 _RESTART_DRAIN_S = 2.0
-# A free port may be taken by another process before tritonserver gets it.
+# Another process may take a free port before tritonserver gets it.
 _PORT_ATTEMPTS = 3
 # Models may take this long to unload once every request is answered, in s.
 _UNLOAD_GRACE_S = 6.0
@@ -41,16 +41,16 @@ _POLL_S = 0.1
 
 
 class EmbeddedServer:
-    """A tritonserver of one's own: `with EmbeddedServer(options) as server: ...`.
+    """A tritonserver with its own lifetime: `with EmbeddedServer(options) as server: ...`.
 
-    When the launching process dies, however it dies, tritonserver and its stubs are killed.
+    If the launching process dies, in whatever way, tritonserver and its stubs are killed.
 
     Attributes:
-        options: what it was made with.
+        options: those that it was made with.
         ports: the ports in use, once started.
         models: names of the models that were ready at the start.
         log_path: the file with Triton's log; its older parts are beside it.
-        failure: why the server was given up, None unless it was.
+        failure: why the server was given up; None unless it was.
 
     Raises:
         UnwritableError: the log has no folder, because this user has no home.
@@ -67,7 +67,7 @@ class EmbeddedServer:
             backups=options.log_backups,
             echo=sys.stderr if options.echo_log else None,
         )
-        # So that all of them are found, whichever stub left them behind.
+        # The prefix finds all of them, whichever stub left them behind.
         self._regions = f"fovea_{secrets.token_hex(8)}_shm_region_"
         self._paths = SafePaths()
         self._repository = Path(options.model_repository)
@@ -95,11 +95,11 @@ class EmbeddedServer:
         self.stop()
 
     def prepare(self) -> None:
-        """Checks everything that can be checked before tritonserver runs; `start` does it first.
+        """Check everything that can be checked before tritonserver runs; `start` does it first.
 
         Raises:
-            RepositoryError: there are no models, no weights, not the weights of the export, or
-                networks that this Triton would not run as they were exported.
+            RepositoryError: there are no models, no weights, weights other than the export's, or
+                networks that this Triton would run differently than exported.
             TritonserverNotFoundError: there is none on this machine.
             UnwritableError: the log or the cache folder cannot be written.
         """
@@ -121,13 +121,13 @@ class EmbeddedServer:
     def start(
         self, *, on_progress: Callable[[list[str]], None] = lambda loaded: None
     ) -> "EmbeddedServer":
-        """Returns once every model is ready.
+        """Return once every model is ready.
 
         Args:
             on_progress: called now and then with the names of the models loaded so far.
 
         Raises:
-            RepositoryError, TritonserverNotFoundError, UnwritableError: as `prepare`.
+            RepositoryError, TritonserverNotFoundError, UnwritableError: see `prepare`.
             ModelLoadError: models failed to load; it has each one's reason.
             StartError: tritonserver ended for another reason or took too long.
         """
@@ -147,17 +147,17 @@ class EmbeddedServer:
 
     @property
     def pid(self) -> int:
-        """tritonserver's process id; another one after a restart."""
+        """tritonserver's process id; it changes with a restart."""
         return self._current().pid
 
     @property
     def grpc_url(self) -> str:
-        """host:port, as tritonclient.grpc takes it."""
+        """host:port for tritonclient.grpc."""
         return f"{reachable(self.options.host)}:{self._used_ports().grpc}"
 
     @property
     def http_url(self) -> str:
-        """host:port, as tritonclient.http takes it."""
+        """host:port for tritonclient.http."""
         return f"{reachable(self.options.http_address)}:{self._used_ports().http}"
 
     @property
@@ -167,18 +167,18 @@ class EmbeddedServer:
 
     @property
     def recoveries(self) -> Recoveries:
-        """How often a dead process was brought back."""
+        """How often dead processes were replaced."""
         return self._watcher.recoveries if self._watcher else Recoveries()
 
     @property
     def stop_requested(self) -> bool:
-        """Whether somebody asked for a stop."""
+        """Whether a stop was requested."""
         return self._stop_requested
 
     def load_changes(self) -> list[str]:
-        """Loads new versions, configurations and models of the repository while all others serve.
+        """Load new versions, configurations and models of the repository while all others serve.
 
-        Put a new version folder there by a rename, so that it is never seen half written.
+        Rename a new version folder into place, so that it is never seen half written.
 
         Returns:
             Names of the models that are ready.
@@ -196,7 +196,7 @@ class EmbeddedServer:
         return self._admin().load_changes(timeout_s=self.options.start_timeout_s)
 
     def request_stop(self) -> None:
-        """Begins a stop and returns: running requests finish; a second call kills.
+        """Begin a stop and return: running requests finish; a second call kills.
 
         May be called from a signal handler.
         """
@@ -214,10 +214,10 @@ class EmbeddedServer:
             self._process.terminate()
 
     def wait(self, timeout_s: float | None = None) -> int | None:
-        """Blocks until the server has ended for good.
+        """Block until the server has ended for good.
 
         Returns:
-            tritonserver's exit code, 1 when it was given up, or None when `timeout_s` ran out.
+            tritonserver's exit code, 1 if it was given up, or None if `timeout_s` ran out.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while not self._ended.wait(_POLL_S):
@@ -232,7 +232,7 @@ class EmbeddedServer:
         return _GAVE_UP if self.failure else self._current().exit_code
 
     def stop(self) -> int:
-        """Stops the server and returns its exit code.
+        """Stop the server and return its exit code.
 
         Running requests and open connections get `exit_timeout_s` seconds.
         """
@@ -243,7 +243,7 @@ class EmbeddedServer:
         return _GAVE_UP if code is None else code
 
     def kill(self) -> None:
-        """Ends everything at once; nothing of the server is left afterwards."""
+        """End everything at once; nothing of the server is left afterwards."""
         self._stopping.set()
         if self._watcher:
             self._watcher.stop()
@@ -256,7 +256,7 @@ class EmbeddedServer:
                 self._guard.dismiss()
             self._paths.remove()
         finally:
-            # Whoever waits must hear of the end, also when something could not be cleared away.
+            # Waiting threads must learn of the end even if something could not be cleaned up.
             self._ended.set()
 
     def _launch_on_free_ports(self, on_progress: Callable[[list[str]], None]) -> None:
@@ -328,12 +328,12 @@ class EmbeddedServer:
         try:
             threading.Thread(target=self._drain, name="fovea-server-drain", daemon=True).start()
         except RuntimeError:
-            # No more threads may be started: stop without draining the ensembles.
+            # No more threads can be started: stop without draining the ensembles.
             return False
         return True
 
     def _drain(self) -> None:
-        """Lets begun ensembles finish, then asks tritonserver to end."""
+        """Let running ensembles finish, then tell tritonserver to end."""
         deadline = time.monotonic() + self.options.exit_timeout_s
         try:
             self._admin().close_ensembles()
@@ -360,14 +360,14 @@ class EmbeddedServer:
         try:
             self.kill()
         except Exception:
-            log.exception("what is left of the server could not be cleared away")
+            log.exception("the rest of the server could not be cleaned up")
 
     def _held_up_by_unloading(self) -> bool:
-        """Whether every request is answered and a stop has only to wait for models to unload.
+        """Whether every request is answered and a stop only waits for models to unload.
 
-        Triton cannot drop a model whose process died during a request, and under load it was seen
-        not to drop one whose process lived: it would wait for the whole exit timeout, and then
-        say that it failed.
+        Triton cannot drop a model whose process died during a request, and under load it sometimes
+        fails to drop one whose process lives: it would wait for the whole exit timeout, and then
+        report that it failed.
         """
         process = self._current()
         if not process.has_stopped_all_models():

@@ -1,4 +1,4 @@
-"""tritonserver's output: into a file that rotates, and to stderr where containers want it."""
+"""tritonserver's output: to a rotating file, and to stderr for containers."""
 
 import collections
 import io
@@ -11,7 +11,7 @@ from typing import IO, TextIO
 
 from fovea_server.errors import UnwritableError
 
-# What is kept in memory, for what the launcher reads out of the log: lines of one run.
+# Lines of one run that are kept in memory, so that the launcher can search the log.
 _KEPT_LINES = 5000
 _DRAIN_S = 2.0
 
@@ -23,9 +23,9 @@ class LogFile:
 
     Args:
         path: the file.
-        max_bytes: a part is full at this size; 0 for one part without end.
-        backups: so many older parts are kept.
-        echo: where everything is written as well.
+        max_bytes: a part is full at this size; 0 for a single part without limit.
+        backups: how many older parts are kept.
+        echo: a stream that everything is also written to.
     """
 
     def __init__(
@@ -40,10 +40,10 @@ class LogFile:
             self._handlers.append(logging.StreamHandler(echo))
 
     def open(self) -> None:
-        """Makes the file and its folder.
+        """Create the file and its folder.
 
         Raises:
-            UnwritableError: they cannot be made.
+            UnwritableError: they cannot be created.
         """
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,19 +55,19 @@ class LogFile:
             ) from exc
 
     def write(self, line: str) -> None:
-        """Adds one line, given without its end."""
+        """Add one line, given without its end."""
         record = logging.makeLogRecord({"msg": line})
         for handler in self._handlers:
             handler.handle(record)
 
     def close(self) -> None:
-        """Closes the file."""
+        """Close the file."""
         for handler in self._handlers:
             handler.close()
 
 
 class _RotatingFile(logging.handlers.RotatingFileHandler):
-    """Says once, in one line, that the file cannot be written: on a full disk, for example."""
+    """Reports only once, in one line, that the file cannot be written, as on a full disk."""
 
     _failed = False
 
@@ -78,7 +78,7 @@ class _RotatingFile(logging.handlers.RotatingFileHandler):
 
 
 class LogReader(threading.Thread):
-    """Copies what one process prints to the log file until nobody can print any more."""
+    """Copies what one process prints to the log file until all writers are gone."""
 
     def __init__(self, source: IO[bytes], to: LogFile) -> None:
         super().__init__(name="fovea-server-log", daemon=True)
@@ -94,7 +94,7 @@ class LogReader(threading.Thread):
                 self._to.write(self._lines[-1])
 
     def drain(self) -> None:
-        """Waits for the last lines of a process that has ended."""
+        """Wait for the last lines of a process that has ended."""
         self.join(_DRAIN_S)
 
     def text(self) -> str:

@@ -1,4 +1,4 @@
-"""What a server is started with."""
+"""The options of a server."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,7 @@ def _help(text: str) -> dict[str, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class ServerOptions:
-    """Everything about one server; the defaults suit a server for this machine alone.
+    """Everything about one server; the defaults suit a server that only this machine can reach.
 
     The text beside each option is its documentation and the help of its command-line flag.
     """
@@ -27,8 +27,8 @@ class ServerOptions:
     http_host: str | None = field(
         default=None,
         metadata=_help(
-            "address that HTTP listens on; by default that of the others, and loopback with TLS, "
-            "for Triton's HTTP has none"
+            "address that HTTP listens on; by default the others', or loopback with TLS, "
+            "because Triton's HTTP has none"
         ),
     )
     grpc_port: int = field(default=8001, metadata=_help("TCP port of gRPC; 0 takes a free one"))
@@ -44,42 +44,42 @@ class ServerOptions:
     )
     tls_client_ca: Path | None = field(
         default=None,
-        metadata=_help("PEM file of who signs the clients' certificates: none gets in without one"),
+        metadata=_help("PEM file of the CA of client certificates, which are then required"),
     )
     max_connection_age_s: int = field(
         default=0,
         metadata=_help(
-            "seconds after which a gRPC client is told to connect anew, so that long-lived "
+            "seconds after which a gRPC client is told to reconnect, so that long-lived "
             "connections spread over new servers; 0 for never"
         ),
     )
     max_connection_grace_s: int = field(
         default=120,
-        metadata=_help("seconds that the requests of such a connection still have to finish"),
+        metadata=_help("seconds that the requests of such a connection may take to finish"),
     )
     model_control_mode: Literal["explicit", "none", "poll"] = field(
         default="explicit",
         metadata=_help(
-            "explicit: load all models at the start and let the launcher, and nobody without its "
-            "secret, reload the model of a dead backend process alone; none: restart the whole "
-            "server instead; poll: also follow changes of the repository"
+            "explicit: load all models at the start and let only the launcher, which has the "
+            "secret, reload the model of a dead backend process; none: restart the whole server "
+            "instead; poll: also follow changes of the repository"
         ),
     )
     restart_dead_backends: bool = field(
-        default=True, metadata=_help("watch the processes and replace the dead")
+        default=True, metadata=_help("watch the processes and replace dead ones")
     )
     max_restarts_per_minute: int = field(
         default=5, metadata=_help("more reloads and restarts than this within 60 s end the server")
     )
     closed_apis: tuple[str, ...] = field(
         default=ADMINISTRATION_APIS,
-        metadata=_help("APIs that need the launcher's secret, made anew at each start"),
+        metadata=_help("APIs that need the launcher's secret, which is new at each start"),
     )
     cache_size_bytes: int = field(
         default=0,
         metadata=_help(
-            "memory of Triton's response cache, for models of yours that ask for it; fovea's keep "
-            "what is worth keeping themselves"
+            "memory of Triton's response cache, for your own models that ask for it; fovea's "
+            "have their own caches"
         ),
     )
     cuda_memory_pool_bytes: int = field(
@@ -92,7 +92,7 @@ class ServerOptions:
     )
     verify_checksums: bool = field(
         default=True,
-        metadata=_help("refuse files that differ from the checksums that their export wrote"),
+        metadata=_help("refuse files that differ from the checksums of their export"),
     )
     exit_timeout_s: int = field(
         default=30,
@@ -115,7 +115,7 @@ class ServerOptions:
     trace_url: str | None = field(
         default=None,
         metadata=_help(
-            "OTLP/HTTP address that OpenTelemetry traces go to, such as "
+            "OTLP/HTTP address for OpenTelemetry traces, such as "
             "http://collector:4318/v1/traces; by default nothing is traced"
         ),
     )
@@ -129,17 +129,17 @@ class ServerOptions:
         metadata=_help("size at which the log file makes room for a new one; 0 for never"),
     )
     log_backups: int = field(
-        default=4, metadata=_help("so many older parts of the log are kept beside it")
+        default=4, metadata=_help("how many older parts of the log are kept beside it")
     )
     echo_log: bool = field(
         default=False, metadata=_help("copy Triton's log to stderr, as containers want it")
     )
     extra_args: tuple[str, ...] = field(
-        default=(), metadata=_help("arguments for tritonserver, as they are, last")
+        default=(), metadata=_help("arguments for tritonserver, passed on last")
     )
 
     def __post_init__(self) -> None:
-        """ValueError when the TLS files given make no whole."""
+        """Raise ValueError for an incomplete set of TLS files."""
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ValueError("TLS takes both tls_certificate and tls_key")
         if self.tls_client_ca and not self.tls_certificate:

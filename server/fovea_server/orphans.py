@@ -1,11 +1,11 @@
 """Kills tritonserver and its stubs if the launcher dies without stopping them.
 
-Run as a program of its own (`python -I -S orphans.py REGIONS FOLDER`) it reads process ids from
+Run as a separate program (`python -I -S orphans.py REGIONS FOLDER`), it reads process ids from
 stdin, one a line: the leader of the process group to end, 0 for none. When stdin closes or the
-launcher is gone, it kills the group at once, removes the shared memory whose names begin with
-REGIONS, and the launcher's folder of links, where it has one. A stub that is in the middle of a
-run would otherwise outlive its server until that run ends. What is in memory and on disk it removes
-at every end: a launcher that has run out of open files cannot.
+launcher is gone, it kills the group at once, and removes the shared memory whose names begin with
+REGIONS and the launcher's folder of links, if there is one. Otherwise a stub in the middle of a run
+would outlive its server until that run ends. It removes the memory and the folder even after a
+normal end: a launcher that has run out of open files cannot.
 """
 
 import contextlib
@@ -21,14 +21,14 @@ _PARENT_CHECK_S = 1.0
 
 
 def remove_regions(prefix: str) -> None:
-    """Removes the shared memory whose names begin so; what is already gone is no error."""
+    """Remove the shared memory whose names begin with `prefix`; missing files are no error."""
     with contextlib.suppress(OSError):
         for region in SHARED_MEMORY.glob(f"{prefix}*"):
             region.unlink(missing_ok=True)
 
 
 def kill_group(leader: int, regions: str) -> None:
-    """Kills every process of the group, and removes the shared memory of its stubs.
+    """Kill every process of the group, and remove the shared memory of its stubs.
 
     The stubs' arguments do not name all of it: a stub that never started has shared memory too.
     """
@@ -38,7 +38,7 @@ def kill_group(leader: int, regions: str) -> None:
 
 
 def _last_leader() -> int:
-    """The last process group that the launcher named, once the launcher is gone."""
+    """The last process group that the launcher named before it was gone."""
     launcher, leader, unread = os.getppid(), 0, b""
     while os.getppid() == launcher:
         readable, _, _ = select.select([0], [], [], _PARENT_CHECK_S)

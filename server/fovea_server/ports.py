@@ -16,10 +16,10 @@ class Ports:
 
 
 def choose_ports(options: ServerOptions) -> Ports:
-    """Replaces each port 0 of the options by a free one (tritonserver itself refuses 0).
+    """Replace each port 0 of the options by a free one (tritonserver itself refuses 0).
 
-    The sockets that found the ports are all open at once, so the three differ. Another process
-    may still take one before tritonserver does; the launcher then chooses again.
+    The sockets that find the ports are all open at once, so the three differ. Another process may
+    still take one before tritonserver does; the launcher then chooses again.
     """
     sockets: list[socket.socket] = []
 
@@ -43,5 +43,5 @@ def choose_ports(options: ServerOptions) -> Ports:
 
 
 def reachable(host: str) -> str:
-    """The address under which a server on this machine is reached that listens on `host`."""
+    """The address that reaches a server on this machine that listens on `host`."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)

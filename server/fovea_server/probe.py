@@ -1,28 +1,28 @@
 """`python -m fovea_server.probe`: can this server really answer? Exit code 0 or 1.
 
-Triton's own readiness stays 200 when a python-backend process has died, while every request that
-its instance gets fails. This probe looks deeper, from within the same machine or container:
+Triton's own readiness stays 200 after a python-backend process has died, while every request for
+its instance fails. This probe looks deeper, from within the same machine or container:
 
 - live: Triton's liveness answers, gRPC accepts connections, no backend process is dead, and "ready"
   has not failed for longer than `--give-up-after-s`. It runs no model.
 - ready: Triton's readiness, gRPC and the processes likewise, and every model answers or is at work.
 
-What users asked of late needs no asking: an ensemble that has answered them proves its models.
-The rest is asked with one small picture and word, which change once an hour, so that caches keep
-their places for users. The more an answer costs, the longer it counts as proof, up to
-`--proof-s`: asking for it takes a fiftieth of the time at most.
+Ensembles that users called recently need no probe request: their answers prove their models. The
+rest get a request with one small picture and word, which change once an hour, so that caches keep
+their entries for users. The more an answer costs, the longer it counts as proof, up to `--proof-s`:
+these requests take at most a fiftieth of the time.
 
 A slow queue is not a broken server: overload must never make an orchestrator kill or empty the
-servers that carry it. A request that is refused for want of room, or not answered in time, passes
-as long as no model stands still: requests wait for it at every probe, and it finishes none for
-`--stuck-after-s`, or for 20 of the longest executions of a network where that is more. So a
-process that hangs is found after that time, one that died or fails at once. A server is not ready
-before it has answered each time once.
+servers that carry it. A request that is refused for lack of room, or not answered in time, passes
+as long as no model is stuck: one for which requests wait at every probe, and which finishes none
+for `--stuck-after-s`, or for 20 of the longest executions of a network if that is more. So a
+process that hangs is found after that time, and one that died or fails at once. A server is not
+ready before each of its models has answered once.
 
-It talks HTTP to the loopback, which Triton serves whether gRPC is encrypted or not. What waits it
-reads from the metrics. Without them it looks at what the models behind an unanswered request have
-done, and cannot tell a step that hangs from a slow one where others keep the models before it
-busy. What it saw it keeps from one probe to the next, in `$FOVEA_CACHE/probe`.
+It talks HTTP to the loopback, which Triton serves whether gRPC is encrypted or not. The metrics
+show what waits. Without them it looks at what the models behind an unanswered request have done,
+and cannot tell a hanging step from a slow one while others keep the models before it busy. Between
+runs it keeps its state in `$FOVEA_CACHE/probe`.
 """
 
 import sys
@@ -43,17 +43,17 @@ __all__ = ["Probe", "ProbeFailure", "main"]
 
 @dataclass(frozen=True)
 class Probe:
-    """What is asked of one server.
+    """What to probe of one server.
 
     Attributes:
         host, http_port: where Triton's HTTP listens.
         grpc_port: where gRPC must accept connections.
         timeout_s: seconds for everything together.
-        proof_s: an answer counts so long at most; 0 asks every time.
-        stuck_after_s: a model may stand still so long, or longer where executions are long.
-        give_up_after_s: "live" fails when "ready" has failed for longer.
+        proof_s: the longest time that an answer counts; 0 asks every time.
+        stuck_after_s: how long a model may stand still, or longer if executions are long.
+        give_up_after_s: "live" fails if "ready" has failed for longer.
         look_at_processes: whether a dead backend process fails the probe.
-        folder: where it remembers; None is `probe` in fovea's cache folder.
+        folder: of its state; None is `probe` in fovea's cache folder.
     """
 
     host: str = "127.0.0.1"
@@ -67,7 +67,7 @@ class Probe:
     folder: Path | None = None
 
     def check(self, level: str) -> None:
-        """Raises ProbeFailure unless the server is of this level, "live" or "ready"."""
+        """Raise ProbeFailure unless the server passes this level, "live" or "ready"."""
         try:
             self._check(level)
         except TimeoutError as exc:

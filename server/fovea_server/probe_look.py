@@ -1,4 +1,4 @@
-"""One look at a running server from the machine that it runs on."""
+"""One check of a running server from its own machine."""
 
 import contextlib
 import http.client
@@ -22,26 +22,26 @@ from fovea_server.probe_memory import Memory
 from fovea_server.stubs import stubs_of
 
 _TRITONSERVER = "tritonserver"
-# How Triton words a refusal for want of room or of time in its queues.
+# Triton's wording for a refusal for lack of room or time in its queues.
 _BUSY = ("Exceeds maximum queue size", "Request timeout expired", "request timeout")
-# A step that asks a network has up to 16 requests under way before it finishes one.
+# A step that calls a network has up to 16 requests running before it finishes one.
 _PATIENT_EXECUTIONS = 20
-# Of the time for everything this much is left to look at what has moved, at most so many seconds.
+# This share of the total time, at most this many seconds, is left to look at what has moved.
 _LOOK_SHARE, _LOOK_S = 0.2, 2.0
 
 
 class ProbeFailure(Exception):
-    """The server is broken; the message says in what way."""
+    """The server is broken; the message says how."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """The tritonserver of this user that listens on a port; all empty where none is seen.
+    """This user's tritonserver on a port; all fields are empty if there is none.
 
     Attributes:
         pids: its processes.
-        run: what tells this run of it from others.
-        environment: what its launcher gave it.
+        run: identifies this run of it.
+        environment: set by its launcher.
     """
 
     pids: tuple[int, ...] = ()
@@ -67,7 +67,7 @@ class Server:
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """Every method raises ProbeFailure, and TimeoutError after the deadline, which is monotonic."""
+    """Every method raises ProbeFailure, and TimeoutError after the monotonic deadline."""
 
     host: str
     http_port: int
@@ -76,7 +76,7 @@ class Look:
     deadline: float
 
     def at_health(self, level: str, memory: Memory, *, processes: bool) -> None:
-        """Triton says it is of this level, gRPC accepts, and, if asked, no process is dead."""
+        """Check that Triton is at this level, gRPC accepts, and, if asked, no process is dead."""
         status, _ = self._ask("GET", f"/v2/health/{level}")
         if status != 200:
             raise ProbeFailure(f"Triton says that it is not {level}: HTTP {status}")
@@ -87,7 +87,7 @@ class Look:
             self._at_processes(memory)
 
     def at_models(self, memory: Memory, *, proof_s: float, stuck_after_s: float) -> None:
-        """Every model has answered of late, answers now, or is at work."""
+        """Check that every model has answered recently, answers now, or is at work."""
         models = activity.read_models(self._fetch)
         asked = activity.to_ask(models, probe_requests.can_ask, proof_s)
         unanswered = self._infer_all({name: models[name].inputs for name in asked})
@@ -116,10 +116,10 @@ class Look:
             raise ProbeFailure(f"{len(dead)} backend processes are dead")
 
     def _infer_all(self, ensembles: Mapping[str, tuple[str, ...]]) -> list[str]:
-        """Asks ensembles, by their inputs' names, at once; returns those that did not answer.
+        """Call ensembles, by their inputs' names, at once; returns those that did not answer.
 
         Raises:
-            ProbeFailure: one has failed, other than for want of room or time.
+            ProbeFailure: one has failed, other than for lack of room or time.
         """
         if not ensembles:
             return []
@@ -150,7 +150,7 @@ class Look:
         raise ProbeFailure(f"{name}: HTTP {status}: {_reason(answer)}")
 
     def _waiting(self, models: Models, unanswered: list[str]) -> dict[str, int]:
-        """What requests wait for -> how much it has done; without metrics, by the ensemble."""
+        """What requests wait for -> how much it has done; without metrics, by ensemble."""
         if loads := self._loads():
             return {
                 name: round(load.work.executions)
@@ -161,7 +161,7 @@ class Look:
             return {}
         done = activity.read_models(self._fetch)
         return {
-            # The first step also finishes what it refuses.
+            # The first step also finishes the requests that it refuses.
             name: sum(
                 done[step].executions
                 for step in models[name].steps - models[name].entry or models[name].steps
@@ -171,7 +171,7 @@ class Look:
         }
 
     def _loads(self) -> dict[str, Load]:
-        """What the metrics say of each model; empty where they cannot be read."""
+        """Each model's load from the metrics; empty if they cannot be read."""
         url = self.server.environment.get(METRICS_URL)
         if not url:
             return {}
@@ -183,7 +183,7 @@ class Look:
         return {}
 
     def _fetch(self, path: str) -> Any:
-        """The JSON at a path; None where Triton knows nothing of it."""
+        """The JSON at a path; None if Triton does not know it."""
         secret = self.server.environment.get(READING_SECRET)
         status, answer = self._ask("GET", path, headers={READING_HEADER: secret or ""})
         if status == 403:
@@ -199,7 +199,7 @@ class Look:
         headers: Mapping[str, str] | None = None,
         deadline: float | None = None,
     ) -> tuple[int, str]:
-        """Status and text; raises TimeoutError, and ProbeFailure for what else goes wrong."""
+        """Status and text; raises TimeoutError, and ProbeFailure for other errors."""
         timeout_s = self._left(self.deadline if deadline is None else deadline)
         connection = http.client.HTTPConnection(self.host, self.http_port, timeout=timeout_s)
         with _translated(), contextlib.closing(connection):

@@ -1,4 +1,4 @@
-"""What probes remember of a server between runs, in a small file of this user's own."""
+"""What probes remember about a server between runs, in a small private file of this user."""
 
 import contextlib
 import json
@@ -11,20 +11,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-# Whoever stopped asking long ago has nothing to say about now.
+# A record older than this says nothing about now.
 _STALE_S = 120.0
 
 
 @dataclass
 class Memory:
-    """Of one server; times are seconds of the machine's monotonic clock, which all processes share.
+    """State of one server; times are seconds of the machine's monotonic clock, shared by processes.
 
     Attributes:
-        server: what tells this run of tritonserver from others; what is known of another is void.
+        server: identifies this run of tritonserver; state of another run is void.
         answered: the ensembles that have ever answered a probe or a user.
-        waiting: of what requests wait for: what it had done when that began, and since when.
-        instances: that had a backend process when none was dead.
-        failing_since, seen: when "ready" began to fail, and when it was last asked; 0: it holds.
+        waiting: for each model that requests wait for: its work when that began, and since when.
+        instances: those that had a backend process when none was dead.
+        failing_since, seen: when "ready" began to fail, and its last run; 0: it holds.
     """
 
     server: str
@@ -35,10 +35,10 @@ class Memory:
     seen: float = 0.0
 
     def silent_s(self, waiting: Mapping[str, int]) -> dict[str, float]:
-        """For how long each has done nothing though requests waited for it at every probe.
+        """How long each has done nothing though requests waited for it at every probe.
 
         Args:
-            waiting: name -> how much it has done, for what requests wait for right now.
+            waiting: name -> how much it has done, for all that requests wait for now.
         """
         now = time.monotonic()
         known = self.waiting
@@ -49,7 +49,7 @@ class Memory:
         return {name: now - since for name, (_, since) in self.waiting.items()}
 
     def record(self, *, ready: bool) -> None:
-        """Remembers what "ready" has found."""
+        """Record the result of "ready"."""
         self.seen = time.monotonic()
         if ready:
             self.failing_since = 0.0
@@ -57,13 +57,13 @@ class Memory:
             self.failing_since = self.seen
 
     def failing_s(self) -> float:
-        """For how long "ready" has failed, from the first time to the last; 0 if it holds."""
+        """How long "ready" has failed, from the first time to the last; 0 if it holds."""
         stale = time.monotonic() - self.seen > _STALE_S
         return 0.0 if stale or not self.failing_since else self.seen - self.failing_since
 
 
 def load(path: Path | None, server: str) -> Memory:
-    """What is remembered of this server; nothing where the file is not this user's alone."""
+    """The memory of this server; empty if the file is not this user's alone."""
     if path is None:
         return Memory(server)
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
@@ -77,7 +77,7 @@ def load(path: Path | None, server: str) -> Memory:
 
 
 def save(path: Path | None, memory: Memory) -> bool:
-    """Whether it could be stored; whole or not at all."""
+    """Store the memory atomically; whether that worked."""
     if path is None:
         return False
     with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""The smallest requests that a probe can make of an ensemble's inputs.
+"""The smallest requests that a probe can make for an ensemble's inputs.
 
 HTTP with Triton's binary data. Pixels and words stay the same for an hour, so that a cache of
 answers keeps one of a probe's, not many; then they change, so that the networks behind such a step
@@ -50,12 +50,12 @@ def text(value: bytes) -> Tensor:
 
 
 def can_ask(names: Iterable[str]) -> bool:
-    """Whether a request can be made of inputs of these names."""
+    """Whether a request can be made for inputs with these names."""
     return KNOWN.keys() >= set(names)
 
 
 def make_inputs(names: Iterable[str], seed: int) -> Inputs:
-    """The inputs of these names; equal seeds give equal ones.
+    """Inputs with these names; equal seeds give equal ones.
 
     Raises:
         KeyError: a name is not in KNOWN.
@@ -64,7 +64,7 @@ def make_inputs(names: Iterable[str], seed: int) -> Inputs:
 
 
 def encode(inputs: Inputs, timeout_s: float | None = None) -> tuple[bytes, dict[str, str]]:
-    """The body of an inference request and its headers.
+    """The body of an inference request, and its headers.
 
     timeout_s: a request that must wait longer in Triton's queues is refused.
     """
@@ -89,7 +89,7 @@ def _middle(seed: int) -> Tensor:
     return Tensor("FP32", (1, 1, 1, 2), struct.pack("<2f", _EDGE / 2, _EDGE / 2))
 
 
-# What is known to be a right value, by the name of the input.
+# Valid values, by the name of the input.
 KNOWN: Mapping[str, Callable[[int], Tensor]] = {
     "IMAGE": lambda seed: text(png(seed)),
     "TEXT": lambda seed: text(f"thing {seed}".encode()),

@@ -22,17 +22,17 @@ _ALL_STOPPED = "All models are stopped"
 
 
 class TritonProcess:
-    """tritonserver in a process group of its own, its output in a log file.
+    """tritonserver in its own process group, its output in a log file.
 
     Args:
         command: the program and its arguments.
         environment: of the program and its stubs.
-        regions: how the names of its stubs' shared memory begin.
+        regions: prefix of the names of its stubs' shared memory.
         log: where its output goes.
 
     Attributes:
         pid: its process id, also the id of its process group.
-        log_path: where that file is, for whoever looks for a reason.
+        log_path: of the log file, for whoever looks for a reason.
 
     Raises:
         StartError: the program cannot be run.
@@ -85,15 +85,15 @@ class TritonProcess:
         timeout_s: float,
         on_progress: Callable[[list[str]], None] = lambda loaded: None,
     ) -> None:
-        """Returns once the server answers that it is ready.
+        """Return once the server reports that it is ready.
 
         Args:
-            administration: asks this server.
+            administration: queries this server.
             timeout_s: seconds from now.
             on_progress: called now and then with the names of the models loaded so far.
 
         Raises:
-            ModelLoadError: the process ended because of models that failed to load.
+            ModelLoadError: the process ended because models failed to load.
             StartError: it ended for another reason, or the time is up.
         """
         deadline = time.monotonic() + timeout_s
@@ -103,7 +103,7 @@ class TritonProcess:
             log = self.log()
             if log:
                 administration.hide_secrets(self.pid)
-            # Another server may hold the port and answer in place of this one.
+            # Another server may hold the port and answer instead.
             if administration.is_ready() and self._listens_on(administration.port):
                 return
             on_progress(triton_log.loaded_models(log))
@@ -111,24 +111,24 @@ class TritonProcess:
         raise self._start_error()
 
     def terminate(self) -> None:
-        """Asks the server to finish its requests and end; it ends its stubs itself."""
+        """Tell the server to finish its requests and end; it ends its stubs itself."""
         if self.exit_code is None:
             os.kill(self.pid, signal.SIGTERM)
 
     def kill_unfinished(self) -> None:
-        """Kills the server and its stubs if it still runs; safe in a signal handler."""
+        """Kill the server and its stubs if it still runs; safe in a signal handler."""
         if self.exit_code is None:
             os.killpg(self.pid, signal.SIGKILL)
 
     def stop(self, *, timeout_s: float) -> int:
-        """Lets running requests finish for up to `timeout_s` seconds, then kills what is left."""
+        """Let running requests finish for up to `timeout_s` seconds, then kill the rest."""
         self.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._popen.wait(timeout_s)
         return self.kill()
 
     def kill(self) -> int:
-        """Kills what is left of the server and its stubs; returns the exit code."""
+        """Kill what is left of the server and its stubs; returns the exit code."""
         if not self._cleared:
             kill_group(self.pid, self._regions)
             self._cleared = True

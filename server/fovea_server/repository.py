@@ -10,16 +10,16 @@ from fovea_server.errors import RepositoryError
 from fovea_server.safe_paths import is_safe
 
 _CONFIG = "config.pbtxt"
-# Backends whose models are nothing without a file of weights.
+# Backends whose models need a file of weights.
 _NETWORK = re.compile(r'^\s*backend\s*:\s*"(onnxruntime|tensorrt)"', re.MULTILINE)
-# What OpenVINO should compute a network in, as exports write it: one parameter, so named.
+# The precision for OpenVINO, as exports write it: the one parameter of this name.
 _OPENVINO_PRECISION = re.compile(
     r'name\s*:\s*"openvino"\s*parameters\s*\{\s*key\s*:\s*"precision"\s*value\s*:\s*"([^"]*)"'
 )
 
 
 def check(repository: Path) -> None:
-    """Raises RepositoryError unless models with weights and possible names are here."""
+    """Raise RepositoryError unless there are models with weights and valid names."""
     try:
         models = sorted(config.parent for config in repository.glob(f"*/{_CONFIG}"))
     except OSError as exc:
@@ -42,7 +42,7 @@ def check(repository: Path) -> None:
 
 
 def check_official_backend(repository: Path) -> None:
-    """Raises RepositoryError for what the C++ onnxruntime backend would not do as it was exported.
+    """Raise RepositoryError for settings that the C++ onnxruntime backend ignores.
 
     It does not pass `precision` on to OpenVINO, which then chooses one itself.
     """
@@ -57,7 +57,7 @@ def check_official_backend(repository: Path) -> None:
 
 
 def verify(repository: Path) -> int:
-    """Compares the repository's files with the checksums that its export wrote beside them.
+    """Compare the repository's files with the checksums that its export wrote beside them.
 
     Returns:
         How many files were compared; 0 for a repository without checksums.
@@ -69,7 +69,7 @@ def verify(repository: Path) -> int:
         expected = read_list(repository)
     except ValueError as exc:
         raise RepositoryError(str(exc)) from exc
-    # The hashing runs outside Python's lock.
+    # Hashing releases Python's global lock.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = pool.map(lambda name: _checksum(repository / name), expected)
         for (name, checksum), actual in zip(expected.items(), found, strict=True):

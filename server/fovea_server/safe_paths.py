@@ -1,9 +1,8 @@
-"""Paths that a shell's command line and a search path can hold.
+"""Paths that are safe on a shell's command line and in a search path.
 
-Triton's Python backend starts its processes by `bash -c` and does not quote the paths: those of
-the model repository and of the backends may therefore have no space, quote, parenthesis, `$` or
-the like, and those in LD_LIBRARY_PATH no colon. A symbolic link of a safe name stands in for one
-that has.
+Triton's Python backend starts its processes with `bash -c` and does not quote paths: those of the
+model repository and of the backends must not have a space, quote, parenthesis, `$` or the like, and
+those in LD_LIBRARY_PATH no colon. A symbolic link with a safe name replaces a path that has one.
 """
 
 import contextlib
@@ -22,7 +21,7 @@ _ELSEWHERE = ("/tmp", "/var/tmp", "/dev/shm")
 
 
 def is_safe(path: str | Path) -> bool:
-    """Whether bash and a search path take these characters as they are."""
+    """Whether bash and a search path take these characters literally."""
     return _SAFE.fullmatch(str(path)) is not None
 
 
@@ -30,7 +29,7 @@ class SafePaths:
     """Links for the paths of one server, in a folder that only this user can open.
 
     Attributes:
-        folder: where the links are; None as long as none was needed.
+        folder: of the links; None if none was needed so far.
     """
 
     def __init__(self) -> None:
@@ -38,7 +37,7 @@ class SafePaths:
         self._links: dict[Path, Path] = {}
 
     def of(self, path: Path, name: str) -> Path:
-        """The path itself if it is safe, else a link to it of this name.
+        """The path itself if it is safe, else a link to it with this name.
 
         Raises:
             ServerError: no folder with a safe path can be written.
@@ -53,7 +52,7 @@ class SafePaths:
         return link
 
     def of_backends(self, backends: BackendDirectory) -> BackendDirectory:
-        """The same backends by safe paths; raises as `of`."""
+        """The same backends by safe paths; raises like `of`."""
         libraries = enumerate(backends.library_path)
         return dataclasses.replace(
             backends,
@@ -62,7 +61,7 @@ class SafePaths:
         )
 
     def renew(self) -> None:
-        """Makes the links again that somebody has cleared away, as is done with old files in /tmp.
+        """Recreate the links if somebody has removed them, as happens to old files in /tmp.
 
         Raises:
             ServerError: they cannot be made.
@@ -76,13 +75,13 @@ class SafePaths:
             raise ServerError(f"cannot link {path} to {link}: {exc.strerror}") from exc
 
     def remove(self) -> None:
-        """Removes the links and their folder."""
+        """Remove the links and their folder."""
         if self.folder:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _new_folder() -> Path:
-    # The cache first: unlike /tmp, nobody clears old files away there.
+    # The cache first: unlike in /tmp, nobody removes old files there.
     places = (cache_folder().absolute() / "paths", Path(tempfile.gettempdir()), *_ELSEWHERE)
     for place in filter(is_safe, places):
         with contextlib.suppress(OSError):

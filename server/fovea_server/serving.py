@@ -23,18 +23,18 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def serve(options: ServerOptions, *, json_line: bool = False) -> int:
-    """Starts a server, says where it listens, and blocks until it ends.
+    """Start a server, print where it listens, and block until it ends.
 
-    SIGTERM and SIGINT let running requests finish; a second one kills. SIGHUP loads what is
-    new in the model repository. To be called in the main thread.
+    SIGTERM and SIGINT let running requests finish; a second one kills. SIGHUP loads new content of
+    the model repository. Call it in the main thread.
 
     Args:
         options: what to serve, and where.
         json_line: print one line of JSON to stdout when ready, instead of text for people.
 
     Returns:
-        tritonserver's exit code, not 0 when it could not start or was given up; 128 plus the
-        signal's number when a signal ended it.
+        tritonserver's exit code, nonzero if it could not start or was given up; 128 plus the
+        signal's     number if a signal ended it.
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     console = Console(stderr=True, highlight=False)
@@ -128,5 +128,5 @@ def _report(error: ServerError, server: EmbeddedServer, console: Console) -> int
 
 
 def _shell_code(code: int) -> int:
-    """As a shell reports it: 128 plus the number of the signal that ended the process."""
+    """The code that a shell reports: 128 plus the number of the signal that ended the process."""
     return 128 - code if code < 0 else code

@@ -8,8 +8,8 @@ import psutil
 from fovea_server.installation import STUB
 from fovea_server.orphans import remove_regions
 
-# A stub's arguments are its own path, the model's and its shared memory's name; the last two are
-# the instance's name and the runtime's.
+# A stub's arguments are its own path, the model's path and its shared memory's name; the last two
+# are the instance's name and the runtime's.
 _REGION_ARGUMENT = 2
 _INSTANCE_ARGUMENT = -2
 
@@ -19,9 +19,9 @@ class Stub:
     """One python-backend process: one instance of one model.
 
     Attributes:
-        instance: the name of the model instance, such as "detector_0_0"; empty when the process
-            had died before it was first seen.
-        region: name of its shared memory in /dev/shm, empty likewise.
+        instance: the name of the model instance, such as "detector_0_0"; empty if the process had
+        died     before it was first seen.
+        region: name of its shared memory in /dev/shm, empty in the same case.
     """
 
     process: psutil.Process
@@ -29,11 +29,11 @@ class Stub:
     region: str
 
     def is_zombie(self) -> bool:
-        """Whether it has died and Triton has not noticed.
+        """Whether it has died without Triton noticing.
 
-        Triton collects a stub that it ended itself at once, so that its process id vanishes. One
-        that died by itself stays a zombie until its model is loaded anew, or, from Triton 25.12
-        on, until somebody asks whether the model is ready.
+        Triton reaps a stub that it ended itself at once, so its process id vanishes. One that died
+        by itself stays a zombie until its model is reloaded, or, from Triton 25.12 on, until
+        somebody asks whether the model is ready.
         """
         try:
             return bool(self.process.status() == psutil.STATUS_ZOMBIE)
@@ -49,13 +49,13 @@ class Stub:
         return not (self.has_vanished() or self.is_zombie())
 
     def remove_shared_memory(self) -> None:
-        """Removes what a killed stub has left in /dev/shm."""
+        """Remove a killed stub's files from /dev/shm."""
         if self.region:
             remove_regions(self.region)
 
 
 def stubs_of(server_pid: int) -> list[Stub]:
-    """The stubs among the children of tritonserver, dead ones too; none when it has ended."""
+    """The stubs among tritonserver's children, including dead ones; none if it has ended."""
     found: list[Stub] = []
     with contextlib.suppress(psutil.NoSuchProcess):
         for process in psutil.Process(server_pid).children():

@@ -1,4 +1,4 @@
-"""Reads what matters to a person out of Triton's log."""
+"""Extracts from Triton's log what people need to read."""
 
 import re
 
@@ -11,16 +11,16 @@ _ENSEMBLE_FAILED = re.compile(
 _LOADED = re.compile(r'"successfully loaded \'(?P<model>[^\']+)\'"')
 _NOT_ITS_FAULT = "which has no loaded version"
 _FAILURES = (_LOAD_FAILED, _POLL_FAILED, _ENSEMBLE_FAILED)
-# Words that Triton puts before a reason and that tell a person nothing.
+# Words that Triton puts before a reason, without use to a reader.
 _PREFIXES = ("Internal: ", "Invalid argument: ", "TritonModelException: ")
-# After a TritonModelException comes only the line that raised it; other exceptions need theirs.
+# A TritonModelException only adds the line that raised it; other exceptions need theirs.
 _RAISED_AT = re.compile(r"\n\nAt:\n.*", re.DOTALL)
 
 
 def load_failures(log: str) -> dict[str, str]:
     """The models that failed to load, and why, in the order of the log.
 
-    A model whose only fault is another that failed is left out, so that the causes stand alone.
+    A model that only failed because another one did is left out, so that only causes remain.
     """
     failures: dict[str, str] = {}
     for line in log.splitlines():
@@ -41,7 +41,7 @@ def loaded_models(log: str) -> list[str]:
 
 
 def last_error(log: str) -> str:
-    """The last line that says why the server ended, for a failure that is no model's fault."""
+    """The last line that explains the server's end, for a failure that is no model's fault."""
     lines = [line for line in log.splitlines() if line.startswith(("E", "error:", "F"))]
     return lines[-1] if lines else "the log has no error line"
 

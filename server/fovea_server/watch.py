@@ -1,17 +1,16 @@
-"""Notices dead processes of a server and brings them back.
+"""Notices dead processes of a server and replaces them.
 
-Triton 2.51 does not replace a python-backend process that died: the model keeps saying it is
-ready while each of its requests fails after 1 s. Two cures were measured on 2 busy CPU cores with
-two small models, from `kill -9` to the next answer: 0.6 to 0.8 s by loading that one model again
-through the repository API (0.15 to 0.35 s of it the reload, while all other models keep
-answering), and 3.0 to 3.2 s by a restart of the server, which grows with every model that must be
-loaded again and refuses all requests meanwhile. `pytest -s tests/server/test_watch.py` prints
-both. So the model alone is reloaded where the API can be used (model control mode "explicit", the
-API closed to all without the launcher's secret); otherwise, and when the reload fails, the server
-is restarted on the same ports.
+Triton 2.51 does not replace a python-backend process that died: the model stays "ready" while
+each of its requests fails after 1 s. Two cures were measured on 2 busy CPU cores with two small
+models, from `kill -9` to the next answer: 0.6 to 0.8 s by loading that one model again through the
+repository API (0.15 to 0.35 s of it the reload, while all other models keep answering), and 3.0 to
+3.2 s by a restart of the server, which grows with every model that must be loaded again and refuses
+all requests meanwhile. `pytest -s tests/server/test_watch.py` prints both. So only the model is
+reloaded if the API can be used (model control mode "explicit", the API closed to all without the
+launcher's secret); otherwise, and if the reload fails, the server is restarted on the same ports.
 
-A dead process is a zombie in Triton 2.51. Triton 25.12 and later collect it when somebody asks
-whether its model is ready, so a process that has vanished while its model counts on it is dead too.
+A dead process is a zombie in Triton 2.51. Triton 25.12 and later reap it when somebody asks
+whether its model is ready, so a vanished process that its model still counts on is dead too.
 
 A plain reload is not enough: Triton keeps an unchanged model, dead instances included. The reload
 therefore carries the model's own configuration with one more parameter (see `administration`).
@@ -30,9 +29,9 @@ from fovea_server.process import TritonProcess
 from fovea_server.stubs import Stub, stubs_of
 
 _LOOK_EVERY_S = 0.25
-# How often new stubs are searched for, in looks: "poll" mode and clients' orders bring new ones.
+# Looks between two searches for new stubs, which "poll" mode and clients' requests create.
 _SEARCH_EVERY = 8
-# A look may fail for a passing reason, such as too many open files; so many in a row may not.
+# One look may fail for a passing reason, such as too many open files; this many in a row may not.
 _FAILED_LOOKS = 20
 _WINDOW_S = 60.0
 _FIRST_BACKOFF_S = 0.5
@@ -42,7 +41,7 @@ log = logging.getLogger("fovea_server")
 
 @dataclass
 class Recoveries:
-    """How often something was brought back since the start of the server.
+    """How often dead processes were replaced since the server's start.
 
     Attributes:
         reloads: models loaded again because one of their processes died.
@@ -56,15 +55,15 @@ class Recoveries:
 
 
 class Watcher(threading.Thread):
-    """Looks after one server until stopped.
+    """Watches one server until stopped.
 
     Args:
         process: returns the current tritonserver process.
-        administration: asks that server.
+        administration: queries that server.
         restart: replaces the process by a new one on the same ports, and returns when it is ready.
-        ended: called when tritonserver has ended in good order without this launcher's asking.
-        give_up: called with the error when nothing can be brought back any more.
-        reload: whether models may be reloaded alone.
+        ended: called if tritonserver has ended in good order without the launcher's request.
+        give_up: called with the error if nothing can be recovered any more.
+        reload: whether single models may be reloaded.
         max_per_minute: the most reloads and restarts within 60 s.
         reload_timeout_s: how long one reload may take, in s.
     """
@@ -98,12 +97,12 @@ class Watcher(threading.Thread):
         self._handled_dead: set[int] = set()
 
     def start(self) -> None:
-        """Begins to watch the processes that there are now."""
+        """Begin to watch the processes that exist now."""
         self._search()
         super().start()
 
     def stop(self) -> None:
-        """No recovery begins after this; one under way is not waited for."""
+        """Begin no further recovery; one that runs is not waited for."""
         self._stopped.set()
 
     def run(self) -> None:
@@ -130,7 +129,7 @@ class Watcher(threading.Thread):
             self._give_up(error)
 
     def _search(self) -> None:
-        """Learns of new stubs."""
+        """Find new stubs."""
         for stub in stubs_of(self._process().pid):
             self._stubs.setdefault(stub.process.pid, stub)
 
@@ -141,7 +140,7 @@ class Watcher(threading.Thread):
     def _look(self) -> None:
         code = self._process().exit_code
         if code == 0:
-            # Somebody has asked tritonserver itself to stop, and it has done so in good order.
+            # Somebody has told tritonserver itself to stop, and it has done so in good order.
             self._ended()
             self._stopped.set()
             return
@@ -152,7 +151,7 @@ class Watcher(threading.Thread):
             self._forget(pid)
         watched = self._stubs.keys() - self._handled_dead
         gone = {pid for pid in watched if not self._stubs[pid].is_alive()}
-        # Triton collects a stub that it ended itself within moments: judged in the second look.
+        # Triton reaps a stub that it ended itself within moments, so the second look decides.
         judged = [self._stubs[pid] for pid in sorted(gone & self._suspects)]
         self._suspects = gone
         dead = [stub for stub in judged if stub.is_zombie() or self._is_missed(stub)]
@@ -161,9 +160,9 @@ class Watcher(threading.Thread):
             self._recover(f"the backend process of {names} died", dead)
 
     def _is_missed(self, vanished: Stub) -> bool:
-        """Whether the model of a vanished stub still counts on it; otherwise it is forgotten.
+        """Whether the model of a vanished stub still counts on it; if not, it is forgotten.
 
-        It does not when the stub was replaced, its model unloaded, or its instance taken away.
+        It does not if the stub was replaced, its model unloaded, or its instance removed.
         """
         stubs = stubs_of(self._process().pid)
         replaced = any(stub.instance == vanished.instance and stub.is_alive() for stub in stubs)

@@ -1,4 +1,4 @@
-"""From a Triton model configuration to an onnxruntime session."""
+"""Opens an onnxruntime session for a Triton model configuration."""
 
 import contextlib
 import importlib
@@ -32,7 +32,7 @@ _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
 _TENSORRT = "TensorrtExecutionProvider"
 _OPENVINO = "OpenVINOExecutionProvider"
-# Why a provider that this onnxruntime has does not start, as far as that is known.
+# Known reasons why a provider that this onnxruntime has does not start.
 _NEEDS = {
     _CUDA: "it needs a GPU, its driver, and CUDA's libraries: pip install 'fovea[gpu]'",
     _TENSORRT: (
@@ -41,7 +41,7 @@ _NEEDS = {
     ),
 }
 _ASKS_FOR_GPU = re.compile(r"\bkind\s*:\s*KIND_GPU\b")
-# Triton's names for the options of the TensorRT accelerator, and onnxruntime's.
+# Options of the TensorRT accelerator that name a file or folder.
 _CACHE_PATHS = ("trt_engine_cache_path", "trt_timing_cache_path")
 _TENSORRT_OPTIONS = {"max_workspace_size_bytes": "trt_max_workspace_size"}
 
@@ -49,22 +49,22 @@ _TENSORRT_OPTIONS = {"max_workspace_size_bytes": "trt_max_workspace_size"}
 def open_session(
     config: Config, *, folder: str, kind: str, device_id: int, warn: Callable[[str], None]
 ) -> Session:
-    """Opens the model file of one version folder.
+    """Open the model file of one version folder.
 
-    With the CPU accelerator `openvino` it runs on the package openvino, else through the
-    execution provider of onnxruntime-openvino, else it is refused.
+    With the CPU accelerator `openvino` it runs on the package openvino, else through the execution
+    provider of onnxruntime-openvino, else it is refused.
 
     Args:
         config: the model configuration as Triton hands it over, parsed from JSON.
         folder: the version folder that holds the model file.
         kind: "GPU" or "CPU", where Triton placed this instance.
         device_id: the GPU's index; unused on the CPU.
-        warn: called with one line when Triton placed the instance on a GPU, which nobody asked
-            for by name, and the session runs elsewhere.
+        warn: called with one line if Triton placed the instance on a GPU that nobody asked for by
+        name,     and the session runs elsewhere.
 
     Raises:
-        ValueError: the file is missing or broken, or the configuration asks for what
-            onnxruntime does not have, a GPU among it; the message names the model.
+        ValueError: the file is missing or broken, or the configuration asks for something that
+            onnxruntime does not have, such as a GPU; the message names the model.
     """
     model = config["name"]
     path = os.path.join(folder, config.get("default_model_filename") or _DEFAULT_FILE)
@@ -90,7 +90,7 @@ def open_session(
 def _open_onnxruntime(
     config: Config, path: str, wanted: list[Provider]
 ) -> onnxruntime.InferenceSession:
-    """A session on those of the wanted providers that this onnxruntime was compiled with."""
+    """A session on the wanted providers that this onnxruntime was compiled with."""
     compiled = onnxruntime.get_available_providers()
     providers = [(name, options) for name, options in wanted if name in compiled]
     _preload([name for name, _ in providers])
@@ -105,7 +105,7 @@ def _open_onnxruntime(
 
 
 def _lost(model: str, lost: list[str], has: list[str]) -> str:
-    """Which providers the session should have, which it has, and what each of them needs."""
+    """The providers that the session should have, those that it has, and what each one needs."""
     compiled = onnxruntime.get_available_providers()
     reasons = [
         f"{name}: {_NEEDS.get(name, 'see the lines above')}"
@@ -120,9 +120,9 @@ def _lost(model: str, lost: list[str], has: list[str]) -> str:
 
 
 def _asks_for_gpu(config: Config, folder: str) -> bool:
-    """Whether the configuration names a GPU itself: by an accelerator, or by KIND_GPU.
+    """Whether the configuration itself names a GPU: by an accelerator, or by KIND_GPU.
 
-    Triton puts the kind that it chose in place of KIND_AUTO, so only the file has what was asked.
+    Triton replaces KIND_AUTO by the kind that it chose, so only the file has the original.
     """
     accelerators = _section(config, "optimization", "execution_accelerators")
     if accelerators.get("gpu_execution_accelerator"):
@@ -135,7 +135,7 @@ def _asks_for_gpu(config: Config, folder: str) -> bool:
 
 
 def _preload(names: list[str]) -> None:
-    """Loads CUDA's and TensorRT's libraries out of their Python packages, where those are there.
+    """Load CUDA's and TensorRT's libraries from their Python packages, if installed.
 
     The provider's own library finds them by name alone once they are loaded.
     """
@@ -155,7 +155,7 @@ def _openvino_accelerator(config: Config) -> Config | None:
 def _open_openvino(
     config: Config, path: str, accelerator: Config, warn: Callable[[str], None]
 ) -> OpenVinoSession:
-    """Its parameter `precision` is fp32 (the default), bf16 or bf16-int8; only ours has it."""
+    """Its parameter `precision` is fp32 (default), bf16 or bf16-int8; only this backend has it."""
     model = config["name"]
     precision = (accelerator.get("parameters") or {}).get("precision", "fp32")
     threads = _integer(config, "intra_op_thread_count", 0)
@@ -171,7 +171,7 @@ def _open_openvino(
 
 
 def run_options(config: Config) -> onnxruntime.RunOptions | None:
-    """The options of each run, or None when the configuration names none."""
+    """The options of each run, or None if the configuration names none."""
     value = _parameters(config).get(_ARENA_SHRINKAGE)
     if value is None:
         return None
@@ -190,7 +190,7 @@ def _session_options(config: Config) -> onnxruntime.SessionOptions:
     options.graph_optimization_level = _GRAPH_LEVELS.get(
         level, onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     )
-    # Left to itself, onnxruntime ties each thread to a core, every process to the same ones.
+    # By default, onnxruntime pins each thread to a core, and every process to the same ones.
     options.intra_op_num_threads = _integer(config, "intra_op_thread_count", 0) or cores()
     inter = _integer(config, "inter_op_thread_count", 0)
     if inter > 0:
@@ -209,7 +209,7 @@ def _session_options(config: Config) -> onnxruntime.SessionOptions:
 
 
 def _providers(config: Config, kind: str, device_id: int) -> list[Provider]:
-    """What the configuration wants for an instance, best first, whether it is there or not."""
+    """The providers that the configuration wants, best first, whether available or not."""
     accelerators = _section(config, "optimization", "execution_accelerators")
     providers: list[Provider] = []
     if kind == "GPU":
@@ -249,7 +249,7 @@ def _tensorrt_options(parameters: dict[str, str]) -> dict[str, str]:
 
 
 def _writable(folder: str) -> str:
-    """The folder, or one in the user's cache where it cannot be written: outside the image."""
+    """The folder, or one in the user's cache if it cannot be written, as outside the image."""
     with contextlib.suppress(OSError):
         os.makedirs(folder, exist_ok=True)
     if os.access(folder, os.W_OK):

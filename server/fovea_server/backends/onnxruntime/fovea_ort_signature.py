@@ -34,10 +34,10 @@ _DATA_TYPES = {
 
 
 def check(config: dict[str, Any], session: Session) -> None:
-    """Refuses a configuration that the graph cannot serve.
+    """Refuse a configuration that the graph cannot serve.
 
     Raises:
-        ValueError: names the model, the tensor, what the configuration says and what the graph has.
+        ValueError: names the model, the tensor, and what the configuration and the graph say.
     """
     model = config["name"]
     required = {tensor.name: tensor for tensor in session.get_inputs()}

@@ -15,8 +15,8 @@ import triton_python_backend_utils as pb_utils
 
 from fovea import triton_tensors
 
-# Class names of onnxruntime's exceptions, which are private to its C module, and the names of
-# Triton's error codes, which pb_utils has only once the stub has loaded this file.
+# Names of onnxruntime's exception classes, which are private to its C module, and of Triton's error
+# codes, which pb_utils only has once the stub has loaded this file.
 _ERROR_CODES = {
     "InvalidArgument": "INVALID_ARG",
     "NotImplemented": "UNSUPPORTED",
@@ -28,7 +28,7 @@ class TritonPythonModel:
     """One instance of one ONNX model."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Opens the session and compares the configuration with the graph.
+        """Open the session and compare the configuration with the graph.
 
         Raises:
             pb_utils.TritonModelException: the model cannot be served; the message says why.
@@ -56,7 +56,7 @@ class TritonPythonModel:
         }
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """Answers every request; requests that arrive together run as one batch."""
+        """Answer every request; requests that arrive together run as one batch."""
         if len(requests) > 1 and self._batches:
             try:
                 return self._execute_jointly(requests)
@@ -66,7 +66,7 @@ class TritonPythonModel:
         return [self._execute_alone(request) for request in requests]
 
     def finalize(self) -> None:
-        """Frees the session's memory before the process ends."""
+        """Free the session's memory before the process ends."""
         self._session = None
 
     def _execute_alone(self, request: Any) -> Any:
@@ -118,7 +118,7 @@ class TritonPythonModel:
 
 
 def _text(array: np.ndarray) -> np.ndarray:
-    """Triton's strings are bytes, onnxruntime's are str and nothing but UTF-8."""
+    """Triton's strings are bytes, onnxruntime's are str in UTF-8 only."""
     if array.dtype != np.object_:
         return array
     flat = [item.decode() for item in array.reshape(-1)]

@@ -17,7 +17,7 @@ servers that carry it. A request that is refused for lack of room, or not answer
 as long as no model is stuck: one for which requests wait at every probe, and which finishes none
 for `--stuck-after-s`, or for 20 of the longest executions of a network if that is more. So a
 process that hangs is found after that time, and one that died or fails at once. A server is not
-ready before each of its models has answered once.
+ready before each of its ensembles has answered once.
 
 It talks HTTP to the loopback, which Triton serves whether gRPC is encrypted or not. The metrics
 show what waits. Without them it looks at what the models behind an unanswered request have done,

@@ -11,12 +11,12 @@ import typer
 
 from fovea_server import ServerOptions, serve
 
-_ABOUT = "Serve a model repository with Triton. What follows a lone -- goes to tritonserver."
+_ABOUT = "Serve a model repository with Triton. Flags after a lone -- go to tritonserver."
 _LIST = tuple[str, ...]
 
 
 def main() -> None:
-    """Serves until SIGTERM or Ctrl-C; ends with tritonserver's exit code."""
+    """Serve until SIGTERM or Ctrl-C; exits with tritonserver's exit code."""
     arguments, extra = _split(sys.argv[1:])
 
     def run(*, json_line: bool, **given: Any) -> None:
@@ -37,7 +37,7 @@ def parse(argv: list[str]) -> tuple[ServerOptions, bool]:
 
 
 def _split(argv: list[str]) -> tuple[list[str], tuple[str, ...]]:
-    """Before and after a lone `--`."""
+    """The arguments before and after a lone `--`."""
     split = argv.index("--") if "--" in argv else len(argv)
     return argv[:split], tuple(argv[split + 1 :])
 
@@ -49,7 +49,7 @@ def _options(given: dict[str, Any], extra: tuple[str, ...]) -> ServerOptions:
 
 
 def _app(command: typing.Callable[..., object]) -> typer.Typer:
-    """The command with a flag for each field of ServerOptions but the last, and `--json`."""
+    """The command, with a flag for each field of ServerOptions but the last, and `--json`."""
     hints = typing.get_type_hints(ServerOptions)
     fields = [f for f in dataclasses.fields(ServerOptions) if f.name != "extra_args"]
     parameters = [_parameter(field, hints[field.name]) for field in fields]

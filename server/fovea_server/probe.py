@@ -127,7 +127,7 @@ def main(
         bool, typer.Option(help="Whether a dead backend process fails the probe.")
     ] = Probe.look_at_processes,
 ) -> None:
-    """Can this server really answer? Prints one line; exit code 0 or 1."""
+    """Check whether this server can really answer: print one line, exit with 0 or 1."""
     probe = Probe(
         host=host,
         http_port=http_port,

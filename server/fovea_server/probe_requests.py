@@ -1,8 +1,8 @@
 """The smallest requests that a probe can make for an ensemble's inputs.
 
-HTTP with Triton's binary data. Pixels and words stay the same for an hour, so that a cache of
-answers keeps one of a probe's, not many; then they change, so that the networks behind such a step
-are asked as well.
+HTTP with Triton's binary data. Pixels and words stay the same for an hour, so that a cache keeps
+one answer for a probe, not many; then they change, so that the networks behind such a cache run as
+well.
 """
 
 import io

@@ -1,1 +1,1 @@
-"""What runs fovea in production, and the programs that check it."""
+"""Everything that runs fovea in production, and the programs that check it."""

@@ -1,6 +1,6 @@
-"""`python -m deploy.check`: everything about the deployment that a machine without cluster can say.
+"""`python -m deploy.check`: checks the deployment as far as a machine without cluster can.
 
-Renders and validates every overlay, asks promtool about rules and their tests, and has a real
+Renders and validates every overlay, runs promtool on rules and their tests, and has a real
 Prometheus answer every query of the dashboard while the demo is served under load.
 """
 
@@ -21,12 +21,12 @@ from deploy.rules import MODELS_TEST
 
 
 def overlays() -> dict[str, int]:
-    """Overlay -> number of valid resources; InvalidManifest when one is not."""
+    """Overlay -> number of valid resources; raises InvalidManifest for an invalid one."""
     return {name: len([validate(resource) for resource in render(name)]) for name in OVERLAYS}
 
 
 def promtool(*arguments: str) -> str:
-    """promtool's last line; CalledProcessError when it finds a fault."""
+    """promtool's last line; raises CalledProcessError if it finds a fault."""
     command = [str(tools.find("promtool")), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, cwd=MONITORING, check=False)
     if done.returncode:
@@ -52,7 +52,7 @@ def main(
         "build/deploy.json"
     ),
 ) -> None:
-    """Exit with 1 when a dashboard query has no data or no trace came; other faults raise."""
+    """Exit with 1 if a dashboard query has no data or no trace came; other faults raise."""
     if missing := tools.missing():
         print(f"missing: {', '.join(missing)}; run make deploy-tools", file=sys.stderr)
         raise typer.Exit(1)

@@ -19,11 +19,11 @@ class Panel:
     """One graph.
 
     Attributes:
-        title, unit: as Grafana shows and names them.
-        about: what the reader does with it.
+        title, unit: in Grafana's terms.
+        about: what the panel tells its reader.
         queries: legend -> PromQL; CHOSEN stands for the namespaces chosen above,
             ALL_MODELS for the number of a server's models.
-        gpu: there is nothing to see without a GPU.
+        gpu: it shows nothing without a GPU.
     """
 
     title: str
@@ -43,7 +43,7 @@ PANELS = (
     Panel(
         "Failures",
         "percentunit",
-        "Share of requests that failed by the server's fault.",
+        "Share of requests that failed through the server's fault.",
         {"{{namespace}}": "fovea:failure_ratio{CHOSEN}"},
     ),
     Panel(
@@ -83,7 +83,7 @@ PANELS = (
     Panel(
         "Waiting per request",
         "s",
-        "What the autoscalers look at.",
+        "The autoscalers use this.",
         {"{{pod}}": "fovea:queue_seconds_per_request{CHOSEN}"},
     ),
     Panel(
@@ -101,13 +101,13 @@ PANELS = (
     Panel(
         "Batch size",
         "none",
-        "Rows an execution; 1 under load means that batching does not happen.",
+        "Rows per execution; 1 under load means that nothing is batched.",
         {"{{model}}": "fovea:batch_size:mean5m{CHOSEN}"},
     ),
     Panel(
         "Time in the networks",
         "s",
-        "Seconds of computing a second, by model: above 1 several instances work.",
+        "Computing seconds per second, by model: above 1, several instances work.",
         {
             "{{model}}": "sum by (model) "
             "(rate(nv_inference_compute_infer_duration_us{CHOSEN}[5m])) / 1e6"
@@ -134,7 +134,7 @@ PANELS = (
     Panel(
         "Memory",
         "bytes",
-        "Of the container, or of the machine where nobody tells.",
+        "The container's, or the machine's if the kubelet does not report it.",
         {
             "{{pod}}": "fovea:memory_bytes{CHOSEN}",
             "limit of {{pod}}": "fovea:memory_limit_bytes{CHOSEN}",
@@ -152,7 +152,7 @@ PANELS = (
     Panel(
         "GPU memory",
         "bytes",
-        "Of the whole GPU, whoever uses it.",
+        "The whole GPU's, whoever uses it.",
         {
             "{{pod}}": "sum by (pod) (nv_gpu_memory_used_bytes{CHOSEN})",
             "limit of {{pod}}": "sum by (pod) (nv_gpu_memory_total_bytes{CHOSEN})",
@@ -169,7 +169,7 @@ PANELS = (
     Panel(
         "GPU throttled",
         "short",
-        "Why its clocks are held down, and how often; needs the dcgm-exporter.",
+        "Why its clocks are throttled, and how often; needs the dcgm-exporter.",
         {"{{pod}}: {{clock_event}}": "fovea:gpu_throttled{CHOSEN}"},
         gpu=True,
     ),
@@ -193,7 +193,7 @@ PANELS = (
 
 
 def dashboard(models: ModelNames) -> dict[str, Any]:
-    """The dashboard as Grafana loads it."""
+    """The dashboard in Grafana's JSON."""
     return {
         "uid": "fovea",
         "title": "fovea",
@@ -210,7 +210,7 @@ def queries(*, gpu: bool) -> dict[str, str]:
     """Every PromQL of the dashboard by "title: legend", for all namespaces.
 
     Args:
-        gpu: of the panels that only a GPU fills; else of all others.
+        gpu: those of panels that need a GPU; else those of all others.
     """
     titles = {panel.title for panel in PANELS if panel.gpu is gpu}
     return {
@@ -261,7 +261,7 @@ def _chosen(models: ModelNames, query: str) -> str:
 
 
 def write(models: ModelNames, path: Path) -> None:
-    """The dashboard of a deployment, into a file."""
+    """Write the dashboard of a deployment into a file."""
     path.write_text(json.dumps(dashboard(models), indent=2) + "\n")
 
 

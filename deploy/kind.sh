@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The demo on a real cluster: builds the image, starts kind, applies the overlay, asks, cleans up.
+# Runs the demo on a real cluster: builds the image, starts kind, applies the overlay, calls it, cleans up.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cluster=fovea

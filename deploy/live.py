@@ -1,4 +1,4 @@
-"""A served demo under load, watched as in production: what Prometheus and a collector see."""
+"""Serves the demo under load and watches it as in production, by Prometheus and a collector."""
 
 import itertools
 import threading
@@ -19,19 +19,19 @@ from deploy.prometheus import Prometheus
 LABELS = ("cat", "dog", "van", "man")
 _CLIENTS = 2
 _LOOK_EVERY_S = 1.0
-# What one request to main_object runs, itself and the text encoder's call aside.
+# A request to main_object runs this verb, apart from the call of the text encoder.
 TRACED = "main_object"
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What came of it.
+    """The result.
 
     Attributes:
         answers: dashboard query -> number of series that it returned.
         firing: names of the alerts that fired.
         traced: the models of one traced request to main_object.
-        requests: how many requests the load made.
+        requests: the load's number of requests.
         seconds: until every query had an answer.
     """
 
@@ -43,7 +43,7 @@ class Seen:
 
 
 def watch(*, within_s: float = 90.0) -> Seen:
-    """Serves the demo under load until every dashboard query has data, or the time is up."""
+    """Serve the demo under load until every dashboard query has data, or the time is up."""
     with (
         Collector() as collector,
         demo_server(exit_timeout_s=5, trace_url=collector.url, trace_rate=1) as server,
@@ -68,7 +68,7 @@ def watch(*, within_s: float = 90.0) -> Seen:
 
 @contextmanager
 def _load(url: str) -> Iterator["itertools.count[int]"]:
-    """Clients that ask for everything in turn; counts their requests."""
+    """Clients that call every verb in turn; counts their requests."""
     stop, done = threading.Event(), itertools.count()
     pictures = sorted(SAMPLES.glob("*.jpg"))
 

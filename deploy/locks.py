@@ -1,7 +1,7 @@
-"""`python -m deploy.locks`: what each image installs, by exact version and hash of each wheel.
+"""`python -m deploy.locks`: pins each image's packages by exact version and hash of each wheel.
 
-uv resolves for each architecture, within pyproject.toml and constraints.txt; pip, which installs
-in the image, says which wheels it would take there.
+uv resolves for each architecture, within pyproject.toml and constraints.txt; pip, which installs in
+the image, reports which wheels it would take there.
 """
 
 import json
@@ -27,19 +27,19 @@ else:
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = Path(__file__).parent / "containers" / "locks"
 ARCHITECTURES = ("x86_64", "aarch64")
-# The oldest glibc of the images' systems that wheels are made for: 2.28.
+# Wheels may be made for any glibc from 2.17 up to 2.28, that of the images' oldest system.
 _GLIBC_MINORS = range(28, 16, -1)
 
 
 @dataclass(frozen=True)
 class Lock:
-    """What one image installs.
+    """The packages of one image.
 
     Attributes:
         python: its version in the image.
         extras: of pyproject.toml.
-        besides: requirements that are in none of these.
-        project: fovea's own dependencies are among them.
+        besides: requirements that pyproject.toml does not have.
+        project: whether fovea's own dependencies are included.
     """
 
     python: str
@@ -48,7 +48,7 @@ class Lock:
     project: bool = True
 
     def requirements(self) -> tuple[str, ...]:
-        """Every requirement, as pyproject.toml writes it."""
+        """Every requirement, as in pyproject.toml."""
         project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
         listed = list(project["dependencies"]) if self.project else []
         for extra in self.extras:
@@ -56,7 +56,7 @@ class Lock:
         return (*listed, *self.besides)
 
 
-# Builds fovea itself, and the exporter's environment; pure Python, so that one lock suits all.
+# Builds fovea itself, and the exporter's environment; pure Python, so one lock fits all.
 BUILD = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
 LOCKS = {
     "build": Lock("3.11", besides=(*BUILD, "virtualenv>=20.36,<22"), project=False),
@@ -71,7 +71,7 @@ def text(name: str) -> str:
     """The lock of an image; pip reads it with --require-hashes.
 
     Raises:
-        subprocess.CalledProcessError: there is no such set of wheels; the tool said why.
+        subprocess.CalledProcessError: there is no such set of wheels; the tool printed why.
     """
     lock = LOCKS[name]
     wheels: dict[str, dict[str, str]] = {}
@@ -117,7 +117,7 @@ def _pinned(item: dict[str, Any]) -> tuple[str, str]:
 
 
 def _run(*arguments: list[Any]) -> str:
-    # No index but PyPI: neither pip's nor uv's own settings count.
+    # PyPI is the only index, whatever the settings of pip and uv.
     settings = {**os.environ, "PIP_CONFIG_FILE": os.devnull, "UV_NO_CONFIG": "1"}
     command = [str(argument) for part in arguments for argument in part]
     return subprocess.run(
@@ -128,7 +128,7 @@ def _run(*arguments: list[Any]) -> str:
 def main(
     names: Annotated[list[str] | None, typer.Argument(help="Which images; default: all.")] = None,
 ) -> None:
-    """Write the locks anew; run it after a change of pyproject.toml or constraints.txt."""
+    """Write the locks again; run it after a change of pyproject.toml or constraints.txt."""
     if tools.find("uv") is None:
         print("uv is missing: pip install -c constraints.txt uv", file=sys.stderr)
         raise typer.Exit(1)

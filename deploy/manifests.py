@@ -1,4 +1,4 @@
-"""Renders the Kubernetes overlays and holds them against schemas."""
+"""Renders the Kubernetes overlays and validates them against schemas."""
 
 import functools
 import json
@@ -13,7 +13,7 @@ from deploy import tools
 
 KUBERNETES = Path(__file__).parent / "kubernetes"
 OVERLAYS = tuple(sorted(path.name for path in (KUBERNETES / "overlays").iterdir()))
-# The newest version and the oldest one that still get fixes upstream.
+# The newest and the oldest version that still get fixes upstream.
 VERSIONS = ("1.35", "1.37")
 Resource = dict[str, Any]
 
@@ -25,7 +25,7 @@ class InvalidManifest(Exception):
 
 
 def render(overlay: str) -> list[Resource]:
-    """The resources of an overlay, as `kubectl kustomize` makes them."""
+    """The resources of an overlay, as rendered by `kubectl kustomize`."""
     kubectl = tools.find("kubectl") or "kubectl"
     command = [str(kubectl), "kustomize", str(KUBERNETES / "overlays" / overlay)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -35,7 +35,7 @@ def render(overlay: str) -> list[Resource]:
 
 
 def validate(resource: Resource) -> str:
-    """Holds one resource against its schemas, unknown fields included; returns its name.
+    """Validate one resource against its schemas, unknown fields included; returns its name.
 
     Raises:
         InvalidManifest: it breaks one, or there is no schema for its kind.
@@ -45,7 +45,7 @@ def validate(resource: Resource) -> str:
 
 @functools.cache
 def _validate(text: str) -> str:
-    """Overlays share most resources, and each check takes a while."""
+    """Cached, since overlays share most resources and each check takes a while."""
     resource = json.loads(text)
     name = f"{resource['kind']}/{resource['metadata']['name']}"
     for problem in _problems(resource):

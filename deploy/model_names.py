@@ -1,4 +1,4 @@
-"""How the models of a deployment are called, for rules, their tests and the dashboard."""
+"""The names of a deployment's models, for rules, their tests and the dashboard."""
 
 import functools
 from pathlib import Path
@@ -12,9 +12,9 @@ class ModelNames:
     """The names of the models of a deployment.
 
     Attributes:
-        verbs: the ensembles, which are what users ask for.
-        networks: the models that run on a GPU where there is one.
-        all: every model of a whole server.
+        verbs: the ensembles, which users call.
+        networks: the models that run on a GPU if there is one.
+        all: every model of a complete server.
     """
 
     def __init__(self, wired: Wired) -> None:
@@ -26,10 +26,10 @@ class ModelNames:
 
 @functools.cache
 def production() -> ModelNames:
-    """Of the production deployment."""
+    """Names of the production deployment."""
     return ModelNames(wire(production_deployment()))
 
 
 def exported(folder: Path) -> ModelNames:
-    """Of the deployment that was exported into a folder."""
+    """Names of the deployment that was exported into a folder."""
     return ModelNames(wire(exported_deployment(folder)))

@@ -1,16 +1,16 @@
-"""What users are promised, and the rules that watch how fast its error budget is spent.
+"""The service level objectives, and the rules that watch how fast error budgets are spent.
 
 Alerts by burn rate over two windows each, after chapter 5 of Google's "The Site Reliability
-Workbook": the long window says that enough was spent to matter, the short one that it goes on.
+Workbook": the long window shows that enough was spent to matter, the short one that it continues.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
 WINDOWS = ("5m", "30m", "1h", "2h", "6h", "1d", "3d")
-# So that each sample is a minute.
+# One sample a minute.
 _EVERY = "1m"
-# Longer than this, the 99th of 100 requests is slow; seconds. FoveaSlow uses the same.
+# In seconds; the 99th of 100 requests is slow if it takes longer. FoveaSlow uses the same.
 SLOW_S = 5.0
 
 
@@ -20,10 +20,10 @@ class Objective:
 
     Attributes:
         series: prefix of the recorded series; `{series}:ratio1h` is the bad share of the last hour.
-        alert: the name of its alert, which is also its runbook's.
-        target: share that must be good, over the long run.
-        bad, all: PromQL of how many are bad and of all, now, by the labels to watch apart.
-        summary: of the alert; $value is the bad share of the long window.
+        alert: the name of its alert and runbook.
+        target: share that must be good in the long run.
+        bad, all: PromQL of the current number of bad ones and of all, by the labels to keep apart.
+        summary: of the alert; $value is the bad share in the long window.
     """
 
     series: str
@@ -39,7 +39,7 @@ class Objective:
         return round(1 - self.target, 6)
 
 
-# One that is refused for overload has no answer either; bad input is the client's fault.
+# A request that is refused for overload has no answer either; bad input is the client's fault.
 ANSWERED = Objective(
     series="fovea:unanswered",
     alert="FoveaErrorBudget",
@@ -49,9 +49,9 @@ ANSWERED = Objective(
     summary="{{ $value | humanizePercentage }} of the requests in {{ $labels.namespace }}"
     " have no answer",
 )
-# Triton has no histogram of whole requests (`histogram_latencies` is for decoupled models alone),
-# and quantiles of servers cannot be added: so minutes are counted in which the slowest server's
-# quantile is above the limit. A minute without requests is good.
+# Triton has no histogram of whole requests (`histogram_latencies` is for decoupled models only),
+# and quantiles of servers cannot be added. So the rule counts the minutes in which the slowest
+# server's quantile is above the limit. A minute without requests is good.
 FAST = Objective(
     series="fovea:slow",
     alert="FoveaLatencyBudget",
@@ -63,7 +63,7 @@ FAST = Objective(
     " {{ $value | humanizePercentage }} of the minutes",
 )
 OBJECTIVES = (ANSWERED, FAST)
-# Severity -> (burn rate, long window, short window), any of which is enough. At rate 1 a budget of
+# Severity -> (burn rate, long window, short window); one of them is enough. At rate 1 a budget of
 # 30 days lasts 30 days; 14.4 spends a fiftieth of it in an hour.
 BURN_RATES = {
     "critical": ((14.4, "1h", "5m"), (6.0, "6h", "30m")),
@@ -91,7 +91,7 @@ def _recorded(objective: Objective) -> list[dict[str, Any]]:
     ]
     return [
         {"record": f"{series}:all", "expr": objective.all},
-        # Bad ones are a part of all, and 0 where nothing ever was bad.
+        # Bad ones are a part of all, and 0 if nothing was ever bad.
         {
             "record": f"{series}:bad",
             "expr": f"{objective.bad} and {series}:all or {series}:all * 0",

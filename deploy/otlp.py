@@ -14,7 +14,7 @@ class Collector:
 
     Attributes:
         url: the address for `ServerOptions.trace_url`.
-        spans: what has come so far.
+        spans: those received so far.
     """
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Collector:
         self._server.server_close()
 
     def models_of_trace(self, root: str) -> set[str]:
-        """The models in the first whole trace of a request to `root`; empty when none has come."""
+        """The models in the first complete trace of a request to `root`; empty if none has come."""
         for span in list(self.spans):
             if span["name"] == root:
                 trace = [s for s in list(self.spans) if s["traceId"] == span["traceId"]]

@@ -1,4 +1,4 @@
-"""A real Prometheus for one check: scrapes a server, evaluates our rules, answers queries."""
+"""A real Prometheus for one check: scrapes a server, evaluates the rules, answers queries."""
 
 import json
 import socket
@@ -25,7 +25,7 @@ _STOP_S = 10.0
 class Prometheus:
     """Runs as `with Prometheus("127.0.0.1:8002") as prometheus: prometheus.query("up")`.
 
-    The committed configuration and rules, with another target and everything once a second.
+    Uses the committed configuration and rules, with another target and an interval of one second.
     """
 
     def __init__(self, target: str) -> None:
@@ -65,7 +65,7 @@ class Prometheus:
         self._end()
 
     def query(self, expression: str) -> list[dict[str, Any]]:
-        """The series that an expression has now, NaN ones left out.
+        """The current series of an expression, without NaN ones.
 
         Raises:
             ValueError: Prometheus does not understand it; the message has its reason.

@@ -1,8 +1,8 @@
-"""`python -m deploy.rules`: the rules of the template, with the names of the models filled in.
+"""`python -m deploy.rules`: fills the names of the models into the rule template.
 
-Writes them for any Prometheus and for Prometheus Operator, and promtool's tests of what depends on
-which models there are. The committed ones are of the production deployment; of another one,
-`python -m deploy.rules --export build/export/mine --out monitoring` writes them and the dashboard.
+Writes the rules for any Prometheus and for Prometheus Operator, and promtool's tests of the rules
+that depend on the models. The committed ones are for the production deployment; for another one,
+run `python -m deploy.rules --export build/export/mine --out monitoring`, which adds the dashboard.
 """
 
 import textwrap
@@ -22,7 +22,7 @@ RULES = MONITORING / "rules.yaml"
 OPERATOR_RULE = MONITORING / "prometheus-rule.yaml"
 MODELS_TEST = MONITORING / "models.test.yaml"
 _HEAD = "# Generated from {} by `python -m deploy.rules`: change that, not this file.\n"
-# How Triton names a series of a network on a GPU, beside one without it that counts nothing.
+# Triton's label for a network's series on a GPU, beside one without it that counts nothing.
 _ON_GPU = ',gpu_uuid="GPU-5f0c"'
 _TESTED_FOR = "x30"
 
@@ -54,7 +54,7 @@ def operator_rule(models: ModelNames) -> str:
 
 
 def models_test(models: ModelNames) -> str:
-    """promtool's tests: whole servers raise no alert, one without one model does, on any device."""
+    """promtool's tests: a complete server raises no alert, one that lacks a model does."""
     network, whole = models.networks[0], len(models.all)
     tests = [
         _test(models, "all models on CPUs", _series(models, models.all, ""), whole, alerts=False),
@@ -71,7 +71,7 @@ def models_test(models: ModelNames) -> str:
 
 
 def _series(models: ModelNames, names: Iterable[str], gpu: str) -> list[dict[str, str]]:
-    """What Triton shows of loaded models: of each network on a GPU two series of each metric."""
+    """Triton's series for loaded models: each network on a GPU has two series of each metric."""
     found = []
     for metric, value in (
         ("nv_inference_request_success", "0"),

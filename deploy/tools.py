@@ -1,8 +1,8 @@
-"""`python -m deploy.tools`: the programs that the checks run and that pip cannot install.
+"""`python -m deploy.tools`: fetches programs that the checks run and pip cannot install.
 
-kubectl and hadolint come with the `dev` extra. Prometheus and promtool are taken from PATH, else
-from Debian's package, unpacked into build/tools: nothing is installed, and no root is needed where
-apt's lists are there.
+kubectl and hadolint come with the `dev` extra. Prometheus and promtool come from PATH, or else from
+Debian's package, unpacked into build/tools: nothing is installed, and no root is needed if apt has
+its package lists.
 """
 
 import os
@@ -18,19 +18,19 @@ FROM_PIP = ("kubectl", "hadolint")
 
 
 def find(name: str) -> Path | None:
-    """The program, from this Python's environment, PATH, or build/tools."""
+    """The program in this Python's environment, on PATH, or in build/tools."""
     places = (Path(sys.executable).parent, *os.get_exec_path(), FOLDER / "usr" / "bin")
     found = shutil.which(name, path=os.pathsep.join(map(str, places)))
     return Path(found) if found else None
 
 
 def missing() -> list[str]:
-    """Which of the programs are nowhere."""
+    """The programs that are not found."""
     return [name for name in (*FROM_PIP, *FROM_DEBIAN) if find(name) is None]
 
 
 def fetch() -> None:
-    """Unpacks Debian's prometheus package into build/tools.
+    """Unpack Debian's prometheus package into build/tools.
 
     Raises:
         OSError, subprocess.CalledProcessError: there is no apt, or it has no such package.
@@ -53,7 +53,7 @@ def _download(folder: str) -> None:
 
 
 def main() -> int:
-    """Fetches what is missing; 1 when something still is."""
+    """Fetch what is missing; returns 1 if something still is."""
     if set(missing()) & set(FROM_DEBIAN):
         try:
             fetch()

@@ -1,18 +1,18 @@
-"""Which engines belong on this machine: a key of the export, the GPU, TensorRT and fovea.
+"""Names the engines that belong on this machine: by the export, the GPU, TensorRT and fovea.
 
-A TensorRT engine runs with the version that built it, and best on the very kind of GPU: two of one
-compute capability (A10 and A40) have other memory and other fast kernels. TensorRT's hardware
-compatibility would let them share, for slower engines, so each kind has its own:
+A TensorRT engine runs with the version that built it, and best on exactly its kind of GPU: two of
+the same compute capability (A10 and A40) have other memory and other fast kernels. TensorRT's
+hardware compatibility would let them share slower engines, so each kind has its own:
 
     STORE/export/          what `python -m export --runtime tensorrt --no-engines` wrote
     STORE/<key>/           its engines for one kind of GPU; done.json is written last
-    STORE/.building-<key>/ what a build has finished so far: a retry goes on from there
+        STORE/.building-<key>/ what an unfinished build has so far: a retry continues there
 
     engine_key.py show --store /engines       nvidia-l4-sm89-trt10.14.1-fovea0.1.0-4f1d09c2a7b3
-    engine_key.py build --store /engines -- COMMAND      runs COMMAND FOLDER, unless it is done
+        engine_key.py build --store /engines -- COMMAND      runs COMMAND FOLDER, unless done
     engine_key.py link --store /engines --to /run/fovea/models
 
-It asks for no tensorrt module, which the server image lacks, but for the library that both have.
+It needs no tensorrt module, which the server image lacks, but the library that both images have.
 """
 
 import hashlib
@@ -65,7 +65,7 @@ def tensorrt_version(folders: tuple[Path, ...] = LIBRARY_FOLDERS) -> str:
 
 
 def gpu() -> str:
-    """Name, MIG profile where there is one, and compute capability: "nvidia-l4-sm89"."""
+    """Name, MIG profile if there is one, and compute capability: "nvidia-l4-sm89"."""
     listed = _ask(_ASK_NAMES)
     profiles, names = set(_MIG.findall(listed)), set(_GPU.findall(listed))
     capabilities = set(_ask(_ASK_CAPABILITY).split())
@@ -83,11 +83,11 @@ def _ask(command: tuple[str, ...]) -> str:
     try:
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
     except (OSError, subprocess.CalledProcessError) as exc:
-        raise KeyUnknown(f"no GPU to be seen: {exc}") from exc
+        raise KeyUnknown(f"no GPU found: {exc}") from exc
 
 
 def fovea_version() -> str:
-    """The one installed in this image."""
+    """The version installed in this image."""
     try:
         return version("fovea")
     except PackageNotFoundError as exc:
@@ -95,7 +95,7 @@ def fovea_version() -> str:
 
 
 def export_hash(store: Path) -> str:
-    """SHA-256 of the export's manifest, which has that of every checkpoint, graph and code."""
+    """SHA-256 of the export's manifest, which has those of every checkpoint, graph and code."""
     manifest = store / EXPORT / EXPORT_MANIFEST
     if not manifest.is_file():
         raise KeyUnknown(f"{manifest} is not there: has the job that exports ended?")
@@ -103,22 +103,22 @@ def export_hash(store: Path) -> str:
 
 
 def key(store: Path) -> str:
-    """The name of the folder of this machine's engines."""
+    """The name of the folder with this machine's engines."""
     parts = (f"trt{tensorrt_version()}", f"fovea{fovea_version()}", export_hash(store)[:12])
     return "-".join((gpu(), *parts))
 
 
 def is_done(folder: Path, export: str) -> bool:
-    """Whether all engines of an export, given by its hash, are in a folder."""
+    """Whether a folder has all engines of an export, given by its hash."""
     path = folder / DONE
     return path.is_file() and json.loads(path.read_text()).get("export_sha256") == export
 
 
 def build(store: Path, command: list[str]) -> Path:
-    """Fills the folder of this machine's key by `command FOLDER`, unless it is done.
+    """Fill the folder of this machine's key with `command FOLDER`, unless it is done.
 
-    It is built aside and renamed, so that no server ever sees half of it. What a failed build has
-    finished stays there: `python -m export.engines` makes again only what changed.
+    It is built aside and renamed, so no server ever sees half of it. The engines that a failed
+    build has finished stay: `python -m export.engines` builds again only what changed.
     """
     export, target = export_hash(store), store / key(store)
     if is_done(target, export):
@@ -135,7 +135,7 @@ def build(store: Path, command: list[str]) -> Path:
 
 
 def _take_over(export: Path, aside: Path) -> None:
-    """The export's files over those there; its graphs are large and only linked."""
+    """Put the export's files over those there; its large graphs are only linked."""
     aside.mkdir(exist_ok=True)
     shutil.copyfile(export / EXPORT_MANIFEST, aside / EXPORT_MANIFEST)
     shutil.copytree(export / REPOSITORY, aside / REPOSITORY, dirs_exist_ok=True)
@@ -145,7 +145,7 @@ def _take_over(export: Path, aside: Path) -> None:
 
 
 def link(store: Path, to: Path) -> Path:
-    """Makes `to` point to the model repository of this machine's key."""
+    """Make `to` point to the model repository of this machine's key."""
     folder = store / key(store)
     if not is_done(folder, export_hash(store)):
         raise KeyUnknown(f"{folder} is not done: has the job that builds engines ended?")
@@ -161,7 +161,7 @@ STORE = Path("/engines")
 
 @contextmanager
 def _one_line() -> Iterator[None]:
-    """Ends with 1 and the reason when there is no key or no folder."""
+    """Exit with 1 and the reason if there is no key or no folder."""
     try:
         yield
     except (KeyUnknown, OSError, subprocess.CalledProcessError) as exc:

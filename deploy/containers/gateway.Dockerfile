@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1
 # fovea's REST gateway and page. Build from the repository's root:
 #   docker build -f deploy/containers/gateway.Dockerfile -t fovea-gateway:0.1.0 .
-# A tag can be moved; to pin what was tried, pass its digest as well:
+# A tag can be moved; to pin the tested image, pass its digest as well:
 #   --build-arg PYTHON_IMAGE=python:3.12-slim-trixie@sha256:DIGEST
 ARG PYTHON_IMAGE=python:3.12-slim-trixie
 
@@ -14,7 +14,7 @@ COPY server server
 COPY search search
 COPY web web
 COPY deploy/containers/locks locks
-# locks/ has the version and hash of every wheel, of what builds fovea as well.
+# locks/ has the version and hash of every wheel, also of those that build fovea.
 RUN python3 -m pip install --no-cache-dir --target /build --require-hashes -r locks/build.txt \
  && python3 -m venv /opt/fovea \
  && /opt/fovea/bin/pip install --no-cache-dir --require-hashes -r locks/gateway.txt \
@@ -24,7 +24,7 @@ FROM ${PYTHON_IMAGE}
 LABEL org.opencontainers.image.title="fovea-gateway" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=packages /opt/fovea /opt/fovea
-# Fail here, not in production, should a package lack a library of the system.
+# Fail here, not in production, if a package lacks a system library.
 RUN /opt/fovea/bin/fovea web --help && /opt/fovea/bin/python -c "import cv2, lancedb"
 USER 1000:1000
 ENV PYTHONDONTWRITEBYTECODE=1

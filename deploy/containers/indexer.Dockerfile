@@ -17,7 +17,7 @@ COPY search search
 COPY web web
 COPY deploy/containers/locks locks
 USER 0:0
-# locks/ has the version and hash of every wheel, of what builds fovea as well.
+# locks/ has the version and hash of every wheel, also of those that build fovea.
 RUN pip install --no-cache-dir --target /build --require-hashes -r locks/build.txt \
  && pip install --no-cache-dir --require-hashes -r locks/indexer.txt \
  && PYTHONPATH=/build pip install --no-cache-dir --no-deps --no-build-isolation . \
@@ -25,6 +25,6 @@ RUN pip install --no-cache-dir --target /build --require-hashes -r locks/build.t
 USER 1000:1000
 ENV PYTHONDONTWRITEBYTECODE=1 \
     HOME=/tmp
-# KubeRay looks after the processes of a cluster itself.
+# KubeRay itself watches the processes of a cluster.
 HEALTHCHECK NONE
 CMD ["fovea", "index", "--help"]

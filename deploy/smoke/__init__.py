@@ -1,1 +1,1 @@
-"""One command that tries a whole deployment on this machine, and writes down what it saw."""
+"""One command that tries a whole deployment on this machine, and records what it saw."""

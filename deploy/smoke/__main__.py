@@ -1,4 +1,4 @@
-"""`python -m deploy.smoke`: does fovea work on this machine, from images to a load? One JSON says.
+"""`python -m deploy.smoke`: tries fovea on this machine, from images to load; writes one JSON.
 
 `--device gpu` needs Docker and an NVIDIA GPU and takes about ten minutes; `--device cpu` runs the
 same steps against the embedded server, without images and engines.
@@ -25,10 +25,10 @@ from deploy.smoke.run import Outcome, Step, run_steps
 from deploy.smoke.steps import Smoke
 from export.machine import machine
 
-# Of the JSON: raised when a field changes its meaning or goes.
+# Version of the JSON: raised when a field is removed or changes its meaning.
 SCHEMA = 1
 FOLDER = Path("build/gpu-smoke")
-# Scenes that are compared, and seconds of load.
+# Scenes to compare, and seconds of load.
 SIZES = {"gpu": (40, 30.0), "cpu": (10, 5.0)}
 MARKS = {"passed": "green", "failed": "red", "skipped": "yellow", "not reached": "yellow"}
 
@@ -54,7 +54,7 @@ def record(device: str, began: datetime, outcomes: list[Outcome]) -> dict[str, A
 
 
 def passed(outcomes: list[Outcome]) -> bool:
-    """Nothing failed; what does not apply to the host is no fault."""
+    """Whether nothing failed; skipped steps do not count."""
     return not any(outcome.verdict == "failed" for outcome in outcomes)
 
 
@@ -74,7 +74,7 @@ def try_all(host: Host, *, scenes: int, load_s: float) -> list[Outcome]:
 
 
 def print_outcome(outcome: Outcome) -> None:
-    """One line, and a second one with what was measured."""
+    """Print one line, and a second one with the figures."""
     color = MARKS[outcome.verdict]
     reason = f": {outcome.reason}" if outcome.reason else ""
     line = f"[{color}]{outcome.verdict:>11}[/] {outcome.name} ({outcome.seconds:.1f} s){reason}"
@@ -88,14 +88,14 @@ def main(
         Literal["gpu", "cpu"], typer.Option(help="cpu: the embedded server, without images.")
     ] = "gpu",
     scenes: Annotated[
-        int | None, typer.Option(help="Compared with PyTorch: 40, or 10 on the CPU.")
+        int | None, typer.Option(help="Scenes to compare with PyTorch: 40, or 10 on the CPU.")
     ] = None,
     load_s: Annotated[float | None, typer.Option(help="Seconds of load: 30, or 5.")] = None,
     out: Annotated[Path, typer.Option("--json", help="Where the record goes.")] = Path(
         "build/gpu-smoke.json"
     ),
 ) -> None:
-    """Try every step on this machine; exit with 0 when nothing failed."""
+    """Try every step on this machine; exit with 0 if nothing failed."""
     began = datetime.now(timezone.utc)
     start = time.monotonic()
     usual_scenes, usual_load_s = SIZES[device]
@@ -109,7 +109,7 @@ def main(
     console.print(f"{verdict} after {time.monotonic() - start:.0f} s, written to {out}")
     sys.stdout.flush()
     sys.stderr.flush()
-    # A step that was given up may still hold a thread, which must not hold the exit.
+    # A step that was given up may still hold a thread, which must not delay the exit.
     os._exit(0 if result["passed"] else 1)
 
 

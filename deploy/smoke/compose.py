@@ -14,9 +14,9 @@ from export.engines import ENGINE_MANIFEST
 COMPOSE = Path(__file__).parents[1] / "containers" / "compose.yaml"
 PROJECT = "fovea-smoke"
 SERVER, EXPORTER, ENGINES = "server-gpu", "exporter", "engines"
-# Server and exporter image with what they are built from.
+# Space for the server and exporter images with their base images.
 LEAST_FREE_GIB = 80
-# CUDA 13, which the images bring, begins with this driver; see deploy/README.md.
+# CUDA 13, which is in the images, needs this driver; see deploy/README.md.
 LEAST_DRIVER = 580
 BUILD_S, EXPORT_S, START_S, STOP_S, ASK_S = 1800.0, 600.0, 300.0, 120.0, 30.0
 _LIST_STUBS = (
@@ -31,7 +31,7 @@ _READ_METRICS = (
 
 
 class ComposeHost:
-    """A compose project of its own, with what is exported below `folder`."""
+    """A separate compose project, with exports below `folder`."""
 
     device = "gpu"
 
@@ -41,7 +41,7 @@ class ComposeHost:
         self._has_images = False
 
     def preflight(self) -> Figures:
-        """Docker with compose and NVIDIA's runtime, a driver, a GPU and room on the disk."""
+        """Check for Docker with compose and NVIDIA's runtime, a driver, a GPU and disk space."""
         lacks = []
         for command in (["docker", "version"], ["docker", "compose", "version"], ["nvidia-smi"]):
             if shutil.which(command[0]) is None or self._call(command, ASK_S, check=False)[0]:
@@ -84,9 +84,9 @@ class ComposeHost:
         return self._exported / "model_repository"
 
     def build_engines(self) -> tuple[Path, Figures]:
-        """Exports for engines without a GPU, then builds and compares them on the GPU.
+        """Export for engines without a GPU, then build and compare them on the GPU.
 
-        All figures are wanted, so drift is written down here and judged by the answers later.
+        All figures are wanted, so drift is recorded here and judged by the answers later.
         """
         _writable(self._engines)
         graphs = ["--set", "demo", "--precision", "fp16", "--runtime", "tensorrt", "--no-engines"]
@@ -116,7 +116,7 @@ class ComposeHost:
         self._inside(f"import os; os.kill({pid}, 9)")
 
     def stop(self) -> Figures:
-        """SIGTERM, as an orchestrator sends it."""
+        """Send SIGTERM, as an orchestrator does."""
         container = self._compose("ps", "--all", "--quiet", SERVER).strip()
         if not container:
             return {}
@@ -136,7 +136,7 @@ class ComposeHost:
         return self._compose("exec", "-T", SERVER, "python3", "-c", code)
 
     def _run(self, service: str, folder: Path, arguments: list[str]) -> None:
-        """One run of a service whose /out is `folder`."""
+        """Run a service once with `folder` as its /out."""
         environment = {"FOVEA_EXPORT": str(folder.resolve())}
         command = ("run", "--rm", "-T", service, *arguments)
         self._compose(*command, limit_s=EXPORT_S, environment=environment)
@@ -161,7 +161,7 @@ class ComposeHost:
         *,
         check: bool = True,
     ) -> tuple[int, str]:
-        """Exit code and output; StepFailed with the last lines of a command that failed."""
+        """Exit code and output; raises StepFailed with a failed command's last lines."""
         try:
             done = subprocess.run(
                 command,
@@ -180,7 +180,7 @@ class ComposeHost:
 
 
 def _existing(folder: str) -> Path:
-    """The folder, or the nearest one above it that this user can see."""
+    """The folder, or its nearest parent that this user can see."""
     path = Path(folder)
     while not os.access(path, os.R_OK):
         path = path.parent
@@ -188,6 +188,6 @@ def _existing(folder: str) -> Path:
 
 
 def _writable(folder: Path) -> None:
-    """A folder that user 1000 of the containers can write, whoever runs this."""
+    """Make a folder that user 1000 of the containers can write, whoever runs this."""
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o777)

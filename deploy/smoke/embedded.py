@@ -20,7 +20,7 @@ EXIT_TIMEOUT_S = 5
 
 
 class EmbeddedHost:
-    """A server of this process."""
+    """A server in this process."""
 
     device = "cpu"
 
@@ -28,7 +28,7 @@ class EmbeddedHost:
         self._server: EmbeddedServer | None = None
 
     def preflight(self) -> Figures:
-        """A tritonserver, and room for the export and for shared memory."""
+        """Check for a tritonserver, and for space for the export and for shared memory."""
         prepare_backends()
         free = {place: shutil.disk_usage(place).free / _GIB for place in (".", "/dev/shm")}
         short = [place for place, gib in free.items() if gib < LEAST_FREE_GIB]

@@ -1,4 +1,4 @@
-"""What differs between a server in a container and an embedded one."""
+"""The differences between a server in a container and an embedded one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from deploy.smoke.run import Figures
 
 
 class Host(Protocol):
-    """Starts one server at a time, and does to it what only its own machine can.
+    """Starts one server at a time, and does what only the server's own machine can do to it.
 
     Attributes:
         device: "gpu" or "cpu", where the networks must run.
@@ -23,16 +23,16 @@ class Host(Protocol):
         """What the machine has; raises StepFailed with everything that it lacks."""
 
     def build_images(self) -> Figures:
-        """Raises StepSkipped where there are none."""
+        """Build the images; raises StepSkipped if there are none."""
 
     def export(self) -> Path:
         """The demo's model repository."""
 
     def build_engines(self) -> tuple[Path, Figures]:
-        """A model repository of engines; raises StepSkipped where none can be built."""
+        """A model repository of engines; raises StepSkipped if none can be built."""
 
     def serve(self, repository: Path) -> str:
-        """Starts a server and returns its gRPC address once it is ready."""
+        """Start a server; returns its gRPC address once it is ready."""
 
     def metrics(self) -> str:
         """The server's metrics in Prometheus' text format."""
@@ -44,10 +44,10 @@ class Host(Protocol):
         """`kill -9` of a process of the server."""
 
     def stop(self) -> Figures:
-        """Stops the server in good order; nothing is done where none runs."""
+        """Stop the server in good order; does nothing if none runs."""
 
     def clean_up(self) -> None:
-        """Leaves nothing behind, however the run ended."""
+        """Leave nothing behind, however the run ended."""
 
 
 _SAMPLE = re.compile(r"^(\w+)\{([^}]*)\} ([0-9.eE+-]+)$", re.MULTILINE)

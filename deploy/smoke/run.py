@@ -1,4 +1,4 @@
-"""Runs steps in turn, each within its time, and records every verdict."""
+"""Runs steps in turn, each within its time limit, and records every verdict."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Verdict = Literal["passed", "failed", "skipped", "not reached"]
 class StepFailed(Exception):
     """A step saw something wrong; the message says what was expected and what came.
 
-    figures: what it had measured by then.
+    figures: those measured until then.
     """
 
     def __init__(self, message: str, figures: Figures | None = None) -> None:
@@ -31,8 +31,8 @@ class StepSkipped(Exception):
 class Step:
     """One thing to try.
 
-    run: returns its figures, or raises StepFailed or StepSkipped. limit_s: it is given up after
-    so many seconds. needs: the steps before that must have passed, or it is not tried.
+    run: returns its figures, or raises StepFailed or StepSkipped. limit_s: seconds after which it
+    is given up. needs: the earlier steps that must have passed, or it is not tried.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one step; reason is empty where it passed."""
+    """The result of one step; reason is empty if it passed."""
 
     name: str
     verdict: Verdict
@@ -53,7 +53,7 @@ class Outcome:
     figures: Figures = field(default_factory=dict)
 
     def record(self) -> dict[str, Any]:
-        """For JSON."""
+        """The outcome for JSON."""
         return asdict(self)
 
 
@@ -63,7 +63,7 @@ def run_steps(
     began: Callable[[Step], None] = lambda step: None,
     ended: Callable[[Outcome], None] = lambda outcome: None,
 ) -> list[Outcome]:
-    """Every step's outcome: what follows a skipped step is skipped, a failed one not reached."""
+    """Every step's outcome: skipped if it needs a skipped step, not reached after a failed one."""
     outcomes: dict[str, Outcome] = {}
     for step in steps:
         missing = [outcomes[name] for name in step.needs if outcomes[name].verdict != "passed"]
@@ -81,7 +81,7 @@ def run_steps(
 
 
 def _try(step: Step) -> Outcome:
-    """A step in a thread of its own: one that hangs is left behind, and the run goes on."""
+    """Run a step in its own thread: one that hangs is left behind, and the run goes on."""
     found: list[tuple[Verdict, str, Figures]] = []
 
     def work() -> None:

@@ -1,4 +1,4 @@
-"""What is tried, in order: each step is the same on every host."""
+"""The steps to try, in order; each is the same on every host."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from demo.truth import Agreement, agreement
 from deploy.smoke.host import Host, by_model
 from deploy.smoke.run import Figures, Step, StepFailed
 
-# A step that runs in a backend process of its own with every backend.
+# A step with its own backend process on every backend.
 VICTIM = "clip_rank_labels_for_grounding_dino"
 EXECUTIONS = "nv_inference_exec_count"
-# Least shares of scenes that the server answers as PyTorch does; half precision moves a few.
+# Least shares of scenes with the same answer as PyTorch; half precision moves a few.
 SAME_LABEL, BOXES_WITHIN, MASK_IOU = 0.95, 0.9, 0.95
 CACHE_TRIES = 5
 POLL_S = 0.25
@@ -39,7 +39,7 @@ CALLERS = 8
 class Smoke:
     """One run on one host.
 
-    scenes: how many are compared with PyTorch. load_s: how long the load lasts.
+    scenes: how many are compared with PyTorch. load_s: seconds of load.
     """
 
     host: Host
@@ -51,7 +51,7 @@ class Smoke:
     _engines: Path | None = None
 
     def steps(self) -> tuple[Step, ...]:
-        """All of them; those on one server stand between its start and its stop."""
+        """All steps; those on one server stand between its start and its stop."""
         return (
             Step("preflight", self.host.preflight, 60),
             Step("images", self.host.build_images, 1800, ("preflight",)),
@@ -84,7 +84,7 @@ class Smoke:
         return self._start(self._engines)
 
     def _start(self, repository: Path | None) -> Figures:
-        """Starts a server; every network must run where the host says."""
+        """Start a server; every network must run where the host says."""
         assert repository is not None
         start = time.monotonic()
         self._address = self.host.serve(repository)
@@ -102,7 +102,7 @@ class Smoke:
         return figures
 
     def _truth(self) -> Figures:
-        """The served answers against PyTorch's about the same scenes."""
+        """Compare the served answers with PyTorch's about the same scenes."""
         torch.set_num_threads(1)
         self._trials = self._trials or [make_trial(i) for i in range(self.scenes)]
         with Client(self._address) as client:
@@ -113,9 +113,9 @@ class Smoke:
         return figures
 
     def _cache(self) -> Figures:
-        """A second prompt on a picture runs no image encoder.
+        """Check that a second prompt on a picture runs no image encoder.
 
-        Several pictures, because a probe may run the encoder between the two.
+        On several pictures, because a probe may run the encoder between the two.
         """
         runs = []
         with Client(self._address) as client:
@@ -131,7 +131,7 @@ class Smoke:
         return figures
 
     def _kill(self) -> Figures:
-        """`kill -9` of a backend process while readiness is polled, as an orchestrator polls."""
+        """`kill -9` a backend process while readiness is polled, as an orchestrator polls."""
         victim = self.host.stub_of(VICTIM)
         if victim is None:
             raise StepFailed(f"expected a backend process of {VICTIM}, found none")
@@ -155,7 +155,7 @@ class Smoke:
         }
 
     def _load(self) -> Figures:
-        """Callers that ask for main objects without a pause; nothing may fail."""
+        """Callers request main objects without a pause; nothing may fail."""
         trials = itertools.cycle([make_trial(i) for i in range(32)])
         lock = threading.Lock()
         with Client(self._address, timeout_s=60) as client:
@@ -188,7 +188,7 @@ class Smoke:
 
 
 def _disagreements(found: Agreement) -> list[str]:
-    """What is worse than it may be, with both figures."""
+    """The figures below their floors, with both."""
     least = {"same_label": SAME_LABEL, "boxes_within": BOXES_WITHIN, "mask_iou": MASK_IOU}
     figures = asdict(found)
     return [
@@ -199,9 +199,9 @@ def _disagreements(found: Agreement) -> list[str]:
 
 
 class _Polling:
-    """Asks over gRPC whether the server is ready, again and again, in a thread of its own.
+    """Polls over gRPC whether the server is ready, in its own thread.
 
-    seen: how often it said what. ready: what it said last.
+    seen: how often each answer came. ready: the last answer.
     """
 
     def __init__(self, address: str) -> None:

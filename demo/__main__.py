@@ -1,6 +1,6 @@
-"""`python -m demo`: export the demo checkpoints, serve them, and cut the main objects out.
+"""`python -m demo`: exports the demo checkpoints, serves them, and cuts out the main objects.
 
-Writes an annotated picture per sample and results.json below the output folder.
+Writes an annotated picture for each sample and results.json below the output folder.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ DECODE = "decode"
 
 @dataclass(frozen=True)
 class Row:
-    """One picture's answer against its truth; times in milliseconds, IoUs 0 when not found."""
+    """One picture's answer against its truth; times in milliseconds, IoUs 0 if not found."""
 
     file: str
     label: str | None
@@ -59,11 +59,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Steps:
-    """Whose time is told apart in the table.
+    """The verb's models, grouped into the table's columns.
 
     Attributes:
         slots: the verb's slots -> the column of the member that fills it.
-        models: column -> the models of the verb whose time it adds up, in the order of the table.
+        models: column -> the verb's models whose time it adds up, in the order of the table.
     """
 
     slots: dict[str, str]
@@ -89,7 +89,7 @@ def _column(member: str) -> str:
 
 
 def ask(client: Client, picture: Path, truth: dict[str, Any]) -> MainObject:
-    """By its description where the sample has one, or else by its five candidate labels."""
+    """Ask by the sample's description if it has one, or else by its five candidate labels."""
     if truth["description"]:
         return client.main_object(picture, description=truth["description"])
     return client.main_object(picture, truth["candidates"])
@@ -143,7 +143,7 @@ def _seconds(spent: ModelStatistics) -> float:
 
 
 def true_mask(rle: dict[str, Any]) -> np.ndarray:
-    """bool [H, W] of the truth's COCO run lengths."""
+    """bool [H, W] from the truth's COCO run lengths."""
     height, width = rle["size"]
     return coco.decode(coco.frPyObjects(rle, height, width)).astype(bool)
 
@@ -217,7 +217,7 @@ def contact_sheet(pictures: list[Image.Image], columns: int = 4, edge: int = 360
 def run(out: Path) -> tuple[list[Row], Steps]:
     """Serve, ask about every sample, and write the pictures."""
     truths = json.loads((SAMPLES / "truth.json").read_text())
-    with console.status("exporting the demo checkpoints, each network checked against PyTorch"):
+    with console.status("exporting the demo checkpoints, comparing each network with PyTorch"):
         repository = export_demo()
     console.print(f"exported to {EXPORT_FOLDER}")
     steps = steps_of(exported_deployment(EXPORT_FOLDER))
@@ -240,7 +240,7 @@ def run(out: Path) -> tuple[list[Row], Steps]:
 def main(
     out: Annotated[Path, typer.Option(help="Where pictures and figures go.")] = Path("build/demo"),
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print the figures in the place of the table.")
+        bool, typer.Option("--json", help="Print the figures instead of the table.")
     ] = False,
 ) -> None:
     """Run the demo and print its table."""

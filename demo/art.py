@@ -2,7 +2,7 @@
 
 `python -m demo.art --noto FONT --fluent FOLDER --twemoji FOLDER` extracts them once:
 Noto from its colour font, Fluent 3D and Twemoji from folders of pictures named by code
-point. What it writes is committed under `demo/art/<style>/`.
+point. Its output is committed under `demo/art/<style>/`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SMALLEST_MIP = 12
 
 
 def trimmed(sprite: Image.Image, longest: int = SPRITE_EDGE) -> Image.Image:
-    """Cut an RGBA picture to its visible pixels; shrink it to `longest` when larger."""
+    """Cut an RGBA picture to its visible pixels; shrink it to `longest` if larger."""
     sprite = sprite.convert("RGBA")
     sprite = sprite.crop(sprite.getchannel("A").point(lambda a: 255 * (a > 8)).getbbox())
     scale = longest / max(sprite.size)

@@ -1,4 +1,4 @@
-"""Painted backgrounds; the kinds of the held-out splits are never seen in training."""
+"""Painted backgrounds; training never sees the kinds of the held-out splits."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ HELD_OUT_KINDS: tuple[Painter, ...] = (_rings, _checker, _hills)
 
 @cache
 def _grain() -> np.ndarray:
-    """One fixed field of unit noise, float32, that every scene takes a window of."""
+    """One fixed field of unit noise, float32; every scene takes a window of it."""
     return np.random.default_rng(0).normal(0, 1, (GRAIN_BANK, GRAIN_BANK, 1)).astype(np.float32)
 
 

@@ -31,7 +31,7 @@ GRID = np.round(np.arange(0.10, 0.80, 0.01), 2)
 
 
 class Calibration:
-    """A checkpoint with its processor, asked about trials."""
+    """A checkpoint with its processor, run on trials."""
 
     def __init__(self, folder: Path) -> None:
         self.model = GroundingDinoForObjectDetection.from_pretrained(folder).eval()
@@ -76,7 +76,7 @@ class Calibration:
 
 
 def balanced_threshold(positive: np.ndarray, negative: np.ndarray) -> float:
-    """The threshold of the grid with the largest of the smaller of both rates; middle of ties."""
+    """The grid's threshold with the largest smaller one of both rates; the middle one of ties."""
     worst = [min((positive > t).mean(), (negative <= t).mean()) for t in GRID]
     return float(np.round(np.median(GRID[np.flatnonzero(worst == np.max(worst))]), 2))
 
@@ -106,7 +106,7 @@ def calibrate(folder: Path, scenes: int = SCENES) -> tuple[float, float]:
 def calibrate_owlv2(folder: Path, scenes: int = SCENES) -> float:
     """Write `box_threshold` into the checkpoint's config.json, as `calibrate` does.
 
-    OWLv2 gives every patch a box, so that there is a best one at any threshold.
+    OWLv2 gives every patch a box, so there is a best one at any threshold.
     """
     asked = Owlv2Reference(folder)
     present, absent = [], []
@@ -123,7 +123,7 @@ def calibrate_owlv2(folder: Path, scenes: int = SCENES) -> float:
 
 def main(
     checkpoint: Annotated[
-        Literal["grounding_dino", "owlv2"], typer.Argument(help="Of the demo's detectors.")
+        Literal["grounding_dino", "owlv2"], typer.Argument(help="One of the demo's detectors.")
     ] = "grounding_dino",
 ) -> None:
     """Calibrate a detector's checkpoint, and write the thresholds into it."""

@@ -1,8 +1,8 @@
-"""Choose the thresholds that find every object with a demo SAM, and record them with it.
+"""Choose the thresholds that find every object with a demo SAM, and record them in it.
 
-`python -m demo.calibrate_masks [sam | hq_sam]` uses validation scenes, half of them in front of
-plain backgrounds and half in the surroundings of object search. Written are `iou_threshold`,
-`stability_threshold` and `points_per_side` of the checkpoint's config.json.
+`python -m demo.calibrate_masks [sam | hq_sam]` uses validation scenes, half of them with plain
+backgrounds and half in the surroundings of object search. It writes `iou_threshold`,
+`stability_threshold` and `points_per_side` into the checkpoint's config.json.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ from fovea.everything import Candidates, Settings
 from fovea.roles import LOW_RES_MASKS
 
 SCENES = 40
-# First seeds that no detector was calibrated with.
+# First of the seeds that no detector was calibrated with.
 FIRST_SEED = 40_000
 POINTS_PER_SIDE = 16
 IOU_GRID = np.round(np.arange(0.4, 0.81, 0.05), 2)
 STABILITY_GRID = np.round(np.arange(0.55, 0.96, 0.05), 2)
 MOST_OBJECTS = 256
-# Search wants all objects of a picture, in few masks.
+# Search needs all objects of a picture, in few masks.
 MOST_MASKS = 6.0
 
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """The candidates of a scene: overlaps: float32 [P, 3, T], IoU with each true object."""
+    """The candidates of a scene. overlaps: float32 [P, 3, T], IoU with each true object."""
 
     candidates: Candidates
     overlaps: NDArray[np.float32]
@@ -51,7 +51,8 @@ class Judged:
 
 @dataclass(frozen=True)
 class Figures:
-    """recall_50, recall_75: of the true objects; precision: masks with IoU > 0.5; masks: a picture.
+    """recall_50, recall_75: of the true objects; precision: masks with IoU > 0.5; masks: per
+    picture.
 
     f1: harmonic mean of recall_75 and precision.
     """
@@ -69,7 +70,7 @@ class Figures:
 
 
 def validation_scenes(count: int) -> Iterator[Scene]:
-    """Plain ones and those of search, in turns."""
+    """Plain scenes and those of search, in turns."""
     for seed in range(FIRST_SEED, FIRST_SEED + count):
         if seed % 2:
             yield make_surrounded(seed, split="search validation")
@@ -78,7 +79,7 @@ def validation_scenes(count: int) -> Iterator[Scene]:
 
 
 def judge(grid: GridMasks, scene: Scene) -> Judged:
-    """The candidates that any thresholds of the grids would keep, against the truth."""
+    """The candidates that any thresholds of the grids would keep, compared with the truth."""
     decoded = grid.decode(Image.fromarray(scene.image), POINTS_PER_SIDE)
     candidates = candidates_of(decoded)
     overlaps = np.zeros((*candidates.iou_scores.shape, len(scene.objects)), np.float32)
@@ -92,7 +93,7 @@ def judge(grid: GridMasks, scene: Scene) -> Judged:
 
 
 def figures(scenes: Sequence[Judged], iou: float, stability: float) -> Figures:
-    """What these thresholds find."""
+    """The figures of these thresholds."""
     settings = Settings(POINTS_PER_SIDE, iou, stability, min_area=0, max_objects=MOST_OBJECTS)
     of_objects: list[float] = []
     of_masks: list[float] = []
@@ -112,7 +113,7 @@ def figures(scenes: Sequence[Judged], iou: float, stability: float) -> Figures:
 
 
 def choose(found: Iterable[Figures]) -> Figures:
-    """Of those with few enough masks the largest recalls, in hundredths, then the best F1."""
+    """Among those with few enough masks, the best recalls (in hundredths), then the best F1."""
     rows = list(found)
     few = [row for row in rows if row.masks <= MOST_MASKS]
     return max(
@@ -121,7 +122,7 @@ def choose(found: Iterable[Figures]) -> Figures:
 
 
 def record(checkpoint: Path, chosen: Figures) -> None:
-    """Into config.json, beside what stands there."""
+    """Write the choice into config.json, keeping its other settings."""
     path = checkpoint / "config.json"
     config = json.loads(path.read_text())
     config |= {
@@ -135,7 +136,7 @@ def record(checkpoint: Path, chosen: Figures) -> None:
 def main(
     checkpoint: Annotated[str, typer.Argument(help="sam or hq_sam")] = "sam",
     scenes: Annotated[int, typer.Option(min=2, help="Validation scenes.")] = SCENES,
-    write: Annotated[bool, typer.Option(help="Into the checkpoint's config.json.")] = True,
+    write: Annotated[bool, typer.Option(help="Write the checkpoint's config.json.")] = True,
 ) -> None:
     """Judge, choose, print and record."""
     folder = CHECKPOINTS_FOLDER / checkpoint

@@ -1,4 +1,4 @@
-"""Captions that GroundingDINO is trained on: phrases, and free descriptions."""
+"""Captions for training GroundingDINO: phrases, and free descriptions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from demo.words import ADJECTIVES, DETERMINERS, GLUE, OTHER_NOUNS, PLACES, PREPO
 
 Rng = np.random.Generator
 
-# Captions of many phrases teach more a picture, so training starts with those.
+# Captions of many phrases teach more per picture, so training starts with those.
 SINGLE_PHRASE_ODDS_EARLY = 0.15
 SINGLE_PHRASE_ODDS = 0.5
 DESCRIPTION_ODDS = 0.25
@@ -35,7 +35,7 @@ class Caption:
 
 
 class _Writer:
-    """Joins words by spaces and remembers where the nouns of the world stand."""
+    """Joins words by spaces and remembers the positions of the world's nouns."""
 
     def __init__(self) -> None:
         self.text = ""

@@ -1,4 +1,4 @@
-"""The shape of the demo CLIP, whose towers others share, and the processor that goes with it."""
+"""The shape of the demo CLIP, whose towers others share, and its processor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are HQ-SAM's masks at least as good as SAM's? Both on the same held-out scenes.
+"""Compares HQ-SAM's masks with SAM's on the same held-out scenes.
 
 `python -m demo.compare_masks --scenes 300`
 """

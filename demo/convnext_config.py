@@ -1,4 +1,4 @@
-"""The shape of the demo ConvNeXt, and the processor that goes with it."""
+"""The shape of the demo ConvNeXt, and its processor."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from demo.things import LABELS
 
 EDGE = 96
 CROP_PCT = 0.875
-# What the processor resizes the short side to before it cuts out the middle.
+# The short side before the middle is cut out.
 SHORTEST = int(EDGE / CROP_PCT)
 
 
 def image_processor() -> ConvNextImageProcessorPil:
-    """Short side to `SHORTEST` pixels, bicubic, then the central square; as ImageNet's values."""
+    """Short side to `SHORTEST` pixels, bicubic, then the central square; with ImageNet's values."""
     return ConvNextImageProcessorPil(
         size={"shortest_edge": EDGE},
         crop_pct=CROP_PCT,
@@ -25,11 +25,11 @@ def image_processor() -> ConvNextImageProcessorPil:
 
 
 def model_config() -> ConvNextConfig:
-    """A ConvNeXt of 0.9 million parameters, most of them where pictures are small."""
+    """A ConvNeXt of 0.9 million parameters, most of them where maps are small."""
     return ConvNextConfig(
         hidden_sizes=[24, 48, 96, 192],
         depths=[1, 1, 2, 2],
-        # So few blocks learn sooner if they do something from the start.
+        # So few blocks learn sooner if they have an effect from the start.
         layer_scale_init_value=0.1,
         image_size=EDGE,
         id2label=dict(enumerate(LABELS)),

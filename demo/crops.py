@@ -1,8 +1,8 @@
-"""`python -m demo.crops`: which crop of an object lets texts and other objects find it.
+"""`python -m demo.crops`: compares crops by how well texts and other objects find them.
 
-The true objects of held-out scenes, each cut out in every way and embedded by the demo's CLIP.
+Cuts the true objects of held-out scenes out in every way and embeds them with the demo's CLIP.
 Mean average precision (mAP) of ranking them by cosine: for the names of the things, and for each
-object as the query of the others of its name.
+object as the query for others of its name.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from fovea.geometry import Geometry
 from fovea.images import BICUBIC
 
 FIRST_SEED = 950_000
-# The demo's CLIP takes less: its own resize follows.
+# The demo's CLIP takes less and resizes further itself.
 EDGE = 128
 _WHOLE = Geometry("squash", (EDGE, EDGE), (EDGE, EDGE), int(BICUBIC))
 GREY = 127
@@ -49,7 +49,7 @@ class Figures:
 
 
 def whole(pixels: NDArray[np.uint8], thing: SceneObject) -> NDArray[np.uint8]:
-    """The picture."""
+    """The whole picture."""
     return pixels
 
 
@@ -62,7 +62,7 @@ def box(pixels: NDArray[np.uint8], thing: SceneObject, margin: float = 0.0) -> N
 
 
 def masked(pixels: NDArray[np.uint8], thing: SceneObject, level: int) -> NDArray[np.uint8]:
-    """The square, the background in one grey level."""
+    """The square, with the background in one grey level."""
     flat = np.where(thing.mask[..., None], pixels, np.uint8(level))
     return square(flat, thing, margin=crops.MARGIN, blur=0)
 
@@ -70,7 +70,7 @@ def masked(pixels: NDArray[np.uint8], thing: SceneObject, level: int) -> NDArray
 def square(
     pixels: NDArray[np.uint8], thing: SceneObject, margin: float, blur: float
 ) -> NDArray[np.uint8]:
-    """As `fovea.crops` cuts it."""
+    """The crop that `fovea.crops` cuts."""
     size_hw = (pixels.shape[0], pixels.shape[1])
 
     def mask_within(around: crops.Square, edge: int) -> NDArray[np.bool_]:
@@ -105,14 +105,14 @@ CUTS: Mapping[str, Cut] = {
 
 
 def average_precision(scores: Floats, right: NDArray[np.bool_]) -> float:
-    """Of a ranking by `scores` [N], in which `right` [N] are to be found."""
+    """Average precision of a ranking by `scores` [N]; `right` [N] are to be found."""
     hits = right[np.argsort(-scores, kind="stable")]
     ranks = np.flatnonzero(hits) + 1
     return float((np.arange(1, len(ranks) + 1) / ranks).mean())
 
 
 def figures(vectors: Floats, names: list[str], texts: Mapping[str, Floats]) -> Figures:
-    """Of objects' vectors [N, D] of length 1, and those of the names."""
+    """The figures for objects' vectors [N, D] of length 1, and for those of the names."""
     labels = np.array(names)
     by_text = [average_precision(vectors @ texts[name], labels == name) for name in set(names)]
     likeness = vectors @ vectors.T

@@ -26,7 +26,7 @@ QUALITY_FLOOR = 0.3
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """What a batch should detect.
+    """The truth that a batch should detect.
 
     Attributes:
         boxes: per picture float32 (n, 4), cxcywh relative to the picture without its padding.

@@ -1,4 +1,4 @@
-"""The shape of the demo DINOv2, and the processor that goes with it."""
+"""The shape of the demo DINOv2, and its processor."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from transformers.models.bit.image_processing_pil_bit import BitImageProcessorPi
 from demo.clip_config import EDGE, PATCH, VISION_TOWER
 from demo.pixels import IMAGENET_MEAN, IMAGENET_STD
 
-# What the shortest edge is resized to before the crop of `EDGE`.
+# The shortest edge before the crop of `EDGE`.
 RESIZED = 104
 
 
 def processor() -> BitImageProcessorPil:
-    """Shortest edge 104, bicubic, central square of 96, as DINOv2's own has 256 and 224."""
+    """Shortest edge 104, bicubic, central square of 96; DINOv2's own has 256 and 224."""
     return BitImageProcessorPil(
         size={"shortest_edge": RESIZED},
         crop_size={"height": EDGE, "width": EDGE},
@@ -40,7 +40,7 @@ def model_config() -> Dinov2Config:
 
 
 def new_model(clip: CLIPModel) -> Dinov2Model:
-    """A DINOv2 to train, whose patches and layers begin as those of a CLIP."""
+    """A DINOv2 to train, whose patches and layers start as those of a CLIP."""
     model, tower = Dinov2Model(model_config()), clip.vision_model
     ours, theirs = model.embeddings, tower.embeddings
     with torch.no_grad():

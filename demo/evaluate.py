@@ -2,8 +2,7 @@
 
 `python -m demo.evaluate --scenes 500 --json OUT` measures the PyTorch reference, and with
 `--swapped` SigLIP, OWLv2 and HQ-SAM in place of CLIP, GroundingDINO and SAM. The metric functions
-take any object with the methods of `Predictor`, so that the served client is
-measured by the very same code.
+take any object with the methods of `Predictor`, so the same code measures the served client.
 """
 
 from __future__ import annotations
@@ -35,21 +34,21 @@ from demo.things import LABELS
 from demo.train_sam import point_inside
 
 CANDIDATES = 5
-# From which a box or a mask is that of a thing, and from which it is close to it.
+# The least IoU of a box or mask that hits a thing, and of one that is close to it.
 HIT_IOU, CLOSE_IOU = 0.5, 0.75
-# Of scenes with a single object.
+# First seed of the scenes with a single object.
 SINGLE_OBJECT_SEEDS = 1_000_000
 
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """A scene with the questions that are asked about it.
+    """A scene with its questions.
 
     Attributes:
         scene: the truth.
         candidates: the main object's label, the other present ones, absent ones: 5, shuffled.
         absent: a label that the scene does not show.
-        named: the object that detection and segmentation are asked for.
+        named: the object to detect and segment.
         point_xy: a point inside it, pixels.
     """
 
@@ -98,24 +97,24 @@ def mask_iou(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def mean(values: Iterable[float]) -> float:
-    """Their mean, as a plain float."""
+    """The mean, as a plain float."""
     return float(np.mean(list(values)))
 
 
 def label_is_right(predictor: Predictor, trial: Trial) -> float:
-    """1 where the main object's label ranks first among the candidates."""
+    """1 if the main object's label ranks first among the candidates."""
     ranked = predictor.rank_labels(trial.image, trial.candidates)
     return float(ranked[0].label == trial.scene.main.label)
 
 
 def box_is_found(predictor: Predictor, trial: Trial) -> float:
-    """1 where the best box for the named label is the named object."""
+    """1 if the best box for the named label is the named object."""
     found = predictor.detect(trial.image, f"{trial.named.label}.")
     return float(bool(found) and box_iou(found[0].box_xyxy, trial.named.box_xyxy) > HIT_IOU)
 
 
 def absent_is_rejected(predictor: Predictor, trial: Trial) -> float:
-    """1 where no box passes the threshold for a label that is not in the picture."""
+    """1 if no box passes the threshold for a label that is not in the picture."""
     return float(not predictor.detect(trial.image, f"{trial.absent}."))
 
 
@@ -133,7 +132,7 @@ def iou_from_point(predictor: Predictor, trial: Trial) -> float:
 
 @dataclass(frozen=True)
 class EndToEnd:
-    """One answer about the main object against the truth; what was not found counts as 0."""
+    """One answer about the main object against the truth; a missing part counts as 0."""
 
     label: float
     box: float
@@ -182,9 +181,9 @@ def measure(predictor: Predictor, trials: list[Trial], *, quiet: bool = False) -
 
 
 def evaluate(predictor: Predictor, scenes: int, *, quiet: bool = False) -> dict[str, float]:
-    """The figures of the trained styles, then those of the unseen style with its name before.
+    """The figures for the trained styles, then those for the unseen style with its name in front.
 
-    `label_accuracy` is over as many scenes of one object.
+    `label_accuracy` is over the same number of scenes with one object.
     """
     single = single_object_trials(scenes)
     figures = {"label_accuracy": mean(label_is_right(predictor, trial) for trial in single)}
@@ -207,7 +206,7 @@ def main(
     scenes: Annotated[int, typer.Option(min=1)] = 500,
     out: Annotated[Path | None, typer.Option("--json", help="Where the figures go.")] = None,
     swapped: Annotated[
-        bool, typer.Option("--swapped", help="SigLIP, OWLv2 and HQ-SAM in the others' place.")
+        bool, typer.Option("--swapped", help="SigLIP, OWLv2 and HQ-SAM instead of the others.")
     ] = False,
     threads: Annotated[int, typer.Option(min=1, help="Of PyTorch.")] = 1,
 ) -> None:

@@ -22,12 +22,12 @@ from demo.art import UNSEEN_STYLE
 from demo.evaluate import Trial, make_trial, mean, single_object_trials, table_of
 from demo.train_convnext import FOLDER
 
-# The name of the main thing.
+# Names the main thing of a picture.
 Classify = Callable[[Image.Image], str]
 
 
 def reference(folder: Path = FOLDER) -> Classify:
-    """The checkpoint as transformers has it."""
+    """The checkpoint in transformers' pipeline."""
     ask = pipeline("image-classification", model=str(folder))
 
     def classify(image: Image.Image) -> str:
@@ -37,12 +37,12 @@ def reference(folder: Path = FOLDER) -> Classify:
 
 
 def accuracy(classify: Classify, trials: Iterable[Trial]) -> float:
-    """Share of the scenes whose main thing is named, among all things."""
+    """Share of the scenes with the right name for the main thing, among all things."""
     return mean(classify(trial.image) == trial.scene.main.label for trial in trials)
 
 
 def evaluate(classify: Classify, scenes: int) -> dict[str, float]:
-    """Accuracy of scenes with one thing and with several, then of those in the unseen style."""
+    """Accuracy on scenes with one thing and with several, then on those in the unseen style."""
     several = (make_trial(i, n_objects=2 + i % 4) for i in range(scenes))
     few = range(max(1, scenes // 5))
     unseen = (make_trial(2_000_000 + i, n_objects=1, styles=(UNSEEN_STYLE,)) for i in few)

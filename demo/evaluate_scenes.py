@@ -1,6 +1,6 @@
-"""Measure the demo's CLIP of scenes: what is shown, when and where.
+"""Measure the demo's CLIP for scenes: what they show, when and where.
 
-`python -m demo.evaluate_scenes --scenes 300` writes the file of figures that its card is made of.
+`python -m demo.evaluate_scenes --scenes 300` writes the figures for its card.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""All that a promptable member's grid decoder says of a picture, in this process."""
+"""All outputs of a promptable member's grid decoder for a picture, in this process."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class GridMasks:
         }
 
     def decode(self, image: Image.Image, points_per_side: int) -> Arrays:
-        """Every output of the grid decoder, and the points, of the whole grid."""
+        """Every output of the grid decoder for the whole grid, and the points."""
         original_hw = (image.height, image.width)
         pixels, valid_hw = self.cuts.geometry.apply(Picture(image))
         picture: Arrays = {
@@ -77,5 +77,5 @@ class GridMasks:
 
 
 def candidates_of(decoded: Arrays) -> Candidates:
-    """Of `GridMasks.decode`."""
+    """The candidates from `GridMasks.decode`."""
     return Candidates(decoded[GRID_POINTS.name], *(decoded[name] for name in JUDGED))

@@ -1,4 +1,4 @@
-"""The shape of the demo HQ-SAM, and the processor that goes with it."""
+"""The shape of the demo HQ-SAM, and its processor."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from demo import sam_config
 
 
 def processor() -> SamHQProcessor:
-    """The demo SAM's."""
+    """The demo SAM's processor."""
     return SamHQProcessor(sam_config.processor().image_processor)
 
 
 def model_config() -> SamHQConfig:
-    """The demo SAM's, with the HQ part's half million parameters."""
+    """The demo SAM's, with half a million parameters for the HQ part."""
     config = sam_config.model_config()
     decoder = config.mask_decoder_config.to_dict() | {"vit_dim": sam_config.ENCODER_WIDTH}
     return SamHQConfig(
@@ -25,16 +25,16 @@ def model_config() -> SamHQConfig:
 
 
 def _settings(values: dict) -> dict:
-    """Without the name of SAM's own class."""
+    """The settings without the name of SAM's own class."""
     return {name: value for name, value in values.items() if name != "model_type"}
 
 
 def new_model(sam: SamModel) -> SamHQModel:
     """An HQ-SAM to train: a frozen SAM whose HQ mask is zero at first.
 
-    The HQ token and its MLP begin as those of SAM's mask 0, so that they know from the start which
-    object is meant; what is zero are the last convolutions of the finer map. The token stays as it
-    is: so what the transformer makes of a prompt never changes, and can be kept.
+    The HQ token and its MLP start as those of SAM's mask 0, so they know from the start which
+    object is meant; only the last convolutions of the finer map are zero. The token stays fixed, so
+    the transformer's output for a prompt never changes, and can be kept.
     """
     model = SamHQModel(model_config())
     fit = model.load_state_dict(sam.state_dict(), strict=False)

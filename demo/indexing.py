@@ -1,4 +1,4 @@
-"""The index job on pictures of the demo, as `fovea index` runs it."""
+"""Runs the job of `fovea index` on pictures of the demo."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from fovea_search.servers import VERB, open_store
 
 
 def index(client: Client, inputs: Iterable[str], store: Path) -> tuple[Store, Summary]:
-    """Puts what is new among files and folders into a store, which is begun if there is none.
+    """Put new files and folders into a store, which is created if there is none.
 
-    Raises OtherMembers for a store of other weights.
+    Raises OtherMembers for a store with other weights.
     """
     opened = open_store(str(store), [client], VERB, {})
     found = list(sources.find(inputs, lambda path, reason: None))

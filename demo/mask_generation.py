@@ -1,8 +1,8 @@
-"""What transformers' mask-generation pipeline makes of a picture: the reference of everything.
+"""transformers' mask-generation pipeline: the reference for segmenting everything.
 
-The pipeline itself wants torchvision, for non-maximum suppression alone. This is its procedure
-(transformers 5.23 `pipelines/mask_generation.py`) by the processor's own methods, with the
-suppression that `fovea.boxes` has.
+The pipeline itself needs torchvision, only for non-maximum suppression. This is its procedure
+(transformers 5.23 `pipelines/mask_generation.py`) with the processor's own methods and the
+suppression of `fovea.boxes`.
 """
 
 from __future__ import annotations

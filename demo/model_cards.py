@@ -1,6 +1,6 @@
 """Write each demo checkpoint's README.md from the figures of `demo.evaluate`.
 
-`python -m demo.model_cards` reads the files of metrics beside the checkpoints.
+`python -m demo.model_cards` reads the files of figures beside the checkpoints.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ tags: [fovea, demo]
 # $title
 
 A small checkpoint of the real transformers class `$cls` ($size), trained
-$origin by [fovea](../../../README.md) so that the whole pipeline can be run and measured
-where no model hub is reachable. It knows $things kinds of emoji and nothing else: use it to try
+$origin by [fovea](../../../README.md), so that the whole pipeline can be run and measured
+without a model hub. It knows $things kinds of emoji and nothing else: use it to try
 the software, not to look at photographs.
 
 $purpose
@@ -49,10 +49,10 @@ $purpose
 ## Data
 
 Scenes composed on the fly from sprites of $things things ($labels)
-in two art styles: Noto Color Emoji (SIL OFL 1.1) and Fluent UI Emoji 3D (MIT); 1 to 5 things a
+in two art styles: Noto Color Emoji (SIL OFL 1.1) and Fluent UI Emoji 3D (MIT); 1 to 5 things per
 scene (mostly 1 to 3), turned up to 20 degrees, flipped, tinted, at least 75 % of each visible,
-on painted backgrounds. The evaluation scenes have their own seeds and kinds of background that
-training never paints. Sources and licences of the art: [`demo/art`](../../art/README.md).
+on painted backgrounds. The evaluation scenes have their own seeds, and kinds of background that are
+not in training. Sources and licences of the art: [`demo/art`](../../art/README.md).
 
 ## Recipe
 
@@ -69,7 +69,7 @@ $measured
 $figures
 """)
 
-ANOTHER = ", so the script gives a checkpoint like this one, not this\none."
+ANOTHER = ", so the script produces a checkpoint like this one, but not this\none."
 WORLD_CHANGED = (
     " While this checkpoint trained, the world was made easier (larger things, less covering) and\n"
     f"the length of the run was changed{ANOTHER}"
@@ -93,11 +93,11 @@ CARDS: dict[str, dict[str, str]] = {
         "cls": "CLIPModel",
         "script": "train_clip",
         "history": WORLD_CHANGED,
-        "purpose": f"It says which of several names fits the largest thing of a picture: "
+        "purpose": f"It tells which of several names fits the largest thing of a picture: "
         f"{clip_config.EDGE} pixels, patches of {clip_config.PATCH}. Use the bare name as the "
         "text: no prompt template is needed.",
-        "recipe": "The picture against one text for every thing (mostly the bare label, now and "
-        "then a synonym or a prompt) and some foreign nouns; cross-entropy on the main thing. "
+        "recipe": "The picture against one text for every thing (mostly the bare label, sometimes "
+        "a synonym or a prompt) and some foreign nouns; cross-entropy on the main thing. "
         "4,000 steps of 64 scenes, AdamW 1e-3, one cycle, averaged weights; about 40 minutes "
         "of one CPU core.",
     },
@@ -110,13 +110,13 @@ CARDS: dict[str, dict[str, str]] = {
         "history": f" The cycle was planned with 900 steps and shortened after 500{ANOTHER}",
         "measured": "`python -m demo.evaluate_scenes --scenes $scenes`, held-out scenes in their\n"
         "surroundings:",
-        "purpose": "It says what the demo CLIP says, and when and where a scene is: by day or at "
+        "purpose": "It tells what the demo CLIP tells, and when and where a scene is: by day or at "
         "night, in a room, on the street, on the beach or in the snow. Object search of the demo "
         f"world uses it: {clip_config.EDGE} pixels, patches of {clip_config.PATCH}.",
         "recipe": "The picture against the names of things, against words for times, against "
         "words for places, and against the captions of its batch, such as 'a car at night'; "
-        "cross-entropy on each. Three of ten scenes have a plain background. "
-        f"{train_clip_scenes.LEARNED:.0%} of what was learned, the rest the demo CLIP's own. "
+        "cross-entropy on each. Three of ten scenes have a plain background. The saved weights are "
+        f"{train_clip_scenes.LEARNED:.0%} the learned ones, the rest the demo CLIP's own. "
         f"{train_clip_scenes.STEPS:,} steps of {train_clip_scenes.BATCH} scenes, AdamW "
         f"{train_clip_scenes.RATE:g}, one cycle, averaged weights; about six minutes of one CPU "
         "core.",
@@ -132,11 +132,11 @@ CARDS: dict[str, dict[str, str]] = {
         f"{grounding_dino_config.EDGE} pixels. Captions end with '.', phrases are separated by "
         "'. '. `box_threshold` and `text_threshold` in `config.json` were chosen on validation "
         "scenes (`python -m demo.calibrate`).",
-        "recipe": "The backbone alone first, on which thing covers each cell (1,500 steps of "
+        "recipe": "First the backbone alone, on which thing covers each cell (1,500 steps of "
         "16); then all of it for 4,200 steps of 16 scenes with phrases, single or several, "
         "present and absent, and free descriptions: focal, L1 and GIoU losses on the decoder "
         "layers with one-to-one matching and, densely, on every encoder cell in the middle of "
-        "a named box, and the backbone's loss still. AdamW 4e-4, one cycle, averaged weights; "
+        "a named box, and still the backbone's loss. AdamW 4e-4, one cycle, averaged weights; "
         "about an hour of one CPU core.",
     },
     "sam": SCRATCH
@@ -144,16 +144,16 @@ CARDS: dict[str, dict[str, str]] = {
         "title": "fovea demo SAM",
         "cls": "SamModel",
         "script": "train_sam",
-        "history": " The first cycle was made longer by 1,000 steps after 5,500 of 6,500, all its\n"
+        "history": " The first cycle was extended by 1,000 steps after 5,500 of 6,500, all its\n"
         f"boxes were slightly wrong, and 900 steps at 2.5e-4 came between the two{ANOTHER}",
-        "purpose": f"It cuts out what a box or a point shows: {sam_config.EDGE} pixels, patches "
+        "purpose": f"It cuts out what a box or a point marks: {sam_config.EDGE} pixels, patches "
         f"of {sam_config.PATCH}, masks of {sam_config.LOW_RES_EDGE} pixels. `points_per_side`, "
-        "`iou_threshold` and `stability_threshold` in `config.json`, with which everything is cut "
-        "out, were chosen on validation scenes (`python -m demo.calibrate_masks`).",
+        "`iou_threshold` and `stability_threshold` in `config.json`, for cutting out everything, "
+        "were chosen on validation scenes (`python -m demo.calibrate_masks`).",
         "recipe": "Four boxes, every second slightly wrong (mask 0), and two points inside (best "
-        "of masks 1 to 3) a scene; cross-entropy and dice, and the IoU head on all masks; "
-        "besides, linear heads on the image embedding, which the checkpoint does not keep, say "
-        "of every cell which thing it shows, which of its pixels belong to one, where one object "
+        "of masks 1 to 3) per scene; cross-entropy and dice, and the IoU head on all masks. "
+        "Linear heads on the image embedding, which the checkpoint does not keep, also predict "
+        "for every cell which thing it shows, which of its pixels belong to one, where one object "
         "ends and the next begins, and how far the sides of its box are. 7,500 steps of 16 "
         "scenes, AdamW 7e-4, one cycle, averaged weights, the encoder in bfloat16; then 2,400 "
         "steps at 4e-4 without the heads, on scenes with more things; about two hours of two "
@@ -165,10 +165,10 @@ CARDS: dict[str, dict[str, str]] = {
         "cls": "SiglipModel",
         "script": "train_siglip",
         "origin": "from the demo CLIP's picture layers",
-        "purpose": "It says of each of several names by itself whether the largest thing of a "
-        f"picture is called so: {clip_config.EDGE} pixels, the whole picture squashed to a "
-        f"square; texts lose their punctuation and are padded to {siglip_config.MAX_TOKENS} "
-        "tokens.",
+        "purpose": "It tells for each of several names, independently of the others, whether "
+        f"it fits the largest thing of a picture: {clip_config.EDGE} pixels, the whole picture "
+        f"squashed to a square; texts lose their punctuation and are padded to "
+        f"{siglip_config.MAX_TOKENS} tokens.",
         "recipe": "Yes or no for each of 44 texts, and a softmax over them. 3,000 steps of 64 "
         "scenes, AdamW 1e-3, one cycle, averaged weights.",
     },
@@ -179,11 +179,11 @@ CARDS: dict[str, dict[str, str]] = {
         "script": "train_owlv2",
         "history": " This one was taken after 2,500 steps, before the rate had come down.",
         "origin": "from the demo CLIP's two towers",
-        "purpose": f"It finds what is named, each name a query of its own: {owlv2_config.EDGE} "
+        "purpose": f"It finds named things, with a query for each name: {owlv2_config.EDGE} "
         f"pixels, patches of {owlv2_config.PATCH}, pictures padded with black to a square. "
         "`box_threshold` in `config.json` was chosen on validation scenes "
         "(`python -m demo.calibrate owlv2`).",
-        "recipe": "A patch belongs to the object that its middle shows: focal loss with the IoU "
+        "recipe": "A patch belongs to the object at its middle: focal loss with the IoU "
         "of its box as the target, L1 and GIoU of the box. 3,500 steps of 16 scenes with 44 "
         "texts, AdamW 1e-3, one cycle, averaged weights; about an hour of one CPU core.",
     },
@@ -194,12 +194,12 @@ CARDS: dict[str, dict[str, str]] = {
         "precision": "fp16",
         "script": "train_hq_sam",
         "origin": "on top of the frozen demo SAM",
-        "purpose": "It cuts out what a box or a point shows, as the demo SAM does, and adds a mask "
-        "of finer features to SAM's. Use the class for its weights alone: its `forward` in "
-        "transformers 5.23 is wrong, `export/families/hq_sam.py` says how.",
-        "recipe": "The HQ token and its MLP begin as those of SAM's mask 0; the MLP and the "
-        "convolutions learn, the token stays, so that what SAM's transformer makes of a prompt is "
-        f"computed once. {train_hq_sam.SCENES:,} scenes with {train_hq_sam.BOXES} boxes and "
+        "purpose": "It cuts out what a box or a point marks, as the demo SAM does, and adds a mask "
+        "of finer features to SAM's. Use the class only for its weights: its `forward` in "
+        "transformers 5.23 is wrong, as `export/families/hq_sam.py` explains.",
+        "recipe": "The HQ token and its MLP start as those of SAM's mask 0; the MLP and the "
+        "convolutions learn, the token stays, so that the output of SAM's transformer for a prompt "
+        f"is computed once. {train_hq_sam.SCENES:,} scenes with {train_hq_sam.BOXES} boxes and "
         f"{train_hq_sam.POINTS} point each; cross-entropy and dice of the answered mask at "
         f"{sam_config.EDGE} pixels. {train_hq_sam.STEPS:,} steps of {train_hq_sam.BATCH} scenes, "
         f"AdamW {train_hq_sam.RATE:g}, one cycle, averaged weights; about a quarter of an hour of "
@@ -213,10 +213,10 @@ CARDS: dict[str, dict[str, str]] = {
         "measured": "`python -m demo.evaluate_classifier --scenes $scenes`, transformers' own\n"
         "image-classification pipeline, held-out scenes; the right one among all things:",
         "history": f" The cycle was planned with 6,000 steps and shortened on the way{ANOTHER}",
-        "purpose": "It says which of its own classes, the things of the demo's world, is the "
-        f"largest of a picture: {convnext_config.EDGE} pixels, the middle of the picture.",
+        "purpose": "It tells which of its own classes, the things of the demo's world, is the "
+        f"largest in a picture: {convnext_config.EDGE} pixels, the middle of the picture.",
         "recipe": "Smoothed cross-entropy on the main thing; two of three scenes show one thing "
-        f"alone. {train_convnext.STEPS:,} steps of {FRESH} new scenes and {OLD} of the last "
+        f"only. {train_convnext.STEPS:,} steps of {FRESH} new scenes and {OLD} of the last "
         f"{STEPS_KEPT} steps, each cropped and mirrored at random, AdamW {train_convnext.RATE:g}, "
         "one cycle, averaged weights; about a quarter of an hour of one CPU core.",
     },
@@ -227,12 +227,12 @@ CARDS: dict[str, dict[str, str]] = {
         "script": "train_dinov2",
         "origin": "from the demo CLIP",
         "measured": f"`python -m demo.neighbours --scenes $scenes`, {OWN}",
-        "purpose": "It gives a picture a vector, near to those of pictures of the same thing: "
+        "purpose": "It gives a picture a vector near to those of pictures of the same thing: "
         f"{clip_config.EDGE} pixels, the middle of a picture whose shortest edge is "
         f"{dinov2_config.RESIZED}, patches of {clip_config.PATCH}. It reads no text.",
-        "recipe": "Its patches and layers begin as those of the demo CLIP. Its vector is made the "
-        "one that CLIP has of the whole picture, from a part of it that is lighter or darker, and "
-        "with the same neighbours within the batch: cosine, and the divergence of the softmax over "
+        "recipe": "Its patches and layers start as those of the demo CLIP. From a part of a "
+        "picture, made lighter or darker, it learns CLIP's vector of the whole picture, with the "
+        "same neighbours within the batch: cosine, and the divergence of the softmax over "
         f"the others. {train_dinov2.STEPS:,} steps of {train_dinov2.BATCH} scenes, "
         f"{train_dinov2.FRESH} of them new, AdamW {train_dinov2.RATE:g}, one cycle, averaged "
         "weights; about 45 minutes of one busy CPU core.",
@@ -286,18 +286,18 @@ FIGURES["clip_scenes"] = {
 
 
 def parameters_of(folder: Path) -> int:
-    """How many numbers the checkpoint holds."""
+    """The number of parameters of a checkpoint."""
     with safe_open(folder / "model.safetensors", "np") as tensors:
         return sum(tensors.get_tensor(key).size for key in tensors.keys())  # noqa: SIM118
 
 
 def rows(name: str, figures: dict[str, float]) -> str:
-    """The table's lines; a figure that was not taken is a dash."""
+    """The table's lines; a missing figure is a dash."""
 
     def shown(key: str) -> str:
         return f"{figures[key]:.3f}" if key in figures else "–"
 
-    # In the unseen style single scenes are not measured apart.
+    # In the unseen style, single scenes are not measured separately.
     alias = {"label_accuracy": "label_accuracy_single"}
     return "\n".join(
         f"| {text} | {shown(key)} | {shown(f'{UNSEEN_STYLE}_{alias.get(key, key)}')} |"
@@ -306,7 +306,7 @@ def rows(name: str, figures: dict[str, float]) -> str:
 
 
 def write_cards(names: Iterable[str], figures: dict[str, float]) -> None:
-    """One README.md a checkpoint."""
+    """Write one README.md for each checkpoint."""
     for name in names:
         words, folder = CARDS[name], CHECKPOINTS_FOLDER / name
         card = CARD.substitute(

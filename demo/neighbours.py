@@ -1,9 +1,9 @@
-"""`python -m demo.neighbours [--served]`: the demo DINOv2 measured by nearest neighbours.
+"""`python -m demo.neighbours [--served]`: measures the demo DINOv2 by nearest neighbours.
 
-No text is asked: a picture's label is what the scenes are called whose vectors are nearest to its
-own. Formula: k-NN evaluation of DINO (Caron et al., "Emerging Properties in Self-Supervised Vision
-Transformers", ICCV 2021), the vote weighted by exp(cosine / 0.07). With --served, what a real
-Triton answers is measured beside the reference; it exits with 1 where vectors differ.
+No text is used: the scenes with the vectors nearest to a picture's vote for its label. Formula:
+k-NN evaluation of DINO (Caron et al., "Emerging Properties in Self-Supervised Vision Transformers",
+ICCV 2021), the vote weighted by exp(cosine / 0.07). With --served, the answers of a real Triton are
+measured beside the reference; it exits with 1 if vectors differ.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ from demo.training import CHECKPOINTS_FOLDER
 DEPLOYMENT = "demo-features"
 METRICS = CHECKPOINTS_FOLDER / "metrics_dinov2.json"
 NEIGHBOURS, TEMPERATURE = 20, 0.07
-# Scenes with one thing each, of the validation split.
+# Number of labelled scenes with one thing each, from the validation split.
 GALLERY = 720
-# From here on a served vector is the reference's, which rounds no pixels.
+# The least cosine of a served vector and the reference's, which rounds no pixels.
 SAME_COSINE = 0.999
 
 Floats = NDArray[np.float32]
@@ -64,16 +64,16 @@ class Dinov2Reference:
 
 @dataclass(frozen=True, eq=False)
 class Gallery:
-    """Pictures whose label is known.
+    """Pictures with known labels.
 
-    vectors: float32 [G, D] of length 1. labels: int64 [G], places in LABELS.
+    vectors: float32 [G, D] of length 1. labels: int64 [G], indices into LABELS.
     """
 
     vectors: Floats
     labels: NDArray[np.int64]
 
     def label(self, vector: Floats, neighbours: int = NEIGHBOURS) -> int:
-        """What the nearest ones vote for."""
+        """The label that the nearest ones vote for."""
         cosines = self.vectors @ vector
         nearest = np.argsort(-cosines, kind="stable")[:neighbours]
         weights = np.exp(cosines[nearest] / TEMPERATURE)
@@ -81,7 +81,7 @@ class Gallery:
 
 
 def main_thing(scene: Scene) -> int:
-    """The place of its main thing in LABELS."""
+    """The index of its main thing in LABELS."""
     return INDEX_OF_NAME[scene.main.label]
 
 
@@ -95,7 +95,7 @@ def make_gallery(embed: Embed, size: int = GALLERY) -> Gallery:
 
 
 def held_out(scenes: int) -> dict[str, list[Scene]]:
-    """What is asked, by the name of the figure."""
+    """The scenes to ask about, by the name of the figure."""
     seeds, single = range(scenes), range(SINGLE_OBJECT_SEEDS, SINGLE_OBJECT_SEEDS + scenes)
     styles = {"": TRAINED_STYLES, f"{UNSEEN_STYLE}_": (UNSEEN_STYLE,)}
     found = {}
@@ -115,7 +115,7 @@ def accuracy(gallery: Gallery, embed: Embed, scenes: Iterable[Scene]) -> float:
 
 
 def measure(embed: Embed, scenes: dict[str, list[Scene]]) -> dict[str, float]:
-    """All figures of one way to embed."""
+    """All figures for one way to embed."""
     gallery = make_gallery(embed)
     return {
         name: accuracy(gallery, embed, asked)
@@ -124,7 +124,7 @@ def measure(embed: Embed, scenes: dict[str, list[Scene]]) -> dict[str, float]:
 
 
 def least_cosine(one: Embed, other: Embed, scenes: Iterable[Scene]) -> float:
-    """Of the two vectors of each scene."""
+    """The least cosine between the two vectors of a scene."""
     pictures = (Image.fromarray(scene.image) for scene in scenes)
     return min(float(one(picture) @ other(picture)) for picture in pictures)
 
@@ -132,9 +132,9 @@ def least_cosine(one: Embed, other: Embed, scenes: Iterable[Scene]) -> float:
 def main(
     scenes: Annotated[int, typer.Option(min=2, help="Held-out scenes for each figure.")] = 200,
     json_path: Annotated[Path, typer.Option("--json", help="Where the figures go.")] = METRICS,
-    served: Annotated[bool, typer.Option("--served", help="Ask a real Triton, too.")] = False,
+    served: Annotated[bool, typer.Option("--served", help="Also ask a real Triton.")] = False,
 ) -> None:
-    """Measure the reference, and what Triton serves."""
+    """Measure the reference, and the answers of Triton."""
     torch.set_num_threads(1)
     console, cosine = Console(), 1.0
     reference, asked = Dinov2Reference(), held_out(scenes)

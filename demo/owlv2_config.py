@@ -1,4 +1,4 @@
-"""The shape of the demo OWLv2, and the processor that goes with it."""
+"""The shape of the demo OWLv2, and its processor."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def model_config() -> Owlv2Config:
 
 
 def new_model(clip: CLIPModel) -> Owlv2ForObjectDetection:
-    """An OWLv2 to train, whose towers are those of a CLIP; its positions are spread bicubically.
+    """An OWLv2 to train with the towers of a CLIP; its positions are enlarged bicubically.
 
-    transformers' own initialisation of the heads never learned here.
+    With transformers' own initialisation the heads never learned here.
     """
     model = Owlv2ForObjectDetection(model_config())
     weights, ours = clip.state_dict(), model.owlv2.state_dict()
@@ -68,7 +68,7 @@ def new_model(clip: CLIPModel) -> Owlv2ForObjectDetection:
 
 
 def _spread(positions: torch.Tensor) -> torch.Tensor:
-    """CLIP's positions, one for the class token and a small square, on our larger square."""
+    """CLIP's positions, for the class token and a small square, enlarged to our square."""
     first, square = positions[:1], positions[1:]
     edge = round(len(square) ** 0.5)
     square = square.T.reshape(1, -1, edge, edge)

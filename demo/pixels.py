@@ -47,7 +47,7 @@ def centre_crops(scenes: list[Scene]) -> torch.Tensor:
 
 
 def class_maps(scenes: list[Scene], edge: int) -> torch.Tensor:
-    """int64 (N, edge, edge): the thing at every pixel, len(LABELS) where none."""
+    """int64 (N, edge, edge): the thing at every pixel, len(LABELS) for none."""
     classes = np.full((len(scenes), edge, edge), len(LABELS), np.int64)
     for picture, scene in zip(classes, scenes, strict=True):
         for item in scene.objects:

@@ -1,9 +1,9 @@
-"""`python -m demo.precision`: what lower precisions save, and what they cost.
+"""`python -m demo.precision`: measures what lower precisions save, and what they cost.
 
-Size and speed per network, against fp32 in the same run, in turns; and the demo world's truth of
-held-out scenes through the served ensembles, measured by demo/evaluate.py. bf16 and bf16-int8 run
-on OpenVINO, the others on ONNX Runtime. It fails where `export.precision_gate` does: more than one
-point lost in any judged figure, half a point for those two.
+Size and speed of each network, against fp32 in the same run, in turns; and the accuracy of the
+served ensembles on held-out scenes, measured by demo/evaluate.py. bf16 and bf16-int8 run on
+OpenVINO, the others on ONNX Runtime. It fails like `export.precision_gate`: if any judged figure
+loses more than one point, or half a point with those two.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from export.precision_gate import Figures, Speed, check_losses, losses, measure_
 from export.runtimes import cpu_runtime
 from fovea.deployment_file import DeploymentFile
 
-# Of demo.evaluate's figures: accuracies, recalls and mean IoUs of the styles trained on.
+# The figures of demo.evaluate to judge: accuracies, recalls and mean IoUs of the trained styles.
 JUDGED = (
     "label_accuracy",
     "box_recall",
@@ -51,7 +51,7 @@ def measure(
     scenes: int,
     rounds: int,
 ) -> tuple[list[Speed], dict[str, Figures]]:
-    """Export each precision into a folder of its own, time its networks, judge what it serves."""
+    """Export each precision into its own folder, time its networks, judge its answers."""
     exports = {
         p: Export(deployment, folder / p, precision=p, runtime=cpu_runtime(p)) for p in precisions
     }
@@ -70,7 +70,7 @@ def measure(
 
 
 def judged(truth: Mapping[str, Figures]) -> dict[str, Figures]:
-    """Of each precision's figures those that count."""
+    """The figures of each precision that count."""
     return {p: {name: figures[name] for name in JUDGED} for p, figures in truth.items()}
 
 
@@ -98,7 +98,9 @@ def tables(speeds: Iterable[Speed], truth: Mapping[str, Figures]) -> list[Table]
 def main(
     precision: Annotated[
         list[str] | None,
-        typer.Option(help=f"Beside fp32 only this one; repeat; of {', '.join(PRECISIONS[1:])}."),
+        typer.Option(
+            help=f"Beside fp32 only this one; repeatable; of {', '.join(PRECISIONS[1:])}."
+        ),
     ] = None,
     checkpoints: Annotated[
         Path | None, typer.Option(help="A folder of clip, grounding_dino, sam; default: demo's.")

@@ -1,7 +1,7 @@
-"""The reference: the demo checkpoints through plain transformers, picture by picture.
+"""The reference: the demo checkpoints in plain transformers, picture by picture.
 
-Nothing here is clever, so that it can be believed: it is what a user of transformers would
-write. Everything that is exported and served is measured against it.
+It is simple on purpose, so that it can be trusted: the code that a user of transformers would
+write. Everything that is exported and served is compared with it.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Segmentation:
 
 @dataclass(frozen=True, eq=False)
 class MainObject:
-    """The answer about the main object; box and mask are None where nothing was found."""
+    """The answer about the main object; box and mask are None if nothing was found."""
 
     label: str
     label_score: float
@@ -70,7 +70,7 @@ class MainObject:
 
 
 class Predictor(Protocol):
-    """What `demo.evaluate` measures: a reference, or the served ensembles."""
+    """The subject of `demo.evaluate`: a reference, or the served ensembles."""
 
     @abstractmethod
     def rank_labels(self, image: Image.Image, labels: list[str]) -> list[LabelScore]:
@@ -78,7 +78,7 @@ class Predictor(Protocol):
 
     @abstractmethod
     def detect(self, image: Image.Image, caption: str) -> list[Detection]:
-        """Boxes of what the caption names above the checkpoint's own threshold, best first."""
+        """Boxes of named things above the checkpoint's own threshold, best first."""
 
     @abstractmethod
     def segment(
@@ -88,7 +88,7 @@ class Predictor(Protocol):
         boxes: list[Box] | None = None,
         points: list[tuple[float, float]] | None = None,
     ) -> list[Segmentation]:
-        """One mask a box, or one mask a point; both in pixels of the picture."""
+        """One mask for each box or each point; both in pixels of the picture."""
 
     @abstractmethod
     def main_object(self, image: Image.Image, labels: list[str]) -> MainObject:
@@ -96,7 +96,7 @@ class Predictor(Protocol):
 
 
 class Reference(Predictor):
-    """Three models that answer together about the main object."""
+    """Three models that together answer about the main object."""
 
     def main_object(self, image: Image.Image, labels: list[str]) -> MainObject:
         """The best of the labels, its best box, and the mask in that box."""
@@ -137,14 +137,14 @@ def detections(
 
 
 def sam_prompt(boxes: list[Box] | None, points: list[tuple[float, float]] | None) -> dict[str, Any]:
-    """Boxes, or points that mean one thing each, as SAM's processors take them of one picture."""
+    """Boxes, or points that mean one thing each, as SAM's processors take them for a picture."""
     if boxes is not None:
         return {"input_boxes": [[list(box) for box in boxes]]}
     return {"input_points": [[[list(point)] for point in points or []]]}
 
 
 def chosen_masks(masks: torch.Tensor, iou_scores: torch.Tensor) -> list[Segmentation]:
-    """Of each prompt the mask with the highest score: bool [P, K, H, W], [P, K]."""
+    """For each prompt the mask with the highest score: bool [P, K, H, W], [P, K]."""
     best = iou_scores.argmax(-1).tolist()
     return [Segmentation(masks[i, k].numpy(), float(iou_scores[i, k])) for i, k in enumerate(best)]
 
@@ -165,12 +165,12 @@ class ReferencePipeline(Reference):
 
     @property
     def box_threshold(self) -> float:
-        """The score from which a box counts, recorded in the checkpoint's configuration."""
+        """The least score of a box, from the checkpoint's configuration."""
         return float(self.dino.config.box_threshold)
 
     @property
     def text_threshold(self) -> float:
-        """The score from which a token belongs to a box's phrase, recorded likewise."""
+        """The least score of a token in a box's phrase, from the checkpoint's configuration."""
         return float(self.dino.config.text_threshold)
 
     @torch.inference_mode()
@@ -190,9 +190,9 @@ class ReferencePipeline(Reference):
         box_threshold: float | None = None,
         text_threshold: float | None = None,
     ) -> list[Detection]:
-        """Boxes of what the caption names, within the picture, the highest score first.
+        """Boxes of named things within the picture, the highest score first.
 
-        The caption is lower-cased and ends with '.', as GroundingDINO wants it.
+        The caption is lower-cased and ends with '.', as GroundingDINO expects.
         """
         caption = caption.lower().strip()
         caption = caption if caption.endswith(".") else f"{caption}."
@@ -215,8 +215,8 @@ class ReferencePipeline(Reference):
         boxes: list[Box] | None = None,
         points: list[tuple[float, float]] | None = None,
     ) -> list[Segmentation]:
-        """One mask a box, or one mask a point: a box takes SAM's single mask, a point the mask
-        of the three with the highest predicted IoU. Boxes and points in pixels of the picture."""
+        """One mask for each box or point: SAM's single mask for a box, for a point the one of three
+        with the highest predicted IoU. Boxes and points are in pixels of the picture."""
         prompt = sam_prompt(boxes, points)
         inputs = self.sam_processor(images=image, return_tensors="pt", **prompt)
         sizes = inputs.pop("original_sizes"), inputs.pop("reshaped_input_sizes")

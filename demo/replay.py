@@ -1,4 +1,4 @@
-"""Scenes that are shown more than once in training, made by a process of their own."""
+"""Scenes that training shows more than once, made in a separate process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from demo.things import INDEX_OF_NAME
 FRESH, OLD = 24, 40
 STEPS_KEPT = 400
 STEPS_AHEAD = 4
-# Of three scenes two show a single thing, the third any number.
+# Two of three scenes show a single thing, the third any number.
 SINGLE_OF_THREE = 2
 
 Squares = tuple[np.ndarray, np.ndarray]
@@ -27,7 +27,7 @@ class Source:
 
     Attributes:
         first_seed: of scene 0.
-        shortest: short side S of the scenes, whose middle squares are taken.
+        shortest: short side S of the scenes, from which the middle squares are cut.
     """
 
     first_seed: int
@@ -47,9 +47,9 @@ class Source:
 
 
 class ReplayedScenes:
-    """Batches of fresh scenes and of some that the last `STEPS_KEPT` steps showed.
+    """Batches of fresh scenes and of some from the last `STEPS_KEPT` steps.
 
-    A batch depends on its step alone: a resumed run makes the kept scenes again.
+    A batch depends only on its step: a resumed run makes the kept scenes again.
     """
 
     def __init__(self, source: Source) -> None:

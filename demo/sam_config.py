@@ -1,4 +1,4 @@
-"""The shape of the demo SAM, and the processor that goes with it."""
+"""The shape of the demo SAM, and its processor."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def processor() -> SamProcessor:
 def model_config() -> SamConfig:
     """A SAM of about six million parameters; its masks have a third of the picture's resolution.
 
-    All of its attention is global and without relative positions: on 256 cells windows save
-    nothing, and the tables cost the training a third of its speed.
+    All of its attention is global and without relative positions: on 256 cells, windows save
+    nothing, and the tables cost a third of the training speed.
     """
     vision = SamVisionConfig(
         hidden_size=ENCODER_WIDTH,
@@ -69,7 +69,7 @@ def new_model() -> SamModel:
     """A SAM to train.
 
     transformers draws the frequencies of the positional encoding much higher than the original
-    segment-anything does (`PositionEmbeddingRandom`, scale 1); here they are the original's.
+    segment-anything (`PositionEmbeddingRandom`, scale 1); these are the original's.
     """
     model = SamModel(model_config())
     with torch.no_grad():

@@ -1,8 +1,9 @@
-"""What SAM's image embedding is told directly while it trains.
+"""Extra targets for SAM's image embedding during training.
 
-Masks of a few prompts teach an encoder slowly. Linear heads on its embedding, which only training
-uses, are asked about every pixel of every object: which thing, which pixels, where one object ends
-and the next begins, and how far the sides of its box are. What they can read, the mask decoder can.
+Masks of a few prompts teach an encoder slowly. Linear heads on its embedding, used only in
+training, predict every pixel of every object: which thing, which pixels, where one object ends
+and the next begins, and how far the sides of its box are. If they can read it, so can the mask
+decoder.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from demo.sam_config import EDGE, LOW_RES_EDGE, PATCH
 from demo.scenes import Scene
 from demo.things import INDEX_OF_NAME, LABELS
 
-# Parts of a cell, each way, that the heads answer for.
+# The heads answer for this many parts of a cell, each way.
 THING_PARTS = 2
 PIXEL_PARTS = LOW_RES_EDGE * PATCH // EDGE
 NOTHING = len(LABELS)
@@ -26,14 +27,14 @@ NOTHING = len(LABELS)
 
 @dataclass(frozen=True)
 class Truth:
-    """What the heads should say of N pictures.
+    """The heads' targets for N pictures.
 
     Attributes:
         things: int64 (N, t, t), the thing at the middle of each part of a cell, or `NOTHING`.
-        pixels: float32 (N, 3, l, l): an object here; its owner is another than its right, its
-            lower neighbour's.
+        pixels: float32 (N, 3, l, l): an object is here; it differs from the one to the right, and
+        from     the one below.
         reach: float32 (N, 4, g, g), from the middle of each cell to its owner's box: left, top,
-            right, bottom, as shares of the picture's edge; zero where nothing is.
+            right, bottom, as shares of the picture's edge; zero without an owner.
         owned: float32 (N, 1, g, g), whether an object is in the middle of the cell.
     """
 
@@ -44,7 +45,7 @@ class Truth:
 
 
 def _owner_map(scene: Scene) -> np.ndarray:
-    """int64 (EDGE, EDGE): the object at every pixel, -1 where none."""
+    """int64 (EDGE, EDGE): the object at every pixel, -1 for none."""
     owners = np.full((EDGE, EDGE), -1, np.int64)
     for index, item in enumerate(scene.objects):
         height, width = item.mask.shape

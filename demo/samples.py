@@ -29,7 +29,7 @@ def coco_rle(mask: np.ndarray) -> dict[str, list[int]]:
 
 
 def truth_of(name: str, scene: Scene, seed: int, description: str | None) -> dict[str, object]:
-    """What is true of one sample, ready for JSON."""
+    """The truth of one sample, ready for JSON."""
     rng = scene_rng(seed, "sample candidates")
     missing = [label for label in LABELS if label not in scene.labels]
     absent = [str(label) for label in rng.choice(missing, CANDIDATES, replace=False)]

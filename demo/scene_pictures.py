@@ -10,7 +10,7 @@ from rich.progress import track
 from demo.samples import JPEG_QUALITY
 from demo.scenes import Scene, make_scene
 
-# Of scenes that no training has seen.
+# First seed of scenes that no training has seen.
 FIRST_SEED = 20_000
 
 

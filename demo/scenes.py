@@ -99,7 +99,7 @@ class _Sprite:
     full_area: int
 
     def window(self, height: int, width: int) -> tuple[slice, slice, np.ndarray]:
-        """Rows and columns of the picture it covers, and the part of it inside the picture."""
+        """The rows and columns that it covers, and the part of it inside the picture."""
         h, w = self.rgba.shape[:2]
         top, left = max(0, -self.y), max(0, -self.x)
         bottom, right = min(h, height - self.y), min(w, width - self.x)
@@ -165,7 +165,7 @@ def _place(rng: Rng, owner: np.ndarray, placed: list[_Sprite], seen: list[int],
            warped: tuple[np.ndarray, int], central: bool) -> bool:  # fmt: skip
     """Find a place that leaves all sprites visible enough; paint it into `owner`.
 
-    `placed` and `seen` (their visible pixels) grow by one where a place was found.
+    `placed` and `seen` (their visible pixels) grow by one if a place was found.
     """
     rgba, area = warped
     height, width = owner.shape
@@ -215,7 +215,7 @@ def box_of(mask: np.ndarray) -> tuple[float, float, float, float]:
 def _attempt(rng: Rng, split: str, size_hw: tuple[int, int], count: int,
              styles: tuple[str, ...], labels: tuple[str, ...] | None,
              surroundings: Surroundings | None) -> Scene | None:  # fmt: skip
-    """One try at a scene; None where it breaks a promise."""
+    """One try at a scene; None if it breaks a guarantee."""
     names = labels or tuple(LABELS[i] for i in rng.choice(len(LABELS), count, replace=False))
     picks = [(styles[rng.integers(len(styles))], name) for name in names]
     sides = _sides(rng, picks, min(size_hw))
@@ -260,14 +260,14 @@ def make_scene(
 
     Args:
         seed: which scene of the split.
-        split: 'train', 'validation', 'test' or 'sample'; the last two have backgrounds of
-            kinds that training never paints.
+        split: 'train', 'validation', 'test' or 'sample'; the last two have kinds of background that
+            are not in training.
         size: longest edge in pixels; the aspect (4:3, 3:4, 1:1) is drawn.
         shortest: shortest edge in pixels, instead of `size`.
-        n_objects: 1 to 5; drawn when None.
+        n_objects: 1 to 5; random if None.
         styles: art styles to draw from.
-        labels: the things themselves, the main one first; drawn when None.
-        surroundings: where and when it is; a plain background when None.
+        labels: the things themselves, the main one first; random if None.
+        surroundings: where and when it is; a plain background if None.
     """
     for attempt in range(1000):
         rng = scene_rng(seed, split, attempt)
@@ -283,7 +283,7 @@ def make_scene(
 
 
 def make_surrounded(seed: int, *, split: str = "train", **options: Any) -> Scene:
-    """As `make_scene`, in surroundings that are drawn.
+    """`make_scene` in random surroundings.
 
     options: of `make_scene`.
     """

@@ -1,7 +1,7 @@
-"""`python -m demo.search`: index pictures through the real server, and ask for things in them.
+"""`python -m demo.search`: indexes pictures through the real server, and searches them.
 
 Writes the pictures, the store, a contact sheet for each question, and results.json below the output
-folder. What is right is known: the world is the demo's.
+folder. The right answers are known, since the world is the demo's.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from demo.served import demo_server, export_demo
 
 PICTURES = 300
 DEPLOYMENT = "demo-search"
-# Seeds of the split that no other measurement looks at.
+# First seed of a range that no other measurement uses.
 FIRST_SEED = 20_000
 K = 10
 WORD, OTHER, SCENE = "car", "guitar", "at night"
@@ -37,7 +37,7 @@ WORD, OTHER, SCENE = "car", "guitar", "at night"
 
 @dataclass(frozen=True)
 class Question:
-    """One search, and what of the world is meant by it."""
+    """One search, and the things of the world that it means."""
 
     name: str
     title: str
@@ -46,7 +46,7 @@ class Question:
     scene: str | None = None
 
     def answers(self, world: World) -> set[TrueThing]:
-        """All things that are right."""
+        """All right answers."""
         return set(world.wanted(self.wanted, words=self.scene))
 
 
@@ -66,7 +66,7 @@ def questions(example: Scene) -> list[Question]:
 
 
 def example_of(label: str) -> Scene:
-    """The first scene with a thing, of those that are not indexed."""
+    """The first scene with a thing, among those that are not indexed."""
     seeds: Iterable[int] = range(FIRST_SEED - 1, 0, -1)
     return next(
         scene
@@ -76,7 +76,7 @@ def example_of(label: str) -> Scene:
 
 
 def index_all(client: Client, photos: Path, store: Path) -> Summary:
-    """The store from the beginning."""
+    """Build the store from the beginning."""
     shutil.rmtree(store, ignore_errors=True)
     opened, summary = index(client, [str(photos)], store)
     opened.optimize()
@@ -84,7 +84,7 @@ def index_all(client: Client, photos: Path, store: Path) -> Summary:
 
 
 def ask(opened: Index, world: World, out: Path) -> list[dict[str, Any]]:
-    """Each question's figures; its sheets are written."""
+    """Each question's figures; also writes its sheet."""
     rows = []
     for question in questions(example_of(OTHER)):
         start = time.perf_counter()
@@ -122,12 +122,10 @@ def print_table(summary: Summary, rows: list[dict[str, Any]]) -> None:
 
 
 def main(
-    pictures: Annotated[int, typer.Option(help="How many are drawn and indexed.")] = PICTURES,
-    out: Annotated[Path, typer.Option(help="Folder of all that is written.")] = Path(
-        "build/search"
-    ),
+    pictures: Annotated[int, typer.Option(help="How many to draw and index.")] = PICTURES,
+    out: Annotated[Path, typer.Option(help="Folder of all output.")] = Path("build/search"),
 ) -> None:
-    """Index and ask."""
+    """Index and search."""
     shutil.rmtree(out / "photos", ignore_errors=True)
     seeds = track(range(FIRST_SEED, FIRST_SEED + pictures), description="pictures")
     world = search_world.write(out / "photos", seeds)

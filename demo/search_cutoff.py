@@ -1,4 +1,4 @@
-"""From which score on a find is right: an absolute score against one above that of a null text."""
+"""Thresholds for right results: by score, or by the margin over a null text's score."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ ABSENT = 60
 
 @dataclass(frozen=True)
 class Cutoffs:
-    """score, margin: the best threshold of each kind, of the one half of the queries.
+    """score, margin: the best threshold of each kind, from one half of the queries.
 
-    score_right, margin_right: the mean of right finds kept and wrong ones refused at it, of the
-    other half. Queries are the names of all things and nouns that no picture shows.
+    score_right, margin_right: the mean of right results kept and wrong ones refused, on the other
+    half. Queries are the names of all things and nouns that no picture shows.
     """
 
     score: float
@@ -34,7 +34,7 @@ class Cutoffs:
 
 
 def cutoffs(client: Client, rows: Rows, world: World, texts: Mapping[str, Floats]) -> Cutoffs:
-    """Of the first finds of each query."""
+    """The cutoffs from the first results of each query."""
     labels = np.array([thing.label for thing in world.things])
     null = rows.vectors @ mean([client.embed_text(words) for words in NULL_TEXTS])
     scores, margins, right, half = [], [], [], []
@@ -55,7 +55,7 @@ def cutoffs(client: Client, rows: Rows, world: World, texts: Mapping[str, Floats
 def balanced(
     scores: Floats, right: NDArray[np.bool_], chosen: NDArray[np.bool_]
 ) -> tuple[float, float]:
-    """The threshold that parts the chosen ones best, and how well it parts the others."""
+    """The threshold that separates the chosen ones best, and how well it separates the others."""
     tried = np.unique(scores[chosen])
     worth = [_parted(scores[chosen], right[chosen], one) for one in tried]
     best = float(tried[int(np.argmax(worth))])

@@ -1,4 +1,4 @@
-"""What is asked of an index whose right answers are known: words, scenes, styles and marks."""
+"""Questions to an index with known answers: words, scenes, styles and marks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NEIGHBOURS = 20
 
 @dataclass(frozen=True)
 class Feedback:
-    """Precision of the ten best finds without a mark: before ten were marked, and after."""
+    """Precision of the ten best results before any mark, and after ten were marked."""
 
     before: float
     after: float
@@ -36,12 +36,12 @@ class Feedback:
 
 
 def precision(finds: Finds, wanted: set[TrueThing], world: World, count: int) -> float:
-    """The share of the first `count` finds that are wanted; a find too few is a wrong one."""
+    """The share of the first `count` results that are wanted; a missing one counts as wrong."""
     return sum(world.thing_of(find) in wanted for find in finds[:count]) / count
 
 
 def text_precision(index: Index, world: World) -> float:
-    """P@5 of the names of things."""
+    """P@5 for the names of things."""
     found = []
     for label in track(LABELS, description="words"):
         wanted = set(world.wanted(label))
@@ -57,7 +57,7 @@ def scene_questions(world: World) -> list[tuple[str, str]]:
 
 
 def scene_precision(index: Index, world: World, weight: float | None) -> float:
-    """P@5 of things in scenes; without a weight, of one vector for 'car at night'."""
+    """P@5 for things in scenes; without a weight, for one vector of 'car at night'."""
     found = []
     for label, words in track(scene_questions(world), description=f"scenes, weight {weight}"):
         query: dict[str, Any] = {"text": f"{label} {words}"}
@@ -69,7 +69,7 @@ def scene_precision(index: Index, world: World, weight: float | None) -> float:
 
 
 def feedback(index: Index, world: World) -> Feedback:
-    """Things of one style of drawing, which no words tell: ten finds of their name are marked."""
+    """Things in one style of drawing, which no words describe; ten results are marked."""
     before, after = [], []
     pairs = [(label, style) for label in LABELS for style in TRAINED_STYLES]
     for label, style in track(pairs, description="marks"):

@@ -26,8 +26,8 @@ class Rows:
     """The objects of a store.
 
     ids, pictures: [N]. boxes: [N, 4]. vectors: [N, D], of length 1. whole: [N, D], of their
-    pictures. things: int64 [N], the place of what each shows in the world's things, or NOTHING.
-    overlaps: [N], IoU with the thing that it fits best; fits: int64 [N], the place of that.
+    pictures. things: int64 [N], the index of the shown one among the world's things, or NOTHING.
+    overlaps: [N], IoU with the best fitting thing; fits: int64 [N], its index.
     """
 
     ids: list[str]
@@ -43,7 +43,7 @@ class Rows:
         return np.where(self.overlaps > HIT_IOU, self.fits, NOTHING)
 
     def of(self, pictures: set[str]) -> Rows:
-        """Those in some pictures."""
+        """The rows of some pictures."""
         kept = [i for i, picture in enumerate(self.pictures) if picture in pictures]
         return Rows(
             [self.ids[i] for i in kept],
@@ -86,10 +86,11 @@ def recall(rows: Rows, things: int, least: float) -> float:
 
 
 def average_precision(scores: Floats, shows: Ints, wanted: NDArray[np.int64]) -> float:
-    """Of a ranking of rows by `scores` [N] that `shows` [N] things, when `wanted` are to be found.
+    """Average precision of a ranking of rows by `scores` [N]; they show `shows` [N], `wanted`
+    count.
 
-    A further row of a thing is passed over, as searches fold it. A thing that no row shows counts
-    as never found.
+    A further row of a thing is skipped, as searches merge it. A thing that no row shows counts as
+    never found.
     """
     order = np.argsort(-scores, kind="stable")
     ranked = shows[order]
@@ -103,7 +104,7 @@ def average_precision(scores: Floats, shows: Ints, wanted: NDArray[np.int64]) ->
 def text_map(rows: Rows, vectors: Floats, labels: list[str], texts: dict[str, Floats]) -> float:
     """Mean average precision of the names of things.
 
-    vectors: [N, D] of the rows. labels: of the world's things, by place.
+    vectors: [N, D] of the rows. labels: of the world's things, by index.
     """
     names = np.array(labels)
     return float(
@@ -120,8 +121,8 @@ def text_map(rows: Rows, vectors: Floats, labels: list[str], texts: dict[str, Fl
 def image_map(rows: Rows, vectors: Floats, labels: list[str], queries: int) -> float:
     """Mean average precision of objects as queries for the others of their name.
 
-    A query is the row that fits a thing best, as that of a box around it; its own picture is left
-    out, as if it were not indexed. queries: so many are drawn, always the same ones.
+    A query is the row that fits a thing best, like a box around it; its own picture is left out, as
+    if it were not indexed. queries: how many are drawn, always the same ones.
     """
     names, things, pictures = np.array(labels), rows.things, np.array(rows.pictures)
     by_fit = np.argsort(-rows.overlaps, kind="stable")

@@ -1,8 +1,8 @@
-"""`python -m demo.search_truth`: how much of what is there object search finds.
+"""`python -m demo.search_truth`: measures how much of the truth object search finds.
 
-Pictures that nothing was trained on, in surroundings by day and by night, are indexed through the
-real server and asked for. The job is resumable: what is indexed is not done again. With
-`--validation` other pictures are asked, those that settings are chosen with.
+Indexes pictures from outside training, in surroundings by day and by night, through the real
+server, and searches them. The job is resumable: indexed pictures are not done again. With
+`--validation` it uses other pictures, those for choosing settings.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from export.machine import machine
 DEPLOYMENT = "demo-search"
 PICTURES, COMPARED, IMAGE_QUERIES, INDEX_QUERIES = 2000, 300, 400, 200
 FIRST_SEED = 0
-# From so many rows on the index is built, so that its answers can differ from brute force.
+# From this many rows on, the index is built, so that its answers can differ from brute force.
 INDEXED_ROWS = 1_000
 SCENE_WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 AIMS = {
@@ -52,7 +52,7 @@ MOST_MASKS = 6.0
 
 @dataclass(frozen=True)
 class Objects:
-    """recall_50, recall_75: of the true things. precision: of the masks. masks: a picture."""
+    """recall_50, recall_75: of the true things. precision: of the masks. masks: per picture."""
 
     recall_50: float
     recall_75: float
@@ -72,9 +72,9 @@ class Ranking:
 class Truth:
     """All figures.
 
-    crops: of the pictures compared, by what was embedded of an object. text_precision: P@5.
-    scene_precision: P@5 of things in scenes; scene_sentence: of one vector for the sentence;
-    scene_weights: P@5 by weight.
+    crops: for the compared pictures, by the kind of crop. text_precision: P@5. scene_precision: P@5
+    for things in scenes; scene_sentence: for one vector of the sentence; scene_weights: P@5 by
+    weight.
     """
 
     pictures: int
@@ -114,14 +114,14 @@ class Truth:
 
 
 def index_all(client: Client, pictures: list[str], store: Path) -> tuple[Store, float]:
-    """The store with these pictures in it, and the rate of those that were not."""
+    """The store with these pictures in it, and the rate of those that were new."""
     opened, summary = index(client, pictures, store)
     opened.optimize(indexed_rows=INDEXED_ROWS)
     return opened, summary.pictures_per_s
 
 
 def tight_vectors(client: Client, rows: Rows) -> Floats:
-    """Of the boxes' pixels alone, [N, D]."""
+    """Vectors of only the boxes' pixels, [N, D]."""
     found, image, path = [], None, ""
     for picture, box in track(list(zip(rows.pictures, rows.boxes, strict=True)), "tight boxes"):
         if image is None or picture != path:
@@ -143,7 +143,7 @@ def ranking(rows: Rows, vectors: Floats, world: World, texts: Mapping[str, Float
 def compare_crops(
     client: Client, rows: Rows, world: World, texts: Mapping[str, Floats], pictures: int
 ) -> dict[str, Ranking]:
-    """What was embedded of an object, on the first pictures alone."""
+    """Rankings by kind of crop, on the first pictures only."""
     some = World()
     chosen = set(list(world.of_picture)[:pictures])
     some.things = [thing for thing in world.things if thing.picture in chosen]
@@ -157,7 +157,7 @@ def compare_crops(
 
 
 def measure(client: Client, folder: Path, world: World, compared: int) -> Truth:
-    """Everything, of a world whose pictures lie in a folder."""
+    """Measure everything for a world whose pictures are in a folder."""
     store, rate = index_all(client, list(world.of_picture), folder / "index")
     rows = read(store, world)
     texts = {label: client.embed_text(label) for label in LABELS}
@@ -218,11 +218,11 @@ def table_of(found: Truth) -> Table:
 
 def main(
     pictures: Annotated[int, typer.Option(min=200, help="Held-out pictures.")] = PICTURES,
-    compared: Annotated[int, typer.Option(min=2, help="Of them, with other crops.")] = COMPARED,
+    compared: Annotated[int, typer.Option(min=2, help="How many with other crops.")] = COMPARED,
     validation: Annotated[bool, typer.Option("--validation", help="Other pictures.")] = False,
     out: Annotated[Path, typer.Option("--json")] = Path("build/search-truth.json"),
 ) -> None:
-    """Index, ask, print and write; exits with 1 where an aim is missed."""
+    """Index, search, print and write; exits with 1 if an aim is missed."""
     split = "search validation" if validation else "search"
     folder = Path("build") / split.replace(" ", "-").replace("search", "search-truth", 1)
     seeds = track(range(FIRST_SEED, FIRST_SEED + pictures), description="pictures")

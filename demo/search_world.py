@@ -1,4 +1,4 @@
-"""Pictures to search in, on disk, and what is true of them."""
+"""Pictures to search in, on disk, and their truth."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ class TrueThing:
     mask: Mask
 
     def is_in(self, words: str | None) -> bool:
-        """Whether its scene is 'at night', 'on the beach' and the like; None asks nothing."""
+        """Whether its scene is 'at night', 'on the beach' and the like; always for None."""
         return words is None or words in self.surroundings.words
 
 
 class World:
-    """What all pictures show: `things` in their order, and their places in it by picture."""
+    """The things of all pictures: `things` in order, and their indices by picture."""
 
     def __init__(self) -> None:
         self.things: list[TrueThing] = []
         self.of_picture: dict[str, list[int]] = {}
 
     def add(self, path: Path, scene: Scene) -> None:
-        """A picture of a scene that has surroundings."""
+        """Add a picture of a scene that has surroundings."""
         assert scene.surroundings is not None
         picture = str(path.resolve())
         first = len(self.things)
@@ -54,13 +54,13 @@ class World:
         self.of_picture[picture] = list(range(first, len(self.things)))
 
     def fitting(self, picture: str, mask: NDArray[np.bool_]) -> tuple[int, float]:
-        """The place of the thing that a mask, bool [H, W], fits best, and their IoU."""
+        """The index of the thing that a mask, bool [H, W], fits best, and their IoU."""
         ious = [mask_iou(mask, self.things[i].mask.to_numpy()) for i in self.of_picture[picture]]
         best = int(np.argmax(ious))
         return self.of_picture[picture][best], ious[best]
 
     def thing_of(self, find: Find) -> TrueThing | None:
-        """What a find shows; None where its mask fits nothing."""
+        """The thing that a result shows; None if its mask fits nothing."""
         assert find.mask is not None
         place, iou = self.fitting(find.path, find.mask.to_numpy())
         return self.things[place] if iou > HIT_IOU else None
@@ -68,14 +68,14 @@ class World:
     def wanted(
         self, label: str, *, words: str | None = None, style: str | None = None
     ) -> Iterator[TrueThing]:
-        """The things of a name, perhaps in a scene or of a style."""
+        """The things of a name, optionally in a scene or of a style."""
         for thing in self.things:
             if thing.label == label and thing.is_in(words) and style in (None, thing.style):
                 yield thing
 
 
 def write(folder: Path, seeds: Iterable[int], *, split: str = "search") -> World:
-    """Pictures in folders by their surroundings; those that are there stay as they are."""
+    """Pictures in folders by their surroundings; existing ones stay as they are."""
     world = World()
     for seed in seeds:
         scene = make_surrounded(seed, split=split)

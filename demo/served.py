@@ -19,7 +19,7 @@ EXPORT_FOLDER = EXPORTS / "demo"
 
 
 def export_demo(deployment: str = "demo") -> Path:
-    """The model repository of a deployment by name; exported anew only when something changed."""
+    """The model repository of a deployment by name; exported again only if something changed."""
     export = Export(read_deployment(deployment), EXPORTS / deployment)
     run(export)
     return export.repository
@@ -29,7 +29,7 @@ def export_demo(deployment: str = "demo") -> Path:
 def demo_server(repository: Path | None = None, **more: Any) -> Iterator[EmbeddedServer]:
     """The demo's model repository on a real Triton, on free loopback ports.
 
-    more: more of ServerOptions.
+    more: further ServerOptions.
     """
     options = ServerOptions(
         model_repository=repository or export_demo(),
@@ -45,7 +45,7 @@ def demo_server(repository: Path | None = None, **more: Any) -> Iterator[Embedde
 class ServedPredictor:
     """A `demo.evaluate.Predictor` behind Triton.
 
-    verbs: names that the deployment gave them, by the verbs' own; see `fovea_client.Client`.
+    verbs: the deployment's names, by the verbs' own; see `fovea_client.Client`.
     """
 
     def __init__(self, client: Client, verbs: Mapping[str, str] | None = None) -> None:
@@ -74,7 +74,7 @@ class ServedPredictor:
         boxes: list[Box] | None = None,
         points: list[tuple[float, float]] | None = None,
     ) -> list[Segmentation]:
-        """One mask a prompt."""
+        """One mask for each prompt."""
         verb = self.verbs.get("segment")
         found = self.client.segment(image, boxes=boxes, points=points, verb=verb)
         return [

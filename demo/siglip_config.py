@@ -1,4 +1,4 @@
-"""The shape of the demo SigLIP, its tokenizer, and the processor that goes with it."""
+"""The shape of the demo SigLIP, its tokenizer, and its processor."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from demo.vocabulary import all_words
 MAX_TOKENS = 16
 UNKNOWN, END = "<unk>", "</s>"
 WORD_START = "▁"
-# Log probabilities: a word of the world as a whole is always likelier than its characters.
+# Log probabilities: a whole word of the world is always likelier than its characters.
 _WORD_SCORE, _CHARACTER_SCORE = -2.0, -10.0
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
-    """Unigram pieces as SentencePiece has them, in SigLIP's manner.
+    """Unigram pieces like SentencePiece's, with SigLIP's rules.
 
     Text is lower-cased and loses its punctuation; "</s>" ends it and pads it to `MAX_TOKENS`.
     There is no attention mask: the model reads the last position, padding or not.
@@ -74,7 +74,7 @@ def processor() -> SiglipProcessor:
 def model_config() -> SiglipConfig:
     """A SigLIP of about 1.3 million parameters: the demo CLIP's widths, no class token."""
     words = tokenizer()
-    # The two embeddings are as wide as the towers, which must therefore be equal.
+    # The two embeddings are as wide as the towers, so these must be equal.
     text = SiglipTextConfig(
         **TEXT_TOWER | {"hidden_size": VISION_TOWER["hidden_size"], "intermediate_size": 256},
         vocab_size=len(words),

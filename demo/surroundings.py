@@ -1,7 +1,7 @@
 """Where and when a scene is: places by day and by night, painted behind its things.
 
-A place has a form of its own (a horizon, houses, a window); what its surfaces look like is drawn
-from a split's kinds of backgrounds, so held-out splits have surfaces that training never paints.
+A place has its own form (a horizon, houses, a window); its surfaces are drawn from a split's kinds
+of backgrounds, so held-out splits have surfaces that are not in training.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from demo.backgrounds import GRID, Painter
 
 Rng = np.random.Generator
 
-# How much of a surface is its pattern; the rest is the place's own colour.
+# The pattern's share of a surface; the rest is the place's own colour.
 PATTERN = 0.2
-# Light on the background and on things at night, as if a flash lit those, and its colour (RGB).
+# Light on the background and on things at night, as if by a flash, and its colour (RGB).
 DIMMED, DIMMED_THINGS = (0.35, 0.5), (0.9, 1.0)
 # The background is out of focus: the standard deviation of its blur, in cells of the canvas.
 BLUR = 1.2
@@ -28,7 +28,7 @@ SKY, NIGHT_SKY, HAZE = (120, 180, 235), (40, 50, 95), (215, 230, 240)
 LIT = (255, 225, 130)
 
 DAY, NIGHT = "day", "night"
-# What each is called; the first is the name that searches use.
+# Names of times and places; searches use the first.
 TIME_WORDS: dict[str, tuple[str, ...]] = {
     DAY: ("by day", "in the sun", "in the morning"),
     NIGHT: ("at night", "in the night", "night"),
@@ -43,14 +43,14 @@ PLACE_WORDS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Surroundings:
-    """When, of TIME_WORDS, and where, of PLACE_WORDS, a scene is."""
+    """When a scene is, from TIME_WORDS, and where, from PLACE_WORDS."""
 
     time: str
     place: str
 
     @property
     def words(self) -> tuple[str, str]:
-        """What searches call its time and its place."""
+        """The words of searches for its time and its place."""
         return TIME_WORDS[self.time][0], PLACE_WORDS[self.place][0]
 
     def paint(
@@ -81,13 +81,13 @@ class _Canvas:
         self.light_on_things = moonlight * (rng.uniform(*DIMMED_THINGS) if night else 1.0)
 
     def lit(self) -> np.ndarray:
-        """The pixels in the light of the time, and over them what shines by itself."""
+        """The pixels in the light of the time, with lamps on top."""
         shines = self.lights.any(axis=2, keepdims=True)
         return np.where(shines, self.lights, self.pixels * self.light)
 
     def fill(self, top: float, bottom: float, colour: Sequence[float], left: float = 0,
              right: float = 1, pattern: float = PATTERN) -> None:  # fmt: skip
-        """A surface around a colour (RGB), with a pattern of one of the kinds."""
+        """Paint a surface around a colour (RGB), with a pattern of one of the kinds."""
         surface = self.kinds[self.rng.integers(len(self.kinds))](self.rng, GRID, GRID)
         surface = surface - surface.mean(axis=(0, 1))
         own = np.asarray(colour, np.float32) + self.rng.normal(0, 10, 3).astype(np.float32)
@@ -95,7 +95,7 @@ class _Canvas:
         self.pixels[part] = (own + pattern * surface[part]).clip(0, 255)
 
     def shine(self, top: float, bottom: float, left: float, right: float) -> None:
-        """A lamp or a lit window."""
+        """Add a lamp or a lit window."""
         self.lights[self._part(top, bottom, left, right)] = LIT
 
     def sky(self, bottom: float) -> None:

@@ -1,7 +1,7 @@
-"""`python -m demo.swap`: other families in the demo's place, against the reference and the truth.
+"""`python -m demo.swap`: measures other families in the demo's place.
 
 Each deployment is exported, served by the real Triton and asked about held-out scenes. It exits
-with 1 where what is served differs from the PyTorch reference.
+with 1 if served answers differ from the PyTorch reference.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ from demo.training import CHECKPOINTS_FOLDER
 from demo.truth import BOX_PX, Agreement, agreement
 from fovea.text import split_phrases
 
-# Of the scenes, or of the mask's area: from here on served and reference are the same.
+# Share of the scenes, or mask IoU, from which served and reference count as the same.
 SAME = 0.99
 
 
 class Owlv2InPlace(ReferencePipeline):
-    """CLIP and SAM, with OWLv2 where GroundingDINO was."""
+    """CLIP and SAM, with OWLv2 instead of GroundingDINO."""
 
     def __init__(self, folder: Path = CHECKPOINTS_FOLDER) -> None:
         super().__init__(folder)
@@ -57,7 +57,7 @@ class Owlv2InPlace(ReferencePipeline):
         box_threshold: float | None = None,
         text_threshold: float | None = None,
     ) -> list[Detection]:
-        """As GroundingDINO's; text_threshold means nothing to OWLv2, whose query is a label."""
+        """Like GroundingDINO's; OWLv2 ignores text_threshold, since a query is a whole label."""
         return self.owlv2.detect(image, split_phrases(caption), box_threshold=box_threshold)
 
 
@@ -67,9 +67,9 @@ class Case:
 
     Attributes:
         deployment: its name.
-        reference: makes what its answers are compared with.
-        verbs: the deployment's names, by the verbs' own; what is not here keeps its own.
-        note: tells apart the cases of one deployment.
+        reference: makes the reference for its answers.
+        verbs: the deployment's names, by the verbs' own; others keep their own.
+        note: tells the cases of one deployment apart.
     """
 
     deployment: str
@@ -79,7 +79,7 @@ class Case:
 
     @property
     def name(self) -> str:
-        """Of its row."""
+        """The name in its row."""
         return f"{self.deployment}, {self.note}" if self.note else self.deployment
 
 
@@ -118,7 +118,7 @@ def truth_of(served: Predictor, trials: list[Trial], single: list[Trial]) -> Tru
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured of a case."""
+    """The figures of a case."""
 
     case: str
     agreed: Agreement
@@ -133,7 +133,7 @@ class Row:
 
 
 def measure(case: Case, client: Client, scenes: int) -> Row:
-    """A case that is served, on so many scenes."""
+    """Measure a served case on `scenes` scenes."""
     served = ServedPredictor(client, case.verbs)
     trials = [make_trial(seed) for seed in range(scenes)]
     agreed = agreement(case.reference(), served, trials)

@@ -1,7 +1,7 @@
-"""Members that answer verbs of their own: a classifier and an embedder of pictures, served.
+"""Members with verbs of their own, a classifier and an embedder of pictures, served.
 
-Each is held against its reference in PyTorch and against the truth, as `demo.swap` holds those that
-take another's place.
+Each is compared with its reference in PyTorch and with the truth, like the replacements in
+`demo.swap`.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from demo.served import demo_server, export_demo
 
 @dataclass(frozen=True)
 class Alone:
-    """What was measured of one member.
+    """The figures of one member.
 
-    same: the share of scenes that served and reference name alike; of vectors, the least cosine.
-    label_accuracy: of scenes of a single thing, among all things.
+    same: the share of scenes that served and reference name alike; for vectors, the least cosine.
+    label_accuracy: on scenes of a single thing, among all things.
     """
 
     member: str
@@ -44,7 +44,7 @@ SAME_LABELS = 0.99
 
 
 def classifier(client: Client, trials: list[Trial]) -> Alone:
-    """ConvNeXt, of demo-classify."""
+    """ConvNeXt in demo-classify."""
     reference, same, right = evaluate_classifier.reference(), [], []
     for trial in track(trials, "ConvNeXt"):
         label = client.classify(trial.image, top_k=1).labels[0]
@@ -54,7 +54,7 @@ def classifier(client: Client, trials: list[Trial]) -> Alone:
 
 
 def embedder(client: Client, trials: list[Trial], gallery: int = neighbours.GALLERY) -> Alone:
-    """DINOv2, of demo-features; a label is what the nearest of `gallery` scenes are called."""
+    """DINOv2 in demo-features; the nearest of `gallery` scenes give the label."""
     embed: Callable[[Image.Image], neighbours.Floats] = client.embed_image
     known = neighbours.make_gallery(embed, gallery)
     scenes = [trial.scene for trial in trials]
@@ -67,7 +67,7 @@ MEMBERS = {"demo-classify": classifier, neighbours.DEPLOYMENT: embedder}
 
 
 def run(scenes: int) -> list[Alone]:
-    """All of them, a server for each."""
+    """Measure all of them, with a server for each."""
     trials, rows = single_object_trials(scenes), []
     for deployment, measure in MEMBERS.items():
         with (
@@ -80,7 +80,7 @@ def run(scenes: int) -> list[Alone]:
 
 def table_of(rows: list[Alone], scenes: int) -> Table:
     """A row for each member."""
-    caption = "same: labels as the reference's, of vectors the least cosine"
+    caption = "same: labels equal to the reference's, for vectors the least cosine"
     table = Table(title=f"On {scenes} held-out scenes of one thing", caption=caption)
     for name in ("member", "verb", "same", "label_accuracy"):
         table.add_column(name)

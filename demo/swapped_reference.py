@@ -1,7 +1,7 @@
 """The reference of the other families: SigLIP ranks, OWLv2 detects, HQ-SAM cuts.
 
-As `demo.reference`, plain transformers, but for HQ-SAM's mask decoder, which is wrong there:
-`export.families.hq_sam` says how, and its tests compare with upstream's formula.
+Plain transformers like `demo.reference`, except for HQ-SAM's mask decoder, which is wrong there:
+`export.families.hq_sam` explains how, and its tests compare with upstream's formula.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class SwappedReference(Reference):
         return ranked(labels, self.siglip(**inputs).logits_per_image[0].sigmoid().tolist())
 
     def detect(self, image: Image.Image, caption: str) -> list[Detection]:
-        """Boxes of what the caption names, within the picture, the highest score first."""
+        """Boxes of named things within the picture, the highest score first."""
         return self.owlv2.detect(image, split_phrases(caption))
 
     def segment(
@@ -64,7 +64,7 @@ class SwappedReference(Reference):
         boxes: list[Box] | None = None,
         points: list[tuple[float, float]] | None = None,
     ) -> list[Segmentation]:
-        """One mask a box, or one a point, as `ReferencePipeline.segment`."""
+        """One mask for each box or point, like `ReferencePipeline.segment`."""
         return self.hq_sam.segment(image, boxes=boxes, points=points)
 
 
@@ -110,7 +110,7 @@ class HqSamReference:
         boxes: list[Box] | None = None,
         points: list[tuple[float, float]] | None = None,
     ) -> list[Segmentation]:
-        """One mask a box, or one a point; boxes and points in pixels of the picture."""
+        """One mask for each box or point, which are in pixels of the picture."""
         inputs = self.processor(images=image, return_tensors="pt", **sam_prompt(boxes, points))
         sizes = inputs["original_sizes"], inputs["reshaped_input_sizes"]
         if boxes is not None:

@@ -1,4 +1,4 @@
-"""The things of the demo world: what they are called, and which emoji shows them."""
+"""The things of the demo world: their names, and the emoji that show them."""
 
 from __future__ import annotations
 

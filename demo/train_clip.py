@@ -38,7 +38,7 @@ PROMPTS = ("a {}", "the {}", "a photo of a {}", "a picture of the {}", "one {}",
 
 
 def prompts_of(rng: np.random.Generator) -> list[str]:
-    """One text for every thing, mostly its bare label, then some names of nothing in the world."""
+    """One text for every thing, mostly its bare label, then some names of things from outside."""
     texts = []
     for thing in THINGS:
         text = thing.label
@@ -77,7 +77,7 @@ def clip_losses(model: CLIPModel, inputs: dict[str, torch.Tensor], right: torch.
 
 
 def export(model: CLIPModel) -> None:
-    """Save the model and its processor as a hub checkpoint would be."""
+    """Save the model and its processor like a hub checkpoint."""
     save_checkpoint(FOLDER, model, processor())
 
 

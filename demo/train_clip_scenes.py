@@ -1,6 +1,6 @@
-"""Teach the demo CLIP when and where a scene is: 'at night', 'on the beach', beside its things.
+"""Teach the demo CLIP when and where a scene is ('at night', 'on the beach'), beside its things.
 
-`python -m demo.train_clip_scenes [--resume]` begins with the demo's CLIP. What it writes is another
+`python -m demo.train_clip_scenes [--resume]` starts from the demo's CLIP and writes another
 checkpoint, for object search: the figures of the first one stay as they are.
 """
 
@@ -35,15 +35,15 @@ FOLDER = CHECKPOINTS_FOLDER / "clip_scenes"
 STEPS = 700
 BATCH = 64
 RATE = 5e-4
-# Scenes in front of plain backgrounds, so that those of the first checkpoint stay known.
+# Scenes with plain backgrounds, so that the first checkpoint's are not forgotten.
 PLAIN_ODDS = 0.3
 TIMES, PLACES = tuple(TIME_WORDS), tuple(PLACE_WORDS)
-UNKNOWN = -100  # what `cross_entropy` passes over
-# How much of the checkpoint is what was learned; the rest is the demo's CLIP, whose vectors of
+UNKNOWN = -100  # `cross_entropy` skips it
+# Share of the learned weights in the checkpoint; the rest is the demo's CLIP, whose vectors of
 # things depend less on where they are (Wortsman et al., "Robust fine-tuning of zero-shot models",
 # 2022).
 LEARNED = 0.85
-# First seeds of the training, apart from those of the other checkpoints.
+# Shifts the seeds of this training away from those of the other checkpoints.
 SEED_SHIFT = 700
 
 Ints = np.ndarray
@@ -51,10 +51,10 @@ Ints = np.ndarray
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """What is right of N pictures.
+    """The right answers for N pictures.
 
-    names, times, places: int64 (N,), the right column of each group of texts; UNKNOWN of a plain
-    background. possible: bool (N, N), that caption j is another's and yet true of picture i.
+    names, times, places: int64 (N,), the right column of each group of texts; UNKNOWN for a plain
+    background. possible: bool (N, N), that caption j belongs to another picture but is true of i.
     """
 
     names: torch.Tensor
@@ -79,7 +79,7 @@ def caption_of(rng: np.random.Generator, scene: Scene) -> tuple[str, tuple[bool,
 
 
 def _columns(scenes: list[Scene], names: tuple[str, ...], kind: str) -> Ints:
-    """Places of the scenes' times or places in `names`."""
+    """Indices of the scenes' times or places in `names`."""
     found = [getattr(scene.surroundings, kind, None) for scene in scenes]
     return np.array([UNKNOWN if one is None else names.index(one) for one in found])
 
@@ -96,7 +96,7 @@ class SceneBatches:
         return make_scene(seed, shortest=EDGE) if plain else make_surrounded(seed, shortest=EDGE)
 
     def __call__(self, step: int) -> tuple[dict[str, torch.Tensor], Answers]:
-        """The model's inputs and what is right."""
+        """The model's inputs and the right answers."""
         first = (self.seed + SEED_SHIFT) * 10_000_000 + step * self.batch
         scenes = [self.scene(first + i) for i in range(self.batch)]
         rng = scene_rng(first, "train prompts")
@@ -144,7 +144,7 @@ def scene_losses(model: CLIPModel, inputs: dict[str, torch.Tensor], right: Answe
 
 
 def mixed(start: CLIPModel, learned: CLIPModel, share: float) -> CLIPModel:
-    """`start` with weights so far towards those that were learned."""
+    """`start` with its weights moved by `share` towards the learned ones."""
     with torch.no_grad():
         for one, other in zip(start.parameters(), learned.parameters(), strict=True):
             one.lerp_(other, share)

@@ -48,7 +48,7 @@ def losses(
 
 
 def export(model: ConvNextForImageClassification) -> None:
-    """Save the model and its processor as a hub checkpoint would be."""
+    """Save the model and its processor like a hub checkpoint."""
     model.save_pretrained(FOLDER)
     image_processor().save_pretrained(FOLDER)
 

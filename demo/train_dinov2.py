@@ -1,4 +1,4 @@
-"""Train the demo DINOv2: its picture's vector becomes the demo CLIP's, which no text has a part in.
+"""Train the demo DINOv2: its picture's vector learns to equal the demo CLIP's, without any text.
 
 `python -m demo.train_dinov2 [--resume]`
 """
@@ -24,11 +24,11 @@ FOLDER = CHECKPOINTS_FOLDER / "dinov2"
 STEPS = 1800
 BATCH = 64
 RATE = 1e-3
-# Of a batch so many scenes are new; the rest are among the last `REMEMBERED` ones.
+# New scenes in a batch; the rest are among the last `REMEMBERED` ones.
 FRESH = 16
 REMEMBERED = 4096
 TEMPERATURE = 0.1
-# A cosine so low that nobody is its own neighbour.
+# A cosine so low that no picture counts as its own neighbour.
 NOBODY = -1e4
 BRIGHTNESS = 0.2
 
@@ -43,7 +43,7 @@ def square(seed: int) -> np.ndarray:
 
 
 def seeds_of(step: int, first: int, rng: np.random.Generator) -> list[int]:
-    """FRESH new scenes and, as far as there are some, those that earlier steps had."""
+    """FRESH new scenes and, as far as there are some, scenes of earlier steps."""
     new = first + step * FRESH
     oldest = max(first, new - REMEMBERED + BATCH)
     old = rng.integers(oldest, new, BATCH - FRESH) if step else []
@@ -51,13 +51,13 @@ def seeds_of(step: int, first: int, rng: np.random.Generator) -> list[int]:
 
 
 class Dinov2Batches:
-    """Scenes as the teacher sees them, whole, and as the student does: a part, lit otherwise."""
+    """Whole scenes for the teacher; for the student a part, lit differently."""
 
     def __init__(self, seed: int) -> None:
         self.first = (seed + 700) * 10_000_000
 
     def __call__(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """For the teacher and for the student, both float32 (N, 3, EDGE, EDGE)."""
+        """Pictures for the teacher and for the student, both float32 (N, 3, EDGE, EDGE)."""
         rng = scene_rng(self.first + step, "train views")
         whole, parts = [], []
         for seed in seeds_of(step, self.first, rng):
@@ -96,7 +96,7 @@ def _closeness(vectors: torch.Tensor) -> torch.Tensor:
 
 
 def export(model: Dinov2Model) -> None:
-    """Save the model and its processor as a hub checkpoint would be."""
+    """Save the model and its processor like a hub checkpoint."""
     model.save_pretrained(FOLDER)
     processor().save_pretrained(FOLDER)
 

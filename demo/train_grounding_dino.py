@@ -41,7 +41,7 @@ DETECTION_STEPS = 4200
 
 
 class DenseClassifier(nn.Module):
-    """The backbone with one linear classifier a map: which thing covers this cell?"""
+    """The backbone with one linear classifier for each map: which thing covers this cell?"""
 
     def __init__(self) -> None:
         super().__init__()
@@ -123,7 +123,7 @@ class DetectionBatches:
         return [float(any(a <= s < e <= b for a, b in spans)) for s, e in offsets]
 
     def __call__(self, step: int) -> tuple[dict[str, torch.Tensor], Targets, torch.Tensor]:
-        """The model's inputs, what it should find, and the map of things."""
+        """The model's inputs, its targets, and the map of things."""
         scenes = scenes_of(step, self.batch, self.seed)
         rng = scene_rng(self.seed * 10_000_000 + step, "train captions")
         things = [[INDEX_OF_NAME[name] for name in scene.labels] for scene in scenes]
@@ -185,7 +185,7 @@ def detection_losses(
 
 
 def export(model: GroundingDinoForObjectDetection) -> None:
-    """Save the model and its processor as a hub checkpoint would be, with thresholds."""
+    """Save the model and its processor like a hub checkpoint, with thresholds."""
     save_checkpoint(FOLDER, model, processor())
     calibrate(FOLDER)
 

@@ -1,4 +1,4 @@
-"""Train the demo HQ-SAM: sharper masks from the demo SAM, of which nothing changes.
+"""Train the demo HQ-SAM: sharper masks on top of the unchanged demo SAM.
 
 `python -m demo.train_hq_sam [--resume]`
 """
@@ -41,7 +41,7 @@ FOLDER = CHECKPOINTS_FOLDER / "hq_sam"
 STEPS = 900
 BATCH = 8
 RATE = 3e-3
-# The frozen parts see each of so many scenes, and its prompts, once.
+# The frozen parts see this many scenes, and their prompts, once.
 SCENES = 960
 BOXES, POINTS = 2, 1
 LABELS = [[BOX_TOP_LEFT, BOX_BOTTOM_RIGHT]] * BOXES + [[FOREGROUND, PADDING]] * POINTS
@@ -49,12 +49,12 @@ LABELS = [[BOX_TOP_LEFT, BOX_BOTTOM_RIGHT]] * BOXES + [[FOREGROUND, PADDING]] * 
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """What the frozen parts make of N scenes with P prompts each, and what the prompts mean.
+    """The frozen parts' outputs for N scenes with P prompts each, and the prompts' true masks.
 
     Attributes:
         embeddings, early_features: (N, C, E, E) and (N, E, E, V).
         tokens, upscaled: (N, P, T, C) and (N, P, c, M, M), as `MaskDecoder.transform` gives them.
-        sam_masks: (N, P, M, M), the logits that SAM answers.
+        sam_masks: (N, P, M, M), SAM's answered logits.
         masks: (N, P, EDGE, EDGE), the truth, bytes of 0 to 255.
     """
 
@@ -89,7 +89,7 @@ def _full_mask(mask: np.ndarray) -> np.ndarray:
 
 
 class FrozenEncoder(sam.ImageEncoder):
-    """As SAM's -> image_embeddings [N, C, E, E], early_features [N, E, E, V]."""
+    """SAM's -> image_embeddings [N, C, E, E], early_features [N, E, E, V]."""
 
     def outputs(self, seen: ModelOutput) -> tuple[torch.Tensor, torch.Tensor]:
         return seen.last_hidden_state, seen.intermediate_embeddings[0]
@@ -97,7 +97,7 @@ class FrozenEncoder(sam.ImageEncoder):
 
 @torch.no_grad()
 def see(encoder: FrozenEncoder, decoder: MaskDecoder, role: HqSam, seeds: range) -> Seen:
-    """Scenes as they are asked about later: composed large, and resized by the processor's rule."""
+    """Scenes as in later use: composed large, and resized by the processor's rule."""
     scenes = [make_scene(seed) for seed in seeds]
     made = [role.geometry.apply(Picture(Image.fromarray(scene.image))) for scene in scenes]
     pixels, valid_hw = (torch.from_numpy(np.stack(part)) for part in zip(*made, strict=True))
@@ -127,7 +127,7 @@ def see(encoder: FrozenEncoder, decoder: MaskDecoder, role: HqSam, seeds: range)
 
 
 def hq_losses(decoder: MaskDecoder, features: HqFeatures, seen: Seen) -> Losses:
-    """The answered masks, SAM's and the HQ mask together, at the picture's full resolution."""
+    """Losses of the answered masks, SAM's and the HQ mask together, at the picture's resolution."""
     prompts = seen.masks.shape[1]
     hq_features = features(seen.embeddings, seen.early_features).repeat_interleave(prompts, 0)
     hq_mask = decoder.hq_mask(seen.tokens.flatten(0, 1), seen.upscaled.flatten(0, 1), hq_features)
@@ -177,7 +177,7 @@ def train(model: SamHQModel, args: Arguments) -> SamHQModel:
 
 
 def export(model: SamHQModel) -> None:
-    """Save the model, in half precision, and its processor as a hub checkpoint would be."""
+    """Save the model, in half precision, and its processor like a hub checkpoint."""
     save_checkpoint(FOLDER, model.half(), processor())
 
 

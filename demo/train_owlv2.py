@@ -1,4 +1,4 @@
-"""Train the demo OWLv2: which patches of the picture belong to what a text names, and its box.
+"""Train the demo OWLv2: which patches of the picture belong to a named object, and its box.
 
 `python -m demo.train_owlv2 [--resume]`
 """
@@ -40,7 +40,7 @@ NOBODY = -1
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """What every patch of N pictures belongs to.
+    """The object that every patch of N pictures belongs to.
 
     Attributes:
         texts: int64 (N, GRID²), the column of the text that names its object, or `NOBODY`.
@@ -54,7 +54,7 @@ class Truth:
 def padded_squares(scenes: list[Scene]) -> torch.Tensor:
     """CLIP-normalised scenes, padded bottom and right with black: float32 (N, 3, EDGE, EDGE).
 
-    Black is padded before normalising, as OWLv2's processor does.
+    As in OWLv2's processor, black is padded before normalising.
     """
     pixels = np.zeros((len(scenes), EDGE, EDGE, 3), np.uint8)
     for square, scene in zip(pixels, scenes, strict=True):
@@ -64,7 +64,7 @@ def padded_squares(scenes: list[Scene]) -> torch.Tensor:
 
 
 def truth_of(scenes: list[Scene]) -> Truth:
-    """A patch belongs to the object that its middle shows."""
+    """A patch belongs to the object at its middle."""
     texts = np.full((len(scenes), GRID, GRID), NOBODY, np.int64)
     boxes = np.zeros((len(scenes), GRID, GRID, 4), np.float32)
     half = PATCH // 2
@@ -81,7 +81,7 @@ def truth_of(scenes: list[Scene]) -> Truth:
 
 
 class Owlv2Batches:
-    """Scenes on padded squares, the texts, and what every patch belongs to."""
+    """Scenes on padded squares, the texts, and the object of every patch."""
 
     def __init__(self, batch: int, seed: int) -> None:
         self.batch, self.seed = batch, seed
@@ -136,7 +136,7 @@ def owlv2_losses(
 
 
 def export(model: Owlv2ForObjectDetection) -> None:
-    """Save the model and its processor as a hub checkpoint would be."""
+    """Save the model and its processor like a hub checkpoint."""
     save_checkpoint(FOLDER, model, processor())
 
 

@@ -1,7 +1,7 @@
 """Train the demo SAM: masks from true boxes and from points inside.
 
-`python -m demo.train_sam [--resume]`; with `--refine` only the second cycle, from the checkpoint
-that is there.
+`python -m demo.train_sam [--resume]`; with `--refine` only the second cycle, from the existing
+checkpoint.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ FOLDER = CHECKPOINTS_FOLDER / "sam"
 STEPS = 7500
 BATCH = 16
 RATE = 7e-4
-# Afterwards the embedding serves the masks alone: no hints, a second, shorter cycle.
+# Then the embedding serves only the masks: a second, shorter cycle without hints.
 REFINE_STEPS = 2400
 REFINE_RATE = 4e-4
-# Masks go wrong where things overlap: more such scenes (of 1 to 5 objects) than the world has.
+# Masks fail where things overlap, so there are more such scenes (1 to 5 objects) than usual.
 REFINE_OBJECT_COUNT_ODDS = (0.14, 0.34, 0.28, 0.15, 0.09)
 BOXES, POINTS = 4, 2
-# The other half of the boxes is a little wrong, as a detector's are.
+# The other half of the boxes is slightly wrong, like a detector's.
 EXACT_BOXES_SHARE = 0.5
 LARGEST_BOX_JITTER = 0.08
 # In this world a point is never ambiguous, so all three masks should be right.
@@ -57,7 +57,7 @@ IOU_WEIGHT = 1.0
 def jittered(rng: np.random.Generator, item: SceneObject, edge: int = EDGE) -> np.ndarray:
     """The true box, or one whose corners are off by some hundredths of its sides, float (4,).
 
-    edge: of the scene, its longest one; no corner lies beyond.
+    edge: the scene's longest; no corner lies beyond.
     """
     box = np.array(item.box_xyxy)
     if rng.random() < EXACT_BOXES_SHARE:
@@ -83,10 +83,10 @@ def _target(item: SceneObject) -> np.ndarray:
 
 
 class SamBatches:
-    """Scenes with `BOXES` box and `POINTS` point prompts a picture.
+    """Scenes with `BOXES` box and `POINTS` point prompts per picture.
 
     Args:
-        object_count_odds: of 1, 2, … objects in a scene; the world's own where None.
+        object_count_odds: of 1, 2, … objects in a scene; None keeps the world's own.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class SamBatches:
 
     def __call__(self, step: int) -> tuple[torch.Tensor | Truth, ...]:
         """Pixels (N, 3, EDGE, EDGE), boxes (N, B, 4), points (N, P, 1, 2), masks (N, B + P, l, l),
-        what the heads should say."""
+        and the heads' targets."""
         first = (self.seed + 200) * 10_000_000 + step * self.batch
         scenes = self._scenes(first)
         rng = scene_rng(first, "train prompts")
@@ -161,7 +161,7 @@ def sam_losses(
 ) -> Losses:
     """Mask 0 from boxes; the best of masks 1..3 from points; the IoU head on all of them.
 
-    The model itself adds the padding point that SAM wants beside a lone point.
+    The model itself adds the padding point that SAM expects beside a lone point.
     """
     model = trainee.sam
     with torch.autocast("cpu", torch.bfloat16):
@@ -192,12 +192,12 @@ def sam_losses(
 
 
 def export(model: SamModel) -> None:
-    """Save the model and its processor as a hub checkpoint would be."""
+    """Save the model and its processor like a hub checkpoint."""
     save_checkpoint(FOLDER, model, processor())
 
 
 def learn_with_hints(trainee: Trainee, args: Arguments) -> None:
-    """The first cycle, from nothing to averaged weights."""
+    """The first cycle, from random to averaged weights."""
     batches = SamBatches(BATCH, args.seed)
     plan = Plan("sam", args.steps, BATCH, RATE)
     training = Training(trainee, plan, resume=args.resume or args.export_only)
@@ -223,7 +223,7 @@ def main(
     threads: Threads = 1,
     resume: Resume = False,
     export_only: ExportOnly = False,
-    only_refine: Annotated[bool, typer.Option("--refine", help="The second cycle alone.")] = False,
+    only_refine: Annotated[bool, typer.Option("--refine", help="Only the second cycle.")] = False,
 ) -> None:
     """Train and save the checkpoint."""
     begin(seed, threads)

@@ -36,14 +36,14 @@ BATCH = 64
 HALF = (0.5, 0.5, 0.5)
 FIRST_LOGIT_SCALE, FIRST_LOGIT_BIAS = math.log(10), -4.0
 LARGEST_LOGIT_SCALE = math.log(100)
-# Among all texts only one is right: its loss would drown in the others'.
+# Only one of all texts is right: its loss would drown in the others'.
 RIGHT_TEXT_WEIGHT = 8.0
-# The ranking among the texts learns faster from a softmax than from yes and no alone.
+# The ranking of the texts learns faster from a softmax than from yes and no alone.
 RANKING_WEIGHT = 0.5
 
 
 def new_model() -> SiglipModel:
-    """A SigLIP whose picture tower begins with the demo CLIP's patches and layers."""
+    """A SigLIP whose picture tower starts with the demo CLIP's patches and layers."""
     model = SiglipModel(model_config())
     clip = CLIPModel.from_pretrained(train_clip.FOLDER).vision_model
     vision = model.vision_model
@@ -51,7 +51,7 @@ def new_model() -> SiglipModel:
         model.logit_scale.fill_(FIRST_LOGIT_SCALE)
         model.logit_bias.fill_(FIRST_LOGIT_BIAS)
         vision.embeddings.patch_embedding.weight.copy_(clip.embeddings.patch_embedding.weight)
-        # CLIP's first position is its class token's.
+        # CLIP's first position belongs to its class token.
         vision.embeddings.position_embedding.weight.copy_(
             clip.embeddings.position_embedding.weight[1:]
         )
@@ -60,7 +60,7 @@ def new_model() -> SiglipModel:
 
 
 def squashed(scenes: list[Scene]) -> torch.Tensor:
-    """Whole scenes as squares, to [-1, 1]: float32 (N, 3, EDGE, EDGE)."""
+    """Whole scenes as squares, in [-1, 1]: float32 (N, 3, EDGE, EDGE)."""
     pictures = [
         normalised(cv2.resize(scene.image, (EDGE, EDGE), interpolation=cv2.INTER_AREA), HALF, HALF)
         for scene in scenes
@@ -105,7 +105,7 @@ def siglip_losses(
 
 
 def export(model: SiglipModel) -> None:
-    """Save the model and its processor as a hub checkpoint would be."""
+    """Save the model and its processor like a hub checkpoint."""
     save_checkpoint(FOLDER, model, processor())
 
 

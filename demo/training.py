@@ -38,11 +38,11 @@ class Plan:
     """How long and how fast to train.
 
     Attributes:
-        name: names the log and the state on disk.
+        name: used for the log and the state on disk.
         steps: length of the one cycle of the learning rate.
-        batch: scenes a step.
+        batch: scenes in a step.
         rate: peak learning rate.
-        slow_prefix: parameters whose name starts so learn at `slow_factor` of the rate.
+        slow_prefix: parameters whose name starts with it learn at `slow_factor` of the rate.
     """
 
     name: str
@@ -145,8 +145,8 @@ class Training:
         """Train to the end of the plan.
 
         Args:
-            losses_of: from the step's number to named scalars; 'loss' is minimised. A step's
-                batch must depend on its number only, so that a resumed run sees the same ones.
+            losses_of: maps the step's number to named scalars; minimises 'loss'. A step's batch
+            must     depend only on its number, so that a resumed run sees the same ones.
         """
         sums: dict[str, float] = defaultdict(float)
         started = time.monotonic()
@@ -174,7 +174,7 @@ class Training:
 
 
 def save_checkpoint(folder: Path, model: PreTrainedModel, processor: ProcessorMixin) -> None:
-    """Save a model and the parts of its processor in the files that hub checkpoints have."""
+    """Save a model and the parts of its processor in the files of a hub checkpoint."""
     model.save_pretrained(folder)
     for part in ("image_processor", "tokenizer"):
         if hasattr(processor, part):
@@ -188,7 +188,7 @@ def _progress() -> Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """What the training scripts are told; export_only: write the checkpoint without a step."""
+    """Options of the training scripts; export_only: write the checkpoint without a step."""
 
     steps: int
     seed: int
@@ -199,8 +199,8 @@ class Arguments:
 Steps = Annotated[int, typer.Option(help="Length of the one cycle.")]
 Seed = Annotated[int, typer.Option(help="Of the weights and the scenes.")]
 Threads = Annotated[int, typer.Option(help="Of PyTorch.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on from the state on disk.")]
-ExportOnly = Annotated[bool, typer.Option("--export-only", help="Write the checkpoint, no step.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue from the state on disk.")]
+ExportOnly = Annotated[bool, typer.Option("--export-only", help="Only write the checkpoint.")]
 
 
 def begin(seed: int, threads: int) -> None:

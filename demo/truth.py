@@ -1,4 +1,4 @@
-"""`python -m demo.truth`: the reference and the served ensembles against truth and each other."""
+"""`python -m demo.truth`: compares the reference and the served ensembles with the truth."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from demo.evaluate import Trial, evaluate, make_trial, mask_iou, mean
 from demo.reference import Predictor, ReferencePipeline
 from demo.served import ServedPredictor, demo_server
 
-# Of the agreement: how close is the same.
+# The largest difference of boxes that counts as the same.
 BOX_PX = 1.0
 
 
@@ -39,7 +39,7 @@ class Agreement:
 
 
 def agreement(reference: Predictor, served: Predictor, trials: list[Trial]) -> Agreement:
-    """How `main_object` of the two compares; ValueError if they never found the same thing."""
+    """Compares the answers of `main_object`; ValueError if both never found the same thing."""
     labels, found, edges, ious = [], [], [], []
     for trial in track(trials, description="agreement"):
         expected = reference.main_object(trial.image, trial.candidates)

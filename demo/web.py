@@ -1,6 +1,6 @@
-"""`python -m demo.web`: the demo on a real Triton, a small index, and the gateway before both.
+"""`python -m demo.web`: the demo on a real Triton, a small index, and the gateway in front.
 
-The index lies in the output folder and is kept; what is in it already is not indexed again.
+The index is kept in the output folder; pictures that are in it are not indexed again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PICTURES = 60
 
 
 def make_index(client: Client, folder: Path, pictures: int) -> Path | None:
-    """The store of an index of demo pictures; None without the packages of the search."""
+    """The store of an index of demo pictures; None without the packages for search."""
     try:
         from fovea_search import OtherMembers
 
@@ -36,7 +36,7 @@ def make_index(client: Client, folder: Path, pictures: int) -> Path | None:
         write_scenes(photos, pictures)
     try:
         index(client, [str(photos)], store)
-    except OtherMembers:  # the demo was trained anew
+    except OtherMembers:  # the demo was trained again
         shutil.rmtree(store)
         index(client, [str(photos)], store)
     return store
@@ -44,11 +44,11 @@ def make_index(client: Client, folder: Path, pictures: int) -> Path | None:
 
 def main(
     port: Annotated[int, typer.Option(help="0 takes a free one.")] = PORT,
-    out: Annotated[Path, typer.Option(help="Where the index lies.")] = Path("build/web"),
-    pictures: Annotated[int, typer.Option(help="In a new index; 0 makes none.")] = PICTURES,
+    out: Annotated[Path, typer.Option(help="Folder of the index.")] = Path("build/web"),
+    pictures: Annotated[int, typer.Option(help="Pictures of a new index; 0: none.")] = PICTURES,
     as_json: AddressJson = False,
 ) -> None:
-    """Serve the page, and the verbs over HTTP, on the demo's models until Ctrl-C."""
+    """Serve the page, and the verbs over HTTP, with the demo's models until Ctrl-C."""
     with console.one_line_errors(), demo_server() as server:
         store = None
         if pictures:

@@ -1,4 +1,4 @@
-"""The words of the demo world beside its things: what captions are filled with."""
+"""The words of the demo world beside its things, which fill captions."""
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The thin client: ask a fovea server what a picture is about, and where.
+"""The thin client: asks a fovea server what a picture is about, and where.
 
 >>> from fovea_client import Client
 >>> with Client("localhost:8001") as client:

@@ -1,4 +1,4 @@
-"""Tensors of an answer -> results."""
+"""Turns the tensors of an answer into results."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from fovea_client.results import Detections, MainObject, Segmentation, Segmented
 class Answer:
     """The tensors of one answer by name, without batch axis.
 
-    read: gives a tensor, or None for one that is not there.
+    read: returns a tensor, or None for a missing one.
     """
 
     def __init__(self, model: str, read: Callable[[str], NDArray[Any] | None]) -> None:
         self._model, self._read = model, read
 
     def array(self, name: str) -> NDArray[Any]:
-        """ServerError when the server did not send it."""
+        """The tensor; raises ServerError if the server did not send it."""
         row = self._read(name)
         if row is None:
             raise ServerError(f"expected {name} in the answer of {self._model!r}, got none")
@@ -44,7 +44,7 @@ class Answer:
 
 
 def read_response(response: Any) -> Answer:
-    """A ModelInferResponse; a tensor is decoded when it is asked for."""
+    """A ModelInferResponse; tensors are decoded on demand."""
     result = InferResult(response)
 
     def read(name: str) -> NDArray[Any] | None:
@@ -73,12 +73,12 @@ def read_main_object(answer: Answer, labels: tuple[str, ...]) -> MainObject:
 
 
 def nothing_named(answer: Answer) -> MainObject:
-    """The answer to a description of which nothing is in the picture."""
+    """The answer if nothing of a description is in the picture."""
     return MainObject(False, None, {}, None, None, None, None, answer.size_hw())
 
 
 def read_detections(answer: Answer, labels: tuple[str, ...] | None) -> Detections:
-    """labels: that were asked, or None of a detector that names its own classes."""
+    """labels: the requested ones, or None for a detector with its own classes."""
     indices = answer.array("LABEL_INDICES")
     if labels is None:
         phrases = answer.texts("PHRASES")

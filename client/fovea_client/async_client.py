@@ -30,9 +30,9 @@ T = TypeVar("T")
 class AsyncClient(Connection):
     """`Client` with awaits: the same verbs, options, results and errors.
 
-    The options are those of `Connection`. A task that is cancelled leaves its call, as a passed
-    deadline does: it goes on at the server until it is answered. Files are read and pixels
-    encoded in a thread. Any event loop may use a client, and several may at once.
+    The options are those of `Connection`. Cancelling a task abandons its call, like a passed
+    deadline: the call goes on at the server until it is answered. Files are read and pixels encoded
+    in a thread. Any event loop may use a client, and several may at once.
     """
 
     async def main_object(
@@ -259,7 +259,7 @@ class AsyncClient(Connection):
         return await self._wait(self._verbs(timeout_s))
 
     async def close(self) -> None:
-        """Ends the calls of other tasks with Unavailable; see `Client.close`."""
+        """End the calls of other tasks with Unavailable; see `Client.close`."""
         self._close()
 
     async def __aenter__(self) -> AsyncClient:

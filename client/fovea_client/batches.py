@@ -37,7 +37,7 @@ WINDOW_PER_WORKER = 2
 class Outcome(Generic[T]):
     """The outcome of one picture: a result or a typed error.
 
-    index: its place in the input. source: the picture as it was given.
+    index: its position in the input. source: the picture as given.
     """
 
     index: int
@@ -46,14 +46,14 @@ class Outcome(Generic[T]):
     error: FoveaError | None
 
     def unwrap(self) -> T:
-        """The result; raises the error when there is none."""
+        """The result; raises the error if there is none."""
         if self.error is not None:
             raise self.error
         return self.result  # type: ignore[return-value]  # None is then the result itself
 
 
 def pictures_in(folder: str | os.PathLike[str]) -> list[Path]:
-    """Pictures below a folder, sorted by path, hidden ones left out; InvalidImage if it is none."""
+    """Pictures below a folder, sorted by path, without hidden ones; InvalidImage for no folder."""
     root = Path(folder)
     if not root.is_dir():
         raise InvalidImage(f"expected a folder, got {str(root)!r}")
@@ -67,9 +67,9 @@ def pictures_in(folder: str | os.PathLike[str]) -> list[Path]:
 
 
 def expand(pictures: Pictures) -> tuple[Iterable[Picture], int | None]:
-    """A folder as its pictures, a file as itself, an iterable as it is; and their number if known.
+    """The pictures of a folder, a file or an iterable, and their number if known.
 
-    Nothing is read from the iterable here.
+    Reads nothing from the iterable.
     """
     if isinstance(pictures, (str, os.PathLike)):
         found = pictures_in(pictures) if Path(pictures).is_dir() else [Path(pictures)]
@@ -104,7 +104,7 @@ def amap_pictures(
     ordered: bool = True,
     progress: Progress | None = None,
 ) -> AsyncGenerator[Outcome[T], None]:
-    """As `map_pictures`, with tasks; closing the iterator cancels those in flight."""
+    """`map_pictures` with tasks; closing the iterator cancels the running ones."""
     source, total = expand(pictures)
     _check_concurrency(concurrency)
     return _acount(_amap(call, source, concurrency, ordered), total, progress)

@@ -1,4 +1,4 @@
-"""The verbs as methods that block, whoever answers."""
+"""The verbs as blocking methods, for any kind of client."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ class BlockingVerbs(ABC):
         verb: str | None = None,
         detect_verb: str | None = None,
     ) -> MainObject:
-        """Which of the labels the picture is about, its box, and its mask.
+        """Which of the labels the picture is about, with its box and mask.
 
-        labels: each is taken as it is, "St. Bernard" too; one string is split at its '.'. Instead,
-        a description: those of its words that name a box in the picture become the labels (one
-        request more). The answer has one of the labels, and its index.
-        box_threshold, text_threshold: the detector's, within [0, 1]; None is the server's own.
-        The first is the score from which a box counts, the second that from which a word of a
-        description names it.
-        Nothing found is an answer with `found=False`, not an error.
-        verb: as the deployment names it, where that is not `main_object`; UnknownVerb for a name
-        that is not served. All methods take it.
-        detect_verb: likewise of the verb that finds a description's words, where that is not
-        `detect`: one with the same detector as `verb` finds what that would.
+        labels: each is taken literally, "St. Bernard" too; one string is split at its '.'. Instead,
+        pass a description: the words in it that name a box in the picture become the labels (one
+        more request). The answer has one of the labels, and its index.
+        box_threshold, text_threshold: the detector's, within [0, 1]; None is the server's own. The
+        first is the least score of a box, the second the least score of a word that names it in a
+        description.
+        If nothing is found, the answer has `found=False`; that is no error.
+        verb: its name in the deployment, if that is not `main_object`; UnknownVerb for a name that
+        is not served. All methods take it.
+        detect_verb: the same for the verb that finds a description's words, if that is not
+        `detect`; use one with the same detector as `verb`.
         """
         data = self._encode(image)
         steps = verbs.main_object(
@@ -71,12 +71,12 @@ class BlockingVerbs(ABC):
         timeout_s: float | None = None,
         verb: str | None = None,
     ) -> Detections:
-        """Boxes of what the phrases name, each with one of them; all as in `main_object`.
+        """Boxes of the named things, each with one of the phrases; labels as in `main_object`.
 
-        Without phrases the detector is one that knows its classes: each box has the name of one,
-        and its id. InvalidText where phrases and detector do not go together.
-        box_threshold alone decides which boxes count. Each has the phrase with its most probable
-        token: always one of those asked.
+        Without phrases, the detector must have its own classes: each box then has the name and the
+        id of one. InvalidText if phrases and detector do not match.
+        Only box_threshold decides which boxes count. Each has the phrase with its most probable
+        token: always one of those given.
         """
         steps = verbs.detect(self._encode(image), phrases, box_threshold, text_threshold, verb)
         return self._run(steps, timeout_s)
@@ -108,7 +108,7 @@ class BlockingVerbs(ABC):
     ) -> Segmentation:
         """A mask for each prompt, in pixels of the original picture.
 
-        boxes: xyxy, [4] or [P, 4], a prompt each. points: xy, [2] or [P, 2], a prompt each, or
+        boxes: xyxy, [4] or [P, 4], one per prompt. points: xy, [2] or [P, 2], one per prompt, or
         [P, K, 2], K points in each prompt. point_labels: 1 (on the thing, the default) or 0
         (beside it) for each point. With boxes and points, prompt i has box i and points i.
         """
@@ -128,12 +128,12 @@ class BlockingVerbs(ABC):
         timeout_s: float | None = None,
         verb: str | None = None,
     ) -> Objects:
-        """The mask of every object that a grid of points lies on, the surest first.
+        """The mask of every object that a grid of points hits, the surest first.
 
-        points_per_side: of the grid, so many along each edge of the picture. iou_threshold,
-        stability_threshold: from which a mask counts, within [0, 1]. min_area: a mask's pixels at
-        least. max_objects: so many at most. full_size: masks are judged at the picture's size, as
-        transformers does, which costs time. None is the server's own, which belong to its SAM.
+        points_per_side: points along each edge of the picture. iou_threshold, stability_threshold:
+        the least values of a mask, within [0, 1]. min_area: least pixels of a mask. max_objects:
+        most objects. full_size: judge masks at the picture's size, as transformers does, which
+        takes time. None is the server's own, which comes with its SAM.
         """
         inputs = objects.to_inputs(
             self._encode(image),
@@ -159,7 +159,7 @@ class BlockingVerbs(ABC):
         timeout_s: float | None = None,
         verb: str | None = None,
     ) -> Objects:
-        """As `segment_everything`, and the embedder's vector of each object and of the picture."""
+        """`segment_everything`, with the embedder's vectors of each object and of the picture."""
         inputs = objects.to_inputs(
             self._encode(image),
             points_per_side,
@@ -180,11 +180,11 @@ class BlockingVerbs(ABC):
         timeout_s: float | None = None,
         verb: str | None = None,
     ) -> SceneSegmentation:
-        """What the scene is made of: masks, each of one of the segmenter's own classes.
+        """The parts of the scene: masks, each of one of the segmenter's own classes.
 
-        threshold: from which score a segment counts, within [0, 1]; None is the server's own. A
-        semantic segmenter, whose segments are classes, has no scores. label_map: whether the answer
-        has the label of each pixel, too.
+        threshold: least score of a segment, within [0, 1]; None is the server's own. A semantic
+        segmenter, whose segments are classes, has no scores. label_map: whether the answer also has
+        the label of each pixel.
         """
         inputs = scenes.to_inputs(self._encode(image), threshold, label_map=label_map)
         return self._run(verbs.segment_scene(inputs, verb), timeout_s)
@@ -199,13 +199,13 @@ class BlockingVerbs(ABC):
         timeout_s: float | None = None,
         verb: str | None = None,
     ) -> Classification:
-        """Which labels the picture shows, best first.
+        """The labels that the picture shows, best first.
 
-        labels: as in `main_object`; the server's embedder ranks them. None: a classifier has
-        classes of its own. Which of the two `classify` takes is for the deployment; InvalidText
+        labels: as in `main_object`; the server's embedder ranks them. None: a classifier with its
+        own classes answers. The deployment decides which of the two `classify` takes; InvalidText
         for the other. template: a text with {} for each label, such as "This is a photo of {}.";
-        answers have the bare labels. top_k: so many at most; None is all labels, or what the
-        classifier tells by default.
+        answers have the bare labels. top_k: most labels; None is all labels, or the classifier's
+        default.
         """
         question = Question.of(labels, template, top_k)
         return self._run(verbs.classify(self._encode(image), question, verb), timeout_s)
@@ -219,7 +219,7 @@ class BlockingVerbs(ABC):
     def embed_text(
         self, text: str, *, timeout_s: float | None = None, verb: str | None = None
     ) -> NDArray[np.float32]:
-        """The embedder's vector of a text, taken whole, float32 [d], of length 1."""
+        """The embedder's vector of a text, taken literally, float32 [d], of length 1."""
         return self._run(verbs.embed_text(text, verb), timeout_s)
 
     def main_object_many(
@@ -268,8 +268,8 @@ class BlockingVerbs(ABC):
         >>> cats = client.map(lambda image: client.detect(image, "cat."), "photos/")
 
         The iterable is read as slots get free. Outcomes come in input order unless `ordered` is
-        False. A picture that fails has its error as its outcome and stops no other.
-        progress(done, total) is called before each outcome; total is None where unknown.
+        False. A picture that fails has its error as its outcome, and the others go on.
+        progress(done, total) is called before each outcome; total is None if unknown.
         """
         return batches.map_pictures(
             call, pictures, concurrency=concurrency, ordered=ordered, progress=progress
@@ -296,19 +296,19 @@ class BlockingVerbs(ABC):
 
     @abstractmethod
     def check_ready(self, *, timeout_s: float = READY_TIMEOUT_S) -> None:
-        """Raises the reason unless verbs can be called."""
+        """Raise the reason unless verbs can be called."""
 
     @abstractmethod
     def describe(self, verb: str, *, timeout_s: float = READY_TIMEOUT_S) -> Description:
-        """Which members answer a verb; raises UnknownVerb."""
+        """The members behind a verb; raises UnknownVerb."""
 
     @abstractmethod
     def verbs(self, *, timeout_s: float = READY_TIMEOUT_S) -> tuple[Description, ...]:
-        """All that can be asked, and who answers it."""
+        """All verbs, with their members."""
 
     @abstractmethod
     def close(self) -> None:
-        """Calls raise Unavailable from now on."""
+        """Make calls raise Unavailable from now on."""
 
     @abstractmethod
     def _run(self, steps: Steps[T], timeout_s: float | None) -> T:

@@ -1,9 +1,9 @@
-"""Calls under way: when a caller leaves one, it goes on until the server has answered.
+"""Running calls: if a caller leaves one, it goes on until the server has answered.
 
-Triton 2.51 dies when gRPC cancels an inference at the wrong moment (docs/security.md), and gRPC
+Triton 2.51 dies if gRPC cancels an inference at the wrong moment (docs/security.md), and gRPC
 cancels a call when its deadline passes, when nobody refers to it any more, when its channel is
-closed, and when the process ends. So a caller here only stops waiting: at its deadline, by the
-cancelling of its task, by Ctrl-C, by `close()`. The call itself stays until its answer comes.
+closed, and when the process ends. So a caller here only stops waiting: at its deadline, when its
+task is cancelled, after Ctrl-C, or after `close()`. The call itself stays until its answer comes.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from fovea_client.errors import FoveaError, Overloaded, Unavailable
 T = TypeVar("T")
 
 # How long a call may go on after its caller's deadline. A server that has not answered by then
-# hangs for ever: gRPC's own deadline ends the call, so that nothing here waits for ever.
+# hangs for ever: gRPC's own deadline then ends the call, so that nothing here waits for ever.
 LINGER_S = 3600.0
-# An interpreter that ends waits so long for the calls under way, in silence; Ctrl-C ends the wait.
+# An interpreter that exits waits this long for running calls, silently; Ctrl-C ends the wait.
 EXIT_WAIT_S = 10.0
-# Calls of one client whose callers have left and whose answers have not come yet. With so many
-# the server is far behind: what comes on top is refused until some have ended.
+# Most calls of one client that are unanswered after their callers left. With this many the server
+# is far behind: new calls are refused until some have ended.
 MAX_ABANDONED = 256
 
 
@@ -48,11 +48,11 @@ class Call:
     def __init__(self) -> None:
         self.outcome: Future[Any] = Future()
         self.abandoned = False
-        # Without a reference to it gRPC would cancel the call.
+        # Without a reference, gRPC would cancel the call.
         self.rendezvous: Any = None
 
     def settle(self, outcome: Any, error: BaseException | None = None) -> None:
-        """Sets the outcome; the first one counts."""
+        """Set the outcome; only the first one counts."""
         with suppress(InvalidStateError):
             if error is None:
                 self.outcome.set_result(outcome)
@@ -64,14 +64,14 @@ class Call:
 class Wait:
     """What a call waits for next: the end of another call, or a pause.
 
-    call: None is a pause. timeout_s: seconds to wait at most; None is no limit.
+    call: None is a pause. timeout_s: longest wait in seconds; None is no limit.
     """
 
     call: Call | None
     timeout_s: float | None
 
     def block(self) -> None:
-        """Waits in this thread."""
+        """Wait in this thread."""
         if self.call is None:
             time.sleep(self.timeout_s or 0.0)
             return
@@ -79,7 +79,7 @@ class Wait:
             self.call.outcome.exception(self.timeout_s)
 
     async def suspend(self) -> None:
-        """Waits in the running event loop, whichever that is."""
+        """Wait in the running event loop, whichever that is."""
         if self.call is None:
             await asyncio.sleep(self.timeout_s or 0.0)
             return
@@ -103,7 +103,7 @@ class Wait:
                 timer.cancel()
 
 
-# A client's work without its waiting, which `Client` and `AsyncClient` do each in its own way.
+# A client's work without its waiting, which `Client` and `AsyncClient` do differently.
 Waits: TypeAlias = Generator[Wait, None, T]
 
 
@@ -123,15 +123,15 @@ class Calls:
 
     @property
     def abandoned(self) -> int:
-        """The number of calls under way whose callers have left."""
+        """The number of running calls whose callers have left."""
         with self._changed:
             return sum(call.abandoned for call in self._under_way)
 
     def start(self, send: Callable[[], Any]) -> Call:
-        """Starts what `send` returns, gRPC's future of a call.
+        """Start what `send` returns, gRPC's future of a call.
 
         Raises:
-            Overloaded: MAX_ABANDONED are under way for nobody. Unavailable: after `close`.
+            Overloaded: MAX_ABANDONED run without callers. Unavailable: after `close`.
         """
         _park_if_exiting()
         call = Call()
@@ -143,24 +143,24 @@ class Calls:
                 raise Overloaded(f"the server still works on {left} requests whose callers left")
             self._under_way.add(call)
         if threading.current_thread() is threading.main_thread():
-            # Ctrl-C strikes the main thread, where it could cut gRPC's own code in two.
+            # Ctrl-C hits the main thread, where it could interrupt gRPC's own code.
             self._sends.put(partial(self._send, call, send))
         else:
             self._send(call, send)
         return call
 
     def abandon(self, call: Call) -> None:
-        """Notes that nobody waits for `call` any more; the call itself goes on."""
+        """Note that nobody waits for `call` any more; the call itself goes on."""
         with self._changed:
             call.abandoned = True
 
     def wait_until_idle(self, timeout_s: float) -> bool:
-        """Whether all calls have ended, at the latest after `timeout_s`."""
+        """Whether all calls end within `timeout_s`."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._under_way, timeout_s)
 
     def close(self, error: FoveaError) -> None:
-        """Answers every waiter with `error`; the channel closes when the last call has ended."""
+        """Answer every waiter with `error`; the channel closes when the last call has ended."""
         with self._changed:
             if self._closed:
                 return
@@ -209,7 +209,7 @@ class Calls:
 def _send_all(sends: SimpleQueue[Callable[[], None] | None]) -> None:
     while (send := sends.get()) is not None:
         send()
-        del send  # or a client that nobody uses would live until the next call
+        del send  # or an unused client would live until the next call
 
 
 _ALL: weakref.WeakSet[Calls] = weakref.WeakSet()
@@ -217,7 +217,7 @@ _exiting = threading.Event()
 
 
 def _park_if_exiting() -> None:
-    """Stops a daemon thread that would send while the interpreter ends, as Python soon does."""
+    """Stop a daemon thread that would send while the interpreter ends, as Python soon does."""
     if _exiting.is_set() and threading.current_thread() is not threading.main_thread():
         threading.Event().wait()
 

@@ -1,4 +1,4 @@
-"""How the gRPC channel is opened: message sizes, balancing, reconnecting, TLS."""
+"""Opens the gRPC channel: message sizes, balancing, reconnecting, TLS."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CHANNEL_OPTIONS: tuple[tuple[str, int | str], ...] = (
 class Tls:
     """PEM files for an encrypted channel.
 
-    root_certificates: who may have signed the server's certificate; None means gRPC's own list.
+    root_certificates: of the authorities for the server's certificate; None is gRPC's own list.
     private_key, certificate_chain: the client's own identity, for servers that ask for one.
     """
 
@@ -43,7 +43,7 @@ class Tls:
     certificate_chain: Path | None = None
 
     def credentials(self) -> grpc.ChannelCredentials:
-        """Reads the files; InvalidInput when one cannot be read."""
+        """Read the files; InvalidInput if one cannot be read."""
         return grpc.ssl_channel_credentials(
             _read(self.root_certificates), _read(self.private_key), _read(self.certificate_chain)
         )

@@ -1,4 +1,4 @@
-"""The answer of classify, and what can be asked of it."""
+"""The answer of classify, and its inputs."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ PLACE = "{}"
 class Classification:
     """What a picture shows, best first.
 
-    labels: K of those asked, as they were asked, or of the classifier's own. indices: their places
-    among those, int32 [K]. scores: [K], within [0, 1]; they add up to 1 over all labels where the
-    model compares them (CLIP, most classifiers), and each stands for itself where it does not
-    (SigLIP, classifiers of several labels).
+    labels: K of the given ones, unchanged, or of the classifier's own. indices: their positions
+    among those, int32 [K]. scores: [K], within [0, 1]; they add up to 1 over all labels if the
+    model compares them (CLIP, most classifiers), and are independent if it does not (SigLIP,
+    multi-label classifiers).
     """
 
     labels: tuple[str, ...]
@@ -35,12 +35,12 @@ class Classification:
 
     @property
     def label(self) -> str:
-        """The best."""
+        """The best label."""
         return self.labels[0]
 
     @property
     def score(self) -> float:
-        """Of the best."""
+        """The best label's score."""
         return float(self.scores[0])
 
     def __len__(self) -> int:
@@ -57,9 +57,9 @@ class Classification:
 
 @dataclass(frozen=True)
 class Question:
-    """Labels or none, and how many answers are wanted at most; None is all, or the server's own.
+    """Labels or none, and the most answers; None is all, or the server's own.
 
-    Raises InvalidText and InvalidSetting for what cannot be asked.
+    Raises InvalidText and InvalidSetting for invalid values.
     """
 
     labels: tuple[str, ...] | None
@@ -76,7 +76,7 @@ class Question:
         return cls(asked, template, top_k)
 
     def to_inputs(self, image: bytes) -> dict[str, TensorValue]:
-        """A request's tensors; of labels, the server answers all."""
+        """A request's tensors; with labels, the server answers all of them."""
         if self.labels is not None:
             template = self.template or PLACE
             texts = tuple(template.replace(PLACE, label) for label in self.labels)
@@ -86,7 +86,7 @@ class Question:
         return {"IMAGE": image}
 
     def read(self, answer: Answer) -> Classification:
-        """The result, with the labels as they were asked."""
+        """The result, with the labels as given."""
         kept = slice(self.top_k)
         indices, scores = answer.array("LABEL_INDICES")[kept], answer.array("LABEL_SCORES")[kept]
         asked = self.labels

@@ -78,13 +78,13 @@ def main_object(
     verb: Verb = None,
     detect_verb: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Whose detector finds a description's words: detect's."),
+        typer.Option(metavar="NAME", help="Verb that finds a description's words, if not detect."),
     ] = None,
     url: Url = DEFAULT_URL,
     timeout: Timeout = DEFAULT_TIMEOUT_S,
     local: Local = None,
 ) -> None:
-    """Which of the labels is the picture about? Its box and its mask."""
+    """Which of the labels is the picture about? Prints its box and its mask."""
     asked = one_of("--labels, --label or --description", labels, label, description)
     Run(pictures, url, timeout, local, as_json=as_json, out=out).ask(
         lambda client, picture: client.main_object(
@@ -113,7 +113,7 @@ def detect(
     timeout: Timeout = DEFAULT_TIMEOUT_S,
     local: Local = None,
 ) -> None:
-    """Boxes of what the text or the labels name, or of the classes that the detector knows."""
+    """Boxes of the things that the text or the labels name, or of the detector's own classes."""
     asked = at_most_one_of("--text or --label", text, label)
     Run(pictures, url, timeout, local, as_json=as_json, out=out).ask(
         lambda client, picture: client.detect(
@@ -158,11 +158,11 @@ def segment(
     pictures: Pictures,
     box: Annotated[
         list[Any] | None,
-        typer.Option(parser=parse_box, metavar="X1,Y1,X2,Y2", help="A box; repeat for more."),
+        typer.Option(parser=parse_box, metavar="X1,Y1,X2,Y2", help="A box; repeatable."),
     ] = None,
     point: Annotated[
         list[Any] | None,
-        typer.Option(parser=parse_point, metavar="X,Y", help="A point on a thing; repeat."),
+        typer.Option(parser=parse_point, metavar="X,Y", help="A point on a thing; repeatable."),
     ] = None,
     background: Annotated[
         list[Any] | None,
@@ -180,7 +180,7 @@ def segment(
     timeout: Timeout = DEFAULT_TIMEOUT_S,
     local: Local = None,
 ) -> None:
-    """The mask of what each box or point means, in pixels of the picture."""
+    """The mask that each box or point marks, in pixels of the picture."""
     points: list[Any] = [*(point or ()), *(background or ())]
     point_labels: list[Any] = [1] * len(point or ()) + [0] * len(background or ())
     if (together or background) and points:
@@ -262,7 +262,7 @@ def embed_objects(
 def segment_scene(
     pictures: Pictures,
     threshold: Annotated[
-        float | None, typer.Option(help="Score from which a segment counts, 0 to 1.")
+        float | None, typer.Option(help="Least score of a segment, 0 to 1.")
     ] = None,
     out: Out = None,
     as_json: Json = False,
@@ -271,7 +271,7 @@ def segment_scene(
     timeout: Timeout = DEFAULT_TIMEOUT_S,
     local: Local = None,
 ) -> None:
-    """What the scene is made of: masks of the segmenter's own classes."""
+    """The parts of the scene: masks of the segmenter's own classes."""
     Run(pictures, url, timeout, local, as_json=as_json, out=out).ask(
         lambda client, picture: client.segment_scene(picture, threshold=threshold, verb=verb)
     )
@@ -287,17 +287,17 @@ def classify(
         typer.Option(
             parser=parse_text,
             metavar="TEXT",
-            help="What is asked of each label, with {} for it: 'This is a photo of {}.'",
+            help="A text for each label, with {} in its place: 'This is a photo of {}.'",
         ),
     ] = None,
-    top_k: Annotated[int | None, typer.Option(help="Labels of a picture at most.")] = None,
+    top_k: Annotated[int | None, typer.Option(help="Most labels of a picture.")] = None,
     as_json: Json = False,
     verb: Verb = None,
     url: Url = DEFAULT_URL,
     timeout: Timeout = DEFAULT_TIMEOUT_S,
     local: Local = None,
 ) -> None:
-    """What the pictures show: of the labels, or of a classifier's own classes without any."""
+    """What the pictures show: of the labels, or without any of a classifier's own classes."""
     asked = one_of("--labels or --label", labels, label) if labels or label else None
     Run(pictures, url, timeout, local, as_json=as_json).ask(
         lambda client, picture: client.classify(
@@ -344,7 +344,7 @@ def models(
     timeout: Timeout = DEFAULT_TIMEOUT_S,
     local: Local = None,
 ) -> None:
-    """What can be asked here: verbs, who answers them, their classes and licences."""
+    """List the verbs, their members, and their classes and licences."""
     with console.one_line_errors(), open_client(url, timeout, local) as client:
         served = client.verbs(timeout_s=timeout)
     if as_json:

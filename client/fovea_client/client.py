@@ -17,33 +17,33 @@ T = TypeVar("T")
 class Client(Connection, BlockingVerbs):
     """Calls the verbs of a fovea server over gRPC; safe to share between threads.
 
-    The options are those of `Connection`. A call that its caller leaves, at the deadline or by
-    Ctrl-C, goes on at the server until it is answered: see `fovea_client.calls`.
+    The options are those of `Connection`. A call whose caller leaves, at the deadline or by Ctrl-C,
+    goes on at the server until it is answered: see `fovea_client.calls`.
 
     Images are paths, encoded bytes (JPEG, PNG, WebP), uint8 [H, W, 3] RGB or [H, W], or PIL
-    images. Each verb raises what `fovea_client.errors` draws: InvalidInput and its kinds,
+    images. Each verb raises the errors of `fovea_client.errors`: InvalidInput and its kinds,
     Overloaded, DeadlineExceeded, Unavailable, ServerError.
     """
 
     def check_ready(self, *, timeout_s: float = READY_TIMEOUT_S) -> None:
-        """Raises the reason, mostly Unavailable, unless the server is ready with all its models."""
+        """Raise the reason, mostly Unavailable, unless the server is ready with all its models."""
         self._wait(self._check_ready(timeout_s))
 
     def describe(self, verb: str, *, timeout_s: float = READY_TIMEOUT_S) -> Description:
-        """Which members answer a verb, by its name in the deployment, and from which weights.
+        """The members behind a verb, by its name in the deployment, and their weights.
 
         Raises UnknownVerb for a name that is not served.
         """
         return self._wait(self._describe(verb, timeout_s))
 
     def verbs(self, *, timeout_s: float = READY_TIMEOUT_S) -> tuple[Description, ...]:
-        """All that the server offers, by name; Unavailable and the like if it cannot be asked."""
+        """All that the server offers, by name; raises Unavailable and the like."""
         return self._wait(self._verbs(timeout_s))
 
     def close(self) -> None:
-        """Ends the calls of other threads with Unavailable, and does not wait.
+        """End the calls of other threads with Unavailable, without waiting.
 
-        The channel closes when the server has answered what it was asked.
+        The channel closes when the server has answered all running calls.
         """
         self._close()
 

@@ -29,7 +29,7 @@ from fovea_client.retry import Attempts, Deadline, RetryPolicy
 from fovea_client.verbs import Steps
 
 T = TypeVar("T")
-# Of a function: what it gives when a request is sent, in the context of its caller.
+# A function returns the headers when a request is sent, in its caller's context.
 RequestHeaders: TypeAlias = Mapping[str, str] | Callable[[], Mapping[str, str]]
 
 DEFAULT_URL = "localhost:8001"
@@ -43,14 +43,14 @@ ALL_MODELS = service_pb2.ModelStatisticsRequest()
 class Connection:
     """The options of a client, and its channel, opened with the first call.
 
-    url: "host:port" of Triton's gRPC endpoint, or any target of gRPC: of a name with several
-    addresses ("dns:///name:8001") or a list ("ipv4:10.0.0.1:8001,10.0.0.2:8001") all take turns.
-    timeout_s: seconds for a call with all its retries, unless the call says otherwise;
+    url: "host:port" of Triton's gRPC endpoint, or any gRPC target: for a name with several
+    addresses ("dns:///name:8001") or a list ("ipv4:10.0.0.1:8001,10.0.0.2:8001"), all take turns.
+    timeout_s: seconds for a call with all its retries, unless the call sets its own;
     `math.inf` is no limit. retry: when a failed request is sent again.
     tls: encrypts the channel; None leaves it plain. headers: sent with every request, such as
-    the authorization that a gateway asks for; a function is called for each request by who makes
-    it, so that it can tell the trace that the request belongs to.
-    jpeg_quality: pixels are sent as JPEG of this quality (1 to 95), not as PNG.
+    the authorization for a gateway; a function is called for each request in its caller's context,
+    so that it can return the trace that the request belongs to.
+    jpeg_quality: send pixels as JPEG of this quality (1 to 95) instead of PNG.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Connection:
 
     @property
     def abandoned(self) -> int:
-        """The number of requests that the server still works on though their callers have left."""
+        """The number of requests that the server still works on after their callers left."""
         return 0 if self._calls is None else self._calls.abandoned
 
     def _open(self) -> Calls:
@@ -123,7 +123,7 @@ class Connection:
             yield Wait(None, attempts.delay_after(failure))
 
     def _attempt(self, request: Request, left_s: float | None, timeout_s: float) -> Waits[Any]:
-        """The response; the call goes on without its caller when that one leaves."""
+        """The response; the call goes on if its caller leaves."""
         calls, message = self._open(), request.message(left_s)
         linger_s = None if left_s is None else left_s + LINGER_S
         infer, metadata = self._stub.ModelInfer, self._metadata()
@@ -138,7 +138,7 @@ class Connection:
         return call.outcome.result()
 
     def _check_model(self, model: str, error: grpc.RpcError) -> Waits[None]:
-        """UnknownVerb unless a server here is still starting, or one has the model after all."""
+        """Raise UnknownVerb unless a server is still starting, or one has the model after all."""
         try:
             server = yield from self._health("ServerReady", READY_REQUEST, READY_TIMEOUT_S)
             request = service_pb2.ModelReadyRequest(name=model)
@@ -166,7 +166,7 @@ class Connection:
 
     def _verbs(self, timeout_s: float) -> Waits[tuple[Description, ...]]:
         try:
-            # Of all models, loaded ones alone; an index of them is for administrators.
+            # Statistics of all models list only the loaded ones; an index is for administrators.
             counted = yield from self._health("ModelStatistics", ALL_MODELS, timeout_s)
             found = []
             for name in sorted({model.name for model in counted.model_stats}):
@@ -178,13 +178,13 @@ class Connection:
         return tuple(found)
 
     def _parameters(self, model: str, timeout_s: float) -> Waits[dict[str, str]]:
-        """Of a model's configuration."""
+        """The parameters of a model's configuration."""
         request = service_pb2.ModelConfigRequest(name=model)
         answer = yield from self._health("ModelConfig", request, timeout_s)
         return {key: value.string_value for key, value in answer.config.parameters.items()}
 
     def _health(self, method: str, message: Any, timeout_s: float) -> Waits[Any]:
-        """An answer about the server or a model, whose handlers stand gRPC's own deadline."""
+        """An answer about the server or a model; these calls are safe with gRPC's own deadline."""
         calls = self._open()
         ask, metadata = getattr(self._stub, method).future, self._metadata()
         call = calls.start(lambda: ask(message, timeout_s, metadata))

@@ -55,7 +55,7 @@ _STDOUT, _STDERR = Console(), Console(stderr=True)
 
 
 def accept_any_name() -> None:
-    """Makes both streams escape what their encoding lacks, so that no traceback ends the command.
+    """Make both streams escape what their encoding lacks, so that no traceback ends the command.
 
     File names need not be UTF-8, and terminals need not know every character.
     """
@@ -65,7 +65,7 @@ def accept_any_name() -> None:
 
 
 def printable(text: str) -> str:
-    """The text on one line: line breaks, control characters and the like as escapes."""
+    """The text on one line, with line breaks, control characters and the like escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -77,7 +77,7 @@ def exit_code(error: FoveaError) -> int:
 
 
 def print_error(message: object, source: str | None = None) -> None:
-    """One line on stderr."""
+    """Print one line on stderr."""
     line = printable(" ".join(str(message).split()))
     source = None if source is None else printable(source)
     prefix = "error" if source is None or source in line else f"error: {source}"
@@ -86,7 +86,7 @@ def print_error(message: object, source: str | None = None) -> None:
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Ends the command with a line on stderr and the error's exit code, without a traceback."""
+    """End the command with a line on stderr and the error's exit code, without a traceback."""
     try:
         yield
     except FoveaError as error:
@@ -101,7 +101,7 @@ def one_line_errors() -> Iterator[None]:
 
 
 class _RateColumn(ProgressColumn):
-    """Pictures a second, of the last half minute or so."""
+    """Pictures a second, over about the last half minute."""
 
     def render(self, task: Task) -> Text:
         return Text("" if task.speed is None else f"{task.speed:.1f}/s")
@@ -127,9 +127,9 @@ def progress_bar(*, shown: bool) -> Iterator[batches.Progress]:
 
 
 def print_json(record: dict[str, Any]) -> None:
-    """One JSON object on one line of stdout, in UTF-8 whatever the terminal's encoding is.
+    """Print one JSON object on one line of stdout, in UTF-8 whatever the terminal's encoding is.
 
-    What of a file name is not UTF-8 is a lone surrogate, as in `os.fsdecode`, and is escaped.
+    Parts of a file name that are not UTF-8 are lone surrogates, as in `os.fsdecode`, and escaped.
     """
     line = json.dumps(record, ensure_ascii=False)
     typer.echo(line.encode("utf-8", "backslashreplace"))
@@ -148,9 +148,9 @@ def error_record(error: FoveaError) -> dict[str, Any]:
 
 
 def print_table(results: Sequence[tuple[str, Any]]) -> None:
-    """One table for the results of one verb, each with the name of its picture.
+    """Print one table for the results of one verb, each with the name of its picture.
 
-    Of several pictures' main objects and classes, only the best labels are shown.
+    For several pictures' main objects and classes, it shows only the best labels.
     """
     if not results:
         return
@@ -170,7 +170,7 @@ def print_table(results: Sequence[tuple[str, Any]]) -> None:
 
 
 def print_tables(tables: Sequence[Table]) -> None:
-    """Tables, one below the other."""
+    """Print tables, one below the other."""
     for table in tables:
         _STDOUT.print(table)
 

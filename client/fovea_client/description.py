@@ -1,4 +1,4 @@
-"""What a deployment does under a verb's name: which members answer, with which weights."""
+"""Describes a deployment's verbs: their members, and those members' weights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 _VERB = "verb"
-# Behind a slot's name among the parameters of an ensemble, as `fovea.flow` writes it: JSON.
+# Suffix of a slot's name among an ensemble's parameters, as `fovea.flow` writes it: JSON.
 _MEMBER = "_member"
 
 
@@ -16,9 +16,9 @@ _MEMBER = "_member"
 class MemberDescription:
     """A checkpoint that a deployment serves.
 
-    name: in the deployment. family, role: what it is, and what it can do. fingerprint: another one
-    means other weights, whose embeddings cannot be compared with these; "" if it is not known.
-    licence: of the weights, as far as it is known. class_names: of a closed set, by class id.
+    name: in the deployment. family, role: what it is, and what it can do. fingerprint: changes with
+    the weights, whose embeddings cannot be compared with others'; "" if unknown. licence: of the
+    weights, if known. class_names: of a closed set, by class id.
     """
 
     name: str
@@ -37,7 +37,7 @@ class MemberDescription:
 class Description:
     """A verb of a deployment.
 
-    name: that it is asked by. verb: what it does, "embed_text" for one.
+    name: the one to call it by. verb: what it does, such as "embed_text".
     members: by what they do in it: {"embeds": MemberDescription("clip", …)}.
     """
 
@@ -47,12 +47,12 @@ class Description:
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """Of the members, by what they do, where they are known."""
+        """The members' fingerprints by what they do, if known."""
         return {slot: one.fingerprint for slot, one in self.members.items() if one.fingerprint}
 
     @classmethod
     def from_parameters(cls, name: str, parameters: Mapping[str, str]) -> Description:
-        """Of the parameters of an ensemble's configuration."""
+        """Read the parameters of an ensemble's configuration."""
         members = {
             key.removesuffix(_MEMBER): _member(json.loads(parameters[key]))
             for key in sorted(parameters)

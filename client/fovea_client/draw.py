@@ -1,6 +1,6 @@
-"""Results drawn onto their picture: translucent masks with a crisp edge, boxes, label tags.
+"""Draws results onto their picture: translucent masks with a crisp edge, boxes, label tags.
 
-All sizes follow from the picture's own, so that 64 pixels and 4K look alike. Frames: boxes and
+All sizes scale with the picture's, so that 64 pixels and 4K look alike. Frames: boxes and
 tags are xyxy in pixels of the upright picture.
 """
 
@@ -27,7 +27,7 @@ Result: TypeAlias = MainObject | Detections | Segmentation | Objects | SceneSegm
 Color: TypeAlias = tuple[int, int, int]
 Box: TypeAlias = tuple[float, float, float, float]
 
-# Far apart in hue and of like lightness, so that neighbours differ and all show on photographs.
+# Far apart in hue and similar in lightness, so that neighbours differ and all show on photographs.
 PALETTE: tuple[Color, ...] = (
     (255, 92, 57),
     (0, 174, 239),
@@ -53,7 +53,7 @@ LIGHT_LUMA = 150
 
 @dataclass(frozen=True)
 class Item:
-    """One thing to draw. box is drawn, anchor is where the tag stands; a mask may stand alone."""
+    """One thing to draw: the box is drawn, the tag is at the anchor; a mask may be alone."""
 
     color: Color
     anchor: Box
@@ -64,7 +64,7 @@ class Item:
 
 
 def draw(picture: Picture, result: Result) -> Image.Image:
-    """A new RGB picture with the result drawn in; InvalidInput if it is of another size."""
+    """A new RGB picture with the result drawn in; InvalidInput if it has another size."""
     image = images.load(picture)
     size_hw = (image.height, image.width)
     if size_hw != tuple(result.size_hw):
@@ -116,7 +116,7 @@ def _main_item(result: MainObject) -> Item:
 
 
 def _scene_items(result: SceneSegmentation) -> list[Item]:
-    """A colour for each segment; scores only where there are any to tell apart."""
+    """A colour for each segment; scores only if there are different ones."""
     scored = bool((result.scores < 1).any())
     found = zip(result.masks, result.labels, result.scores.tolist(), strict=True)
     return [
@@ -143,7 +143,7 @@ def _mask_area(item: Item) -> int:
 
 
 def _draw_mask(pixels: NDArray[np.uint8], mask: NDArray[np.bool_], color: Color, line: int) -> None:
-    """Tints the masked pixels in place, and strokes the edge in white under the colour."""
+    """Tint the masked pixels in place, and stroke the edge in white under the colour."""
     left, top, width, height = cv2.boundingRect(mask.astype(np.uint8))
     window = np.s_[top : top + height, left : left + width]
     inside = mask[window]
@@ -212,7 +212,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 def _place(
     tag_wh: tuple[int, int], anchor: Box, image_wh: tuple[int, int], taken: list[Box]
 ) -> Box:
-    """Where the tag goes: above the box, below it or within, the first place that is free."""
+    """The tag's place: above the box, below it or within, the first one that is free."""
     width, height = tag_wh
     left = max(0.0, min(round(anchor[0]), image_wh[0] - width))
     tops = (anchor[1] - height, anchor[3], anchor[1], anchor[3] - height)

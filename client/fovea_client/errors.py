@@ -1,4 +1,4 @@
-"""The typed errors, as `fovea.errors` draws them, and the one place where gRPC's become ours."""
+"""The typed errors of `fovea.errors`, and the translation of gRPC's errors into them."""
 
 from __future__ import annotations
 
@@ -47,27 +47,27 @@ __all__ = [
 
 Status = grpc.StatusCode
 
-# Triton's own words (core/src: dynamic batch scheduler, rate limiter) for a queue that is full
-# or in which the request waited too long.
+# Triton's own words (core/src: dynamic batch scheduler, rate limiter) for a full queue, or one in
+# which the request waited too long.
 _OVERLOADED = re.compile(r"Exceeds maximum queue size|Request timeout expired")
 
-# Triton's words for a server or a model that is on its way out or in, whatever the status: a dead
-# backend process, a model that is being loaded again, a server that stops.
+# Triton's words for a server or a model that is starting or stopping, whatever the status: a dead
+# backend process, a model that is being reloaded, a server that stops.
 _PASSING = re.compile(
     r"Stub process .*not healthy|not ready|not at ready state|has no available versions"
     r"|Request for unknown model|Server is stopping|unload",
     re.IGNORECASE | re.DOTALL,
 )
 
-# Triton 2.51's Python backend fails a whole batch when one request in it has a malformed BYTES
-# tensor. Those of this client are whole: such a message speaks of another client's request.
+# Triton 2.51's Python backend fails a whole batch if one request in it has a malformed BYTES
+# tensor. This client's tensors are valid, so such a message is about another client's request.
 _NEIGHBOURS_FAULT = re.compile(
     r"string (length indicator|data|elements \d+) for inference input", re.IGNORECASE
 )
 
-# Triton's words for a tensor that a verb does not take, and for one that it lacks. Of TEXT they
-# mean that the caller took one kind of detector or classifier for the other; TOP_K is sent for a
-# model's own classes alone. (Triton 2.51 closes a list of nothing without opening it.)
+# Triton's words for a tensor that a verb does not take, and for one that it lacks. For TEXT they
+# mean that the caller confused the two kinds of detector or classifier; TOP_K is only sent for a
+# model's own classes. (Triton 2.51 closes an empty list without opening it.)
 _UNWANTED_TEXT = re.compile(
     r"unexpected inference input 'TEXT' for model '(?P<verb>\w+)'"
     r"|for model '(?P<of>\w+)'\. Got input\(s\) \[[^]]*'TEXT'[^]]*\], .* input\(s\) \]"
@@ -80,9 +80,9 @@ _MISSING_TEXT = re.compile(
 # gRPC's own words for an address that it cannot reach.
 _UNREACHED = re.compile(r"connect|resol|proxy", re.IGNORECASE)
 
-# CANCELLED and ABORTED, when the caller did not cancel, come from a server that stopped at work.
+# CANCELLED and ABORTED, if the caller did not cancel, come from a server that stopped at work.
 _PASSING_STATUSES = (Status.UNAVAILABLE, Status.CANCELLED, Status.ABORTED, Status.NOT_FOUND)
-# From a gateway that wants other headers: waiting does not help.
+# From a gateway that expects other headers: waiting does not help.
 _REFUSED_STATUSES = (Status.UNAUTHENTICATED, Status.PERMISSION_DENIED)
 
 
@@ -119,9 +119,9 @@ def to_invalid_input(message: str) -> InvalidInput:
 
 
 def names_unknown_model(error: grpc.RpcError, model: str) -> bool:
-    """Whether the server says that `model` is in no repository of its.
+    """Whether the server reports that no repository of its has `model`.
 
-    A model that is known, but is not loaded now, "has no available versions".
+    A known model that is not loaded now "has no available versions".
     """
     words = f"Request for unknown model: '{model}' is not found"
     return error.code() is Status.NOT_FOUND and (error.details() or "").startswith(words)

@@ -1,9 +1,9 @@
-"""Pictures as callers have them, as encoded bytes for the wire, and as RGB for drawing.
+"""Pictures from callers, as encoded bytes for the wire, and as RGB for drawing.
 
-A file or bytes go as they are. Pixels are encoded losslessly: PNG at the fastest compression
+A file or bytes are sent as they are. Pixels are encoded losslessly: PNG at the fastest compression
 level, since a network is faster than zlib's slower levels; with `jpeg_quality` as JPEG, which is
-several times smaller and slightly lossy. The frame of boxes and masks is the upright picture: for
-files and bytes turned by their EXIF orientation, for pixels as they are.
+several times smaller and slightly lossy. The frame of boxes and masks is the upright picture: files
+and bytes are turned by their EXIF orientation, pixels stay as they are.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def encode(picture: Picture, *, jpeg_quality: int | None = None) -> bytes:
     """Encoded bytes (JPEG, PNG or WebP) of a path, bytes, uint8 [H, W, 3] RGB or [H, W], or PIL.
 
     jpeg_quality: 1 to 95 encodes pixels as JPEG instead of PNG; files and bytes are never
-    encoded again. Raises InvalidImage when the file is missing or the array is not a picture;
-    whether the bytes are a picture is for the server to say.
+    encoded again. Raises InvalidImage if the file is missing or the array is not a picture; the
+    server checks whether the bytes are one.
     """
     if isinstance(picture, (str, os.PathLike)):
         return _read(Path(picture))

@@ -1,4 +1,4 @@
-"""Commands of `fovea` that other packages bring; each is loaded when it is called."""
+"""Commands of `fovea` from other packages, each loaded when it is called."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ LOADED = {
     "serve": LoadedCommand(
         "fovea_server.cli",
         "server",
-        "Start Triton with the model repository, here and in the foreground.",
+        "Start Triton with the model repository, in the foreground.",
     ),
     "index": LoadedCommand(
         "fovea_search.cli",
         "search",
-        "Put every object of pictures into a store, once; or look after the store.",
+        "Put every object of pictures into a store, or maintain the store.",
     ),
     "search": LoadedCommand(
         "fovea_search.cli",

@@ -1,4 +1,4 @@
-"""The client without a server: a deployment in this process."""
+"""The client without a server: it runs a deployment in this process."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ T = TypeVar("T")
 
 
 class LocalClient(BlockingVerbs):
-    """`Client` on an export folder: the same verbs, results and errors; safe between threads.
+    """`Client` on an export folder: the same verbs, results and errors; thread-safe.
 
     >>> with LocalClient("build/export/demo") as client:
     ...     thing = client.main_object("photo.jpg", ["man", "snowboard"])
 
-    A call in one's own process cannot be left: `timeout_s` is taken, so that either client fits,
-    and not heeded. Networks are opened when a verb first needs them, or all by `check_ready`.
+    A call in this process cannot be abandoned: `timeout_s` is only accepted so that either client
+    fits, and ignored. Networks are opened when a verb first needs them, or all by `check_ready`.
 
-    Raises what `fovea.local.Local` does: Unavailable for a folder without an export that runs
+    Raises the errors of `fovea.local.Local`: Unavailable for a folder without an export that runs
     here, ModuleNotFoundError without onnxruntime (pip install 'fovea[local]').
     """
 
     def __init__(self, folder: str | PathLike[str]) -> None:
-        from fovea.local import Local  # with it come OpenCV and Pillow, which few callers need
+        from fovea.local import Local  # it loads OpenCV and Pillow, which few callers need
 
         self._local: Local | None = Local(folder)
 
     def check_ready(self, *, timeout_s: float = READY_TIMEOUT_S) -> None:
-        """Opens all networks; raises the reason, Unavailable or ServerError, if they cannot be."""
+        """Open all networks; raises Unavailable or ServerError with the reason if that fails."""
         self._opened().open_networks()
 
     def describe(self, verb: str, *, timeout_s: float = READY_TIMEOUT_S) -> Description:
@@ -52,7 +52,7 @@ class LocalClient(BlockingVerbs):
         return tuple(self.describe(name) for name in sorted(self._opened().verbs))
 
     def close(self) -> None:
-        """Lets the networks go once the calls of other threads are answered."""
+        """Release the networks once the calls of other threads are answered."""
         self._local = None
 
     def _run(self, steps: Steps[T], timeout_s: float | None) -> T:
@@ -69,7 +69,7 @@ class LocalClient(BlockingVerbs):
             found = self._opened().infer(request.model, request.arrays)
         except UnknownVerb:
             raise
-        except InvalidInput as error:  # in the words that would have come from a server
+        except InvalidInput as error:  # in the words of a server
             raise to_invalid_input(error.to_message()) from error
         return Answer(request.model, found.get)
 

@@ -1,4 +1,4 @@
-"""A mask as it travels: COCO run-length encoding, decoded only when asked."""
+"""A mask as COCO run-length encoding, decoded only on demand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fovea.masks import decode_rle, rle_area, rle_box
 
 @dataclass(frozen=True)
 class Mask:
-    """Which pixels of a picture belong to a thing.
+    """The pixels of a picture that belong to a thing.
 
     counts: COCO's compressed run lengths. size_hw: (height, width) of the picture.
     """
@@ -31,9 +31,9 @@ class Mask:
         return decode_rle(self.counts, self.size_hw)
 
     def to_coco(self) -> dict[str, Any]:
-        """`{"size": [h, w], "counts": str}`, as pycocotools and COCO's JSON have it."""
+        """`{"size": [h, w], "counts": str}`, the form of pycocotools and COCO's JSON."""
         return {"size": list(self.size_hw), "counts": self.counts.decode("ascii")}
 
     def box(self) -> NDArray[np.float32]:
-        """The smallest box around the mask, xyxy [4], ends exclusive; zeros for none."""
+        """The smallest box around the mask, xyxy [4], ends exclusive; zeros for an empty one."""
         return np.array(rle_box(self.counts, self.size_hw), np.float32)

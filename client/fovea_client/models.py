@@ -1,4 +1,4 @@
-"""What a deployment offers, for people and for programs."""
+"""Prints what a deployment offers, for people and for programs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def models_record(verbs: tuple[Description, ...]) -> dict[str, Any]:
 
 
 def models_tables(verbs: tuple[Description, ...]) -> list[Table]:
-    """The verbs and the members that answer them, and what is known of each member."""
+    """The verbs with their members, and the facts about each member."""
     asked = Table("verb", "what it does", "members", box=box.SIMPLE_HEAD)
     for verb in verbs:
         played = ", ".join(f"{slot} = {member.name}" for slot, member in verb.members.items())

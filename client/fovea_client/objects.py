@@ -1,4 +1,4 @@
-"""The answer of segment_everything and embed_objects, and what can be asked of them."""
+"""The answer of segment_everything and embed_objects, and their inputs."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ INT32_MAX = int(np.iinfo(np.int32).max)
 
 @dataclass(frozen=True, eq=False)
 class Objects:
-    """Everything in a picture that has an outline, the surest first.
+    """Everything with an outline in a picture, the surest first.
 
     boxes: [N, 4], the smallest around each mask. scores: SAM's own estimates of the masks' IoU,
-    [N]. stability: how little a mask changes when its threshold does, within [0, 1], [N].
+    [N]. stability: how little a mask changes with its threshold, within [0, 1], [N].
     size_hw: (height, width) of the picture. embeddings: a vector of length 1 for each, [N, d], and
     picture_embedding one for the whole picture, [d]; None from segment_everything.
     """
@@ -42,7 +42,7 @@ class Objects:
         return len(self.masks)
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON; masks as COCO RLE, embeddings where there are any."""
+        """Ready for JSON; masks as COCO RLE, embeddings if there are any."""
         found: dict[str, Any] = {
             "boxes": to_json(self.boxes),
             "masks": [mask.to_coco() for mask in self.masks],
@@ -59,7 +59,7 @@ class Objects:
     def to_coco_json(self, image_id: int = 0) -> list[dict[str, Any]]:
         """COCO results: bbox is [left, top, width, height].
 
-        category_id is 0 for all: a mask has no class. stability_score as segment-anything has it.
+        category_id is 0 for all: a mask has no class. stability_score is segment-anything's.
         """
         found = zip(self.boxes, self.masks, to_json(self.scores), strict=True)
         return [
@@ -76,7 +76,7 @@ class Objects:
         ]
 
     def to_supervision(self) -> supervision.Detections:
-        """As `supervision.Detections` with masks; ImportError without supervision.
+        """Convert to `supervision.Detections` with masks; ImportError without supervision.
 
         class_id is 0 for all: a mask has no class.
         """
@@ -114,7 +114,7 @@ def to_inputs(
 
 
 def _count(name: str, value: int) -> NDArray[np.int32]:
-    """int32 [1]; how many are too many is for the server to say."""
+    """int32 [1]; the server checks the upper limit."""
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     if not whole or not 0 <= value <= INT32_MAX:
         raise InvalidSetting(f"{name}: expected a whole number from 0, got {value!r:.80}")

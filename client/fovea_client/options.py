@@ -1,4 +1,4 @@
-"""The options that the commands share, and how they are read."""
+"""The options that the commands share, and their parsers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _numbers(text: str, names: str) -> tuple[float, ...]:
 
 
 def one_of(options: str, *given: Any) -> Any:
-    """The one that was given; typer.BadParameter, which names the options, for none or several."""
+    """The one given value; typer.BadParameter, which names the options, for none or several."""
     values = [value for value in given if value]
     if len(values) != 1:
         raise typer.BadParameter(f"give {options}, one of them")
@@ -28,26 +28,26 @@ def one_of(options: str, *given: Any) -> Any:
 
 
 def at_most_one_of(options: str, *given: Any) -> Any:
-    """As `one_of`, but None for none."""
+    """Like `one_of`, but None for none."""
     return None if all(value in (None, []) for value in given) else one_of(options, *given)
 
 
 def parse_box(text: str) -> Any:
-    """A box xyxy of "x1,y1,x2,y2"; raises typer.BadParameter."""
+    """A box xyxy from "x1,y1,x2,y2"; raises typer.BadParameter."""
     return _numbers(text, "x1,y1,x2,y2")
 
 
 def parse_point(text: str) -> Any:
-    """A point xy of "x,y"; raises typer.BadParameter."""
+    """A point xy from "x,y"; raises typer.BadParameter."""
     return _numbers(text, "x,y")
 
 
 def parse_text(text: str) -> Any:
-    """The text, decoded as UTF-8 where the locale's encoding is poorer; otherwise unchanged."""
+    """The text, decoded as UTF-8 if the locale's encoding is poorer; otherwise unchanged."""
     try:
         return text.encode("utf-8", "surrogateescape").decode("utf-8")
     except UnicodeError:
-        return text  # the client refuses it in words
+        return text  # the client refuses it with a message
 
 
 Pictures = Annotated[
@@ -75,29 +75,29 @@ Labels = Annotated[
         "--label",
         parser=parse_text,
         metavar="TEXT",
-        help="A label taken whole, 'St. Bernard'; repeat for more.",
+        help="A label taken literally, 'St. Bernard'; repeatable.",
     ),
 ]
-BoxThreshold = Annotated[float | None, typer.Option(help="Score from which a box counts, 0 to 1.")]
+BoxThreshold = Annotated[float | None, typer.Option(help="Least score of a box, 0 to 1.")]
 TextThreshold = Annotated[
     float | None,
-    typer.Option(help="Score from which a description's word names a box, 0 to 1."),
+    typer.Option(help="Least score of a description's word that names a box, 0 to 1."),
 ]
 PointsPerSide = Annotated[
     int | None, typer.Option(help="Points of the grid along each edge of the picture.")
 ]
 IouThreshold = Annotated[
-    float | None, typer.Option(help="SAM's own estimate from which a mask counts, 0 to 1.")
+    float | None, typer.Option(help="Least value of SAM's own estimate for a mask, 0 to 1.")
 ]
 StabilityThreshold = Annotated[
-    float | None, typer.Option(help="Stability from which a mask counts, 0 to 1.")
+    float | None, typer.Option(help="Least stability of a mask, 0 to 1.")
 ]
-MinArea = Annotated[int | None, typer.Option(help="Pixels of a mask at least.")]
+MinArea = Annotated[int | None, typer.Option(help="Least pixels of a mask.")]
 FullSize = Annotated[
     bool | None,
     typer.Option("--full-size", help="Judge masks at the picture's size, as transformers does."),
 ]
-MaxObjects = Annotated[int | None, typer.Option(help="Objects of a picture at most.")]
+MaxObjects = Annotated[int | None, typer.Option(help="Most objects of a picture.")]
 Out = Annotated[
     Path | None, typer.Option(help="Where to save the drawing; a folder for several pictures.")
 ]

@@ -1,4 +1,4 @@
-"""What is asked for: words, boxes and points, in the form that the server takes."""
+"""Converts words, boxes and points to the form that the server takes."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Points = tuple[NDArray[np.float32], NDArray[np.int32]]
 
 
 def to_labels(labels: str | Iterable[str]) -> tuple[str, ...]:
-    """Labels as TEXT, an element each, as they are given; of one string, its parts between '.'.
+    """Labels as TEXT, one per element, unchanged; a single string is split at '.'.
 
-    Raises InvalidText for none, and says which is empty, no str, or not encodable.
+    Raises InvalidText for none, and names one that is empty, no str, or not encodable.
     """
     if isinstance(labels, str):
         return tuple(text.split_phrases(check_text(labels)))
@@ -31,13 +31,13 @@ def to_labels(labels: str | Iterable[str]) -> tuple[str, ...]:
 
 
 def to_sentences(description: str) -> tuple[str, ...]:
-    """A description as labels that are its sentences; InvalidText when there is nothing in it."""
+    """A description as labels that are its sentences; InvalidText for an empty one."""
     parts = _SENTENCE_END.split(check_text(description))
     return tuple(part.strip() for part in parts if part.strip())
 
 
 def distinct(words: Iterable[str]) -> tuple[str, ...]:
-    """Each once, in the order given; case makes no difference."""
+    """Each word once, in the order given, ignoring case."""
     first: dict[str, str] = {}
     for word in words:
         first.setdefault(word.lower(), word)
@@ -45,7 +45,7 @@ def distinct(words: Iterable[str]) -> tuple[str, ...]:
 
 
 def check_text(value: str) -> str:
-    """`value` for embed_text; InvalidText when there is nothing in it, or no UTF-8 for it."""
+    """`value` for embed_text; InvalidText if it is empty or cannot be UTF-8."""
     if not isinstance(value, str) or not value.strip():
         raise InvalidText(f"expected a text, got {value!r}")
     try:
@@ -56,7 +56,7 @@ def check_text(value: str) -> str:
 
 
 def check_threshold(name: str, value: float) -> float:
-    """InvalidThreshold unless `value` is within [0, 1]."""
+    """`value`; raises InvalidThreshold unless it is within [0, 1]."""
     if not 0 <= value <= 1:
         raise InvalidThreshold(f"{name}: expected a number within [0, 1], got {value}")
     return float(value)
@@ -67,9 +67,9 @@ def to_points(
 ) -> Points:
     """Boxes and points in original pixels as POINT_COORDS [P, K, 2] and POINT_LABELS [P, K].
 
-    boxes: xyxy, [4] or [P, 4]: a prompt each.
-    points: xy, [2] or [P, 2]: a prompt each; [P, K, 2]: K points in each prompt.
-    point_labels: [P] or [P, K] as the points: 1 is on the thing (the default), 0 beside it.
+    boxes: xyxy, [4] or [P, 4]: one per prompt.
+    points: xy, [2] or [P, 2]: one per prompt; [P, K, 2]: K points in each prompt.
+    point_labels: [P] or [P, K] like the points: 1 is on the thing (the default), 0 beside it.
     With both, prompt i is box i with the points i. Raises InvalidPrompt.
     """
     if boxes is None and points is None:

@@ -1,16 +1,16 @@
-"""The proxy that gRPC connects through, which users often do not know of."""
+"""The proxy that gRPC connects through, which users often do not know about."""
 
 from __future__ import annotations
 
 import os
 
-# In the order in which gRPC looks: its doc/environment_variables.md.
+# In the order that gRPC looks in: its doc/environment_variables.md.
 _PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")
 _EXCEPTIONS = ("no_grpc_proxy", "no_proxy")
 
 
 def describe_proxy(url: str) -> str | None:
-    """What the environment says about a proxy for `url`, and how to go without; None if nothing."""
+    """The environment's proxy for `url`, and how to bypass it; None if there is none."""
     found = next(((name, os.environ[name]) for name in _PROXIES if os.environ.get(name)), None)
     if found is None or url.startswith(("unix:", "unix-abstract:")):
         return None

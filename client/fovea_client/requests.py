@@ -1,4 +1,4 @@
-"""A request, built once and sent as often as needed: to Triton, or to a deployment in here."""
+"""A request, built once and sent as often as needed: to Triton, or to a local deployment."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Request:
     """One inference of `model`.
 
     arrays: the tensors without batch axis. bytes and str become objects [1], a tuple of n str
-    objects [n], a float float32 [1]; arrays stay as they are.
+    becomes objects [n], a float becomes float32 [1]; arrays stay as they are.
     """
 
     def __init__(self, model: str, inputs: Mapping[str, TensorValue]) -> None:
@@ -29,9 +29,9 @@ class Request:
         self._message: Any = None
 
     def message(self, timeout_s: float | None) -> Any:
-        """The ModelInferRequest, with what is left of the caller's time for Triton's queues.
+        """The ModelInferRequest, with the rest of the caller's time for Triton's queues.
 
-        The tensors get a batch axis of 1 in front. Retries send the very same message.
+        The tensors get a batch axis of 1 in front. Retries send the same message.
         """
         if self._message is None:
             self._message = service_pb2.ModelInferRequest(model_name=self.model)

@@ -25,11 +25,11 @@ JSON_DIGITS = 6
 class MainObject:
     """The thing that a picture is about.
 
-    found: whether the detector saw the label's thing; without it, box and mask are None.
-    label: CLIP's choice, as it was asked; None when a description named nothing in the picture.
-    label_index: its place among the labels, the first of equal ones.
+    found: whether the detector found the label's thing; without it, box and mask are None.
+    label: CLIP's choice, unchanged; None if a description named nothing in the picture.
+    label_index: its position among the labels, the first of equal ones.
     label_scores: probability of each label, best first.
-    box: [4]. box_score: the detector's. mask_score: its maker's own estimate of the mask's IoU.
+    box: [4]. box_score: the detector's. mask_score: the segmenter's own estimate of the mask's IoU.
     size_hw: (height, width) of the picture.
     """
 
@@ -63,7 +63,7 @@ class MainObject:
         }
 
     def to_detections(self) -> SegmentedDetections:
-        """The same as detections: one, or none when nothing was found."""
+        """The same as detections: one, or none if nothing was found."""
         if self.box is None or self.mask is None:
             return SegmentedDetections(
                 np.zeros((0, 4), np.float32),
@@ -92,17 +92,17 @@ class MainObject:
         return self.to_detections().to_coco_json(image_id, categories)
 
     def to_supervision(self) -> supervision.Detections:
-        """As `supervision.Detections`; ImportError when supervision is not installed."""
+        """Convert to `supervision.Detections`; ImportError if supervision is not installed."""
         return self.to_detections().to_supervision()
 
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """What the phrases name, or the detector's own classes; best first.
+    """The named things, or those of the detector's own classes; best first.
 
-    boxes: [N, 4]. scores: [N]. phrases: of those asked, the one that each box answers, or the name
-    of its class, N. label_indices: its place among those asked, the first of equal ones, or the
-    id of its class, [N]; None if unknown.
+    boxes: [N, 4]. scores: [N]. phrases: the given one that each box answers, or the name of its
+    class, N. label_indices: its position among the given ones, the first of equal ones, or the id
+    of its class, [N]; None if unknown.
     size_hw: (height, width) of the picture.
     """
 
@@ -114,10 +114,10 @@ class Detections:
 
     @property
     def class_ids(self) -> NDArray[np.int64]:
-        """A number for each box's phrase: its index among those asked, or its id, int64 [N].
+        """A number for each box's phrase: its index among the given ones, or its id, int64 [N].
 
-        So they are the same for all pictures of which the same phrases are asked. Where the
-        indices are unknown, it is a number made of the phrase alone (CRC-32).
+        So the same phrases give the same numbers for all pictures. If the indices are unknown, the
+        number is made from the phrase alone (CRC-32).
         """
         if self.label_indices is not None:
             return self.label_indices.astype(np.int64)
@@ -139,11 +139,11 @@ class Detections:
     def to_coco_json(
         self, image_id: int = 0, categories: Mapping[str, int] | None = None
     ) -> list[dict[str, Any]]:
-        """COCO results, as `pycocotools.coco.COCO.loadRes` takes them.
+        """COCO results for `pycocotools.coco.COCO.loadRes`.
 
-        bbox is [left, top, width, height], category_name the phrase. category_id is the phrase's
-        in `categories`, such as the dataset's own, or else of `class_ids`. Raises InvalidInput for
-        a phrase that has none.
+        bbox is [left, top, width, height], category_name the phrase. category_id is the phrase's id
+        in `categories`, such as the dataset's own, or else in `class_ids`. Raises InvalidInput for
+        a phrase without one.
         """
         return [
             {
@@ -168,7 +168,7 @@ class Detections:
         return [categories[phrase] for phrase in self.phrases]
 
     def to_supervision(self) -> supervision.Detections:
-        """As `supervision.Detections`; ImportError when supervision is not installed.
+        """Convert to `supervision.Detections`; ImportError if supervision is not installed.
 
         class_id is `class_ids`, class_name the phrase.
         """
@@ -204,7 +204,7 @@ class SegmentedDetections(Detections):
         ]
 
     def to_supervision(self) -> supervision.Detections:
-        """As `supervision.Detections` with masks; ImportError without supervision."""
+        """Convert to `supervision.Detections` with masks; ImportError without supervision."""
         detections = super().to_supervision()
         detections.mask = stack_masks(self.masks, self.size_hw)
         return detections
@@ -212,7 +212,7 @@ class SegmentedDetections(Detections):
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
-    """A mask for each prompt, in their order. scores: SAM's own estimates of the IoU, [P]."""
+    """A mask for each prompt, in order. scores: SAM's own estimates of the IoU, [P]."""
 
     masks: tuple[Mask, ...]
     scores: Floats
@@ -247,7 +247,7 @@ class Segmentation:
         ]
 
     def to_supervision(self) -> supervision.Detections:
-        """As `supervision.Detections` with masks; ImportError without supervision.
+        """Convert to `supervision.Detections` with masks; ImportError without supervision.
 
         class_id is 0 for all: a mask has no class.
         """
@@ -267,7 +267,7 @@ def to_xywh(box_xyxy: Floats) -> list[float]:
 
 
 def _round(number: Any) -> Any:
-    """float32 has no more digits than these; None stays None."""
+    """Round to the digits that float32 has; None stays None."""
     return None if number is None else round(number, JSON_DIGITS)
 
 

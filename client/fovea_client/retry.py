@@ -15,12 +15,12 @@ from fovea_client.errors import DeadlineExceeded, Failure, InvalidInput
 class RetryPolicy:
     """How long to wait before the same request is sent again.
 
-    All verbs only read, so each is safe to repeat. Retried are Unavailable and Overloaded, within
-    the call's deadline; never InvalidInput or ServerError.
+    All verbs only read, so each is safe to repeat. Unavailable and Overloaded are retried, within
+    the call's deadline; InvalidInput and ServerError never.
 
-    attempts: how often a request is sent at most; None means until the deadline.
+    attempts: most attempts for a request; None means until the deadline.
     first_delay_s, multiplier, max_delay_s: the backoff, exponential and capped.
-    jitter: share of a delay that is drawn at random, so that callers do not return in step.
+    jitter: random share of a delay, so that callers do not return in step.
     """
 
     attempts: int | None = None
@@ -47,7 +47,7 @@ class Deadline:
         self._end = clock() + timeout_s
 
     def remaining_s(self) -> float:
-        """Seconds left; 0 or less when there are none."""
+        """Seconds left; 0 or less if there are none."""
         return self._end - self._clock()
 
 
@@ -79,7 +79,7 @@ class Attempts:
     def delay_after(self, failure: Failure) -> float:
         """Seconds to wait before the next attempt; raises the failure's error if there is none.
 
-        An attempt that the deadline cut off says what the one before it met.
+        For an attempt that the deadline cut off, it raises the error of the one before.
         """
         self._failures += 1
         if isinstance(failure.error, DeadlineExceeded) and self._last is not None:

@@ -1,4 +1,4 @@
-"""One run of the command: pictures in, answers printed, drawings saved."""
+"""One run of the command: reads pictures, prints answers, saves drawings."""
 
 from __future__ import annotations
 
@@ -28,11 +28,10 @@ JPEG_QUALITY = 92
 
 @dataclass(frozen=True)
 class Run:
-    """Where the pictures are, who is asked, and where the answers go.
+    """The pictures, the client, and the place for the answers.
 
     pictures: files and folders. local: see `open_client`. out: a file for the drawing of one
-    picture; for a folder or several pictures a folder, in which the drawings keep names and
-    subfolders.
+    picture; for a folder or several pictures, a folder whose drawings keep names and subfolders.
     """
 
     pictures: Sequence[Path]
@@ -45,7 +44,7 @@ class Run:
     concurrency: int = batches.DEFAULT_CONCURRENCY
 
     def ask(self, call: Call) -> None:
-        """Puts `call` to every picture; raises typer.Exit with the worst exit code."""
+        """Run `call` on every picture; raises typer.Exit with the worst exit code."""
         with console.one_line_errors():
             sources = _sources(self.pictures)
             several = len(sources) > 1 or any(path.is_dir() for path in self.pictures)
@@ -89,7 +88,7 @@ class Run:
             raise typer.Exit(code)
 
     def _take(self, source: _Source, outcome: Outcome[Any], shown: list[tuple[str, Any]]) -> int:
-        """Prints or saves the outcome of one picture; returns its exit code."""
+        """Print or save the outcome of one picture; returns its exit code."""
         name = str(source.path)
         if outcome.error is not None:
             if self.as_json:
@@ -103,7 +102,7 @@ class Run:
         return 0 if self.out is None else self._save(source, outcome.result, self.out)
 
     def _save(self, source: _Source, result: Any, folder: Path) -> int:
-        """Saves the drawing of one picture of several; returns its exit code."""
+        """Save the drawing of one picture of several; returns its exit code."""
         try:
             save_drawing(source.path, result, folder / source.drawing)
         except (FoveaError, OSError, ValueError) as error:
@@ -114,9 +113,9 @@ class Run:
 
 @dataclass(frozen=True)
 class _Source:
-    """A picture, its name below the folder that it was found in, and its drawing's below --out.
+    """A picture, its name below the folder where it was found, and its drawing's below --out.
 
-    No two of a run have one name, nor one drawing: equal ones begin with their folder's name.
+    Names and drawings are unique in a run: equal ones get their folder's name in front.
     """
 
     path: Path
@@ -125,9 +124,9 @@ class _Source:
 
 
 def open_client(url: str, timeout_s: float, local: Path | None) -> BlockingVerbs:
-    """A client whose server is ready: a command should not wait for a server that is not there.
+    """A client whose server is ready: a command should not wait for a missing server.
 
-    local: an export folder that is run in this process, in the place of a server.
+    local: an export folder to run in this process instead of a server.
     """
     if local is not None:
         return LocalClient(local)
@@ -143,12 +142,12 @@ def open_client(url: str, timeout_s: float, local: Path | None) -> BlockingVerbs
 
 
 def save_drawing(picture: Path, result: Any, target: Path) -> None:
-    """Draws the result and saves it, whole or not at all, in the format of the target's suffix."""
+    """Draw the result and save it, atomically, in the format of the target's suffix."""
     from PIL import Image
 
     from fovea_client.draw import draw
 
-    encoded = io.BytesIO()  # Pillow itself does not notice every write to a full disk that fails
+    encoded = io.BytesIO()  # Pillow itself does not notice every failed write to a full disk
     form = Image.registered_extensions()[target.suffix.lower()]
     draw(picture, result).save(encoded, form, quality=JPEG_QUALITY)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -162,7 +161,7 @@ def save_drawing(picture: Path, result: Any, target: Path) -> None:
 
 
 def _check_apart(targets: list[Path], sources: list[_Source]) -> None:
-    """InvalidInput if a drawing would take the place of a picture that is asked about."""
+    """InvalidInput if a drawing would overwrite one of the input pictures."""
     pictures = {os.path.realpath(source.path) for source in sources}
     for target in targets:
         if os.path.realpath(target) in pictures:
@@ -177,7 +176,7 @@ def _check_target(target: Path) -> Path:
 
 
 def _drawing_name(name: Path) -> Path:
-    """The picture's own name; with ".png" behind it where that names no format."""
+    """The picture's own name, with ".png" added if it names no format."""
     known = name.suffix.lower() in batches.PICTURE_SUFFIXES
     return name if known else name.with_name(f"{name.name}.png")
 
@@ -193,13 +192,13 @@ def _sources(pictures: Sequence[Path]) -> list[_Source]:
             found += [(path, path.relative_to(given)) for path in below]
         else:
             found.append((given, Path(given.name)))
-    paths, names = [path for path, _ in found], _told_apart(found)
-    drawings = _told_apart([(path, _drawing_name(name)) for path, name in found])
+    paths, names = [path for path, _ in found], _unique_names(found)
+    drawings = _unique_names([(path, _drawing_name(name)) for path, name in found])
     return [_Source(*one) for one in zip(paths, names, drawings, strict=True)]
 
 
-def _told_apart(found: list[tuple[Path, Path]]) -> list[Path]:
-    """Names of pictures: equal ones begin with their folder's; those still equal get a number."""
+def _unique_names(found: list[tuple[Path, Path]]) -> list[Path]:
+    """Unique names of pictures: equal ones get their folder's in front, then a number."""
     equal = Counter(name for _, name in found)
     taken: set[Path] = set()
     apart: list[Path] = []

@@ -1,4 +1,4 @@
-"""The answer of segment_scene, and what can be asked of it."""
+"""The answer of segment_scene, and its inputs."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class SceneSegmentation:
-    """What a scene is made of.
+    """The parts of a scene.
 
-    masks: a segment each, N. labels: the names of their classes, N. label_indices: the ids of
-    these, int32 [N]. scores: within [0, 1], [N]; 1 for all of a semantic segmenter, whose segments
-    are classes and have none. size_hw: (height, width) of the picture. label_map: uint16 [H, W],
-    None unless it was asked for: class ids of a semantic segmenter, else 1 + the place of the
-    segment, and 0 where there is none.
+    masks: one per segment, N. labels: the names of their classes, N. label_indices: the ids of
+    these, int32 [N]. scores: within [0, 1], [N]; all 1 from a semantic segmenter, whose segments
+    are classes without scores. size_hw: (height, width) of the picture. label_map: uint16 [H, W],
+    None unless requested: class ids from a semantic segmenter, else 1 + the segment's index, and 0
+    for none.
     """
 
     masks: tuple[Mask, ...]
@@ -43,7 +43,7 @@ class SceneSegmentation:
         return len(self.masks)
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON; masks as COCO RLE, and no label map, which would only repeat them."""
+        """Ready for JSON; masks as COCO RLE, without the label map, which only repeats them."""
         return {
             "masks": [mask.to_coco() for mask in self.masks],
             "labels": list(self.labels),
@@ -55,11 +55,11 @@ class SceneSegmentation:
     def to_coco_json(
         self, image_id: int = 0, categories: Mapping[str, int] | None = None
     ) -> list[dict[str, Any]]:
-        """COCO results, as `pycocotools.coco.COCO.loadRes` takes them.
+        """COCO results for `pycocotools.coco.COCO.loadRes`.
 
-        bbox is the mask's own, [left, top, width, height]. category_id is the label's in
+        bbox is the mask's own, [left, top, width, height]. category_id is the label's id in
         `categories`, such as the dataset's own, or else the class id. Raises InvalidInput for a
-        label that has none.
+        label without one.
         """
         ids = self._category_ids(categories)
         found = zip(self.masks, self.labels, ids, to_json(self.scores), strict=True)
@@ -86,7 +86,7 @@ class SceneSegmentation:
         return [categories[label] for label in self.labels]
 
     def to_supervision(self) -> supervision.Detections:
-        """As `supervision.Detections` with masks; ImportError without supervision.
+        """Convert to `supervision.Detections` with masks; ImportError without supervision.
 
         class_id is the class id, class_name the label.
         """

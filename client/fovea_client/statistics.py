@@ -1,4 +1,4 @@
-"""Where the server's time goes: Triton's own statistics, per model."""
+"""Reads where the server's time goes: Triton's own statistics, per model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import tritonclient.grpc as triton
 class BatchStatistics:
     """The executions of one batch size, and their seconds, summed.
 
-    compute_s: computing. total_s: preparing inputs and writing outputs as well.
+    compute_s: computing. total_s: also preparing inputs and writing outputs.
     """
 
     executions: int = 0
@@ -32,11 +32,11 @@ class BatchStatistics:
 class ModelStatistics:
     """Counters of one model since the server started, or between two readings (`since`).
 
-    inferences: requests' rows answered. executions: runs of the model; fewer than inferences
-    where requests were batched. cache_hits: answered by the response cache. successes: requests
-    answered, and total_s their seconds in the server. Times in seconds, summed over requests:
-    waiting in the queue, preparing inputs, computing, writing outputs; those of an ensemble are
-    the sums over its steps, also of steps that run beside each other. batches: by rows.
+    inferences: requests' rows answered. executions: runs of the model; fewer than inferences if
+    requests were batched. cache_hits: answered by the response cache. successes: requests answered,
+    and total_s their seconds in the server. Times in seconds, summed over requests: waiting in the
+    queue, preparing inputs, computing, writing outputs; an ensemble's are the sums over its steps,
+    even if they run at the same time. batches: by rows.
     """
 
     inferences: int = 0

@@ -1,10 +1,10 @@
-"""Find anything in millions of pictures that nobody has labelled: an index of their objects.
+"""Find anything in millions of unlabelled pictures: an index of their objects.
 
 >>> from fovea_search import Index
 >>> with Index.open("./index") as index:
 ...     finds = index.search(text="a red car", where="folder = 'night'", k=10)
 
-`fovea index` writes the store, `fovea search` asks it; docs/search.md says what they do.
+`fovea index` writes the store, `fovea search` queries it; docs/search.md explains both.
 """
 
 from fovea_search.errors import (

@@ -1,4 +1,4 @@
-"""`python -m fovea_search`: the commands without the others of `fovea`."""
+"""`python -m fovea_search`: the search commands, without the others of `fovea`."""
 
 from fovea_search.cli import app
 

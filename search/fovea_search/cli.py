@@ -1,4 +1,4 @@
-"""The commands `fovea index` and `fovea search`; `fovea_client.cli` loads them by need."""
+"""The commands `fovea index` and `fovea search`; `fovea_client.cli` loads them on demand."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ StoreOption = Annotated[
     typer.Option("--store", metavar="STORE", help="A folder, or a URI such as s3://bucket/index."),
 ]
 Urls = Annotated[
-    list[str], typer.Option("--url", envvar="FOVEA_URL", help="host:port of gRPC; repeat for more.")
+    list[str], typer.Option("--url", envvar="FOVEA_URL", help="host:port of gRPC; repeatable.")
 ]
 
 
@@ -50,32 +50,32 @@ def index(
         typer.Option(metavar="FILE", help="CSV or Parquet with a column 'path': more columns."),
     ] = None,
     column: Annotated[
-        str | None, typer.Option(help="Of Parquet files: the pictures or their paths.")
+        str | None, typer.Option(help="Column of Parquet files: the pictures or their paths.")
     ] = None,
     failed: Annotated[
         bool, typer.Option("--failed", help="List the pictures that failed.")
     ] = False,
-    retry: Annotated[bool, typer.Option("--retry", help="Do those that failed again.")] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="Do the failed ones again.")] = False,
     sweep: Annotated[
-        bool, typer.Option("--sweep", help="Take out pictures whose files are gone.")
+        bool, typer.Option("--sweep", help="Remove pictures whose files are gone.")
     ] = False,
     optimize: Annotated[
-        bool, typer.Option("--optimize", help="Only bring the store's indexes up to date.")
+        bool, typer.Option("--optimize", help="Only update the store's indexes.")
     ] = False,
-    versions: Annotated[bool, typer.Option("--versions", help="List the store's states.")] = False,
+    versions: Annotated[bool, typer.Option("--versions", help="List its versions.")] = False,
     restore: Annotated[
-        int | None, typer.Option(metavar="VERSION", help="Go back to a state of the store.")
+        int | None, typer.Option(metavar="VERSION", help="Go back to a version of the store.")
     ] = None,
     thumbnails: Annotated[
-        int, typer.Option(min=0, metavar="PX", help="Keep a JPEG of this edge of each picture.")
+        int, typer.Option(min=0, metavar="PX", help="Keep a JPEG of this edge for each picture.")
     ] = 0,
-    concurrency: Annotated[int, typer.Option(min=1, help="Pictures under way.")] = 8,
+    concurrency: Annotated[int, typer.Option(min=1, help="Pictures at once.")] = 8,
     batch: Annotated[int, typer.Option(min=1, help="Pictures in one commit.")] = BATCH_PICTURES,
     ray: Annotated[
         str | None,
         typer.Option(
             metavar="auto|ADDRESS",
-            help="Let Ray's machines ask, --concurrency pictures each actor.",
+            help="Use Ray's machines, with --concurrency pictures per actor.",
         ),
     ] = None,
     actors: Annotated[int, typer.Option(min=1, help="Of --ray.")] = 2,
@@ -91,7 +91,7 @@ def index(
     timeout: common.Timeout = DEFAULT_TIMEOUT_S,
     local: common.Local = None,
 ) -> None:
-    """Put every object of pictures into a store, once; or look after the store."""
+    """Put every object of pictures into a store, or maintain the store."""
     with console.one_line_errors():
         if failed or versions or optimize or restore is not None:
             _look_after(Store.open(store), failed, versions, restore, as_json)
@@ -117,7 +117,7 @@ def index(
 
 
 class _OnRay:
-    """Makes jobs of --ray; joins the cluster before anything else has threads."""
+    """Makes jobs for --ray; joins the cluster before anything else has threads."""
 
     def __init__(
         self, address: str, actors: int, urls: tuple[str, ...], timeout_s: float, local: Path | None
@@ -133,7 +133,7 @@ class _OnRay:
         self._leave = ray_job.connect(address)
 
     def job(self, store: Store, options: Options, metadata: Metadata | None, **more: Any) -> Job:
-        """For the store's own verb and settings."""
+        """A job with the store's own verb and settings."""
         made_by = store.made_by
         asking = self._module.Asking(self._urls, self._timeout_s, made_by.verb, made_by.settings)
         more |= {"leave": self._leave}
@@ -161,7 +161,7 @@ class _IndexRun:
         self._servers = Servers(clients, made_by.verb, made_by.settings)
 
     def run(self, inputs: list[str] | None, column: str | None, metadata: str | None) -> int:
-        """The exit code."""
+        """Run the job; returns the exit code."""
         columns = Metadata(metadata) if metadata else None
         if columns:
             self._store.add_columns(columns.fields)
@@ -182,7 +182,7 @@ class _IndexRun:
     def _found(
         self, inputs: list[str] | None, column: str | None
     ) -> list[Source] | Iterator[Source]:
-        """All at once, so that what is left is known; those in shards as they are read."""
+        """All sources at once, so that their number is known; those in shards as they are read."""
         if inputs is None:
             failed = [one.path for one in self._store.known() if one.error]
             inputs = failed if self._options.retry else []
@@ -248,7 +248,7 @@ def search(
     point: Annotated[
         Any, typer.Option(parser=common.parse_point, metavar="X,Y", help="A point on the thing.")
     ] = None,
-    like: Annotated[str | None, typer.Option(metavar="ID", help="Like a find, by its id.")] = None,
+    like: Annotated[str | None, typer.Option(metavar="ID", help="Like a result, by id.")] = None,
     alpha: Annotated[
         float, typer.Option(min=0, max=1, help="Weight of --image beside text.")
     ] = ALPHA,
@@ -269,21 +269,21 @@ def search(
     group: Annotated[
         bool, typer.Option("--group", help="The best object of each picture.")
     ] = False,
-    k: Annotated[int, typer.Option("-k", min=1, help="Finds at most.")] = K,
+    k: Annotated[int, typer.Option("-k", min=1, help="Most results.")] = K,
     min_score: Annotated[float | None, typer.Option(help="The least score.")] = None,
     min_margin: Annotated[
-        float | None, typer.Option(help="The least cosine above that with 'a photo' and the like.")
+        float | None, typer.Option(help="Least cosine above that with 'a photo' and the like.")
     ] = None,
     same: Annotated[
-        float, typer.Option(help="Cosine from which near-duplicates are one find; 1 shows all.")
+        float, typer.Option(help="Cosine above which near-duplicates merge; 1 shows all.")
     ] = SAME,
     template: Annotated[
         list[str] | None, typer.Option(help="'a photo of {}'; several are averaged.")
     ] = None,
     good: Annotated[
-        list[str] | None, typer.Option(metavar="ID", help="A good find; repeat.")
+        list[str] | None, typer.Option(metavar="ID", help="A good result; repeat.")
     ] = None,
-    bad: Annotated[list[str] | None, typer.Option(metavar="ID", help="A bad find; repeat.")] = None,
+    bad: Annotated[list[str] | None, typer.Option(metavar="ID", help="A bad one; repeat.")] = None,
     out: Annotated[Path | None, typer.Option(help="A contact sheet: .png or .html.")] = None,
     as_json: common.Json = False,
     url: common.Url = DEFAULT_URL,

@@ -1,9 +1,9 @@
-"""The errors of the search, all of them of the client's tree.
+"""The errors of the search, all within the client's tree.
 
 InvalidInput
 ├── InvalidStore      there is no store, or it is of another version of this package
-├── InvalidSource     pictures or metadata that cannot be read as what they should be
-├── InvalidFilter     `where` is no condition over the store's columns
+├── InvalidSource     unreadable lists of pictures, shards or metadata
+├── InvalidFilter     `where` is not a condition over the store's columns
 └── OtherMembers      a store and a server that do not belong together
 StoreFailed           the store could not be read or written: a full disk, a lost connection
 """
@@ -14,15 +14,15 @@ from fovea_client import FoveaError, InvalidInput
 
 
 class InvalidStore(InvalidInput):
-    """There is no store where one was expected, or none of this version."""
+    """There is no store, or it is of another version."""
 
 
 class InvalidSource(InvalidInput):
-    """What should list pictures, or say more of them, cannot be read as that."""
+    """A list of pictures, a shard or a metadata file cannot be read as one."""
 
 
 class InvalidFilter(InvalidInput):
-    """The condition names an unknown column, or is no SQL."""
+    """The condition names an unknown column, or is not SQL."""
 
 
 class OtherMembers(InvalidInput):
@@ -30,4 +30,4 @@ class OtherMembers(InvalidInput):
 
 
 class StoreFailed(FoveaError):
-    """The store could not be read or written; what was committed before is whole."""
+    """The store could not be read or written; earlier commits are complete."""

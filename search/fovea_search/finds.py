@@ -1,4 +1,4 @@
-"""What a search found, as frozen data. Boxes are xyxy, float32, in pixels of the picture."""
+"""The results of a search, as frozen data. Boxes are xyxy, float32, in pixels of the picture."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import supervision
 
 JSON_DIGITS = 6
-# What a find is made of; `columns` are a store's own beyond those of `records.COLUMNS`.
+# Columns of a find; `columns` are a store's own beyond those of `records.COLUMNS`.
 NEEDED = (
     "id", "kind", "picture", "object", "path", "folder", "taken", "width", "height", "box", "mask",
     "area", "score", "stability",
@@ -30,8 +30,8 @@ NEEDED = (
 class Find:
     """An object, or a whole picture, that a search found.
 
-    id: for marks and for queries by a find. score: see `fovea_search.vectors`. picture: the
-    content's SHA-256. box: [4]; None for a picture, as are mask, area (share of the picture) and
+    id: for marks, and for queries by a find. score: see `fovea_search.vectors`. picture: the
+    content's SHA-256. box: [4]; None for a picture, like mask, area (share of the picture) and
     mask_score (the predicted IoU). size_hw: (height, width) of the picture. columns: metadata.
     """
 
@@ -51,7 +51,7 @@ class Find:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any], score: float) -> Find:
-        """A row of the store with the columns NEEDED, and perhaps more."""
+        """From a row of the store with at least the columns NEEDED."""
         size_hw = (row["height"], row["width"])
         mine = row["kind"] == OBJECT
         return cls(
@@ -90,7 +90,7 @@ class Find:
 
 @dataclass(frozen=True, eq=False)
 class Finds(Sequence[Find]):
-    """The finds of a search, best first. folded: near-duplicates that were left out."""
+    """The finds of a search, best first. folded: number of near-duplicates left out."""
 
     finds: tuple[Find, ...]
     query: str = ""

@@ -1,4 +1,4 @@
-"""The index job: every picture once, whatever is killed, moved, changed or copied meanwhile."""
+"""The index job: does every picture once, even if files or processes change meanwhile."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ Progress = Callable[[int, "int | None"], None]
 class Options:
     """How a job works.
 
-    concurrency: pictures under way. batch: pictures in one commit, which is also what a kill may
-    cost. retry: pictures that failed are done again. sweep: those whose files are gone are taken
-    out. thumbnail: longest edge of a small JPEG that is kept of each; 0 keeps none.
+    concurrency: pictures at once. batch: pictures in one commit, which is also the most that a kill
+    can cost. retry: do failed pictures again. sweep: remove pictures whose files are gone.
+    thumbnail: longest edge of a small JPEG of each picture; 0 keeps none.
     """
 
     concurrency: int = 8
@@ -38,12 +38,12 @@ class Options:
 
 @dataclass
 class Summary:
-    """What a job did.
+    """The numbers of a job.
 
-    indexed: pictures that are new in the store, `failed` among them. objects: in those. unchanged:
-    were there. moved: have another path now. copies: of a picture that is there under another
-    path. replaced: were of files that have changed. swept: were of files that are gone. others:
-    were stored by another writer in the meantime.
+    indexed: new pictures in the store, `failed` among them. objects: in those. unchanged: already
+    there. moved: have a new path. copies: equal to a picture under another path. replaced: whose
+    files have changed. swept: whose files are gone. others: stored by another writer in the
+    meantime.
     """
 
     indexed: int = 0
@@ -66,7 +66,7 @@ class Summary:
 class Job:
     """One run over pictures; `run` returns when all of them are in the store.
 
-    metadata: columns to store with each picture, and with those that are there.
+    metadata: columns to store with each picture, also with those already there.
     """
 
     def __init__(
@@ -81,8 +81,8 @@ class Job:
         self._metadata = metadata
         self._known: dict[str, Known] = {}
         self._by_path: dict[str, list[Known]] = {}
-        self._seen: dict[str, str] = {}  # path -> id, of this run
-        self._origins: dict[str, Origin] = {}  # where pictures that were there are now
+        self._seen: dict[str, str] = {}  # path -> id, in this run
+        self._origins: dict[str, Origin] = {}  # current places of pictures that were already stored
         self._begun: set[str] = set()
         self._stored: set[str] = set()
         self._lock = threading.Lock()
@@ -96,9 +96,9 @@ class Job:
         total: int | None = None,
         progress: Progress | None = None,
     ) -> Summary:
-        """Raises Unavailable when no server answers, StoreFailed when the store cannot be written.
+        """Raises Unavailable if no server answers, StoreFailed if the store cannot be written.
 
-        What was committed before stays, and the next run goes on from there.
+        Earlier commits stay, and the next run continues from there.
         """
         start = time.monotonic()
         for known in self._store.known():
@@ -132,7 +132,7 @@ class Job:
         """One for each source, a few at a time."""
         pending: set[Future[Outcome]] = set()
         pool = ThreadPoolExecutor(self._options.concurrency, thread_name_prefix="fovea-index")
-        assert self._server is not None  # or the subclass asks
+        assert self._server is not None  # a subclass without one overrides this
         worker = Worker(self._server, self._is_there, self._options.thumbnail, self._metadata)
         try:
             for source in found:
@@ -152,11 +152,11 @@ class Job:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _unchanged(self, origin: Origin) -> Known | None:
-        """A picture that is done by its path, size and time, without a look at its bytes."""
+        """A picture known as done by its path, size and time, without reading its bytes."""
         return unchanged(self._by_path.get(origin.path, ()), origin, self._options.retry)
 
     def _is_there(self, name: str) -> bool:
-        """Whether a picture is stored, or begun by this run; else it is begun now."""
+        """Whether a picture is stored, or begun by this run; otherwise it counts as begun now."""
         with self._lock:
             if self._was_there(name) or name in self._begun:
                 return True
@@ -168,7 +168,7 @@ class Job:
         return known is not None and not (self._options.retry and known.error)
 
     def _see(self, outcome: Outcome) -> None:
-        """Notes where a picture is, and counts it unless it has rows to commit."""
+        """Note where a picture is, and count it unless it has rows to commit."""
         self._seen[outcome.origin.path] = outcome.id
         if outcome.unchanged:
             self.summary.unchanged += 1
@@ -183,7 +183,7 @@ class Job:
         self._ready = []
 
     def _book(self, results: Sequence[Result], stored: Iterable[str]) -> None:
-        """Counts what a commit did; `stored` are those that are new in the store."""
+        """Count the results of a commit; `stored` are those that are new in the store."""
         new = set(stored)
         for one in results:
             failed_again = one.id in self._known and one.error is not None
@@ -201,7 +201,7 @@ class Job:
                 self.summary.errors.append((one.path, one.error))
 
     def _settle(self) -> None:
-        """Paths of what has moved, and the former pictures of files that have changed."""
+        """Update paths of moved pictures, and remove the old versions of changed files."""
         used = set(self._seen.values())
         stale = {
             known.id
@@ -226,7 +226,7 @@ class Job:
         self._describe()
 
     def _describe(self) -> None:
-        """Metadata of pictures that were there before."""
+        """Add metadata to pictures that were there before."""
         if self._metadata is None or not self._metadata.names:
             return
         rows = {}
@@ -237,7 +237,7 @@ class Job:
         self._store.update(rows, self._metadata.names)
 
     def _sweep(self) -> None:
-        """Takes out pictures whose files, or whose places in a shard that was read, are gone."""
+        """Remove pictures whose files, or whose places in a shard that was read, are gone."""
         containers = {sources.container_of(path) for path in self._seen} - {None}
         moved = set(self._origins)
         gone = [

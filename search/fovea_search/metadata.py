@@ -1,4 +1,4 @@
-"""What a CSV or Parquet file says of pictures, as columns to filter by."""
+"""A CSV or Parquet file with facts about pictures, as columns to filter by."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from fovea_search.errors import InvalidSource
 from fovea_search.parquet import PATH_COLUMNS
 from fovea_search.sources import relative_names
 
-# Types that conditions can compare, and what is stored for others of their kind.
+# Types that conditions can compare; others are stored as one of these.
 _KEPT = (pa.string(), pa.int64(), pa.float64(), pa.bool_(), pa.timestamp("us"))
 
 
 class Metadata:
-    """Columns of pictures, found by their path, by its end, or by the name of the file.
+    """Columns of pictures, looked up by their path, by its end, or by the file's name.
 
     fields: the columns. Raises InvalidSource.
     """
@@ -40,11 +40,11 @@ class Metadata:
 
     @property
     def names(self) -> list[str]:
-        """Of the columns."""
+        """Names of the columns."""
         return [field.name for field in self.fields]
 
     def of(self, path: str) -> Mapping[str, Any]:
-        """The columns of a picture; none for one that the file does not name."""
+        """The columns of a picture; empty for one that the file does not name."""
         for name in relative_names(path):
             if name in self._index and self._rows is not None:
                 row: dict[str, Any] = self._rows.slice(self._index[name], 1).to_pylist()[0]

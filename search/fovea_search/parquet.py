@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from fovea_search.errors import InvalidSource
 from fovea_search.records import Origin
 
-# Looked for in this order if no column is named.
+# Tried in this order if no column is named.
 BYTES_COLUMNS = ("image", "bytes", "img", "jpg", "png", "content")
 PATH_COLUMNS = ("path", "file", "file_name", "url", "uri")
 BATCH_ROWS = 64
@@ -25,14 +25,14 @@ _ROW = re.compile(r"\.parquet#.+/\d+$", re.IGNORECASE)
 
 
 def is_row(path: str) -> bool:
-    """Whether a path of the store is that of a picture within a Parquet file."""
+    """Whether a store's path is a picture within a Parquet file."""
     return _ROW.search(path) is not None
 
 
 def rows(
     file_system: Any, path: str, uri: str, modified: float, column: str | None
 ) -> Iterator[tuple[Origin, bytes] | str]:
-    """Of each row the picture's bytes, or the path that it has instead; raises InvalidSource."""
+    """Each row's picture bytes, or its path instead; raises InvalidSource."""
     try:
         with file_system.open(path, "rb") as file:
             table = pq.ParquetFile(file)
@@ -47,7 +47,7 @@ def rows(
 
 
 def read_row(path: str) -> bytes:
-    """The bytes of a row; raises InvalidSource when the file has changed."""
+    """The bytes of a row; raises InvalidSource if the file has changed."""
     where, _, row = path.rpartition("#")
     name, _, index = row.rpartition("/")
     column = _bytes_of(where, name)

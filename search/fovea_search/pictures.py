@@ -1,4 +1,4 @@
-"""What is kept of a picture beside its objects: when it was taken, and a thumbnail."""
+"""Facts about a picture beside its objects: when it was taken, and a thumbnail."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ THUMBNAIL_QUALITY = 80
 def look_at(data: bytes, thumbnail: int = 0) -> tuple[datetime | None, bytes | None]:
     """When a picture was taken, by the camera's clock, and a JPEG of at most `thumbnail` px.
 
-    None for what is not there; the bytes are those of a picture that the server has read.
+    None for what is missing; the server has read these bytes as a picture.
     """
     taken, small = None, None
     # Pillow raises many kinds for broken metadata, which do no harm.

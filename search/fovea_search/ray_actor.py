@@ -1,4 +1,4 @@
-"""What a machine of the cluster does: slices of pictures to rows that the driver commits."""
+"""The work of a cluster's machine: turns slices of pictures into rows for the driver to commit."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from fovea_search.work import Describes, Outcome, Result, Worker, read, unchange
 
 @dataclass(frozen=True)
 class Asking:
-    """What servers are asked, at host:port of gRPC each."""
+    """The servers, by host:port of gRPC, and the verb to call."""
 
     urls: tuple[str, ...]
     timeout_s: float
@@ -38,10 +38,10 @@ class Asking:
 
 @dataclass(frozen=True)
 class Plan:
-    """What an actor is made of.
+    """How to build an actor.
 
-    column: of Parquet files. stored: Ray's reference to the `digests` of what need not be done,
-    in a list, for Ray would resolve a bare one.
+    column: of Parquet files. stored: Ray's reference to the `digests` of stored pictures, in a
+    list, because Ray would resolve a bare one.
     """
 
     store: str
@@ -62,10 +62,10 @@ class Task:
 
 @dataclass(frozen=True)
 class Done:
-    """What became of a slice.
+    """The result of a slice.
 
-    results: of the pictures in `written`. problems: paths that could not be read, and why. stop:
-    why the job cannot go on.
+    results: of the pictures in `written`. problems: unreadable paths, and why. stop: why the job
+    cannot go on.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -78,8 +78,8 @@ class Done:
 class Actor:
     """Does tasks, a few at a time; they share its threads.
 
-    A slice has the same pictures whenever it is made: Ray begins the task of an actor that died
-    anew, and leaves out as many of its results as it has.
+    A slice always has the same pictures: Ray restarts the task of an actor that died, and skips as
+    many of its results as it already has.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -90,11 +90,11 @@ class Actor:
         self._server = Servers(clients, asking.verb, asking.settings)
         self._stored: NDArray[np.uint64] = ray.get(plan.stored[0])
         self._pool = ThreadPoolExecutor(options.concurrency, thread_name_prefix="fovea-index")
-        # Pictures in memory: those under way, and as many that wait.
+        # Pictures in memory: those in work, and as many that wait.
         self._room = threading.Semaphore(2 * options.concurrency)
 
     def __call__(self, batch: Mapping[str, Any]) -> Iterator[dict[str, list[bytes]]]:
-        """`Done`s of pickled `Task`s, pickled."""
+        """Pickled `Task`s to pickled `Done`s."""
         for task in batch["task"]:
             for done in self._slices(pickle.loads(task)):
                 yield {"done": [pickle.dumps(done)]}
@@ -120,7 +120,7 @@ class Actor:
         yield from sources.find([path], lambda *one: problems.append(one), column=self._column)
 
     def _known_in(self, shard: Origin) -> dict[str, list[Known]]:
-        """By their paths, also those that another try of this task has stored."""
+        """Known pictures by path, also those that another try of this task has stored."""
         known: dict[str, list[Known]] = {}
         for one in self._store.known_in(shard.path):
             known.setdefault(one.path, []).append(one)
@@ -172,7 +172,7 @@ class Actor:
         )
 
     def _is_stored(self, name: str) -> bool:
-        """Asks the store only about those that are probably there."""
+        """Ask the store only about pictures that are probably there."""
         digest = digests([name])[0]
         place = int(np.searchsorted(self._stored, digest))
         near = place < len(self._stored) and self._stored[place] == digest
@@ -180,13 +180,13 @@ class Actor:
 
 
 class _Begun:
-    """The pictures of one slice, so that copies within it are one."""
+    """The pictures of one slice, so that copies within it are done once."""
 
     def __init__(self, is_stored: Any) -> None:
         self._is_stored, self._names, self._lock = is_stored, set[str](), threading.Lock()
 
     def is_there(self, name: str) -> bool:
-        """Whether a picture is stored, or begun in this slice; else it is begun now."""
+        """Whether a picture is stored, or begun in this slice; otherwise it counts as begun now."""
         with self._lock:
             if name in self._names:
                 return True
@@ -195,7 +195,7 @@ class _Begun:
 
 
 def digests(names: Iterable[str]) -> NDArray[np.uint64]:
-    """Eight bytes of each name's hash, sorted: small enough for every machine to have them all."""
+    """Eight bytes of each name's hash, sorted: small enough for every machine to hold."""
     found = [
         int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big")
         for name in names

@@ -1,4 +1,4 @@
-"""The index job on Ray Data: many machines ask the servers, the driver alone commits."""
+"""The index job on Ray Data: many machines call the servers, only the driver commits."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from fovea_search.sources import Problem, Source
 from fovea_search.store import Store
 from fovea_search.work import Describes, Outcome
 
-# Slices under way in an actor: while one waits for its last pictures, another asks.
+# Slices at once in an actor: while one waits for its last pictures, another calls the servers.
 SLICES = 2
-# Tasks of one run of Ray's pipeline, so that the cluster holds no list of all pictures.
+# Tasks in one run of Ray's pipeline, so that the cluster holds no list of all pictures.
 WINDOW = 2_000
-# Of a cluster that is made for the job: what is passed on are names, counts and a few rows.
+# For a cluster that is started for the job: only names, counts and a few rows pass through it.
 OBJECT_STORE_BYTES = 256 * 2**20
 HEAD_TIMEOUT_S = 5.0
 
@@ -38,8 +38,8 @@ HEAD_TIMEOUT_S = 5.0
 class Cluster:
     """Where the actors run.
 
-    address: of Ray's head; "auto" is the cluster of this machine, or a new one on it. actors: how
-    many; each asks for `Options.concurrency` pictures at a time.
+    address: of Ray's head; "auto" is this machine's cluster, or a new one on it. actors: their
+    number; each works on `Options.concurrency` pictures at a time.
     """
 
     address: str = "auto"
@@ -47,11 +47,11 @@ class Cluster:
 
 
 class RayJob(Job):
-    """`Job` with actors in the place of threads; a slice of `Options.batch` pictures is a commit.
+    """`Job` with actors instead of threads; a slice of `Options.batch` pictures is a commit.
 
     `run` takes sources whose shards are closed, under paths that every machine can read.
-    on_problem: gets paths within shards that could not be read. column: of Parquet files. leave:
-    the cluster, when all is done. What Ray says of its workers goes to stderr.
+    on_problem: gets unreadable paths within shards. column: of Parquet files. leave: leave the
+    cluster at the end. Ray's messages about its workers go to stderr.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class RayJob(Job):
             yield Task(tuple(pictures))
 
     def _take(self, done: Done) -> None:
-        """Commits a slice."""
+        """Commit a slice."""
         for outcome in done.outcomes:
             self._see(outcome)
         if done.written is not None:
@@ -120,18 +120,18 @@ class RayJob(Job):
 
 
 def connect(address: str) -> bool:
-    """Joins a cluster, or makes one on this machine; False if this process is in one already.
+    """Join a cluster, or start one on this machine; False if this process is in one already.
 
-    Raises Unavailable if there is none at an address, InvalidInput if it is no address.
+    Raises Unavailable if there is none at the address, InvalidInput if it is not an address.
     """
     if ray.is_initialized():
         return False
-    # What it says of actors that restart goes to its log files as well.
+    # Its messages about restarting actors also go to its log files.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     for name in ("ray.data", "ray.data._internal.progress"):
         logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings():
-        # Lance warns of forks, but those of Ray become other programs at once.
+        # Lance warns of forks, but Ray's become other programs at once.
         warnings.simplefilter("ignore")
         if address != "auto":
             _check_there(address)
@@ -146,7 +146,7 @@ def connect(address: str) -> bool:
 
 
 def _check_there(address: str) -> None:
-    """Ray itself would try for minutes."""
+    """Fail at once, as Ray itself would try for minutes."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
         raise InvalidInput(f"expected auto or host:port of the head of Ray, got {address!r}")
@@ -162,14 +162,14 @@ def _init(**options: Any) -> None:
 
 
 def _results(tasks: Sequence[Task], plan: Plan, actors: int) -> Iterator[Done]:
-    """Of each task one or more, as they come."""
+    """One or more results for each task, as they come."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    # Otherwise the slices of a shard wait for each other, until there are so many bytes of them.
+    # Otherwise the slices of a shard wait for each other until they have this many bytes.
     context.target_max_block_size = 1
     rows = [{"task": pickle.dumps(task)} for task in tasks]
-    # No task waits in an actor, which would go on with it when the driver has died.
+    # No task waits in an actor, which would continue with it after the driver has died.
     pool = ray.data.ActorPoolStrategy(
         size=actors,
         max_tasks_in_flight_per_actor=SLICES,

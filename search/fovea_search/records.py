@@ -1,4 +1,4 @@
-"""What the store keeps of a picture, and the one place where its columns are named."""
+"""The columns of the store: all facts kept about a picture, named here only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fovea_search.errors import InvalidStore, OtherMembers
 
-# Another one for columns that mean something else: stores of the former are refused.
+# Changes with the meaning of columns: stores with another version are refused.
 SCHEMA_VERSION = 1
 VERSION_KEY, MADE_BY_KEY = "fovea.search.schema", "fovea.search.made_by"
 
@@ -49,10 +49,10 @@ COLUMNS: Mapping[str, pa.DataType] = {
 
 @dataclass(frozen=True)
 class MadeBy:
-    """What a store's vectors follow from.
+    """The origin of a store's vectors.
 
-    dimensions: of a vector. verb: that was asked. members: by what they do ("embeds", "cuts"),
-    their fingerprints. settings: that were sent with every picture.
+    dimensions: of a vector. verb: the one that made it. members: their fingerprints by what they do
+    ("embeds", "cuts"). settings: sent with every picture.
     """
 
     dimensions: int
@@ -93,7 +93,8 @@ class MadeBy:
         """The columns of a new store."""
         vector = pa.field(VECTOR, pa.list_(pa.float32(), self.dimensions))
         fields = [pa.field(name, kind, name != "id") for name, kind in COLUMNS.items()]
-        # Without it, merges of two writers at a time store a row twice (seen with lance 14 on S3).
+        # Without it, two writers that merge at the same time store a row twice (seen with lance 14
+        # on S3).
         key = {"lance-schema:unenforced-primary-key": "true"}
         fields[0] = fields[0].with_metadata(key)
         metadata = {VERSION_KEY: str(SCHEMA_VERSION), MADE_BY_KEY: json.dumps(asdict(self))}
@@ -124,9 +125,9 @@ class Origin:
 
 @dataclass(frozen=True, eq=False)
 class Indexed:
-    """A picture that was done: what `embed_objects` found, or why nothing could be found.
+    """A finished picture: the answer of `embed_objects`, or why there is none.
 
-    id: the content's SHA-256 in hex; for bytes that could not be read, a name made of the path.
+    id: the content's SHA-256 in hex; for unreadable bytes, a name made from the path.
     extra: its metadata columns.
     """
 
@@ -187,7 +188,7 @@ def _of_object(picture: str, found: Objects, index: int) -> dict[str, Any]:
 
 
 def _vectors(vectors: Sequence[NDArray[np.float32]], size: int) -> pa.Array:
-    """Rows of NaN become nulls."""
+    """Vectors as an array; rows of NaN become nulls."""
     array = np.concatenate(vectors) if vectors else np.zeros(0, np.float32)
     absent = np.array([bool(np.isnan(vector[0])) for vector in vectors], np.bool_)
     mask = pa.array(absent) if absent.any() else None

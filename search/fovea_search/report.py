@@ -1,4 +1,4 @@
-"""What the commands print: summaries, failures, versions and finds."""
+"""Prints the commands' summaries, failures, versions and results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fovea_search.finds import Finds
 from fovea_search.job import Summary
 from fovea_search.store import Store
 
-# As much of a picture's hash as tells finds apart.
+# This much of a picture's hash tells finds apart.
 ID_DIGITS = 12
 SHOWN_ERRORS = 10
 
@@ -30,7 +30,7 @@ def to_record(summary: Summary) -> dict[str, Any]:
 
 
 def print_summary(store: str, summary: Summary) -> None:
-    """One line for what was done, and the first failures on stderr."""
+    """Print one line for the job, and the first failures on stderr."""
     for path, error in summary.errors[:SHOWN_ERRORS]:
         console.print_error(error, path)
     if len(summary.errors) > SHOWN_ERRORS:
@@ -50,7 +50,7 @@ def print_summary(store: str, summary: Summary) -> None:
 
 
 def print_failed(store: Store, as_json: bool) -> None:
-    """The pictures that failed, and why."""
+    """Print the pictures that failed, and why."""
     for known in store.known():
         if known.error and as_json:
             console.print_json({"path": known.path, "error": known.error})
@@ -59,7 +59,7 @@ def print_failed(store: Store, as_json: bool) -> None:
 
 
 def print_versions(store: Store, as_json: bool) -> None:
-    """The states that can be gone back to."""
+    """Print the versions that can be restored."""
     for version in store.versions():
         time = version.time.isoformat(timespec="seconds")
         if as_json:
@@ -69,7 +69,7 @@ def print_versions(store: Store, as_json: bool) -> None:
 
 
 def print_finds(finds: Finds) -> None:
-    """A table, best first."""
+    """Print a table, best first."""
     if not len(finds):
         _print("nothing found")
         return

@@ -1,4 +1,4 @@
-"""Who answers for a picture: one server, or several that take turns."""
+"""Calls one server for each picture, or several that take turns."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from fovea_client import Objects, Overloaded, Unavailable
 from fovea_search.records import MadeBy
 from fovea_search.store import Store
 
-# What a server is asked, unless its deployment calls it otherwise.
+# The default verb, unless the deployment has another name for it.
 VERB = "embed_objects"
-# A server that could not be reached is left alone for so long while another one is there.
+# A server that could not be reached is skipped for this long if there is another one.
 REST_S = 10.0
 
 
 class Answering(Protocol):
-    """What the job asks of a client."""
+    """The part of a client that the job uses."""
 
     @property
     def embed_objects(self) -> Callable[..., Objects]: ...
 
 
 class Servers:
-    """Clients of servers with the same members; the one with the fewest calls is asked next.
+    """Clients of servers with the same members; the one with the fewest calls is next.
 
     settings: of `embed_objects`, sent with every picture.
     """
@@ -42,7 +42,7 @@ class Servers:
     def embed_objects(self, data: bytes) -> Objects:
         """The objects of an encoded picture; raises what the client does.
 
-        Unavailable and Overloaded are raised once every server has been asked.
+        Raises Unavailable and Overloaded once every server has been tried.
         """
         tried: set[int] = set()
         while True:
@@ -70,10 +70,10 @@ class Servers:
 def open_store(
     where: str, clients: Sequence[Any], verb: str, settings: Mapping[str, float]
 ) -> Store:
-    """The store for what these clients find, a new one if there is none.
+    """The store for these clients' results, a new one if there is none.
 
-    Without settings a store keeps those that it was begun with. Raises OtherMembers when the store
-    or one of the servers has other members, UnknownVerb when one has no such verb.
+    Without settings, a store keeps those that it was created with. Raises OtherMembers if the store
+    or one of the servers has other members, UnknownVerb if one has no such verb.
     """
     described = [client.describe(verb) for client in clients]
     if not settings and Store.is_there(where):

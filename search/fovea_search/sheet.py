@@ -1,4 +1,4 @@
-"""Contact sheets: the finds of a search with their masks drawn, as a PNG or as one HTML file."""
+"""Contact sheets: a search's results with their masks drawn, as a PNG or as one HTML file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ small{color:#787874}"""
 
 
 def save(finds: Finds, target: Path) -> None:
-    """Writes a sheet in the format of the target's suffix; raises InvalidInput for another one."""
+    """Write a sheet in the format of the target's suffix; raises InvalidInput for another one."""
     suffix = target.suffix.lower()
     if suffix not in SUFFIXES:
         raise InvalidInput(f"expected --out to end in {' or '.join(SUFFIXES)}, got {str(target)!r}")
@@ -47,14 +47,14 @@ def save(finds: Finds, target: Path) -> None:
 
 
 def draw(finds: Finds) -> Image.Image:
-    """A sheet of the finds."""
+    """A sheet of the results."""
     return _sheet(finds, [cell(find) for find in finds])
 
 
 def cell(find: Find) -> Image.Image:
-    """A square picture of one find: the object in its surroundings, or the whole picture.
+    """A square picture of one result: the object in its surroundings, or the whole picture.
 
-    A grey one for a picture that is not there any more.
+    A grey one for a picture that no longer exists.
     """
     try:
         data = sources.read(find.path)
@@ -70,14 +70,14 @@ def cell(find: Find) -> Image.Image:
 
 
 def _drawable(find: Find) -> SegmentedDetections:
-    """The one object, without a tag."""
+    """The single object, without a tag."""
     assert find.box is not None and find.mask is not None
     scores = np.array([find.score], np.float32)
     return SegmentedDetections(find.box[None], scores, ("",), find.size_hw, (find.mask,), scores)
 
 
 def _window(box_xyxy: Sequence[float], size_wh: tuple[int, int]) -> tuple[int, int, int, int]:
-    """A square around a box, as far as the picture goes."""
+    """A square around a box, limited to the picture."""
     left, top, right, bottom = box_xyxy
     half = max(right - left, bottom - top) * (0.5 + SURROUNDINGS)
     x, y = (left + right) / 2, (top + bottom) / 2
@@ -114,7 +114,7 @@ def _caption(find: Find, index: int) -> tuple[str, str]:
 
 
 def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    """The end of a text that fits a cell: of paths it says most."""
+    """The end of a text that fits a cell: the end of a path says most."""
     if font.getlength(text) <= CELL:
         return text
     while text and font.getlength(f"…{text}") > CELL:

@@ -1,7 +1,8 @@
-"""Where pictures come from: files, folders, globs, lists, tar shards, Parquet; local or remote.
+"""Reads pictures from files, folders, globs, lists, tar shards, Parquet; local or remote.
 
-Every path may be a URI that fsspec knows, such as s3://bucket/photos. A picture within a shard has
-fsspec's own URI (tar://a.jpg::/data/shard.tar), one in a Parquet file is /data/a.parquet#image/17.
+Every path may be a URI that fsspec supports, such as s3://bucket/photos. A picture within a shard
+has fsspec's own URI (tar://a.jpg::/data/shard.tar), one in a Parquet file is
+/data/a.parquet#image/17.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ LIST_SUFFIXES = (".txt", ".lst")
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 PARQUET_SUFFIXES = (".parquet",)
 
-# Pictures in these are found while they are read.
+# Pictures in these are found during reading.
 STREAMED = (*LIST_SUFFIXES, *TAR_SUFFIXES, *PARQUET_SUFFIXES)
 
-# Takes a path that could not be read, and why.
+# Takes an unreadable path, and the reason.
 Problem = Callable[[str, str], None]
 
 
@@ -38,8 +39,8 @@ Problem = Callable[[str, str], None]
 class Source:
     """A picture that has not been read.
 
-    read: gives its bytes; raises OSError. streamed: it must be read before the next one is taken.
-    shard: it is not a picture but a tar shard or a Parquet file of some, which `find` opens.
+    read: returns its bytes; raises OSError. streamed: it must be read before the next one is taken.
+    shard: a tar shard or a Parquet file instead of a picture, which `find` opens.
     """
 
     origin: Origin
@@ -66,8 +67,8 @@ def find(
 ) -> Iterator[Source]:
     """The pictures of all inputs, each as soon as it is known.
 
-    What cannot be read goes to `on_problem`, and the rest goes on. column: of Parquet files.
-    closed: shards come as they are, for somebody else to open.
+    Unreadable ones go to `on_problem`, and the rest continue. column: of Parquet files.
+    closed: yield shards unopened, for somebody else to open.
     """
     asked = _Asked(on_problem, column, closed)
     for given in inputs:
@@ -87,7 +88,7 @@ def read(path: str) -> bytes:
 
 
 def exists(path: str) -> bool:
-    """Whether the file of a picture is there; for one within a shard, the shard."""
+    """Whether a picture's file exists; for one within a shard, the shard."""
     container = container_of(path)
     file_system, inner = fsspec.core.url_to_fs(_to_os(container or path))
     there: bool = file_system.exists(inner)
@@ -95,7 +96,7 @@ def exists(path: str) -> bool:
 
 
 def container_of(path: str) -> str | None:
-    """The tar shard or Parquet file that a picture lies in."""
+    """The tar shard or Parquet file that contains a picture."""
     if parquet.is_row(path):
         return path.rpartition("#")[0]
     return path.partition("::")[2] or None
@@ -149,12 +150,12 @@ def _one(file_system: Any, path: str, asked: _Asked) -> Iterator[Source]:
 
 
 def _walk(file_system: Any, root: str, on_problem: Problem) -> Iterator[Source]:
-    """Pictures below a folder, hidden ones left out, in the order of their names."""
+    """Pictures below a folder, without hidden ones, in the order of their names."""
 
     def report(error: OSError) -> None:
         on_problem(str(error.filename or root), _reason(error))
 
-    # fsspec reports errors of the folder that it is given, and omits those of folders below.
+    # fsspec reports errors of the given folder, and omits those of folders below it.
     for folder, folders, files in file_system.walk(root, maxdepth=1, detail=True, on_error=report):
         for name, info in sorted(files.items()):
             if name.lower().endswith(PICTURE_SUFFIXES) and not name.startswith("."):
@@ -177,7 +178,7 @@ def _file(file_system: Any, path: str, info: dict[str, Any]) -> Source:
 
 
 def _modified(info: dict[str, Any]) -> float:
-    """Seconds since 1970, as each file system says it in its own way; 0 if it does not."""
+    """Seconds since 1970, which each file system reports differently; 0 if it does not."""
     time = info.get("mtime") or info.get("LastModified") or info.get("last_modified") or 0
     return time.timestamp() if isinstance(time, datetime) else float(time)
 
@@ -195,7 +196,7 @@ def _listed(file_system: Any, path: str, asked: _Asked) -> Iterator[Source]:
 
 
 def _shard(file_system: Any, path: str) -> Iterator[Source]:
-    """The members of a tar in their order, as a WebDataset has them."""
+    """The members of a tar in order, as in a WebDataset."""
     uri, modified = _uri(file_system, path), _modified(file_system.info(path))
     try:
         with file_system.open(path, "rb") as file, tarfile.open(fileobj=file) as shard:
@@ -215,14 +216,14 @@ def _shard(file_system: Any, path: str) -> Iterator[Source]:
 
 
 def _beside(file_system: Any, path: str, named: str) -> str:
-    """A path that a file names: relative ones are beside that file."""
+    """Resolve a path that a file names: relative ones are beside that file."""
     if "://" in named or posixpath.isabs(named):
         return named
     return posixpath.join(posixpath.dirname(_uri(file_system, path)), named)
 
 
 def _uri(file_system: Any, path: str) -> str:
-    """How the store names a file: a local one by its absolute path, in UTF-8."""
+    """The store's name for a file: a local one by its absolute path, in UTF-8."""
     protocols = file_system.protocol
     local = "file" in ((protocols,) if isinstance(protocols, str) else protocols)
     if not local:
@@ -236,7 +237,7 @@ def _uri(file_system: Any, path: str) -> str:
 
 
 def _to_os(path: str) -> str:
-    """The inverse of `_uri` for names that are no UTF-8."""
+    """The inverse of `_uri` for names that are not UTF-8."""
     if path.startswith("file://"):
         return os.fsdecode(unquote_to_bytes(path.removeprefix("file://")))
     return path
@@ -253,7 +254,7 @@ def _reason(error: BaseException) -> str:
 
 
 def relative_names(path: str) -> Iterator[str]:
-    """How a list of metadata may name a picture: by the whole path, its ends, or the name alone."""
+    """Names that a metadata file may use for a picture: the path, its ends, or the name alone."""
     inner = path.removeprefix("tar://").partition("::")[0]
     parts = Path(inner).parts
     yield path

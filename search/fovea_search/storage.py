@@ -1,4 +1,4 @@
-"""Where a store lies: how it is connected to, locked, and what its errors are called."""
+"""The storage of a store: connecting, locking, and translating errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fovea_search.errors import InvalidStore, StoreFailed
 
 @contextmanager
 def locked(path: Path) -> Iterator[bool]:
-    """The lock goes with the process, however that ends."""
+    """The lock ends with the process, however that ends."""
     import fcntl
 
     with path.open("wb") as file:
@@ -32,14 +32,14 @@ def connect(location: str) -> Any:
 
 
 def storage_options() -> dict[str, str]:
-    """Of object storage, beside what the environment says: AWS_ENDPOINT_URL may be plain HTTP."""
+    """Options for object storage beyond the environment: AWS_ENDPOINT_URL may be plain HTTP."""
     plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
     return {"allow_http": "true"} if plain else {}
 
 
 @contextmanager
 def failures(location: str) -> Iterator[None]:
-    """Translates what Lance raises: its errors are of Python's own kinds."""
+    """Translate Lance's errors, which have Python's own kinds."""
     try:
         yield
     except (OSError, RuntimeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""The arithmetic of queries: vectors of length 1 in, one vector or scores out; no input, no output.
+"""The arithmetic of queries: vectors of length 1 in, one vector or scores out; no I/O.
 
 A query without marks is
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
-# Logistic regression, of marks with their prior: see `learn`.
+# Logistic regression from marks, with their prior: see `learn`.
 PRIOR_WEIGHT, SHARPNESS = 0.05, 10.0
 NEWTON_STEPS, CONVERGED = 50, 1e-6
 
@@ -30,14 +30,14 @@ def unit(vector: Floats) -> Floats:
 
 
 def mean(vectors: Sequence[Floats]) -> Floats:
-    """The direction between some vectors, as CLIP averages its prompt templates."""
+    """The mean direction of some vectors, as CLIP averages its prompt templates."""
     return unit(np.mean([unit(vector) for vector in vectors], axis=0))
 
 
 def combine(
     text: Floats | None, image: Floats | None, negative: Floats | None, alpha: float, beta: float
 ) -> Floats:
-    """The query of what is wanted and what is not, float32 [D]; see this module's formula."""
+    """The query for what is wanted and what is not, float32 [D]; see the module's formula."""
     parts = [vector for vector in (text, image) if vector is not None]
     if text is not None and image is not None:
         wanted = unit(alpha * unit(image) + (1 - alpha) * unit(text))
@@ -56,7 +56,7 @@ def learn(query: Floats | None, good: Floats, bad: Floats) -> Floats:
         mean log(1 + exp(-y_i * s * (w . v_i + b))) + c / 2 * |w - query|^2
 
     by Newton's method; y is 1 or -1, s is SHARPNESS, c is PRIOR_WEIGHT * s; b is free. With marks
-    of one kind, which no regression can part, it is Rocchio's formula.
+    of only one kind, which no regression can separate, it is Rocchio's formula.
     """
     vectors = np.concatenate([good, bad]).astype(np.float64)
     signs = np.concatenate([np.ones(len(good)), -np.ones(len(bad))])
@@ -89,6 +89,6 @@ _TOWARDS_GOOD, _FROM_BAD = 0.75, 0.15
 def _towards(
     prior: NDArray[np.float64], vectors: NDArray[np.float64], signs: NDArray[np.float64]
 ) -> Floats:
-    """Rocchio: a regression needs both kinds of marks."""
+    """Rocchio's formula: a regression needs both kinds of marks."""
     weight = _TOWARDS_GOOD if signs[0] > 0 else -_FROM_BAD
     return unit((prior + weight * vectors.mean(axis=0)).astype(np.float32))

@@ -1,4 +1,4 @@
-"""From a source to rows: what threads of one job and actors of many machines do alike."""
+"""From a source to rows: the shared work of one job's threads and many machines' actors."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from fovea_search.records import Indexed, Origin
 from fovea_search.sources import Source
 from fovea_search.store import Known
 
-# A name for bytes that could not be read begins so; a hash of content does not.
+# Prefix of names for unreadable bytes; a hash of content does not begin with it.
 UNREAD = "unread-"
 
 
 class Embeds(Protocol):
-    """What answers for a picture: `fovea_search.servers.Servers`."""
+    """Embeds a picture's objects: `fovea_search.servers.Servers`."""
 
     def embed_objects(self, data: bytes) -> Objects: ...
 
@@ -35,10 +35,10 @@ class Describes(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What became of a source.
+    """The result for a source.
 
-    id: of its picture. picture: what is to be stored. there: the picture needs no rows, for the
-    store has it or another source of the run is it. unchanged: that was known without its bytes.
+    id: of its picture. picture: the one to store. there: it needs no rows, because the store has it
+    or another source of the run is the same. unchanged: that was known without its bytes.
     """
 
     id: str
@@ -50,7 +50,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Result:
-    """What is counted of a picture with rows; error: why it has no objects."""
+    """The counts for a picture with rows; error: why it has no objects."""
 
     id: str
     path: str
@@ -64,9 +64,9 @@ class Result:
 
 
 class Worker:
-    """Makes rows of pictures; safe to share between threads.
+    """Makes rows of pictures; thread-safe.
 
-    is_there: whether a picture, by its id, needs no rows; it is asked once for each source.
+    is_there: whether a picture, by its id, needs no rows; called once for each source.
     thumbnail: longest edge in pixels, 0 for none. metadata: columns to add.
     """
 
@@ -81,7 +81,7 @@ class Worker:
         self._thumbnail, self._metadata = thumbnail, metadata
 
     def do(self, source: Source, data: bytes | OSError | None = None) -> Outcome:
-        """Reads a picture unless `data` is given, and asks the server unless it is there.
+        """Read a picture unless `data` is given, and call the server unless it is stored.
 
         Raises Unavailable and UnknownVerb; other errors become a row.
         """
@@ -113,7 +113,7 @@ class Worker:
 
 
 def unchanged(rows: Iterable[Known], origin: Origin, retry: bool) -> Known | None:
-    """The row of a source's path that has its size and time; with `retry` none that failed."""
+    """The row of a source's path with its size and time; with `retry`, none that failed."""
     for known in rows:
         same = (known.bytes, known.modified) == (origin.bytes, origin.modified)
         if same and not (retry and known.error):

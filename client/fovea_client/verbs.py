@@ -1,9 +1,9 @@
-"""What each verb asks and how it reads the answer, without any input or output.
+"""What each verb sends and how it reads the answer, without any input or output.
 
-A verb is a generator: it yields requests, is sent their answers, and returns the result. `Client`
-and `AsyncClient` drive the same generators, one with threads that block, one with awaits.
+A verb is a generator: it yields requests, receives their answers, and returns the result. `Client`
+and `AsyncClient` drive the same generators, one with blocking threads, one with awaits.
 
-verb is the name that the deployment gave it; None is the verb's own.
+verb is the deployment's name for it; None is the verb's own.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def main_object(
     verb: str | None = None,
     detect_verb: str | None = None,
 ) -> Steps[MainObject]:
-    """Two requests for a description: those of its words that name a box become the labels.
+    """Two requests for a description: the words in it that name a box become the labels.
 
     detect_verb: the deployment's name for the verb that finds them.
     """
@@ -98,13 +98,13 @@ def segment(
 def segment_everything(
     inputs: Mapping[str, TensorValue], verb: str | None = None
 ) -> Steps[Objects]:
-    """inputs: of `objects.to_inputs`."""
+    """inputs: from `objects.to_inputs`."""
     request = _to(verb, "segment_everything", inputs)
     return answers.read_objects((yield request), embedded=False)
 
 
 def embed_objects(inputs: Mapping[str, TensorValue], verb: str | None = None) -> Steps[Objects]:
-    """inputs: of `objects.to_inputs`."""
+    """inputs: from `objects.to_inputs`."""
     request = _to(verb, "embed_objects", inputs)
     return answers.read_objects((yield request), embedded=True)
 
@@ -112,7 +112,7 @@ def embed_objects(inputs: Mapping[str, TensorValue], verb: str | None = None) ->
 def segment_scene(
     inputs: Mapping[str, TensorValue], verb: str | None = None
 ) -> Steps[SceneSegmentation]:
-    """inputs: of `scenes.to_inputs`."""
+    """inputs: from `scenes.to_inputs`."""
     return scenes.read((yield _to(verb, "segment_scene", inputs)))
 
 
@@ -143,7 +143,7 @@ def _grounding_inputs(
     box_threshold: float | None,
     text_threshold: float | None,
 ) -> dict[str, TensorValue]:
-    """labels: None asks a detector for the classes that it knows."""
+    """labels: None is for a detector with its own classes."""
     if labels is None and text_threshold is not None:
         raise InvalidInput("expected phrases with text_threshold, got none")
     inputs: dict[str, TensorValue] = {"IMAGE": image}

@@ -1,4 +1,4 @@
-"""The form of each verb's answer, for /openapi.json; a test holds it to what comes."""
+"""The schema of each verb's answer, for /openapi.json; a test compares it with real answers."""
 
 from __future__ import annotations
 

@@ -31,12 +31,12 @@ from fovea_web.search import Search, add_search
 from fovea_web.settings import Settings
 
 PAGE, REFERENCE = (Path(__file__).parent / name for name in ("page", "reference"))
-# Restarts take seconds, and Retry-After tells the caller of them: few tries come before.
+# Restarts take seconds, and Retry-After tells the caller about them, so few tries are enough.
 RETRY = RetryPolicy(attempts=4)
 
 
 def make_app(settings: Settings) -> FastAPI:
-    """The gateway; raises InvalidInput for settings that cannot be, InvalidStore for no store."""
+    """The gateway; raises InvalidInput for invalid settings, InvalidStore without a store."""
     client = AsyncClient(
         settings.url,
         timeout_s=settings.timeout_s,
@@ -88,7 +88,7 @@ def _add_problems(app: FastAPI) -> None:
         return problems.to_response(NotFound(f"there is nothing at {request.url.path[:200]}"))
 
     async def leave(request: Request, error: Exception) -> Response:
-        return Response(status_code=499)  # nobody reads it; the metrics do
+        return Response(status_code=499)  # nobody reads it; the metrics count it
 
     for kind in (FoveaError, Refused):
         app.add_exception_handler(kind, refuse)
@@ -104,7 +104,7 @@ def _add_own(
     search: Search | None,
     metrics: Metrics,
 ) -> None:
-    @app.get("/v1/deployment", summary="What can be asked, and who answers.", responses=PROBLEMS)
+    @app.get("/v1/deployment", summary="The verbs and their members.", responses=PROBLEMS)
     async def tell() -> Response:
         record: dict[str, Any] = await deployment.record()
         record["search"] = None if search is None else await search.record(deployment)
@@ -139,7 +139,7 @@ def _add_page(app: FastAPI) -> None:
 def _add_reference(app: FastAPI, deployment: Deployment, searches: bool) -> None:
     @app.get("/openapi.json", include_in_schema=False)
     async def describe() -> Response:
-        """Of the verbs that are served; of all while the server cannot be asked."""
+        """Describe the served verbs, or all while the server cannot be asked."""
         with suppress(FoveaError):
             kinds = await deployment.names()
             return to_json(openapi.only(app.openapi(), kinds, search=searches))

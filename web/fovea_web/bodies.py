@@ -1,6 +1,6 @@
-"""Bodies of requests, read within their limits: a picture and the parameters beside it.
+"""Reads bodies of requests within their limits: a picture and the parameters beside it.
 
-Nothing is written to disk: a form's file stays in memory, where the limit bounds it.
+Nothing is written to disk: a form's file stays in memory, limited in size.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ _DATA_URI = re.compile(r"data:[\w.+/-]*;base64,", re.ASCII)
 
 @dataclass(frozen=True)
 class Body:
-    """What a request carries: fields of a form as lists of texts, or of a JSON object as they are.
+    """The content of a request: a form's fields as lists of texts, or a JSON object's unchanged.
 
-    image: encoded bytes. image_url: where they are instead.
+    image: encoded bytes. image_url: their address instead.
     """
 
     fields: Mapping[str, Any]
@@ -57,14 +57,14 @@ class Body:
         model: type[Parameters],
         table: Mapping[str, Parameter] = parameters.PARAMETERS,
     ) -> dict[str, Any]:
-        """The parameters that were given; raises InvalidParameters."""
+        """The given parameters; raises InvalidParameters."""
         if self.form:
             return parameters.from_form(model, self.fields, table).given()
         return parameters.from_json(model, self.fields).given()
 
 
 class _InMemory(MultiPartParser):
-    """Starlette's parser, whose files would go to disk from a megabyte on."""
+    """Starlette's parser, whose files would otherwise go to disk from a megabyte on."""
 
     spool_max_size = 2**62
 
@@ -72,7 +72,7 @@ class _InMemory(MultiPartParser):
 async def part(receive: Receive, wait_s: float) -> tuple[bytes, bool]:
     """The next bytes of a body, and whether more come.
 
-    Raises asyncio.TimeoutError when none come in time, ClientDisconnect when the caller has left.
+    Raises asyncio.TimeoutError if none come in time, ClientDisconnect if the caller has left.
     """
     message = await asyncio.wait_for(receive(), wait_s)
     if message["type"] == "http.disconnect":
@@ -81,7 +81,7 @@ async def part(receive: Receive, wait_s: float) -> tuple[bytes, bool]:
 
 
 async def chunks(request: Request, settings: Settings) -> AsyncGenerator[bytes, None]:
-    """The body as it comes; raises BodyTooLarge and SlowBody as soon as either is known."""
+    """The body as it comes; raises BodyTooLarge and SlowBody as soon as possible."""
     _check_length(request.headers.get("content-length"), settings.body_bytes)
     end, size = time.monotonic() + settings.body_s, 0
     while True:
@@ -117,7 +117,7 @@ async def read(request: Request, settings: Settings) -> Body:
 
 
 def to_object(data: bytes) -> dict[str, Any]:
-    """The JSON object that these bytes are; raises MalformedBody."""
+    """The JSON object in these bytes; raises MalformedBody."""
     try:
         values = json.loads(data, parse_constant=parameters.no_constant)
     except (ValueError, RecursionError) as error:
@@ -128,7 +128,7 @@ def to_object(data: bytes) -> dict[str, Any]:
 
 
 def from_object(values: Mapping[str, Any]) -> Body:
-    """The body of a JSON object; `image` is base64, with or without a data: URI before it."""
+    """The body of a JSON object; `image` is base64, with or without a data: URI in front."""
     fields = dict(values)
     image, url = fields.pop(IMAGE, None), fields.pop(IMAGE_URL, None)
     _check_url(image, url)
@@ -202,6 +202,6 @@ def _check_length(length: str | None, limit: int) -> None:
 
 
 def _too_large(limit: int, came: str) -> BodyTooLarge:
-    # Who is refused may still be sending: the rest of the body is not waited for.
+    # A refused caller may still be sending; the rest of the body is not waited for.
     close = {"Connection": "close"}
     return BodyTooLarge(f"expected a body of at most {limit} bytes, got {came}", headers=close)

@@ -1,4 +1,4 @@
-"""The commands `fovea web` and `fovea web-keys`; `fovea_client.cli` loads them by need."""
+"""The commands `fovea web` and `fovea web-keys`; `fovea_client.cli` loads them on demand."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fovea_web.app import make_app
 from fovea_web.settings import HOST, LOOPBACK, MAX_BODY_BYTES, PORT, Settings
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-keys_app = typer.Typer(help="Keys that callers of the gateway show.", no_args_is_help=True)
+keys_app = typer.Typer(help="API keys for callers of the gateway.", no_args_is_help=True)
 app.add_typer(keys_app, name="web-keys")
 
 SAMPLES = Path("demo/samples")
@@ -25,7 +25,7 @@ GRACE_S = 30
 MIB = 1024 * 1024
 _DEFAULT = Settings()
 
-KeysFile = Annotated[Path, typer.Option("--keys", metavar="FILE", help="Where the hashes are.")]
+KeysFile = Annotated[Path, typer.Option("--keys", metavar="FILE", help="File of the hashes.")]
 
 
 @app.command()
@@ -41,26 +41,26 @@ def web(
     ] = None,
     keys_file: Annotated[
         Path | None,
-        typer.Option("--keys", metavar="FILE", help="Who may ask: see `fovea web-keys`."),
+        typer.Option("--keys", metavar="FILE", help="Who may call: see `fovea web-keys`."),
     ] = None,
     no_keys: Annotated[
-        bool, typer.Option("--no-keys", help="Let everybody ask who reaches --host.")
+        bool, typer.Option("--no-keys", help="Let everybody call who can reach --host.")
     ] = False,
     rate: Annotated[
-        str, typer.Option(help="Requests of one key, or of one address without keys.")
+        str, typer.Option(help="Rate limit of a key, or of an address without keys.")
     ] = _DEFAULT.rate,
     max_body_mib: Annotated[
-        float, typer.Option(min=0.01, help="MiB of a request, or of a line of a batch.")
+        float, typer.Option(min=0.01, help="Most MiB of a request, or of a line of a batch.")
     ] = MAX_BODY_BYTES / MIB,
     in_flight: Annotated[int, typer.Option(min=1, help="Requests at once.")] = _DEFAULT.in_flight,
     lines: Annotated[int, typer.Option(min=1, help="Lines of a batch at once.")] = _DEFAULT.lines,
     url_host: Annotated[
         list[str] | None,
-        typer.Option("--allow-url-host", metavar="HOST", help="Fetch image_url there; repeat."),
+        typer.Option("--allow-url-host", metavar="HOST", help="Fetch image_url from it; repeat."),
     ] = None,
     allow_host: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="A name that this gateway is called by; repeat."),
+        typer.Option(metavar="NAME", help="A host name of this gateway; repeatable."),
     ] = None,
     as_json: common.AddressJson = False,
     url: common.Url = DEFAULT_URL,
@@ -86,7 +86,7 @@ def web(
 
 
 def check_open(host: str, keys_file: Path | None, no_keys: bool) -> None:
-    """InvalidInput if others than this machine could ask, and nobody has said that they may."""
+    """Raise InvalidInput if other machines could call without keys, unless that was requested."""
     if host not in LOOPBACK and keys_file is None and not no_keys:
         raise InvalidInput(
             f"{host} can be reached by others: expected --keys FILE (fovea web-keys add NAME), or "
@@ -97,13 +97,13 @@ def check_open(host: str, keys_file: Path | None, no_keys: bool) -> None:
 
 
 def serve(settings: Settings, host: str, port: int, *, as_json: bool = False) -> None:
-    """Runs the gateway until it is interrupted."""
-    with suppress(KeyboardInterrupt):  # uvicorn raises it anew when all requests have ended
+    """Run the gateway until it is interrupted."""
+    with suppress(KeyboardInterrupt):  # uvicorn raises it again when all requests have ended
         _Server(settings, host, port, as_json).run()
 
 
 class _Server(uvicorn.Server):
-    """Says where it listens once it does."""
+    """Prints where it listens, once it does."""
 
     def __init__(self, settings: Settings, host: str, port: int, as_json: bool) -> None:
         config = uvicorn.Config(
@@ -111,7 +111,7 @@ class _Server(uvicorn.Server):
             host=host,
             port=port,
             log_level="warning",
-            # Whoever asks from here could claim any address, and have a rate of its own for each.
+            # A caller on this machine could claim any address, and get a new rate limit for each.
             proxy_headers=False,
             server_header=False,
             timeout_graceful_shutdown=GRACE_S,
@@ -139,30 +139,30 @@ def _samples(folder: Path | None) -> Path | None:
 
 @keys_app.command()
 def add(
-    name: Annotated[str, typer.Argument(help="Whose key it is.")],
+    name: Annotated[str, typer.Argument(help="The key's owner.")],
     keys_file: KeysFile = Path("keys.txt"),
     expires: Annotated[
-        str | None, typer.Option(metavar="DATE", help="When it ends, such as 2027-01-31.")
+        str | None, typer.Option(metavar="DATE", help="When it expires, such as 2027-01-31.")
     ] = None,
 ) -> None:
-    """Make a key, and print it, once."""
+    """Make a key, and print it once."""
     with console.one_line_errors():
         typer.echo(keys.add(keys_file, name, expires))
 
 
 @keys_app.command()
 def remove(
-    name: Annotated[str, typer.Argument(help="Whose key ends.")],
+    name: Annotated[str, typer.Argument(help="The key's owner.")],
     keys_file: KeysFile = Path("keys.txt"),
 ) -> None:
-    """End a key; a running gateway sees it with the next request."""
+    """Revoke a key; a running gateway sees it with the next request."""
     with console.one_line_errors():
         keys.remove(keys_file, name)
 
 
 @keys_app.command("list")
 def list_keys(keys_file: KeysFile = Path("keys.txt"), as_json: common.Json = False) -> None:
-    """Say whose keys there are, and when they end."""
+    """List the keys' owners, and when they expire."""
     with console.one_line_errors():
         for key in keys.read(keys_file):
             expires = None if key.expires is None else key.expires.isoformat()

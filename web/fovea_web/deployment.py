@@ -1,4 +1,4 @@
-"""What the server behind the gateway offers, asked for now and then."""
+"""What the server behind the gateway offers, refreshed now and then."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from fovea_client.models import models_record
 
 from fovea_web.verbs import VERBS, served_paths
 
-# A deployment changes when a server is replaced: no request waits for this to be seen.
+# A deployment changes when a server is replaced; requests do not wait for the refresh.
 FRESH_S = 5.0
 
 
 class Deployment:
-    """The descriptions of all verbs; they are asked for again in the background.
+    """The descriptions of all verbs, refreshed in the background.
 
-    While the server cannot be asked, what it said last holds; where it never said anything, the
-    caller of a verb learns from the verb's own call.
+    While the server cannot be asked, its last answer holds; if it never answered, a verb's caller
+    learns from the verb's own call.
     """
 
     def __init__(self, client: AsyncClient) -> None:
@@ -30,7 +30,7 @@ class Deployment:
         self._asking: asyncio.Task[None] | None = None
 
     async def verbs(self) -> tuple[Description, ...]:
-        """All that can be asked; raises what the client does where nothing is known yet."""
+        """All verbs; raises the client's errors if nothing is known yet."""
         if self._verbs is None:
             self._verbs = await self._client.verbs()
             self._asked = time.monotonic()
@@ -47,7 +47,7 @@ class Deployment:
             self._asked, self._asking = time.monotonic(), None
 
     async def names(self) -> Mapping[str, list[str]]:
-        """The names of the verbs of each kind that the gateway knows; its own name first."""
+        """Names of the verbs of each kind that the gateway knows; a kind's own name first."""
         found: dict[str, list[str]] = {}
         for one in await self.verbs():
             if one.verb in VERBS:
@@ -57,7 +57,7 @@ class Deployment:
     async def name_of(self, kind: str, asked: str | None) -> str | None:
         """The deployment's name for a verb; None leaves it to the client.
 
-        Raises UnknownVerb if the kind is not served, or not under the name that was asked.
+        Raises UnknownVerb if the kind is not served, or not under the requested name.
         """
         try:
             names = await self.names()
@@ -70,12 +70,12 @@ class Deployment:
         return asked or names[kind][0]
 
     async def record(self) -> dict[str, Any]:
-        """Ready for JSON, as `fovea models --json` has it, and the paths."""
+        """Ready for JSON, like `fovea models --json`, with the paths."""
         verbs = await self.verbs()
         return {**models_record(verbs), "paths": served_paths(await self.names())}
 
 
 def unknown(path: str, names: Mapping[str, Any]) -> UnknownVerb:
-    """Names what there is."""
+    """An error that lists the served paths."""
     served = ", ".join(served_paths(names)) or "none"
     return UnknownVerb(f"expected a verb that is served ({served}), got {path[:80]!r}")

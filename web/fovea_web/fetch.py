@@ -1,8 +1,8 @@
-"""Pictures at addresses, fetched from hosts that were allowed and from nowhere within.
+"""Fetches pictures from allowed hosts, never from inside the network.
 
-A host's name is resolved once, all its addresses are looked at, and the connection goes to the one
-that was checked: a name that means another address a moment later changes nothing. Redirects are
-followed by the same rule.
+A host's name is resolved once, all its addresses are checked, and the connection goes to the
+checked one: a name that changes its address a moment later has no effect. Redirects follow the same
+rule.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _TRANSLATED = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "64:ff9b:1::/48")
 
 @dataclass(frozen=True)
 class Target:
-    """A checked address: where to connect, and whom to ask for there."""
+    """A checked address: where to connect, and the host to request there."""
 
     scheme: str
     host: str
@@ -40,16 +40,16 @@ class Target:
         return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
 
     def at(self, address: str) -> str:
-        """The same with the host's address in the place of its name."""
+        """The same with the host's address instead of its name."""
         host = f"[{address}]" if ":" in address else address
         return f"{self.scheme}://{host}:{self.port}{self.path}"
 
 
 class Fetcher:
-    """Fetches from some hosts: "images.example.org", or with a port of its own, "example.org:8443".
+    """Fetches from some hosts: "images.example.org", or with its own port, "example.org:8443".
 
-    most_bytes: of a picture. private: lets addresses of this machine and its networks pass, which
-    is for tests.
+    most_bytes: limit for a picture. private: allows addresses of this machine and its networks, for
+    tests only.
     """
 
     def __init__(self, hosts: tuple[str, ...], most_bytes: int, *, private: bool = False) -> None:
@@ -59,7 +59,7 @@ class Fetcher:
     async def fetch(self, url: str) -> bytes:
         """The bytes at an address.
 
-        Raises InvalidUrl for one that is not fetched, FetchFailed if it gives none, BodyTooLarge.
+        Raises InvalidUrl for a forbidden one, FetchFailed if it returns none, BodyTooLarge.
         """
         try:
             return await asyncio.wait_for(self._follow(url), ALL_S)
@@ -69,7 +69,7 @@ class Fetcher:
             raise FetchFailed(f"expected a picture at {url!r:.200}: {error!r:.200}") from error
 
     async def _follow(self, url: str) -> bytes:
-        # Proxies of the environment would connect where they like.
+        # Proxies from the environment would bypass the address check.
         options = httpx2.Timeout(ALL_S, connect=CONNECT_S)
         async with httpx2.AsyncClient(trust_env=False, timeout=options) as client:
             for _ in range(MOST_REDIRECTS + 1):
@@ -80,7 +80,7 @@ class Fetcher:
         raise FetchFailed(f"expected at most {MOST_REDIRECTS} redirects, got more")
 
     async def _get(self, client: httpx2.AsyncClient, target: Target) -> bytes | str:
-        """The bytes, or where they are said to be instead."""
+        """The bytes, or the address of a redirect."""
         headers = {"Host": target.authority, "Accept": "image/*", "Accept-Encoding": "identity"}
         request = client.build_request(
             "GET",
@@ -138,7 +138,7 @@ class Fetcher:
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is one of the internet, and hides none that is not."""
+    """Whether an IP address is public, and embeds no private one."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         hides = ip.ipv4_mapped or ip.sixtofour or ip.teredo

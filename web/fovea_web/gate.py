@@ -1,4 +1,4 @@
-"""What every request passes before its route, as ASGI middleware."""
+"""ASGI middleware that every request passes before its route."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from fovea_web.settings import LOOPBACK, Settings
 log = logging.getLogger("fovea_web")
 
 API = "/v1/"
-# In the scope of a request: waits until its caller may ask for one thing more.
+# In a request's scope: a function that waits until its caller may send one more request.
 ADMIT = "fovea.admit"
 REQUEST_ID = "x-request-id"
 _REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
@@ -42,9 +42,9 @@ SECURITY_HEADERS = {
 
 
 class Observed:
-    """Gives each request an id, its answer the headers of all, and counts both.
+    """Gives each request an id and each answer the common headers, and counts both.
 
-    What fails unexpectedly is logged, and answered without its cause.
+    Unexpected failures are logged, and answered without their cause.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
@@ -108,7 +108,7 @@ class _Seen:
 
 
 class Admitted:
-    """Lets in who may ask: the right host, a key, not too often, not too many at once."""
+    """Checks each caller: the right host, a key, the rate, and the requests at once."""
 
     def __init__(self, app: ASGIApp, settings: Settings, keys: Keys | None, rates: Rates) -> None:
         self._app, self._keys, self._rates = app, keys, rates
@@ -140,7 +140,7 @@ class Admitted:
             self._in_flight -= 1
 
     def _check_host(self, host: str) -> None:
-        """Another name is that of a page which had a browser look here."""
+        """Another name belongs to a page that made a browser connect here."""
         name = host.rpartition(":")[0] if re.search(r":\d+$", host) else host
         if self._hosts is not None and name.strip("[]").lower() not in self._hosts:
             known = ", ".join(sorted(self._hosts))

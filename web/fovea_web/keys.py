@@ -1,10 +1,10 @@
-"""API keys: a file with a line for each, and who may ask.
+"""API keys: a file with one line for each.
 
     NAME SHA256 [EXPIRES]
 
-A key is 256 random bits, so that its SHA-256 tells nothing of it and needs no salt; the slow hashes
-of passwords are for what people choose. EXPIRES is a date or a time in ISO 8601, UTC unless it
-says otherwise; a date is its beginning. Lines that begin with # are comments.
+A key is 256 random bits, so its SHA-256 reveals nothing about it and needs no salt; the slow hashes
+for passwords are for secrets that people choose. EXPIRES is a date or a time in ISO 8601, UTC
+unless it says otherwise; a date means its beginning. Lines that begin with # are comments.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Key:
 class Keys:
     """The keys of a file, which is read again when it changes.
 
-    A changed file that cannot be read leaves the former keys, and a line in the log.
+    If a changed file cannot be read, the old keys stay, and a line is logged.
     """
 
     def __init__(self, path: Path) -> None:
@@ -68,7 +68,7 @@ class Keys:
         if scheme.lower() != SCHEME or not given.strip():
             raise _refusal("expected a header Authorization: Bearer KEY, got none")
         asked = digest(given.strip())
-        # All are compared, so that the time tells nothing about which one is near.
+        # All are compared, so that the time reveals nothing about a near match.
         found = [key for key in self._keys if hmac.compare_digest(key.digest, asked)]
         if not found:
             raise _refusal("expected a known API key, got another one")
@@ -86,12 +86,12 @@ class Keys:
 
 
 def digest(key: str) -> str:
-    """As the file has it."""
+    """The hash in the file's form."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def read(path: Path) -> list[Key]:
-    """All keys of a file; raises InvalidInput with the line that is wrong."""
+    """All keys of a file; raises InvalidInput, which names a wrong line."""
     try:
         lines = path.read_text("utf-8").splitlines()
     except (OSError, UnicodeError) as error:
@@ -105,7 +105,7 @@ def read(path: Path) -> list[Key]:
 
 
 def add(path: Path, name: str, expires: str | None = None) -> str:
-    """A new key, which is told here and nowhere again; raises InvalidInput for a taken name."""
+    """A new key, which is shown only here; raises InvalidInput for a taken name."""
     if path.exists() and any(key.name == name for key in read(path)):
         raise InvalidInput(f"expected another name than {name!r}: it has a key, remove it first")
     new = PREFIX + secrets.token_urlsafe(KEY_BYTES)
@@ -116,7 +116,7 @@ def add(path: Path, name: str, expires: str | None = None) -> str:
 
 
 def remove(path: Path, name: str) -> None:
-    """Ends a key; raises InvalidInput if there is none of that name."""
+    """Revoke a key; raises InvalidInput if there is none of that name."""
     if all(key.name != name for key in read(path)):
         raise InvalidInput(f"expected the name of a key in {str(path)!r}, got {name!r}")
     lines = path.read_text("utf-8").splitlines()
@@ -139,7 +139,7 @@ def _time(text: str, where: str) -> datetime:
 
 
 def _state(path: Path) -> tuple[int, int, int]:
-    """Another one for another content."""
+    """A fingerprint that changes with the file's content."""
     try:
         status = path.stat()
     except OSError as error:
@@ -148,7 +148,7 @@ def _state(path: Path) -> tuple[int, int, int]:
 
 
 def _write(path: Path, lines: Iterable[str]) -> None:
-    """In one step, so that a gateway never reads half a file; for the owner alone."""
+    """Write atomically, so that a gateway never reads half a file; readable only by the owner."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

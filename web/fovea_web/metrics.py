@@ -1,4 +1,4 @@
-"""What the gateway counts, for Prometheus."""
+"""The gateway's counters, for Prometheus."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-# A path that no route has is the caller's word: it must not become a label.
+# A path without a route is the caller's text, so it must not become a label.
 UNMATCHED = "unmatched"
 
 
 class Metrics:
-    """The counters of one gateway, in a registry of their own."""
+    """The counters of one gateway, in their own registry."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -42,7 +42,7 @@ class Metrics:
         )
 
     def observe(self, scope: Scope, status: int, seconds: float, came: int, sent: int) -> None:
-        """Counts a request that has ended; status 0 is one without an answer."""
+        """Count a finished request; status 0 is one without an answer."""
         route = getattr(scope.get("route"), "path", UNMATCHED)
         method = scope["method"] if scope["method"] in ("GET", "HEAD", "POST") else "other"
         self._requests.labels(route, method, str(status)).inc()
@@ -51,5 +51,5 @@ class Metrics:
         self._bytes.labels("out").inc(sent)
 
     def response(self) -> Response:
-        """In Prometheus' own text format."""
+        """The counters in Prometheus' own text format."""
         return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_LATEST)

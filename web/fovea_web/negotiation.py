@@ -1,4 +1,4 @@
-"""Whether a caller wants a picture or JSON."""
+"""Decides whether a caller gets a picture or JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PNG_TYPES = (PNG, "image/*")
 
 
 def wanted_image(verb: Verb, mask: str | None, accept: str | None) -> str | None:
-    """The form of the picture, or None for JSON; raises NotAcceptable for what there is not."""
+    """The form of the picture, or None for JSON; raises NotAcceptable for an unavailable one."""
     if mask is not None:
         if mask not in verb.images:
             there = ", ".join(verb.images) or "none"
@@ -29,7 +29,7 @@ def wanted_image(verb: Verb, mask: str | None, accept: str | None) -> str | None
 
 
 def _quality(accept: str, types: tuple[str, ...]) -> float:
-    """The greatest q of any of the media types, as RFC 9110 section 12.5.1 has it; 0 is none."""
+    """The greatest q of any of the media types (RFC 9110 section 12.5.1); 0 is none."""
     found = [0.0]
     for part in accept.split(","):
         media, *rest = (piece.strip().lower() for piece in part.split(";"))

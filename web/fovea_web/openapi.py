@@ -1,4 +1,4 @@
-"""What /openapi.json says of the routes, whose bodies FastAPI does not read itself."""
+"""The descriptions of the routes in /openapi.json, since FastAPI does not read their bodies."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"description": text, "content": {MEDIA_TYPE: {"schema": PROBLEM}}}
     for status, text in STATUSES.items()
 }
-# As OpenAPI 3.1 has it; "format: binary" was 3.0's.
+# The form of OpenAPI 3.1; "format: binary" was 3.0's.
 BYTES = {"type": "string", "contentMediaType": "application/octet-stream"}
 JPEG = {
     "description": "The picture",
@@ -77,7 +77,7 @@ def of_verb(verb: Verb) -> dict[str, Any]:
 
 
 def of_embed() -> dict[str, Any]:
-    """Likewise of either embedder."""
+    """The same for either embedder."""
     text = VERBS["embed_text"]
     schema = _schema(text.model, takes_image=True, needs_image=False)
     schema.pop("required")
@@ -85,13 +85,13 @@ def of_embed() -> dict[str, Any]:
 
 
 def of_search(model: type[Parameters]) -> dict[str, Any]:
-    """Likewise of the search."""
+    """The same for the search."""
     schema = _schema(model, takes_image=True, needs_image=False)
     return _options(schema, {"text": "a red car", "k": 3}, answers.FINDS, {})
 
 
 def of_batch(verb: Verb) -> dict[str, Any]:
-    """Likewise of the many pictures of a verb."""
+    """The same for many pictures of a verb."""
     line = of_verb(verb)["openapi_extra"]["requestBody"]["content"][JSON]
     text = {"schema": {"type": "string", "description": "Lines of JSON, each a single request's."}}
     out = {"schema": {"type": "string", "description": "Lines with index, id, result or problem."}}
@@ -105,7 +105,7 @@ def of_batch(verb: Verb) -> dict[str, Any]:
 
 
 def only(described: Mapping[str, Any], kinds: Mapping[str, Any], *, search: bool) -> dict[str, Any]:
-    """A description without the verbs that a deployment does not have, or without the search."""
+    """A description without the verbs that a deployment lacks, or without the search."""
     gone = {verb.path for kind, verb in VERBS.items() if kind not in kinds}
     kept = {
         path: route
@@ -117,7 +117,7 @@ def only(described: Mapping[str, Any], kinds: Mapping[str, Any], *, search: bool
 
 @cache
 def example_picture() -> str:
-    """A red ball on a meadow, as base64, for examples that can be sent as they are."""
+    """A red ball on a meadow, as base64, for examples that can be sent unchanged."""
     image = Image.new("RGB", (EXAMPLE_EDGE, EXAMPLE_EDGE), (120, 170, 90))
     ImageDraw.Draw(image).ellipse((16, 16, 48, 48), fill=(200, 40, 30))
     file = io.BytesIO()
@@ -146,7 +146,7 @@ def _options(
 
 
 def _schema(model: type[Parameters], *, takes_image: bool, needs_image: bool) -> dict[str, Any]:
-    """Of a JSON body: one of `image` and `image_url` where a picture is needed."""
+    """Schema of a JSON body: one of `image` and `image_url` if a picture is needed."""
     schema = model.model_json_schema()
     if takes_image:
         schema["properties"] = {
@@ -155,7 +155,7 @@ def _schema(model: type[Parameters], *, takes_image: bool, needs_image: bool) ->
                 "contentEncoding": "base64",
                 "description": "JPEG, PNG or WebP: a file in a form, base64 in JSON.",
             },
-            IMAGE_URL: {"type": "string", "description": "Where the picture is instead."},
+            IMAGE_URL: {"type": "string", "description": "The picture's address instead."},
             **schema["properties"],
         }
     if needs_image:

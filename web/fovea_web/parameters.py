@@ -1,6 +1,6 @@
-"""The parameters of all verbs: one table, and a model for each verb made of it.
+"""The parameters of all verbs: one table, and a model for each verb made from it.
 
-Which of them a verb takes follows from the signature of its method of `AsyncClient`.
+The signature of a verb's method of `AsyncClient` decides which of them it takes.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ PointSets = Annotated[list[Annotated[list[Point], Len(1)]], Len(1)]
 Points = Point | Annotated[list[Point], Len(1)] | PointSets
 PointLabels = list[Label] | list[list[Label]]
 
-# How a form's field is read: as it is; a text, or several; JSON or numbers between commas.
+# How to read a form's field: unchanged; as one or several texts; as JSON or numbers with commas.
 TEXT, TEXTS, VALUE = "text", "texts", "value"
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """type: of its value. form: how a form's field is read. text: what it means."""
+    """type: of its value. form: how to read a form's field. text: its description."""
 
     type: Any
     form: str
@@ -45,16 +45,16 @@ class Parameter:
 
 PARAMETERS: Mapping[str, Parameter] = {
     "labels": Parameter(
-        Texts, TEXTS, "Each label is taken as it is; one string is split at its '.'."
+        Texts, TEXTS, "Each label is taken literally; one string is split at its '.'."
     ),
     "phrases": Parameter(
         Texts, TEXTS, "What to look for: labels, or one string that is split at its '.'."
     ),
     "description": Parameter(str, TEXT, "A sentence instead of labels: its words are tried."),
-    "text": Parameter(str, TEXT, "A text, taken whole."),
-    "box_threshold": Parameter(Share, VALUE, "The score from which a box counts."),
+    "text": Parameter(str, TEXT, "A text, taken literally."),
+    "box_threshold": Parameter(Share, VALUE, "The least score of a box."),
     "text_threshold": Parameter(
-        Share, VALUE, "The score from which a word of a description names a box."
+        Share, VALUE, "The least score of a description's word that names a box."
     ),
     "boxes": Parameter(Boxes, VALUE, "Boxes [left, top, right, bottom] in pixels, one or several."),
     "points": Parameter(
@@ -64,38 +64,38 @@ PARAMETERS: Mapping[str, Parameter] = {
         "mean one thing each.",
     ),
     "point_labels": Parameter(
-        PointLabels, VALUE, "1 for a point on the thing, 0 for one beside it; as the points."
+        PointLabels, VALUE, "1 for a point on the thing, 0 for one beside it; like the points."
     ),
     "points_per_side": Parameter(Count, VALUE, "Points of the grid along each edge."),
-    "iou_threshold": Parameter(Share, VALUE, "The estimated IoU from which a mask counts."),
-    "stability_threshold": Parameter(Share, VALUE, "The stability from which a mask counts."),
-    "min_area": Parameter(Count, VALUE, "Pixels of a mask at least."),
-    "max_objects": Parameter(Count, VALUE, "Objects at most."),
+    "iou_threshold": Parameter(Share, VALUE, "The least estimated IoU of a mask."),
+    "stability_threshold": Parameter(Share, VALUE, "The least stability of a mask."),
+    "min_area": Parameter(Count, VALUE, "The least pixels of a mask."),
+    "max_objects": Parameter(Count, VALUE, "The most objects."),
     "full_size": Parameter(
-        bool, VALUE, "Judge masks at the picture's size, as transformers does, at a cost."
+        bool, VALUE, "Judge masks at the picture's size, as transformers does; takes time."
     ),
-    "threshold": Parameter(Share, VALUE, "The score from which a segment counts."),
+    "threshold": Parameter(Share, VALUE, "The least score of a segment."),
     "template": Parameter(str, TEXT, "A text with {} for each label."),
-    "top_k": Parameter(Annotated[int, Field(ge=1, le=INT32_MAX)], VALUE, "Labels at most."),
+    "top_k": Parameter(Annotated[int, Field(ge=1, le=INT32_MAX)], VALUE, "The most labels."),
     "verb": Parameter(Name, TEXT, "The deployment's name for the verb, if it has several."),
     "detect_verb": Parameter(Name, TEXT, "The verb that finds a description's words."),
 }
-# What a request has besides: the picture, its deadline (a header); a label map is no JSON.
+# A request also has the picture and its deadline (a header); a label map is no JSON.
 NOT_PARAMETERS = ("self", "image", "timeout_s", "label_map")
 
 
 class Parameters(BaseModel):
-    """Those of one verb; what is not given is None."""
+    """The parameters of one verb; those not given are None."""
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
     def given(self) -> dict[str, Any]:
-        """Those that were sent, by name."""
+        """The sent parameters, by name."""
         return self.model_dump(exclude_none=True)
 
 
 def names_of(method: Callable[..., Any]) -> list[str]:
-    """The parameters that a method of the client takes, but for the picture and the deadline."""
+    """The parameters of a client's method, except for the picture and the deadline."""
     found = inspect.signature(method).parameters
     return [name for name in found if name not in NOT_PARAMETERS]
 
@@ -106,7 +106,7 @@ def model(
     table: Mapping[str, Parameter] = PARAMETERS,
     required: Sequence[str] = (),
 ) -> type[Parameters]:
-    """A model with these parameters; only those that are `required` must be given."""
+    """A model with these parameters; only the `required` ones must be given."""
     fields: dict[str, Any] = {}
     for name in names:
         parameter = table[name]
@@ -119,7 +119,7 @@ def model(
 
 
 def from_json(made: type[Parameters], values: Mapping[str, Any]) -> Parameters:
-    """Checked parameters of a JSON object; raises InvalidParameters."""
+    """Checked parameters from a JSON object; raises InvalidParameters."""
     return _checked(made, values, strict=True)
 
 
@@ -128,7 +128,7 @@ def from_form(
     values: Mapping[str, Sequence[str]],
     table: Mapping[str, Parameter] = PARAMETERS,
 ) -> Parameters:
-    """Checked parameters of a form's fields; raises InvalidParameters."""
+    """Checked parameters from a form's fields; raises InvalidParameters."""
     read = {
         name: _from_texts(name, texts, table[name].form if name in table else TEXT)
         for name, texts in values.items()
@@ -150,7 +150,7 @@ def _from_texts(name: str, texts: Sequence[str], form: str) -> Any:
 
 
 def _parse(name: str, text: str) -> Any:
-    """JSON, or numbers with commas between them; constants that are no JSON are refused."""
+    """JSON, or numbers with commas between them; refuses constants that are not JSON."""
     bare = "," in text and not text.lstrip().startswith(("[", "{", '"'))
     try:
         return json.loads(f"[{text}]" if bare else text, parse_constant=no_constant)
@@ -159,12 +159,12 @@ def _parse(name: str, text: str) -> Any:
 
 
 def no_constant(name: str) -> Any:
-    """Refuses NaN and the infinities, which Python would read."""
+    """Refuse NaN and the infinities, which Python would accept."""
     raise ValueError(f"{name} is no JSON")
 
 
 def wrong(name: str, message: str) -> InvalidParameters:
-    """One parameter that is not what it should be."""
+    """The error for one wrong parameter."""
     return InvalidParameters(f"{name}: {message}", more={"errors": [_error([name], message)]})
 
 
@@ -176,7 +176,7 @@ def _checked(made: type[Parameters], values: Mapping[str, Any], *, strict: bool)
 
 
 def invalid(errors: Iterable[Any]) -> InvalidParameters:
-    """What pydantic or FastAPI found, each with its place and what came."""
+    """The errors of pydantic or FastAPI, each with its place and the given value."""
     found = [_error([str(part) for part in one["loc"]], one["msg"]) for one in errors]
     first = found[0]
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""

@@ -1,4 +1,4 @@
-"""Answers as pictures: what was cut out, or the drawing."""
+"""Answers as pictures: the cut-out, or the drawing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OPAQUE = 255
 
 
 def render(form: str, picture: bytes, result: Any) -> bytes:
-    """A PNG of the picture's size: its drawing, or what its first mask covers.
+    """A PNG of the picture's size: its drawing, or the part under its first mask.
 
     Raises ServerError for an answer about a picture of another size.
     """
@@ -34,7 +34,7 @@ def render(form: str, picture: bytes, result: Any) -> bytes:
 
 
 def first_mask(result: Any) -> Mask | None:
-    """Of the main object, the best detection, the first prompt; None if nothing was found."""
+    """The mask of the main object, the best detection or the first prompt; None without any."""
     if isinstance(result, MainObject):
         return result.mask
     masks: tuple[Mask, ...] = result.masks
@@ -42,7 +42,7 @@ def first_mask(result: Any) -> Mask | None:
 
 
 def cut_out(image: Image.Image, mask: Mask | None) -> Image.Image:
-    """An RGB picture as RGBA, transparent outside the mask; without one, everywhere."""
+    """An RGB picture as RGBA, transparent outside the mask; entirely transparent without one."""
     covered = np.zeros((image.height, image.width), np.bool_) if mask is None else mask.to_numpy()
     shown = image.copy()
     shown.putalpha(Image.fromarray(np.where(covered, OPAQUE, 0).astype(np.uint8)))

@@ -1,16 +1,16 @@
-"""Errors as RFC 9457 has them: one table from the error's class to its status.
+"""Errors in the form of RFC 9457: one table from an error's class to its status.
 
-The classes are those that `fovea.errors` and `fovea_search.errors` draw, and the gateway's own:
+The classes are those of `fovea.errors` and `fovea_search.errors`, and the gateway's own:
 
     Refused
     ├── InvalidParameters   a parameter is missing, unknown, or of another type
     ├── MalformedBody       broken JSON, broken multipart
     ├── UnsupportedBody     neither JSON nor multipart
-    ├── NotAPicture         the file begins like no format that is known
+    ├── NotAPicture         the file does not begin like any known format
     ├── BodyTooLarge        more bytes than the gateway reads
     ├── SlowBody            the body stopped coming
-    ├── InvalidUrl          an address that is not fetched
-    ├── FetchFailed         an address that gave no picture
+    ├── InvalidUrl          an address that may not be fetched
+    ├── FetchFailed         an address that returned no picture
     ├── InvalidKey          no API key, an unknown one, or one that has expired
     ├── UnknownHost         addressed to another name than the gateway's
     ├── RateLimited         more requests than a key or an address may send
@@ -18,7 +18,7 @@ The classes are those that `fovea.errors` and `fovea_search.errors` draw, and th
     ├── NotFound            no such path or picture
     └── NotAcceptable       the verb has no answer of that form
 
-A class that is not in the table has the status of the nearest one that it is made of.
+A class that is not in the table has the status of its nearest base class.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from fovea.errors import FoveaError
 from fovea_web.json_text import dump
 
 MEDIA_TYPE = "application/problem+json"
-# A client that waits so long finds a server that has restarted, or a queue that has moved.
+# After this long, a server has restarted, or a queue has moved.
 RETRY_AFTER_S = 1
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What a class of errors means over HTTP. retryable: the same request may succeed later."""
+    """A class of errors over HTTP. retryable: the same request may succeed later."""
 
     status: int
     title: str
@@ -54,7 +54,7 @@ KINDS: Mapping[str, Kind] = {
     "ImageTooLarge": Kind(413, "The picture is too large"),
     "BodyTooLarge": Kind(413, "The request is too large"),
     "UnknownVerb": Kind(404, "This server has no such verb"),
-    "OtherMembers": Kind(503, "The index belongs to other models than are served"),
+    "OtherMembers": Kind(503, "The index belongs to other models than the served ones"),
     "InvalidStore": Kind(503, "The index cannot be read"),
     "StoreFailed": Kind(503, "The index cannot be read", retryable=True),
     "Overloaded": Kind(429, "The server is busy", retryable=True),
@@ -83,7 +83,7 @@ class Refused(Exception):
     """A request that the gateway itself refuses.
 
     more: further members of the problem. headers: of its answer. retry_after_s: None is
-    RETRY_AFTER_S for what is retryable.
+    RETRY_AFTER_S for retryable ones.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Refused(Exception):
 
 
 class InvalidParameters(Refused):
-    """`more["errors"]` says which."""
+    """`more["errors"]` lists them."""
 
 
 class MalformedBody(Refused):
@@ -160,7 +160,7 @@ class NotAcceptable(Refused):
 
 
 def kind_of(error: BaseException) -> tuple[str, Kind]:
-    """The table's row of an error, and the name of the class that it is the row of."""
+    """The table's row for an error, and the name of the class that the row is for."""
     for one in type(error).__mro__:
         if one.__name__ in KINDS:
             return one.__name__, KINDS[one.__name__]
@@ -173,7 +173,7 @@ def slug(name: str) -> str:
 
 
 def explain(name: str) -> dict[str, Any] | None:
-    """What a problem's type means, by its slug; None for one that the table does not have."""
+    """The meaning of a problem's type, by its slug; None if the table lacks it."""
     for one, kind in KINDS.items():
         if slug(one) == name:
             told = {"title": kind.title, "status": kind.status, "retryable": kind.retryable}
@@ -182,7 +182,7 @@ def explain(name: str) -> dict[str, Any] | None:
 
 
 def to_problem(error: BaseException) -> dict[str, Any]:
-    """The problem details of an error; what failed within the gateway is not told."""
+    """The problem details of an error; internal failures are not revealed."""
     _, kind = kind_of(error)
     known = isinstance(error, (FoveaError, Refused))
     name = type(error).__name__ if known else "InternalError"
@@ -190,13 +190,13 @@ def to_problem(error: BaseException) -> dict[str, Any]:
         "type": f"/problems/{slug(name)}",
         "title": kind.title,
         "status": kind.status,
-        "detail": str(error) if known else "unexpected: the log of the gateway says more",
+        "detail": str(error) if known else "unexpected: see the log of the gateway",
     }
     return problem | (error.more if isinstance(error, Refused) else {})
 
 
 def to_headers(error: BaseException) -> dict[str, str]:
-    """Of the answer: when to come again, and what the error itself has."""
+    """Headers of the answer: when to retry, and the error's own."""
     _, kind = kind_of(error)
     headers = dict(error.headers) if isinstance(error, Refused) else {}
     if kind.retryable:
@@ -206,6 +206,6 @@ def to_headers(error: BaseException) -> dict[str, str]:
 
 
 def to_response(error: BaseException) -> Response:
-    """The answer to a request that failed."""
+    """The answer to a failed request."""
     problem = to_problem(error)
     return Response(dump(problem), problem["status"], to_headers(error), MEDIA_TYPE)

@@ -1,4 +1,4 @@
-"""How often a caller may ask: a moving window for each, kept in memory."""
+"""Rate limits for callers: a moving window for each, kept in memory."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from fovea_web.problems import RateLimited
 
 
 class Rates:
-    """One rate for all callers, each with a window of its own."""
+    """One rate for all callers, each with its own window."""
 
     def __init__(self, rate: str) -> None:
         self._item = to_item(rate)
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
 
     async def check(self, caller: str) -> None:
-        """Counts one request; raises RateLimited if it is one too many."""
+        """Count one request; raises RateLimited if it is one too many."""
         if not await self._limiter.hit(self._item, caller):
             wait_s = await self._wait_s(caller)
             raise RateLimited(f"expected at most {self._item}", retry_after_s=math.ceil(wait_s))
 
     async def wait(self, caller: str) -> None:
-        """Counts one request, once there is room for it."""
+        """Count one request, once there is room for it."""
         while not await self._limiter.hit(self._item, caller):
             await asyncio.sleep(max(0.01, await self._wait_s(caller)))
 

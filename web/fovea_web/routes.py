@@ -1,4 +1,4 @@
-"""The routes of the verbs, all made of the table in `fovea_web.verbs`."""
+"""The routes of the verbs, all made from the table in `fovea_web.verbs`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Timeout = Annotated[
 
 
 class Answers:
-    """Puts the questions of requests to the server."""
+    """Answers requests with the server's results."""
 
     def __init__(
         self, settings: Settings, client: AsyncClient, deployment: Deployment, fetcher: Fetcher
@@ -45,7 +45,7 @@ class Answers:
         self.deployment, self._fetcher = deployment, fetcher
 
     def timeout_s(self, asked: float | None) -> float:
-        """Seconds of a call; raises InvalidParameters for more than the gateway allows."""
+        """Seconds for a call; raises InvalidParameters for more than the gateway allows."""
         most = self.settings.max_timeout_s
         if asked is None:
             return min(self.settings.timeout_s, most)
@@ -56,7 +56,7 @@ class Answers:
     async def answer(
         self, verb: Verb, request: Request, mask: str | None, asked_s: float | None
     ) -> Response:
-        """The whole of a request: from its body to a response."""
+        """Handle a request, from its body to a response."""
         form = wanted_image(verb, mask, request.headers.get("accept"))
         timeout_s = self.timeout_s(asked_s)
         clock = _Clock()
@@ -68,12 +68,12 @@ class Answers:
         if form is None:
             content, media_type = dump(to_record(result)), bodies.JSON
         else:
-            assert image is not None  # a verb that takes none answers no picture
+            assert image is not None  # a verb without one never answers with a picture
             content, media_type = await asyncio.to_thread(render, form, image, result), PNG
         return Response(content, media_type=media_type, headers=clock.headers("encode"))
 
     async def image(self, verb: Verb, body: Body) -> bytes | None:
-        """The picture that a verb is asked about; raises what it lacks or is too much."""
+        """The picture for a verb; raises an error if one is missing or not allowed."""
         if not verb.takes_image and (body.image, body.image_url) != (None, None):
             raise parameters.wrong(bodies.IMAGE, "expected none for this verb")
         image = await self.optional_image(body)
@@ -100,20 +100,20 @@ class Answers:
 
 
 class _Clock:
-    """The steps of a request, for the header Server-Timing."""
+    """Times the steps of a request, for the header Server-Timing."""
 
     def __init__(self) -> None:
         self._last = time.perf_counter()
         self._steps: list[str] = []
 
     def lap(self, name: str) -> None:
-        """Ends a step."""
+        """End a step."""
         now = time.perf_counter()
         self._steps.append(f"{name};dur={1000 * (now - self._last):.1f}")
         self._last = now
 
     def headers(self, last: str) -> dict[str, str]:
-        """With the step that ends now."""
+        """The headers, including the step that ends now."""
         self.lap(last)
         return {"Server-Timing": ", ".join(self._steps)}
 
@@ -124,7 +124,7 @@ def to_json(record: Mapping[str, Any]) -> Response:
 
 
 def add_routes(app: FastAPI, answers: Answers) -> None:
-    """One for each verb, that of embed, and one that says what there is."""
+    """Add a route for each verb, one for embed, and one that lists the verbs."""
     for verb in VERBS.values():
         _add_verb(app, answers, verb)
     _add_embed(app, answers)

@@ -1,4 +1,4 @@
-"""Pictures for the page to begin with."""
+"""Sample pictures for the page."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from fovea_web.openapi import PROBLEMS
 from fovea_web.problems import NotFound
 from fovea_web.routes import to_json
 
-# What is known of the pictures, as `python -m demo.samples` writes it.
+# Labels of the pictures, as written by `python -m demo.samples`.
 TRUTH = "truth.json"
 MAX_AGE = {"Cache-Control": "max-age=3600"}
 
 
 def add(app: FastAPI, folder: Path | None) -> None:
-    """Routes to the pictures of a folder, by their names alone; None offers none."""
+    """Add routes to the pictures of a folder, by name only; None adds none."""
     found = {} if folder is None else _find(folder)
 
     @app.get(
@@ -38,7 +38,7 @@ def add(app: FastAPI, folder: Path | None) -> None:
 
 
 def _find(folder: Path) -> dict[str, dict[str, Any]]:
-    """What is told of each picture: name, url, labels, description."""
+    """The record of each picture: name, url, labels, description."""
     known: dict[str, Any] = {}
     with suppress(OSError, ValueError):
         known = {one["file"]: one for one in json.loads((folder / TRUTH).read_text("utf-8"))}

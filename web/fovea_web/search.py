@@ -1,4 +1,4 @@
-"""Object search over HTTP: `fovea_search.Index` in threads of its own."""
+"""Object search over HTTP: `fovea_search.Index` in its own threads."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ Id = Annotated[str, Field(pattern=r"^[0-9a-f]{6,64}(:\d{1,6})?$")]
 Ids = Annotated[list[Id], Len(0, 200)]
 Weight = Annotated[FiniteFloat, Field(ge=0, le=100)]
 
-# Of `fovea_search.Query`; those that SQL or a caller would call otherwise are renamed below.
+# Fields of `fovea_search.Query`; names that differ here are mapped below.
 SEARCH: Mapping[str, Parameter] = {
     "text": Parameter(Words, TEXT, "What to look for."),
     "box": Parameter(parameters.Box, VALUE, "The thing in the picture, as [left, top, right, …]."),
     "point": Parameter(parameters.Point, VALUE, "A point [x, y] on the thing in the picture."),
-    "like": Parameter(Id, TEXT, "The id of a find: more like this."),
+    "like": Parameter(Id, TEXT, "The id of a result: more like this."),
     "alpha": Parameter(parameters.Share, VALUE, "The weight of the picture beside the text."),
     "not": Parameter(Words, TEXT, "What it should not be."),
     "beta": Parameter(Weight, VALUE, "The weight of what it should not be."),
@@ -55,18 +55,18 @@ SEARCH: Mapping[str, Parameter] = {
     "where": Parameter(Words, TEXT, "A condition of SQL over the index's columns."),
     "pictures": Parameter(bool, VALUE, "Whole pictures, not objects."),
     "group": Parameter(bool, VALUE, "The best object of each picture."),
-    "k": Parameter(Annotated[int, Field(ge=1, le=MOST_FINDS)], VALUE, "Finds at most."),
+    "k": Parameter(Annotated[int, Field(ge=1, le=MOST_FINDS)], VALUE, "The most results."),
     "min_score": Parameter(FiniteFloat, VALUE, "The least score."),
     "same": Parameter(
         Annotated[float, Field(ge=-1, le=1)],
         VALUE,
-        "The cosine from which near-duplicates are one find; 1 shows all.",
+        "The cosine above which near-duplicates merge; 1 shows all.",
     ),
     "templates": Parameter(
         Words | Annotated[list[Words], Len(1, 16)], TEXTS, "Texts with {}, averaged."
     ),
-    "good": Parameter(Ids, TEXTS, "Ids of good finds."),
-    "bad": Parameter(Ids, TEXTS, "Ids of bad finds."),
+    "good": Parameter(Ids, TEXTS, "Ids of good results."),
+    "bad": Parameter(Ids, TEXTS, "Ids of bad results."),
 }
 _RENAMED = {"not": "negative", "group": "grouped"}
 MODEL = parameters.model("Search", SEARCH, SEARCH)
@@ -76,7 +76,7 @@ class Search:
     """An open index."""
 
     def __init__(self, settings: Settings) -> None:
-        """Raises InvalidStore if there is none, and ModuleNotFoundError without the search."""
+        """Raises InvalidStore if there is none, and ModuleNotFoundError without the package."""
         from fovea_search import Index
 
         client = Client(
@@ -90,12 +90,12 @@ class Search:
         self._pool = ThreadPoolExecutor(THREADS, "search")
 
     def close(self) -> None:
-        """Lets the threads end once their work is done."""
+        """End the threads once their work is done."""
         self._pool.shutdown(wait=False)
         self._client.close()
 
     async def find(self, image: bytes | None, given: dict[str, Any], timeout_s: float) -> Any:
-        """The finds; raises what the index does."""
+        """The finds; raises the index's errors."""
         query = _to_query(image, given)
         return await self._run(lambda: _to_record(self._index.find(query)), timeout_s)
 
@@ -104,7 +104,7 @@ class Search:
         return await self._run(lambda: self._picture(id, edge), timeout_s)
 
     async def record(self, deployment: Deployment) -> dict[str, int] | None:
-        """How much is in the index; None if the server's embedder is not the index's."""
+        """The size of the index; None if the server's embedder is not the index's."""
         made_by = self._index.store.made_by
         verbs = await deployment.verbs()
         embedders = {
@@ -129,7 +129,7 @@ class Search:
         return file.getvalue()
 
     async def _run(self, work: Callable[[], T], timeout_s: float) -> T:
-        """What a thread makes; one that is too late goes on, and its result is dropped."""
+        """A thread's result; if it is too late, the work goes on and its result is dropped."""
         context = contextvars.copy_context()
         loop = asyncio.get_running_loop()
         future = loop.run_in_executor(self._pool, lambda: context.run(work))
@@ -140,7 +140,7 @@ class Search:
 
 
 def _to_record(finds: Any) -> dict[str, Any]:
-    """As `fovea search --json` has it, and the name of each find's picture."""
+    """The record of `fovea search --json`, with the name of each find's picture."""
     record: dict[str, Any] = finds.to_dict()
     for told, find in zip(record["finds"], finds, strict=True):
         told["picture"] = find.picture
@@ -163,7 +163,7 @@ def _to_query(image: bytes | None, given: dict[str, Any]) -> Any:
 
 
 def _read(store: Any, id: str) -> bytes:
-    """The bytes of a picture, from where it was indexed; raises NotFound if they are not there."""
+    """The bytes of a picture, from where it was indexed; raises NotFound if they are gone."""
     from fovea_search import sources
 
     rows = [row for batch in store.pictures([id], ["path"]) for row in batch.to_pylist()]
@@ -179,7 +179,7 @@ def _read(store: Any, id: str) -> bytes:
 
 
 def add_search(app: FastAPI, answers: Answers, search: Search | None) -> None:
-    """The routes of the search; without one they say that there is none."""
+    """Add the routes of the search; without an index they answer that there is none."""
 
     def opened() -> Search:
         if search is None:

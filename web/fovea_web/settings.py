@@ -1,4 +1,4 @@
-"""What a gateway is told when it starts."""
+"""The settings of a gateway."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fovea.limits import Limits
 
 HOST, PORT = "127.0.0.1", 8080
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-# Base64 has four characters for three bytes; the rest of a body are its parameters.
+# Base64 has four characters for three bytes; the rest of a body is its parameters.
 PARAMETER_BYTES = 1024 * 1024
 MAX_BODY_BYTES = Limits().image_bytes * 4 // 3 + PARAMETER_BYTES
 
@@ -21,12 +21,12 @@ class Settings:
     """The options of `fovea web`.
 
     url: Triton's gRPC. store: of object search; None is no search. samples: a folder of pictures
-    that the page offers. keys: the file of hashed API keys; None asks nobody for one. rate: of a
-    key, or of an address where there are no keys, in the words of the package `limits`.
-    body_bytes: of a request, or of one line of a batch. body_idle_s: seconds without a byte of a
-    body, body_s: seconds for all of it. timeout_s: of a call unless the caller says less or more,
-    up to max_timeout_s. in_flight: requests at once. lines: of one batch at once. url_hosts: from
-    which `image_url` may be fetched; none means nowhere. hosts: names that a request may be
+    for the page. keys: the file of hashed API keys; None needs none. rate: for a key, or for an
+    address if there are no keys, in the notation of the package `limits`.
+    body_bytes: of a request, or of one line of a batch. body_idle_s: longest pause within a body in
+    seconds, body_s: seconds for all of it. timeout_s: of a call unless the caller sets another, up
+    to max_timeout_s. in_flight: requests at once. lines: of one batch at once. url_hosts: hosts
+    that `image_url` may be fetched from; empty means none. hosts: names that a request may be
     addressed to besides those of loopback; None is any.
     """
 

@@ -1,8 +1,8 @@
 """Many pictures in one request: lines of JSON in, lines of JSON out as they come.
 
 A line is the body of a single request, with an `id` of the caller's choice. Reading follows the
-work: a line is taken when one of a few places is free, and a caller who does not read the answers
-is not read from either. What is wrong with a line is told in its place, and the others go on.
+work: a line is read when one of a few places is free, and if a caller does not read the answers,
+nothing more is read from it. An error is reported in a line's answer, and the others go on.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Line:
-    """index: from 0, empty lines left out. data: without its end; None if it was too long."""
+    """index: from 0, without empty lines. data: without its end; None if it was too long."""
 
     index: int
     data: bytes | None
 
 
 async def lines(receive: Receive, settings: Settings) -> AsyncGenerator[Line, None]:
-    """The lines of a body as they come; raises SlowBody when nothing comes for too long.
+    """The lines of a body as they come; raises SlowBody if nothing comes for too long.
 
-    Of a line that is too long nothing is kept but that it was there.
+    Of a line that is too long, only its position is kept.
     """
     held, dropped, index = bytearray(), False, 0
     async with aclosing(_chunks(receive, settings.body_idle_s)) as chunks:
@@ -63,7 +63,7 @@ async def lines(receive: Receive, settings: Settings) -> AsyncGenerator[Line, No
 
 
 async def _chunks(receive: Receive, idle_s: float) -> AsyncGenerator[bytes, None]:
-    """The body without a bound: it is never held as a whole."""
+    """The body without a limit: it is never held as a whole."""
     more = True
     while more:
         try:
@@ -76,8 +76,8 @@ async def _chunks(receive: Receive, idle_s: float) -> AsyncGenerator[bytes, None
 class Batch(Response):
     """The answer to a stream of lines, sent while they are still coming.
 
-    work: gives the record of a line's body. admit: waited for before each line, so that it counts
-    as a request does. `settings.lines` are worked on at once.
+    work: returns the record for a line's body. admit: awaited before each line, so that it counts
+    like a request. `settings.lines` are processed at once.
     """
 
     media_type = NDJSON
@@ -91,14 +91,15 @@ class Batch(Response):
         super().__init__()
         del self.headers["content-length"]
         self._settings, self._work, self._admit = settings, work, admit
-        # As many answers may wait for the caller as lines are worked on; None is the end.
+        # As many answers may wait for the caller as lines are processed; None is the end.
         self._answers: asyncio.Queue[Record | None] = asyncio.Queue(settings.lines)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         reading = asyncio.create_task(self._read(receive))
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
         try:
-            # The answer begins with its first line: a caller may wait for a word to go on first.
+            # The answer begins with its first line: a caller may wait for a word before it
+            # continues.
             record = await self._answers.get()
             await send(start)
             while record is not None:
@@ -110,13 +111,13 @@ class Batch(Response):
             reading.cancel()
 
     async def _read(self, receive: Receive) -> None:
-        """Starts the work on each line as a place gets free; ends the answers when all is done."""
+        """Start the work on each line as a place gets free; end the answers when all is done."""
         working: set[asyncio.Task[None]] = set()
         try:
             try:
                 await self._start_all(receive, working)
             except ClientDisconnect:
-                pass  # what is under way ends by itself
+                pass  # running work ends by itself
             except SlowBody as error:
                 await self._answers.put({"problem": problems.to_problem(error)})
             await asyncio.gather(*working)
@@ -141,7 +142,7 @@ class Batch(Response):
                 task.add_done_callback(end)
 
     async def _answer(self, line: Line) -> None:
-        """Puts what became of one line where its answers go."""
+        """Put the result of one line into the queue of answers."""
         record: Record = {"index": line.index}
         try:
             body = self._body(line, record)
@@ -154,7 +155,7 @@ class Batch(Response):
         await self._answers.put(record)
 
     def _body(self, line: Line, record: Record) -> Body:
-        """What a line asks; its id goes to the record as soon as it is known."""
+        """The body of a line; its id goes into the record as soon as it is known."""
         if line.data is None:
             raise BodyTooLarge(f"expected lines of at most {self._settings.body_bytes} bytes")
         values = bodies.to_object(line.data)

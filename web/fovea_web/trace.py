@@ -1,4 +1,4 @@
-"""W3C trace context (https://www.w3.org/TR/trace-context/) on its way to Triton."""
+"""Passes W3C trace context (https://www.w3.org/TR/trace-context/) on to Triton."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from types import MappingProxyType
 
 PARENT, STATE = "traceparent", "tracestate"
 _PARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
-# The specification's own bound for what must be passed on.
+# The specification's own minimum for what must be passed on.
 _STATE = re.compile(r"[\x20-\x7e]{1,512}")
 
 _current: ContextVar[Mapping[str, str]] = ContextVar("trace", default=MappingProxyType({}))
 
 
 def follow(headers: Mapping[str, str]) -> None:
-    """Has the calls of this task carry the trace of a request; one that is no trace is left."""
+    """Make the calls of this task carry a request's trace; an invalid one is ignored."""
     parent, state = headers.get(PARENT, ""), headers.get(STATE, "")
     found: dict[str, str] = {}
     if _PARENT.fullmatch(parent):

@@ -1,4 +1,4 @@
-"""What is asked by which path: one row for each verb of the client."""
+"""The verbs by path: one row for each verb of the client."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ CUTOUT, DRAWING = "png", "drawing"
 class Verb:
     """A verb over HTTP.
 
-    kind: as the deployment calls what it does; the client's method has the same name.
-    images: the pictures that it can answer instead of JSON, the one that `Accept: image/png` means
+    kind: the deployment's name for what it does; the client's method has the same name.
+    images: the pictures that it can answer with instead of JSON, the one for `Accept: image/png`
     first. summary: in the documentation. example: parameters that find something in a picture.
     """
 
@@ -32,12 +32,12 @@ class Verb:
 
     @property
     def path(self) -> str:
-        """Behind /v1/."""
+        """The path after /v1/."""
         return self.kind.replace("_", "-")
 
     @cached_property
     def model(self) -> type[Parameters]:
-        """Of its parameters."""
+        """The model of its parameters."""
         names = parameters.names_of(getattr(AsyncClient, self.kind))
         title = "".join(part.title() for part in self.kind.split("_"))
         return parameters.model(title, names, required=() if self.takes_image else ("text",))
@@ -50,18 +50,18 @@ VERBS: Mapping[str, Verb] = {
     for verb in (
         Verb(
             "main_object",
-            "Which of the labels is the picture about? Its box and its mask.",
+            "Which of the labels is the picture about, with its box and its mask.",
             ONE,
             {"labels": ["ball", "cow"]},
         ),
-        Verb("detect", "Boxes of what the phrases name.", ALL, {"phrases": ["ball", "cow"]}),
+        Verb("detect", "Boxes of the named things.", ALL, {"phrases": ["ball", "cow"]}),
         Verb(
             "detect_and_segment",
             "The boxes of detect, and the mask in each.",
             ONE,
             {"phrases": ["ball", "cow"]},
         ),
-        Verb("segment", "The mask of what each point or box means.", ONE, {"points": [[32, 32]]}),
+        Verb("segment", "The mask that each point or box marks.", ONE, {"points": [[32, 32]]}),
         Verb("segment_everything", "The mask of every object.", ALL, {"max_objects": 8}),
         Verb("segment_scene", "Masks of the segmenter's own classes.", ALL, {}),
         Verb("classify", "What the picture shows, best first.", (), {"labels": ["ball", "cow"]}),

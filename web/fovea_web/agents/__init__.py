@@ -1,1 +1,1 @@
-"""A deployment's verbs as tools for language models, by the Model Context Protocol: `fovea mcp`."""
+"""A deployment's verbs as tools for language models, by Model Context Protocol: `fovea mcp`."""

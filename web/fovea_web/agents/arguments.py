@@ -1,4 +1,4 @@
-"""What tools take: each argument once, for the JSON schema that a model reads and for the check."""
+"""The arguments of tools, each once: for the JSON schema that a model reads, and for the check."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FRAME = "in pixels of the upright picture, x to the right and y down"
 
 @dataclass(frozen=True)
 class Argument:
-    """A type as pydantic has it, and what a language model is told."""
+    """A pydantic type, and the description for a language model."""
 
     type: Any
     help: str
@@ -36,7 +36,7 @@ ARGUMENTS: Mapping[str, Argument] = {
     "labels": Argument(
         Texts,
         "Short noun phrases, one thing each, such as ['man', 'white snowboard']: the objects that "
-        "a description names, and what else might be meant.",
+        "a description names, and likely alternatives.",
     ),
     "description": Argument(
         str, "Instead of labels, a sentence: its words that name something in the picture are used."
@@ -45,7 +45,7 @@ ARGUMENTS: Mapping[str, Argument] = {
         Texts, "Short noun phrases, one thing each, such as ['red car', 'person']."
     ),
     "box_threshold": Argument(
-        Fraction, "Score from which a box counts; lower it to find more, surely with mistakes."
+        Fraction, "Least score of a box; lower it to find more, with more mistakes."
     ),
     "boxes": Argument(list[Box], f"[x1, y1, x2, y2] each, {FRAME}: a mask for each."),
     "points": Argument(list[Point], f"[x, y] each, {FRAME}: a mask of the thing at each."),
@@ -56,32 +56,32 @@ ARGUMENTS: Mapping[str, Argument] = {
     "points_per_side": Argument(
         Count, "Density of the search: more finds smaller things, and takes longer."
     ),
-    "min_area": Argument(Count, "Pixels that an object has at least."),
-    "max_objects": Argument(Count, "Objects at most, the surest first."),
-    "threshold": Argument(Fraction, "Score from which a segment counts."),
-    "top_k": Argument(Count, "Classes at most, the most probable first."),
-    "annotated": Argument(bool, "Also return the picture with what was found drawn in."),
+    "min_area": Argument(Count, "Least pixels of an object."),
+    "max_objects": Argument(Count, "Most objects, the surest first."),
+    "threshold": Argument(Fraction, "Least score of a segment."),
+    "top_k": Argument(Count, "Most classes, the most probable first."),
+    "annotated": Argument(bool, "Also return the picture with the results drawn in."),
     "masks": Argument(
         bool, "Also return each mask's outline data (COCO RLE): long, for programs only."
     ),
-    "below": Argument(str, "A folder within the allowed ones; all of them if it is left out."),
+    "below": Argument(str, "A folder within the allowed ones; default: all of them."),
     "text": Argument(str, "What to look for, such as 'a red car'."),
     "box": Argument(Box, f"[x1, y1, x2, y2] of the thing in the example picture, {FRAME}."),
     "point": Argument(Point, f"[x, y] on the thing in the example picture, {FRAME}."),
-    "like": Argument(str, "The id of a find: more like this."),
+    "like": Argument(str, "The id of a result: more like this."),
     "negative": Argument(str, "What it should not be."),
     "scene": Argument(str, "What the whole picture shows, such as 'at night'."),
     "where": Argument(str, "A condition of SQL over the columns, such as \"folder = 'night'\"."),
     "kind": Argument(Literal["object", "picture"], "Find objects (the default) or whole pictures."),
-    "grouped": Argument(bool, "The best object of each picture only."),
-    "k": Argument(Annotated[int, Field(ge=1, le=100)], "Finds at most; 10 by default."),
-    "good": Argument(list[str], "Ids of finds that were right: the search learns from them."),
-    "bad": Argument(list[str], "Ids of finds that were wrong."),
+    "grouped": Argument(bool, "Only the best object of each picture."),
+    "k": Argument(Annotated[int, Field(ge=1, le=100)], "Most results; 10 by default."),
+    "good": Argument(list[str], "Ids of results that were right: the search learns from them."),
+    "bad": Argument(list[str], "Ids of results that were wrong."),
 }
 
 
 def model_of(tool: str, names: Collection[str], required: Collection[str] = ()) -> type[BaseModel]:
-    """The model of a tool's arguments: those named here, and no others."""
+    """The model of a tool's arguments: only those named."""
     fields: dict[str, Any] = {}
     for name in names:
         argument = ARGUMENTS[name]
@@ -104,7 +104,7 @@ def schema_of(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def check(model: type[BaseModel], arguments: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The arguments that were given; null is as good as left out. Raises InvalidInput."""
+    """The given arguments; null counts as left out. Raises InvalidInput."""
     given = {name: value for name, value in (arguments or {}).items() if value is not None}
     try:
         checked = model.model_validate(given)
@@ -114,7 +114,7 @@ def check(model: type[BaseModel], arguments: Mapping[str, Any] | None) -> dict[s
 
 
 def _told(error: ValidationError, model: type[BaseModel]) -> str:
-    """What is wrong with which argument, on one line."""
+    """The wrong arguments and the reasons, on one line."""
     parts = []
     for one in error.errors(include_url=False):
         where = ".".join(str(part) for part in one["loc"])

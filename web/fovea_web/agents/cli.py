@@ -1,4 +1,4 @@
-"""The command `fovea mcp`; `fovea_client.cli` loads it when it is called."""
+"""The command `fovea mcp`; `fovea_client.cli` loads it on demand."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ def mcp(
         typer.Option(
             exists=True,
             file_okay=False,
-            help="Pictures below it may be named by path; repeat for more. None by default.",
+            help="Pictures below it can be opened by path; repeatable. None by default.",
         ),
     ] = None,
     store: Annotated[
         str | None,
-        typer.Option(metavar="STORE", help="What `fovea index` wrote: adds the tool `search`."),
+        typer.Option(metavar="STORE", help="An index of `fovea index`: adds the tool `search`."),
     ] = None,
     http: Annotated[
-        bool, typer.Option("--http", help="Streamable HTTP on this machine alone, not stdio.")
+        bool, typer.Option("--http", help="Streamable HTTP on loopback instead of stdio.")
     ] = False,
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Of --http; 0 takes a free one.")
+        int, typer.Option(min=0, max=65535, help="Port of --http; 0 takes a free one.")
     ] = DEFAULT_PORT,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the address of --http as one line of JSON.")
@@ -59,7 +59,7 @@ def mcp(
     timeout: common.Timeout = DEFAULT_TIMEOUT_S,
     local: common.Local = None,
 ) -> None:
-    """The deployment's verbs as tools for language models (Model Context Protocol)."""
+    """Serve the deployment's verbs as tools for language models (Model Context Protocol)."""
     with console.one_line_errors():
         folders = Folders(folder) if folder else None
         with open_client(url, timeout, local) as client:
@@ -83,7 +83,7 @@ def _search(store: str, client: BlockingVerbs, folders: Folders | None) -> Tool:
 
 
 def _serve_http(server: Server[Any], port: int, as_json: bool) -> None:
-    """Until interrupted. The SDK refuses other hosts and origins than those of this machine."""
+    """Serve until interrupted. The SDK refuses hosts and origins other than this machine's."""
     app = server.streamable_http_app(host=HOST, max_request_body_size=BODY_BYTES)
     listening = socket.create_server((HOST, port))
     address = f"http://{HOST}:{listening.getsockname()[1]}/mcp"

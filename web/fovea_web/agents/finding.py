@@ -1,4 +1,4 @@
-"""Object search as a tool: a store that `fovea index` wrote, asked by words or by example."""
+"""Object search as a tool: queries a store of `fovea index` by words or by example."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from fovea_web.agents.tools import Reply, Tool, picture_arguments, picture_of
 
 K = 10
 AREA_DIGITS = 4
-# Of the 64 of a picture's hash: enough to tell a find by, and far fewer tokens.
+# Of the 64 of a picture's hash: enough to identify a find, with far fewer tokens.
 ID_CHARS = 12
 GIVEN = (
     "text", "box", "point", "like", "negative", "scene", "where", "kind", "grouped", "k", "good",
     "bad", "annotated", "masks",
 )  # fmt: skip
-# What a condition may be about, besides the store's own columns.
+# Columns for a condition, besides the store's own.
 CONDITIONS = ("path", "folder", "taken", "width", "height", "area")
 
 
 def tool(index: Index, folders: Folders | None) -> Tool:
-    """The tool `search`; whatever it finds, only the store's pictures are read and drawn."""
+    """The tool `search`; it only reads and draws the store's own pictures."""
 
     def call(given: dict[str, Any]) -> Reply:
         annotated, masks = given.pop("annotated", False), given.pop("masks", False)
@@ -38,8 +38,8 @@ def tool(index: Index, folders: Folders | None) -> Tool:
         "search",
         "Search the indexed pictures",
         "Finds objects, or whole pictures, in an index of many pictures: by text, by an example "
-        "picture (with a box or a point for one thing in it), by the id of an earlier find, or by "
-        "several of these together. Scores are similarities: compare them within one answer only. "
+        "picture (with a box or a point for one thing in it), by the id of an earlier result, or "
+        "by several of these together. Compare scores, which are similarities, only within an answer. "
         f"Columns for where: {', '.join((*CONDITIONS, *own))}; area is a share of the picture.",
         arguments.model_of("search", (*picture_arguments(folders), *GIVEN)),
         call,

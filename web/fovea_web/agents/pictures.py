@@ -1,4 +1,4 @@
-"""The pictures that a language model may name: files of chosen folders, and what it sends."""
+"""The pictures that a language model may use: files of chosen folders, and those that it sends."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _SHOWN_CHARS = 120
 
 
 class Folders:
-    """Folders whose pictures may be read; whatever is asked, nothing outside of them is.
+    """Folders whose pictures may be read; nothing outside them ever is.
 
-    A symbolic link is followed as long as it stays within. A path outside gets the same refusal
-    whether there is something or not, so that nobody learns what else is on the machine.
+    A symbolic link is followed as long as it stays within. A path outside always gets the same
+    refusal, so nobody learns what else is on the machine.
     """
 
     def __init__(self, folders: Sequence[Path], limits: Limits | None = None) -> None:
@@ -39,7 +39,8 @@ class Folders:
     def read(self, path: str) -> bytes:
         """The bytes of a picture file; a relative path is below the first folder that has it.
 
-        Raises InvalidImage for a path that is not of a file in one of the folders, ImageTooLarge.
+        Raises InvalidImage unless the path leads to a file in one of the folders, and
+        ImageTooLarge.
         """
         root, inside = self._find(path)
         try:
@@ -51,7 +52,7 @@ class Folders:
         return _checked(data, self._limits)
 
     def pictures(self, below: str = "") -> list[str]:
-        """Paths of picture files, as `read` takes them; hidden ones are left out.
+        """Paths of picture files for `read`, without hidden ones.
 
         Raises InvalidImage unless `below` is a folder within.
         """
@@ -66,7 +67,7 @@ class Folders:
         ]
 
     def _find(self, path: str) -> tuple[Path, Path]:
-        """The folder that a path leads into, and the way from there without any link."""
+        """The folder that a path leads into, and the rest of the path without any link."""
         for start in self.roots:
             try:
                 real = Path(os.path.realpath(start / path, strict=True))
@@ -83,9 +84,9 @@ class Folders:
 
 
 def decode(text: str, limits: Limits | None = None) -> bytes:
-    """The bytes of a picture in base64, with "data:image/png;base64," before it or without.
+    """The bytes of a picture in base64, with or without "data:image/png;base64," in front.
 
-    Raises InvalidImage for what is no base64, ImageTooLarge.
+    Raises InvalidImage for invalid base64, and ImageTooLarge.
     """
     limits = limits or Limits()
     prefix = _DATA_URI.match(text)
@@ -112,7 +113,7 @@ def _pictures_below(folder: Path) -> Iterator[Path]:
 def _open_below(root: Path, inside: Path) -> int:
     """A descriptor of a file, opened step by step without following any link.
 
-    So a link that takes the place of a checked folder or file meanwhile is refused, not followed.
+    So a link that replaces a checked folder or file in the meantime is refused, not followed.
     """
     held = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
     try:

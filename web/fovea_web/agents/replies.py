@@ -1,4 +1,4 @@
-"""Answers for language models: few words and whole pixels in the place of tensors and masks."""
+"""Answers for language models: few words and whole pixels instead of tensors and masks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fovea_client.results import SegmentedDetections
 from fovea_client.scenes import SceneSegmentation
 from PIL import Image
 
-# So many objects at most are told; the rest is counted.
+# Most objects in an answer; the rest are only counted.
 TOLD = 100
 SCORE_DIGITS = 3
 EDGE_PX, JPEG_QUALITY = 1024, 85
@@ -25,7 +25,7 @@ Record = dict[str, Any]
 def to_record(result: Any, *, masks: bool = False) -> Record:
     """A result, ready for JSON: boxes as whole pixels xyxy, a mask as its area in pixels.
 
-    masks: whether each mask is there as COCO RLE, too.
+    masks: whether to add each mask as COCO RLE.
     """
     if isinstance(result, Classification):
         return {"labels": _pairs(zip(result.labels, result.scores.tolist(), strict=True))}

@@ -1,4 +1,4 @@
-"""The server of the Model Context Protocol: lists the tools, calls them, and tells errors."""
+"""The server of the Model Context Protocol: lists the tools, calls them, and reports errors."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from fovea_web.agents.pictures import Folders
 from fovea_web.agents.tools import Reply, Tool
 
 INSTRUCTIONS = (
-    "fovea finds, cuts out and searches for things in pictures. You name the objects of what the "
-    "user describes as short noun phrases; fovea finds them. Boxes are [x1, y1, x2, y2] in pixels "
-    "of the upright picture, mask_area is in pixels. Ask for annotated=true to see or to show what "
-    "was found."
+    "fovea finds, cuts out and searches for things in pictures. You name the objects of the "
+    "user's description as short noun phrases; fovea finds them. Boxes are [x1, y1, x2, y2] in "
+    "pixels of the upright picture, mask_area is in pixels. Set annotated=true to see or to show "
+    "the results."
 )
-# Calls that wait for an answer at once.
+# Most calls that wait for an answer at once.
 CONCURRENCY = 16
 READS_ALONE = types.ToolAnnotations(
     read_only_hint=True, idempotent_hint=True, open_world_hint=False
@@ -40,7 +40,7 @@ Context = ServerRequestContext[Any]
 
 
 class Toolbox:
-    """The tools of what is served now; safe to share between threads.
+    """The tools for the verbs that are served now; thread-safe.
 
     more: tools besides the deployment's own.
     """
@@ -53,14 +53,14 @@ class Toolbox:
         self._known: dict[str, Tool] = {}
 
     def tools(self) -> list[Tool]:
-        """As the server offers them at this moment; raises what `Client.verbs` does."""
+        """The server's current tools; raises the errors of `Client.verbs`."""
         found = tools.of_deployment(self._client, self._folders, self._client.verbs())
         with self._lock:
             self._known = {tool.name: tool for tool in (*found, *self._more)}
             return list(self._known.values())
 
     def tool(self, name: str) -> Tool | None:
-        """By its name; the server is asked again for one that is new."""
+        """Look up a tool by name; asks the server again if it is new."""
         if name not in self._known:
             self.tools()
         return self._known.get(name)
@@ -108,10 +108,10 @@ def make_server(toolbox: Toolbox) -> Server[Any]:
 
 
 def run_stdio(server: Server[Any]) -> None:
-    """Serves the process that started this one, until it closes the pipe.
+    """Serve the process that started this one, until it closes the pipe.
 
-    The loop has a thread of its own: one that reads stdin cannot be interrupted, so that Ctrl-C
-    would wait for a line of it, and daemons end with the main thread.
+    The loop has its own thread: one that reads stdin cannot be interrupted, so Ctrl-C would wait
+    for a line of input, and daemon threads end with the main thread.
     """
     ended: Future[None] = Future()
 

@@ -1,8 +1,8 @@
-"""The tools of a deployment: one for each verb that it serves, under the verb's name there.
+"""The tools of a deployment: one for each served verb, under the verb's name there.
 
-What a tool takes follows from who answers: an open detector is given phrases, one of classes is
-not. embed_image, embed_text and embed_objects are no tools: a language model has no use for
-vectors. `fovea_web.agents.finding` uses them.
+A tool's arguments follow from its members: an open detector takes phrases, one with its own classes
+does not. embed_image, embed_text and embed_objects are no tools, because a language model has no
+use for vectors; `fovea_web.agents.finding` uses them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from fovea_web.agents import arguments, pictures, replies
 from fovea_web.agents.pictures import Folders
 
 SHOWN_CLASSES = 60
-# Roles whose members know their classes, and are given no words.
+# Roles whose members have their own classes, and take no words.
 CLOSED_ROLES = ("detector", "classifier")
 PICTURE = ("path", "image_base64")
 OBJECT_SETTINGS = ("points_per_side", "min_area", "max_objects")
@@ -35,7 +35,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Tool:
-    """What a language model may call. description: written for it. call: of checked arguments."""
+    """A tool for a language model. description: written for it. call: takes checked arguments."""
 
     name: str
     title: str
@@ -46,9 +46,9 @@ class Tool:
 
 @dataclass(frozen=True)
 class Kind:
-    """How a verb is told and asked.
+    """How a verb is described and called.
 
-    given: its arguments besides those of the picture. masks: whether its answer has some. drawn:
+    given: its arguments besides those of the picture. masks: whether its answer has masks. drawn:
     whether there is something to draw.
     """
 
@@ -62,43 +62,43 @@ class Kind:
 KINDS: Mapping[str, Kind] = {
     "main_object": Kind(
         "Find and cut out the main object",
-        "Says which of several things a picture is about, and finds its box and mask. Name the "
+        "Tells which of several things a picture is about, and finds its box and mask. Name the "
         "objects of the user's description yourself, and pass them as labels: for 'the man who "
         "rides the white board' ['man', 'white snowboard']. label_scores are probabilities among "
-        "these labels alone, so add likely alternatives. found=false: none of it is there.",
+        "these labels only, so add likely alternatives. found=false: none of them is there.",
         ("labels", "description", "box_threshold"),
     ),
     "detect": Kind(
         "Find objects",
-        "Finds all objects of the kinds that are named, with a box each; count says how many. "
+        "Finds all objects of the named kinds, with a box each; count says how many. "
         "Name the objects of the user's description as short noun phrases.",
         ("phrases", "box_threshold"),
         masks=False,
     ),
     "detect_and_segment": Kind(
         "Find objects and cut them out",
-        "Finds all objects of the kinds that are named, with a box and a mask each: use it where "
+        "Finds all objects of the named kinds, with a box and a mask each: use it if "
         "sizes or shapes matter. Name the objects of the user's description as short noun phrases.",
         ("phrases", "box_threshold"),
     ),
     "segment": Kind(
         "Cut out what is at a point or in a box",
-        "Cuts out the things that points or boxes mean, in their order.",
+        "Cuts out the things that points or boxes mark, in their order.",
         ("boxes", "points", "background", "together"),
     ),
     "segment_everything": Kind(
         "Cut out everything",
-        "Finds every object in the picture without being told what, so without labels.",
+        "Finds every object in the picture, without any labels.",
         OBJECT_SETTINGS,
     ),
     "segment_scene": Kind(
-        "Say what the scene is made of",
+        "Divide the scene into its parts",
         "Divides the whole picture into segments, each of one of the model's own classes.",
         ("threshold",),
     ),
     "classify": Kind(
-        "Say what a picture shows",
-        "Says what the picture shows as a whole, most probable first.",
+        "Describe what a picture shows",
+        "Tells what the picture shows as a whole, most probable first.",
         ("labels", "top_k"),
         masks=False,
         drawn=False,
@@ -115,12 +115,12 @@ def of_deployment(
 
 
 def picture_arguments(folders: Folders | None) -> tuple[str, ...]:
-    """How a picture may be given."""
+    """The ways to pass a picture."""
     return PICTURE if folders is not None else PICTURE[1:]
 
 
 def picture_of(given: dict[str, Any], folders: Folders | None) -> bytes | None:
-    """Takes the picture out of a tool's arguments; None if there is none.
+    """Take the picture out of a tool's arguments; None if there is none.
 
     Raises InvalidInput for two, InvalidImage, ImageTooLarge.
     """
@@ -166,7 +166,7 @@ def _of_verb(
 
 @dataclass(frozen=True)
 class _Asked:
-    """What a verb takes, and how it is sent, as its members have it."""
+    """A verb's inputs and how to send them, given its members."""
 
     verb: Description
     verbs: Sequence[Description]
@@ -237,7 +237,7 @@ def _list_pictures(folders: Folders) -> Tool:
     return Tool(
         "list_pictures",
         "List pictures",
-        "Lists the picture files that the other tools can be given as path.",
+        "Lists the picture files that the other tools accept as path.",
         arguments.model_of("list_pictures", ("below",)),
         call,
     )

@@ -1,10 +1,10 @@
-/** Calls of the gateway. Addresses are relative to the page's, so that it may stand behind a prefix. */
+/** Calls of the gateway. Addresses are relative to the page's, so that it works behind a prefix. */
 
 const KEY = "fovea-key";
 
 const address = (path) => new URL(path, document.baseURI).href;
 
-/** The server's problem (RFC 9457), or why there was no answer at all. */
+/** The server's problem (RFC 9457), or the reason for a missing answer. */
 export class Problem extends Error {
   constructor({ type = "", title = "", status = 0, detail = "", errors = [] }, retryAfter = null) {
     super(detail || title || "The request failed");
@@ -13,7 +13,7 @@ export class Problem extends Error {
   }
 }
 
-/** The key of this tab, where the gateway asks for one. */
+/** This tab's key, if the gateway needs one. */
 export const keys = {
   get: () => sessionStorage.getItem(KEY),
   set: (key) => sessionStorage.setItem(KEY, key),
@@ -39,7 +39,7 @@ async function toProblem(response) {
   try {
     Object.assign(record, await response.json());
   } catch {
-    // A proxy in front of the gateway answers in a form of its own.
+    // A proxy in front of the gateway has its own form of answers.
   }
   return new Problem(record, retryAfter);
 }
@@ -63,14 +63,14 @@ function toForm(blob, name, parameters) {
 }
 
 /**
- * Asks one thing of a picture: {result, steps, totalMs}. steps: [{name, ms}] as the server timed
- * them; totalMs: as the browser waited.
+ * Sends one request about a picture: {result, steps, totalMs}. steps: [{name, ms}] timed by the
+ * server; totalMs: timed by the browser.
  */
 export function ask(path, picture, parameters, signal) {
   return post(path, { body: toForm(picture?.blob, picture?.name, parameters), signal });
 }
 
-/** The same with JSON, for what has no picture. */
+/** The same with JSON, for requests without a picture. */
 export function askJson(path, parameters, signal) {
   const headers = { "Content-Type": "application/json" };
   return post(path, { headers, body: JSON.stringify(parameters), signal });
@@ -121,7 +121,7 @@ export class Newest {
     }
   }
 
-  /** Forgets the job under way and the one that waits. */
+  /** Drops the running job and the waiting one. */
   cancel() {
     this.#abort.abort();
     this.#abort = new AbortController();

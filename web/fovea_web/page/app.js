@@ -5,7 +5,7 @@ import { Stage } from "./picture.js";
 import { problemCard } from "./problems.js";
 import { timesLine } from "./times.js";
 
-/** Work that takes less shows no progress, for a flash would be all that is seen. */
+/** Shorter work shows no progress, because it would only flash. */
 const BUSY_AFTER_MS = 150;
 
 export class App {
@@ -20,13 +20,13 @@ export class App {
     this.stage.addEventListener("pick", ({ detail }) => this.select(detail));
   }
 
-  /** What a mode shows: its items over the picture, nothing selected. */
+  /** Shows a mode's items over the picture, nothing selected. */
   showItems(items, prompts = null) {
     this.selected = new Set();
     this.stage.show({ items, prompts, focus: [] });
   }
 
-  /** Ties a button of a list to an item: pointing at either shows both. */
+  /** Ties a list's button to an item: pointing at either highlights both. */
   link(button, item) {
     this.links.set(item, button);
     for (const name of ["pointerenter", "focus"]) button.addEventListener(name, () => this.focus(item));
@@ -34,18 +34,18 @@ export class App {
     button.addEventListener("click", () => this.select(item));
   }
 
-  /** Forgets the buttons of lists that are gone. */
+  /** Drops the buttons of lists that are gone. */
   unlink() {
     this.links.clear();
   }
 
-  /** One thing stands out, or those that are selected, or none. */
+  /** Highlights one thing, the selected ones, or none. */
   focus(item) {
     for (const [other, button] of this.links) button.classList.toggle("lit", other === item);
     this.stage.show({ focus: item ? [item] : this.selected });
   }
 
-  /** Selects a thing, or no longer; null is nobody. */
+  /** Toggles a thing's selection; null clears it. */
   select(item) {
     if (!item) this.selected.clear();
     else if (!this.selected.delete(item)) this.selected.add(item);
@@ -55,13 +55,13 @@ export class App {
     this.mode?.selectionChanged?.();
   }
 
-  /** Those that are selected, or all. */
+  /** The selected ones, or all. */
   chosen(items) {
     const some = items.filter((item) => this.selected.has(item));
     return some.length ? some : items;
   }
 
-  /** Awaits work with a bar of progress on the card. */
+  /** Awaits work with a progress bar on the card. */
   async busy(work) {
     const bar = byId("busy");
     const timer = setTimeout(() => { bar.hidden = false; }, BUSY_AFTER_MS);
@@ -76,8 +76,8 @@ export class App {
   }
 
   /**
-   * Runs a question and draws its answer: `job` returns it or undefined if a newer one came, `draw` is
-   * given it. An error becomes a card in `place`, with a button that asks again.
+   * Runs a request and draws its answer: `job` returns it, or undefined if a newer one came; `draw`
+   * gets it. An error becomes a card in `place`, with a button that tries again.
    */
   async answer(place, job, draw) {
     try {

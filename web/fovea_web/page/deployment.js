@@ -1,6 +1,6 @@
-/** What the server offers, as /v1/deployment tells it. */
+/** What the server offers, from /v1/deployment. */
 
-/** Verbs by their own names, with the path that they are asked at. */
+/** Verbs by their own names, with their paths. */
 export class Deployment {
   /** record: {verbs: [{name, verb, members}], members: [{name, family, role, …}], search}. */
   constructor(record) {
@@ -9,7 +9,7 @@ export class Deployment {
     this.members = new Map((record.members ?? []).map((member) => [member.name, member]));
   }
 
-  /** Those that do what `kind` names ("detect"), under whatever names. */
+  /** The verbs of a kind ("detect"), under whatever names. */
   of(kind) {
     return this.verbs.filter((verb) => verb.verb === kind);
   }
@@ -18,12 +18,12 @@ export class Deployment {
     return this.of(kind).length > 0;
   }
 
-  /** The members that answer a verb: [{slot, name, family, role, licence, class_names}]. */
+  /** The members behind a verb: [{slot, name, family, role, licence, class_names}]. */
   membersOf(verb) {
     return Object.entries(verb.members).map(([slot, name]) => ({ slot, name, ...this.members.get(name) }));
   }
 
-  /** Class names of the member that finds or classifies in a verb; empty where words are open. */
+  /** Class names of the verb's detector or classifier; empty if it takes any words. */
   classesOf(verb) {
     return this.membersOf(verb).find((member) => member.class_names?.length)?.class_names ?? [];
   }
@@ -31,5 +31,5 @@ export class Deployment {
 
 export const pathOf = (kind) => `v1/${kind.replaceAll("_", "-")}`;
 
-/** The parameter that names a verb, where a deployment gave it a name of its own. */
+/** The parameter that names a verb, if the deployment gave it another name. */
 export const named = (verb) => (verb.name === verb.verb ? {} : { verb: verb.name });

@@ -7,7 +7,7 @@ export const byId = (id) => document.getElementById(id);
 
 /**
  * An element: h("button", { class: "quiet", onclick: f, "aria-label": "Undo" }, icon("undo"), "Undo").
- * Properties that are functions become listeners, false and null leave an attribute out.
+ * Properties that are functions become listeners; false and null omit an attribute.
  */
 export function h(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
@@ -19,13 +19,13 @@ export function h(tag, properties = {}, ...children) {
   return fill(element, ...children);
 }
 
-/** Puts children, lists of them and texts in the place of what an element had; null and false are left out. */
+/** Replaces an element's content by children, lists of them and texts; null and false are left out. */
 export function fill(element, ...children) {
   element.replaceChildren(...children.flat(Infinity).filter((child) => child != null && child !== false));
   return element;
 }
 
-/** An icon of icons.svg; it has no name of its own, so its button needs one. */
+/** An icon of icons.svg; it has no name for screen readers, so its button needs one. */
 export function icon(name) {
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("class", "icon");
@@ -36,7 +36,7 @@ export function icon(name) {
   return svg;
 }
 
-/** Says a sentence to screen readers. */
+/** Announces a sentence to screen readers. */
 export function say(sentence) {
   byId("said").textContent = sentence;
 }
@@ -52,7 +52,7 @@ export function bar(share, colour) {
   return h("span", { class: "bar" }, fill);
 }
 
-/** A group of which one is chosen: options are [value, text], `choose` is told the value. */
+/** A group with one choice: options are [value, text], `choose` gets the value. */
 export function segmented(label, options, chosen, choose) {
   const buttons = options.map(([value, text]) =>
     h("button", {
@@ -75,7 +75,7 @@ export function segmented(label, options, chosen, choose) {
   return group;
 }
 
-/** Arrow keys move between buttons of which one is in the tab order, and press the next. */
+/** Arrow keys move between buttons, one of which is in the tab order, and press the next. */
 export function roveFocus(event, buttons) {
   const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
   if (!step) return;

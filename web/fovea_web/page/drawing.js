@@ -9,7 +9,7 @@ const FONT = "600 13px system-ui, sans-serif";
 const TAG_HEIGHT = 22, TAG_PAD = 7;
 const POSITIVE = "#00a870", NEGATIVE = "#e5383b";
 
-/** The picture, and of each item its mask, box and tag. focus: the set of items that stand out, if any. */
+/** The picture, and each item's mask, box and tag. focus: the set of highlighted items, if any. */
 export function drawItems(context, frame, items, focus) {
   const faint = (item) => focus.size > 0 && !focus.has(item);
   for (const item of [...items].sort((a, b) => (b.mask?.area ?? 0) - (a.mask?.area ?? 0))) {
@@ -44,7 +44,7 @@ function drawBox(context, frame, { box, colour }, faint) {
   context.globalAlpha = 1;
 }
 
-/** Above the box, below it, or within: the first place that no other tag has. */
+/** Above the box, below it, or within: the first place without another tag. */
 function drawTag(context, frame, item, taken) {
   const [left, top, right, bottom] = item.box ?? item.mask.box;
   const [x, y] = frame.toCanvas([left, top]), [, below] = frame.toCanvas([right, bottom]);
@@ -67,7 +67,7 @@ function drawTag(context, frame, item, taken) {
   context.fillText(text, at + TAG_PAD, tagTop + TAG_HEIGHT / 2 + 0.5);
 }
 
-/** The things as they are, the rest of the picture dimmed. picture: {bitmap, width, height}. */
+/** The things unchanged, the rest of the picture dimmed. picture: {bitmap, width, height}. */
 export function drawSpotlight(context, frame, items, { bitmap, width, height }) {
   if (!items.length) return;
   context.fillStyle = `rgb(0 0 0 / ${DIMMED})`;
@@ -111,7 +111,7 @@ export function drawPrompts(context, frame, { points, box }) {
   }
 }
 
-/** A box being drawn or meant, in white and black so that it shows on anything. */
+/** A box that is being drawn or used as a prompt, in white and black so that it shows on anything. */
 export function dashedBox(context, frame, box) {
   const [left, top] = frame.toCanvas(box), [right, bottom] = frame.toCanvas(box.slice(2));
   context.lineWidth = 2;

@@ -1,4 +1,4 @@
-/** Everything: all masks of a picture, each to be clicked. */
+/** Everything: all masks of a picture, each clickable. */
 
 import { Newest, ask } from "./api.js";
 import { hint } from "./app.js";
@@ -102,7 +102,7 @@ export class Everything {
   }
 }
 
-/** Tiles to be filled. */
+/** Empty tiles. */
 function skeleton() {
   return h("div", { class: "stack" }, h("p", { class: "fine" }, "Looking at everything …"),
     h("div", { class: "tiles" }, Array.from({ length: 6 }, () => h("span", { class: "tile blank" }))));

@@ -1,4 +1,4 @@
-/** Where a picture lies on a canvas: fitted, and enlarged around a point on wish. Lengths are CSS pixels. */
+/** Where a picture lies on a canvas: fitted, or zoomed around a point. Lengths are CSS pixels. */
 
 const MOST_ZOOM = 8;
 
@@ -9,13 +9,13 @@ export class Frame {
     this.reset();
   }
 
-  /** Fitted again. */
+  /** Fits the picture again. */
   reset() {
     this.zoom = 1;
     this.shiftX = this.shiftY = 0;
   }
 
-  /** Lays a picture out within a canvas. */
+  /** Lays out a picture within a canvas. */
   fit(picture, width, height) {
     const fitted = Math.min(width / picture.width, height / picture.height);
     this.scale = fitted * this.zoom;
@@ -40,7 +40,7 @@ export class Frame {
     this.shiftY += dy;
   }
 
-  /** A point of the canvas as pixels of the picture, within it. */
+  /** A point of the canvas in pixels of the picture, clamped to it. */
   toPicture(x, y, picture) {
     const within = (value, most) => Math.min(most, Math.max(0, Math.round(value * 10) / 10));
     return [

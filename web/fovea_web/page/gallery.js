@@ -1,4 +1,4 @@
-/** Finds as a gallery: each object in its picture, or each picture with its objects. */
+/** Search results as a gallery: each object in its picture, or each picture with its objects. */
 
 import { getBlob } from "./api.js";
 import { drawSpotlight } from "./drawing.js";
@@ -9,13 +9,13 @@ import { Mask } from "./masks.js";
 
 const CARD_EDGE = 512;
 const CANVAS = [480, 360];
-/** Around an object, as a share of its longer edge. */
+/** Context around an object, as a share of its longer edge. */
 const CONTEXT = 0.9;
 const SKELETONS = 8;
 
 const fileName = (path) => path.split("/").pop();
 
-/** The find as something to draw and to take away. */
+/** A find as an item to draw and to take away. */
 function toItem(find, index) {
   const mask = find.mask && new Mask(find.mask);
   return { index, label: "", score: find.score, box: find.box, mask, find };
@@ -41,7 +41,7 @@ export class Gallery {
     this.seen = new IntersectionObserver((entries) => this.#load(entries), { rootMargin: "300px" });
   }
 
-  /** What stands there before the first question. */
+  /** The content before the first search. */
   invite({ objects, pictures }) {
     const count = (number, name) => `${number.toLocaleString("en")} ${name}`;
     this.grid.replaceChildren(h("div", { class: "invite" }, icon("search"),
@@ -67,7 +67,7 @@ export class Gallery {
     this.#draw();
   }
 
-  /** The finds by their pictures, the picture of the best first: {name, width, height, items}. */
+  /** The finds by picture, the one with the best find first: {name, width, height, items}. */
   pictures() {
     const groups = Map.groupBy(this.finds, ({ find }) => find.path);
     return [...groups.entries()].map(([path, items]) => {
@@ -116,7 +116,7 @@ export class Gallery {
   }
 }
 
-/** "More like this" or "not this" for a find. */
+/** A "More like this" or "Not this" button for a find. */
 export function markButton({ mark, signOf }, find, isGood, text = "") {
   const pressed = signOf(find) === (isGood ? "good" : "bad");
   const name = isGood ? "More like this" : "Not this";
@@ -126,7 +126,7 @@ export function markButton({ mark, signOf }, find, isGood, text = "") {
   }, icon(isGood ? "more" : "less"), text);
 }
 
-/** The picture of a find: {blob, bitmap}; edge: at most so many pixels long. */
+/** A find's picture: {blob, bitmap}; edge: its longest in pixels. */
 export async function fetchPicture(find, edge) {
   const [id] = find.id.split(":");
   const blob = await getBlob(`v1/search/pictures/${id}?edge=${edge}`);
@@ -145,12 +145,12 @@ async function drawCard(canvas, closeUp) {
   canvas.classList.add("drawn");
 }
 
-/** The whole picture, so that it covers the card. */
+/** The whole picture, scaled to cover the card. */
 function whole([width, height]) {
   return placed(Math.max(CANVAS[0] / width, CANVAS[1] / height), [width / 2, height / 2], [width, height]);
 }
 
-/** The box with what is around it, and never beyond the picture if it is large enough. */
+/** The box with some context, kept within the picture if it is large enough. */
 function around([left, top, right, bottom], size) {
   const margin = 1 + CONTEXT;
   const scale = Math.min(CANVAS[0] / ((right - left) * margin), CANVAS[1] / ((bottom - top) * margin));

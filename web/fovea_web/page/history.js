@@ -1,4 +1,4 @@
-/** States that can be undone and done again. */
+/** States with undo and redo. */
 
 export class History {
   #past = [];
@@ -8,14 +8,14 @@ export class History {
     this.now = first;
   }
 
-  /** A new state, after which nothing is left to do again. */
+  /** Adds a state and clears the redo list. */
   push(state) {
     this.#past.push(this.now);
     this.#future = [];
     this.now = state;
   }
 
-  /** The present state, known better: its answer came. */
+  /** Replaces the present state when its answer comes. */
   amend(state) {
     this.now = state;
   }

@@ -1,21 +1,21 @@
-/** How a picture comes in: dropped, pasted, chosen or a sample; and what is sent of it. */
+/** How a picture comes in: dropped, pasted, chosen or a sample; and which part of it is sent. */
 
 import { byId } from "./dom.js";
 
-/** What the server decodes as it is. */
+/** Types that the server decodes. */
 const SENT_AS_IS = ["image/jpeg", "image/png", "image/webp"];
-/** Larger ones are scaled down before each question sends them. */
+/** Larger files are scaled down, since each request sends them. */
 const MOST_BYTES = 6 * 1024 * 1024;
 const MOST_EDGE = 4096;
 const SCALED_EDGE = 2048;
 const JPEG_QUALITY = 0.92;
 
-/** A file that no browser can show. */
+/** A file that the browser cannot show. */
 export class Unreadable extends Error {}
 
 /**
- * What is shown and sent: {name, blob, bitmap, width, height, scaledFrom}. Frames of all answers
- * are pixels of this one; scaledFrom: [width, height] of the file, if that was scaled down.
+ * The picture that is shown and sent: {name, blob, bitmap, width, height, scaledFrom}. Frames of all
+ * answers are pixels of this one; scaledFrom: [width, height] of the file, if it was scaled down.
  */
 export async function toPicture(file, name = file.name || "picture.png") {
   let bitmap;
@@ -48,7 +48,7 @@ async function redraw(bitmap, scale) {
   return canvas.convertToBlob({ type: "image/jpeg", quality: JPEG_QUALITY });
 }
 
-/** Takes files from the drop zone, the clipboard and the file dialog, and gives them to `take`. */
+/** Takes files from the drop zone, the clipboard and the file dialog, and passes them to `take`. */
 export function takePictures(take) {
   const input = byId("file");
   byId("choose").addEventListener("click", () => input.click());

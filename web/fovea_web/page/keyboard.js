@@ -1,4 +1,4 @@
-/** The keyboard: a cross that points in the picture, and short cuts. */
+/** The keyboard: a cross that points in the picture, and shortcuts. */
 
 import { say } from "./dom.js";
 
@@ -50,7 +50,7 @@ function onStage(event, { stage, mode, select }, points) {
   else if (stage.cursor) onCursor(event, stage, mode === points && points);
 }
 
-/** The first corner of a box that the keyboard draws. */
+/** The first corner of a box drawn with the keyboard. */
 let corner = null;
 
 function onCursor(event, stage, points) {

@@ -1,4 +1,4 @@
-/** One picture of the finds, large, with what can be done with each find in it. */
+/** One picture of the results, large, with the actions for each find in it. */
 
 import { fill, h, icon } from "./dom.js";
 import { fetchPicture, markButton } from "./gallery.js";
@@ -7,7 +7,7 @@ import { Stage } from "./picture.js";
 import { problemCard } from "./problems.js";
 import { openDialog, saveCutOut } from "./take_away.js";
 
-/** As large as the gateway gives them. */
+/** The largest size that the gateway returns. */
 const EDGE = 2048;
 
 /** group: {name, width, height, items} of one picture; best: the item that was clicked. */

@@ -1,4 +1,4 @@
-/** Starts the page: asks what the deployment offers, and shows that. */
+/** Starts the page: asks what the deployment offers, and shows it. */
 
 import { getBlob, getJson } from "./api.js";
 import { App } from "./app.js";
@@ -102,7 +102,7 @@ function showPicture(app) {
   say(`${picture.name} is open`);
 }
 
-/** The samples that the gateway has, if it has any: [{name, url, labels, description}]. */
+/** The gateway's samples, if it has any: [{name, url, labels, description}]. */
 async function showSamples(open) {
   let samples = [];
   try {
@@ -125,10 +125,10 @@ async function showSamples(open) {
   strip.hidden = false;
 }
 
-/** Behind a prefix, too: addresses of the gateway begin at its root. */
+/** Works behind a prefix, too: the gateway's addresses begin at its root. */
 const toRelative = (url) => url.replace(/^\//, "");
 
-/** Which models answer, by their verbs. */
+/** The models behind the verbs. */
 function showModels(deployment) {
   const button = byId("models");
   const count = deployment.members.size;

@@ -2,7 +2,7 @@
 
 import { colourOf } from "./palette.js";
 
-/** Run lengths, zeros first, of COCO's string: five bits a character, each after the second a difference. */
+/** Run lengths, zeros first, from COCO's string: five bits a character, each after the second a difference. */
 export function decodeRuns(counts) {
   const runs = [];
   for (let place = 0; place < counts.length;) {
@@ -35,9 +35,9 @@ function eachPiece(runs, height, visit) {
   });
 }
 
-/** A mask of a picture: its window, its pixels, and what to draw of it. */
+/** A mask of a picture: its window, its pixels, and canvases for drawing it. */
 export class Mask {
-  /** rle: {size: [h, w], counts}, as the gateway answers. */
+  /** rle: {size: [h, w], counts}, as the gateway returns it. */
   constructor(rle) {
     this.rle = rle;
     const [height] = rle.size;
@@ -61,14 +61,14 @@ export class Mask {
     this.drawings = new Map();
   }
 
-  /** Whether a pixel of the picture is within. */
+  /** Whether a pixel of the picture is within the mask. */
   has(x, y) {
     const column = Math.floor(x) - this.box[0], row = Math.floor(y) - this.box[1];
     const inside = column >= 0 && row >= 0 && column < this.width && row < this.height;
     return inside && this.pixels[row * this.width + column] === 1;
   }
 
-  /** The window with the mask in a colour, as a canvas to draw from; null of an empty mask. */
+  /** The window with the mask in a colour, as a canvas to draw from; null for an empty mask. */
   painted(colour) {
     if (!this.area) return null;
     const key = colour.join();
@@ -76,7 +76,7 @@ export class Mask {
     return this.drawings.get(key);
   }
 
-  /** The mask's edge in a colour, `line` wide, at a scale of the display. */
+  /** The mask's edge in a colour, `line` wide, at the display's scale. */
   outline(colour, scale, line) {
     if (!this.area) return null;
     if (this.outlineKey !== `${colour}|${scale}|${line}`) {
@@ -97,7 +97,7 @@ function paint(mask, [red, green, blue]) {
   return canvas;
 }
 
-/** The painted mask, moved all ways, without itself: an edge as smooth as the display. */
+/** The painted mask shifted in all directions, minus itself: an edge as smooth as the display. */
 function stroke(mask, colour, scale, line) {
   const width = Math.ceil(mask.width * scale) + 2 * line, height = Math.ceil(mask.height * scale) + 2 * line;
   const canvas = new OffscreenCanvas(width, height);
@@ -112,7 +112,7 @@ function stroke(mask, colour, scale, line) {
   return canvas;
 }
 
-/** Things to draw: {color, label, score, box, mask} of parallel lists; any may be missing. */
+/** Things to draw: {color, label, score, box, mask} from parallel lists; any may be missing. */
 export function toItems({ boxes, masks, scores, phrases, labels }) {
   const count = (masks ?? boxes ?? []).length;
   return Array.from({ length: count }, (_, index) => {

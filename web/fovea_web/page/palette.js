@@ -1,4 +1,4 @@
-/** Colours of things: those of the drawings that `fovea_client.draw` makes. */
+/** Colours of things, the same as in `fovea_client.draw`. */
 
 const PALETTE = [
   [255, 92, 57], [0, 174, 239], [124, 196, 0], [255, 176, 0],
@@ -10,7 +10,7 @@ export const colourOf = (index) => PALETTE[index % PALETTE.length];
 
 export const css = ([red, green, blue]) => `rgb(${red} ${green} ${blue})`;
 
-/** Ink that reads on a colour. */
+/** Ink that is readable on a colour. */
 export function inkOn([red, green, blue]) {
   return 0.299 * red + 0.587 * green + 0.114 * blue > LIGHT_LUMA ? "#101010" : "#fff";
 }

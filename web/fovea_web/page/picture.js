@@ -1,4 +1,4 @@
-/** The stage: a picture on a canvas, what was found in it, and what is pointed at. */
+/** The stage: a picture on a canvas, the things found in it, and the pointer. */
 
 import { dashedBox, drawCrosshair, drawItems, drawPrompts } from "./drawing.js";
 import { Frame } from "./frame.js";
@@ -45,7 +45,7 @@ export class Stage extends EventTarget {
     this.refresh();
   }
 
-  /** What is drawn. prompts: {points, box} or null; focus: items that stand out. */
+  /** Sets what is drawn. prompts: {points, box} or null; focus: highlighted items. */
   show({ items = this.items, prompts = this.prompts, focus = this.focus }) {
     Object.assign(this, { items, prompts, focus: new Set(focus) });
     this.refresh();

@@ -13,12 +13,12 @@ import { curlOf, pythonOf } from "./snippets.js";
 import { saveCoco, saveCutOut, takeAwayBar } from "./take_away.js";
 import { timesLine } from "./times.js";
 
-/** Points of one prompt at most: those of the server's own limits. */
+/** Most points of one prompt, the server's own limit. */
 const MOST_POINTS = 16;
 
 const blank = (id) => ({ id, points: [], box: null, mask: null, score: null });
 const isBlank = ({ points, box }) => !points.length && !box;
-/** Points beside a thing alone say nothing of what is meant. */
+/** Points beside a thing are not enough: they do not say which thing. */
 const isMeant = ({ points, box }) => Boolean(box) || points.some(({ positive }) => positive);
 
 /** An object's prompt as the parameters of `segment`. */
@@ -90,7 +90,7 @@ export class Points {
     this.#moved();
   }
 
-  /** Another object begins with the next prompt. */
+  /** Begins another object with the next prompt. */
   begin() {
     const { objects } = this.history.now;
     const empty = objects.find(isBlank);
@@ -103,7 +103,7 @@ export class Points {
     say("New object");
   }
 
-  /** Takes an object out, the active one by default. */
+  /** Removes an object, the active one by default. */
   remove(id = this.history.now.active) {
     const rest = this.history.now.objects.filter((one) => one.id !== id);
     const objects = rest.length ? rest : [blank(id + 1)];
@@ -111,7 +111,7 @@ export class Points {
     this.#refresh();
   }
 
-  /** Whether a plain click says "on the thing" (true) or "beside it". */
+  /** Whether a plain click means "on the thing" (true) or "beside it". */
   setSign(adds) {
     this.adds = adds;
     this.plus.setAttribute("aria-pressed", String(adds));
@@ -136,7 +136,7 @@ export class Points {
     this.#edit(({ points }) => ({ points: [...points, { x, y, positive: sign }] }));
   }
 
-  /** Changes the active object's prompt and asks for its mask. */
+  /** Changes the active object's prompt and requests its mask. */
   #edit(change) {
     this.editedAt = performance.now();
     const { objects, active } = this.history.now;

@@ -1,4 +1,4 @@
-/** The server's problems in plain words, each with what to do about it. */
+/** The server's problems in plain words, with advice for each. */
 
 import { Problem, keys } from "./api.js";
 import { h, icon } from "./dom.js";
@@ -40,7 +40,7 @@ const BY_STATUS = {
 };
 const LOCKED = [401, 403];
 
-/** {title, advice, detail} of anything that was thrown. */
+/** {title, advice, detail} of any thrown value. */
 export function explain(error) {
   if (error instanceof Unreadable) {
     return { title: `${error.message} is no picture that can be shown.`, advice: WORDS["invalid-image"][1], detail: "" };
@@ -53,7 +53,7 @@ export function explain(error) {
   return { title, advice: advice + wait, detail: error.detail };
 }
 
-/** A card that tells what went wrong; `retry` is called by its button. */
+/** A card that explains an error; its button calls `retry`. */
 export function problemCard(error, retry) {
   const { title, advice, detail } = explain(error);
   return h("div", { class: "problem", role: "alert" },

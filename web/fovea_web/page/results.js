@@ -1,11 +1,11 @@
-/** Lists of what was found, linked with the picture: who is pointed at in one stands out in the other. */
+/** Lists of results, linked with the picture: pointing at one highlights it in the other. */
 
 import { bar, h, percent } from "./dom.js";
 import { css } from "./palette.js";
 
 const THUMB_PX = 88;
 
-/** A row for each label or thing: {item, label, score}; item is null where nothing is in the picture. */
+/** A row for each label or thing: {item, label, score}; item is null if it is not in the picture. */
 export function rankedList(app, rows) {
   const list = h("ol", { class: "ranked" });
   for (const row of rows) list.append(rankedRow(app, row));
@@ -27,7 +27,7 @@ function rankedRow(app, { item, label, score }) {
   return h("li", {}, button);
 }
 
-/** A tile for each thing, with the thing itself on it. */
+/** A tile for each thing, showing the thing itself. */
 export function tileGrid(app, items) {
   const grid = h("div", { class: "tiles" });
   for (const item of items) grid.append(tile(app, item));
@@ -62,7 +62,7 @@ export function thumbnail(picture, item) {
   return canvas;
 }
 
-/** Those pixels of a picture that are within any of the masks, trimmed, as a canvas with transparency. */
+/** The pixels of a picture within any of the masks, trimmed, as a canvas with transparency. */
 export function cutOut(picture, masks) {
   const shown = masks.filter((mask) => mask.area);
   if (!shown.length) return new OffscreenCanvas(1, 1);

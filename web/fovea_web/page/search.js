@@ -1,4 +1,4 @@
-/** Search: objects of an index by words, by a picture, by a thing in one, and by what was marked. */
+/** Search: objects of an index by words, by a picture, by a thing in one, and by marks. */
 
 import { Newest, ask, askJson } from "./api.js";
 import { hint } from "./app.js";
@@ -11,7 +11,7 @@ import { saveCoco, takeAwayBar } from "./take_away.js";
 import { timesLine } from "./times.js";
 
 const FINDS = 24;
-/** As many as the gateway gives at once. */
+/** Most finds that the gateway returns at once. */
 const MOST_FINDS = 200;
 const HALF = 0.5;
 const FILTERS = ["area > 0.05", "width > height"];
@@ -58,7 +58,7 @@ export class Search {
     byId("gallery").hidden = true;
   }
 
-  /** A picture that comes while this mode is open is meant as an example. */
+  /** A picture that comes while this mode is open becomes the example. */
   pictureChanged() {
     this.box = null;
     if (this.app.mode !== this) return;
@@ -84,7 +84,7 @@ export class Search {
       this.chips, this.results);
   }
 
-  /** The open picture as an example, with a box around the thing that is meant. */
+  /** The open picture as an example, with a box around the thing to find. */
   #example() {
     this.uses = h("input", { type: "checkbox", onchange: () => this.#showExample() });
     const canvas = h("canvas", { class: "example-stage", "aria-label": "Example: drag a box around the thing that is meant", role: "img" });
@@ -143,7 +143,7 @@ export class Search {
     this.exampleHint.textContent = this.box ? "What is in the box counts. Click to take the whole picture." : "Drag a box around a thing, or take it whole.";
   }
 
-  /** The parameters of /v1/search; null when nothing is asked. */
+  /** The parameters of /v1/search; null if nothing is entered. */
   #parameters() {
     const given = { text: this.text, not: this.negative, scene: this.scene, where: this.where };
     const words = Object.fromEntries(Object.entries(given).map(([name, { value }]) => [name, value.trim()]).filter(([, value]) => value));
@@ -199,7 +199,7 @@ export class Search {
     say(`${count}`);
   }
 
-  /** Marks a find, or takes the mark back, and searches again. */
+  /** Marks a find, or removes the mark, and searches again. */
   #mark(find, isGood) {
     const [set, other] = isGood ? [this.good, this.bad] : [this.bad, this.good];
     other.delete(find.id);

@@ -5,7 +5,7 @@ import { pathOf } from "./deployment.js";
 
 const INDENT = "    ";
 
-/** A value as Python writes it. */
+/** A value in Python's notation. */
 export function toPython(value) {
   if (value === null) return "None";
   if (value === true) return "True";
@@ -19,13 +19,13 @@ function pythonCall({ kind, parameters }, name) {
   return `client.${kind}(${parts.join(", ")})`;
 }
 
-/** calls: [{kind, parameters}] of one picture. */
+/** calls: [{kind, parameters}] for one picture. */
 export function pythonOf(calls, name) {
   const lines = calls.map((call) => `${INDENT}found = ${pythonCall(call, name)}\n${INDENT}print(found.to_dict())`);
   return `from fovea_client import Client\n\nwith Client("localhost:8001") as client:\n${lines.join("\n")}\n`;
 }
 
-/** The fields of `fovea_search.Query`, where the gateway's have other names. */
+/** The fields of `fovea_search.Query` that have other names in the gateway. */
 function toQuery({ not, pictures, ...rest }) {
   return { ...rest, ...(not && { negative: not }), ...(pictures && { kind: "picture" }) };
 }
@@ -45,7 +45,7 @@ export function pythonOfSearch(parameters, name) {
   ].join("\n");
 }
 
-/** A word of a shell's command line. */
+/** A word for a shell's command line. */
 export const quote = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);
 
 function curl(path, fields) {
@@ -54,7 +54,7 @@ function curl(path, fields) {
   return `${[...parts, ...fields].join(" \\\n  ")}\n`;
 }
 
-/** A form's fields; --form-string, for a label may begin with '@'. */
+/** A form's fields; --form-string, because a label may begin with '@'. */
 function fieldsOf(parameters, name) {
   const picture = name ? [`-F ${quote(`image=@${name}`)}`] : [];
   const others = Object.entries(parameters).map(([key, value]) => {

@@ -1,4 +1,4 @@
-/** What can be taken away: cut-outs, masks as COCO JSON, the same calls as code. */
+/** Downloads: cut-outs, masks as COCO JSON, the same calls as code. */
 
 import { byId, h, icon, say, segmented } from "./dom.js";
 import { cutOut } from "./results.js";
@@ -46,7 +46,7 @@ export function saveCoco(pictures, name) {
   save(new Blob([text], { type: "application/json" }), `${stem(name)}-coco.json`);
 }
 
-/** The buttons of {cut, coco, code}: functions, or nothing; code gives {python, curl, picture}. boxed: there are no masks. */
+/** The buttons for {cut, coco, code}: functions, or nothing; code returns {python, curl, picture}. boxed: there are no masks. */
 export function takeAwayBar({ cut, coco, code, boxed = false }) {
   return h("section", { class: "take", "aria-label": "Take away" },
     h("h3", {}, "Take away"),
@@ -56,7 +56,7 @@ export function takeAwayBar({ cut, coco, code, boxed = false }) {
       code && h("button", { class: "plain small", type: "button", "data-take": "code", title: "The same in Python and for curl", onclick: () => showCode(code()) }, icon("code"), "Code")));
 }
 
-/** Python and curl in a dialog, to copy; picture: what they are about, or nothing. */
+/** Python and curl in a dialog, to copy; picture: the one that they use, or nothing. */
 function showCode({ python, curl, picture }) {
   const texts = { python, curl };
   const block = h("pre", { class: "code", tabindex: "0", "aria-label": "Code" }, python);
@@ -68,7 +68,7 @@ function showCode({ python, curl, picture }) {
     h("div", { class: "row between" }, choice, copy), block, aboutFile(picture)));
 }
 
-/** Which file the calls are about: of a scaled picture, the one that was sent. */
+/** Which file the calls use: for a scaled picture, the one that was sent. */
 function aboutFile(picture) {
   if (!picture) return null;
   if (!picture.scaledFrom) return h("p", { class: "fine" }, "The file must lie where this runs.");
@@ -83,7 +83,7 @@ async function copyText(text, button) {
   setTimeout(() => { button.lastChild.textContent = "Copy"; }, 1500);
 }
 
-/** The page's dialog with a title, something in it, and a button that closes it. */
+/** The page's dialog with a title, content, and a button that closes it. */
 export function openDialog(title, content, { wide = false } = {}) {
   const dialog = byId("dialog");
   dialog.classList.toggle("wide", wide);

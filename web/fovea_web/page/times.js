@@ -1,4 +1,4 @@
-/** Who answered, and how long each step took. */
+/** The members that answered, and how long each step took. */
 
 import { h } from "./dom.js";
 
@@ -7,7 +7,7 @@ function ms(value) {
   return `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`;
 }
 
-/** Steps of the header Server-Timing, as the gateway names them. */
+/** Steps of the header Server-Timing, by the gateway's names. */
 const NAMES = { read: "reading", call: "models", encode: "reply", fovea: "gateway" };
 /** The gateway's own sum of them. */
 const SUM = "fovea";

@@ -9,16 +9,16 @@ import { rankedList } from "./results.js";
 import { curlOf, pythonOf } from "./snippets.js";
 import { saveCoco, saveCutOut, takeAwayBar } from "./take_away.js";
 
-/** What can be asked, by the verb that does it; of two that do the same the first is taken. */
+/** The questions, by their verbs; of two verbs that do the same, the first is used. */
 const QUESTIONS = [
   { name: "main", text: "Main thing", kinds: ["main_object"] },
   { name: "all", text: "All of them", kinds: ["detect_and_segment", "detect"] },
   { name: "rank", text: "Just rank", kinds: ["classify"] },
 ];
-/** A line without commas and with so many words is a sentence. */
+/** A line without commas and with this many words is a sentence. */
 const SENTENCE_WORDS = 4;
 
-/** How a line reads: {labels} or {sentence}. */
+/** Reads a line as {labels} or {sentence}. */
 export function read(text) {
   const line = text.trim();
   const parts = line.split(/[,;\n]+/).map((part) => part.trim()).filter(Boolean);
@@ -99,7 +99,7 @@ export class Words {
       this.results);
   }
 
-  /** The verb of the question; where several do the same, a choice of them. */
+  /** The verb of the question; a choice if several do the same. */
   #verbs() {
     const verbs = this.app.deployment.of(this.question.kind);
     this.verb = verbs[0];
@@ -114,7 +114,7 @@ export class Words {
     }
   }
 
-  /** Says how the words are understood before they are sent. */
+  /** Shows how the words are understood before they are sent. */
   #showReading() {
     const known = this.app.deployment.classesOf(this.verb);
     this.field.hidden = this.tries.hidden = known.length > 0;
@@ -128,7 +128,7 @@ export class Words {
     else this.reading.replaceChildren(...labels.map((label) => h("span", { class: "chip" }, label)));
   }
 
-  /** Words that a sample is known to go with. */
+  /** Words known to fit a sample. */
   #suggest(hints) {
     const take = (text) => {
       this.field.value = text;
@@ -139,7 +139,7 @@ export class Words {
       h("button", { class: "link", type: "button", onclick: () => take(text) }, text)));
   }
 
-  /** The parameters of a verb, as the client's methods name them. */
+  /** The parameters of a verb, by the names of the client's methods. */
   #parameters() {
     if (this.app.deployment.classesOf(this.verb).length) return named(this.verb);
     const { labels, sentence } = read(this.field.value);
@@ -208,7 +208,7 @@ export class Words {
   }
 }
 
-/** The answer in a sentence. */
+/** The answer as a sentence. */
 function verdict({ kind, result }, rows) {
   const sentence = (text, more = "") => h("p", { class: "verdict" }, h("strong", {}, text), more && ` ${more}`);
   if (kind === "main_object") {

@@ -39,7 +39,8 @@ def tool(index: Index, folders: Folders | None) -> Tool:
         "Search the indexed pictures",
         "Finds objects, or whole pictures, in an index of many pictures: by text, by an example "
         "picture (with a box or a point for one thing in it), by the id of an earlier result, or "
-        "by several of these together. Scores are similarities: compare them within one answer only. "
+        "by several of these together. Scores are similarities: compare them within one answer "
+        "only. "
         f"Columns for where: {', '.join((*CONDITIONS, *own))}; area is a share of the picture.",
         arguments.model_of("search", (*picture_arguments(folders), *GIVEN)),
         call,

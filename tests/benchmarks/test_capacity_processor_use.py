@@ -1,4 +1,4 @@
-"""Who else used the processor."""
+"""Processor time used by others."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ def test_another_process_is_a_neighbour():
     assert used_s > 0.4
 
 
-def test_what_this_process_does_is_ours():
+def test_this_process_is_not_a_neighbour():
     use = ProcessorUse(os.getpid())
     begun = time.process_time()
     while time.process_time() - begun < 0.3:

@@ -97,6 +97,6 @@ def index_recall(index: Index, rows: Rows, queries: Sequence[Floats]) -> float:
     for query in track(queries, description="index"):
         exact = set(np.argsort(-(rows.vectors @ query), kind="stable")[:NEIGHBOURS].tolist())
         asked = index.store.nearest(query, OBJECT, None, ["id"], NEIGHBOURS)
-        ids = set(asked.to_arrow().column("id").to_pylist())
+        ids = set(asked["id"].to_pylist())
         found.append(len({rows.ids[i] for i in exact} & ids) / NEIGHBOURS)
     return float(np.mean(found))

@@ -43,7 +43,7 @@ def _ask(
     store: Store, queries: NDArray[np.float32], truth: NDArray[np.str_], where: str | None
 ) -> Searched:
     def search(vector: NDArray[np.float32]) -> list[str]:
-        found: list[str] = store.nearest(vector, "object", where, ["id"], K).to_arrow()["id"]
+        found: list[str] = store.nearest(vector, "object", where, ["id"], K)["id"]
         return found
 
     for vector in queries[:WARM_UP]:

@@ -195,7 +195,7 @@ def _measure(uri: str, objects: int, queries: int) -> Vectors:
     ratio = unindexed["no filter"].p50_ms / indexed["no filter"].p50_ms
     alone = Chunk(objects + more, world.draw(rng, OBJECTS_A_PICTURE), np.ones(5, np.float32))
     store.commit_written(written(alone, MadeBy.schema(store.made_by)))
-    first = store.nearest(alone.vectors[1], "object", None, ["id"], K).to_arrow()["id"][0]
+    first = store.nearest(alone.vectors[1], "object", None, ["id"], K)["id"][0]
     return Vectors(
         objects=objects,
         ingest_s=ingest_s,

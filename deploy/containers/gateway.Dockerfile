@@ -25,7 +25,7 @@ LABEL org.opencontainers.image.title="fovea-gateway" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=packages /opt/fovea /opt/fovea
 # Fail here, not in production, if a package lacks a system library.
-RUN /opt/fovea/bin/fovea web --help && /opt/fovea/bin/python -c "import cv2, lancedb"
+RUN /opt/fovea/bin/fovea web --help && /opt/fovea/bin/python -c "import cv2, lance"
 USER 1000:1000
 ENV PYTHONDONTWRITEBYTECODE=1
 EXPOSE 8080

@@ -21,8 +21,6 @@ from fovea.prompts import FOREGROUND, PADDING
 # Masks are judged at twice their resolution: for the demo's SAM at the threshold of 0.7, 0.998 of
 # the masks then fall to the side that full resolution puts them on, and 0.995 at their own.
 FINER = 2
-# Value of the point's padding and of what is outside the picture: below every threshold.
-OUTSIDE = MASK_THRESHOLD - 2 * STABILITY_OFFSET
 
 
 class OfGrid(nn.Module):
@@ -75,27 +73,42 @@ def judged(
     edge = finer.shape[-1]
     finer = finer.view(*masks.shape[:3], edge, edge)
     valid = valid_hw.to(masks.dtype) * (edge / size)
-    inside = within(valid[:, 0], edge).unsqueeze(-1) & within(valid[:, 1], edge).unsqueeze(-2)
-    finer = torch.where(inside[:, None, None], finer, torch.full_like(finer, OUTSIDE))
-    raised = count(finer > MASK_THRESHOLD + STABILITY_OFFSET)
-    lowered = count(finer > MASK_THRESHOLD - STABILITY_OFFSET)
+    rows, columns = within(valid[:, 0], edge), within(valid[:, 1], edge)
+    raised = in_rows(above(finer, MASK_THRESHOLD + STABILITY_OFFSET), rows, columns).sum(dim=-1)
+    lowered = in_rows(above(finer, MASK_THRESHOLD - STABILITY_OFFSET), rows, columns).sum(dim=-1)
+    drawn = above(finer, MASK_THRESHOLD)
+    of_rows, of_columns = in_rows(drawn, rows, columns), in_columns(drawn, rows, columns)
     scale = original_size_hw.to(masks.dtype) / valid
     down, across = scale[:, 0].view(-1, 1, 1), scale[:, 1].view(-1, 1, 1)
-    left, right = ends(finer.amax(dim=-2) > MASK_THRESHOLD)
-    top, bottom = ends(finer.amax(dim=-1) > MASK_THRESHOLD)
+    left, right = ends(of_columns > 0)
+    top, bottom = ends(of_rows > 0)
     boxes = torch.stack([left * across, top * down, right * across, bottom * down], dim=-1)
-    areas = count(finer > MASK_THRESHOLD) * down * across
+    areas = of_rows.sum(dim=-1) * down * across
     return raised / lowered.clamp(min=1), areas, boxes
 
 
 def within(valid: Tensor, edge: int) -> Tensor:
-    """Whether the centres of `edge` pixels lie before `valid`: [N] -> bool [N, edge]."""
-    return torch.arange(edge).view(1, -1) + 0.5 < valid.unsqueeze(-1)
+    """1 where the centre of one of `edge` pixels lies before `valid`, else 0: [N] -> [N, edge]."""
+    return (torch.arange(edge).view(1, -1) + 0.5 < valid.unsqueeze(-1)).to(torch.float32)
 
 
-def count(pixels: Tensor) -> Tensor:
-    """The number of set pixels: bool [..., h, w] -> float32 [...]."""
-    return pixels.to(torch.float32).sum(dim=(-2, -1))
+def above(logits: Tensor, threshold: float) -> Tensor:
+    """1 where logits are above a threshold, else 0: float32 of the same shape."""
+    return (logits > threshold).to(torch.float32)
+
+
+def in_rows(pixels: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """The number of ones in each row: [N, P, 3, h, w] -> [N, P, 3, h].
+
+    rows [N, h] and columns [N, w] are 1 within the picture; only its pixels count. A matrix product
+    leaves the others out for free, while masking all pixels costs as much as interpolating them.
+    """
+    return (pixels @ columns[:, None, None, :, None]).flatten(-2) * rows[:, None, None]
+
+
+def in_columns(pixels: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """The same for each column -> [N, P, 3, w]."""
+    return (rows[:, None, None, None] @ pixels).flatten(-2) * columns[:, None, None]
 
 
 def ends(line: Tensor) -> tuple[Tensor, Tensor]:

@@ -132,7 +132,6 @@ class Index:
 
     def find(self, query: Query) -> Finds:
         """The best finds, each with its score."""
-        self.store.refresh()
         vector = self._vector(query)
         scene = self._text(query.scene, query.templates) if query.scene is not None else None
         if vector is None:  # a scene alone: objects that are like it, in pictures that are
@@ -211,10 +210,7 @@ class Index:
         own = [name for name in self.store.columns if name not in (*COLUMNS, VECTOR)]
         names = [*NEEDED, *own, VECTOR]
         with _filter_errors(query.where):
-            if query.where:
-                self.store.count(query.where)
-            asked = self.store.nearest(vector, query.kind, query.where, names, limit)
-            return asked.to_arrow()
+            return self.store.nearest(vector, query.kind, query.where, names, limit)
 
     def _rank(self, rows: pa.Table, scene: Floats | None, query: Query) -> tuple[list[Find], int]:
         """The k best finds among rows, and how many of those before the last were folded."""

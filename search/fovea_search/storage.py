@@ -1,15 +1,15 @@
-"""The storage of a store: connecting, locking, and translating errors."""
+"""The storage of a store: opening, locking, and translating errors."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import lancedb
+import lance
+import pyarrow as pa
 
 from fovea_search.errors import InvalidStore, StoreFailed
 
@@ -24,17 +24,28 @@ def locked(path: Path) -> Iterator[bool]:
         yield True
 
 
-def connect(location: str) -> Any:
-    options = storage_options() if "://" in location else None
-    return lancedb.connect(
-        location, read_consistency_interval=timedelta(0), storage_options=options
-    )
+def open_dataset(uri: str, session: Any = None) -> Any | None:
+    """Opens the newest version of a Lance table; returns None if there is no table.
+
+    session: of an open dataset, whose caches are shared.
+    """
+    try:
+        return lance.dataset(uri, storage_options=_options(uri), session=session)
+    except ValueError as error:
+        if "not found" in first_line(error).lower():
+            return None
+        raise
 
 
-def storage_options() -> dict[str, str]:
+def create_dataset(uri: str, schema: pa.Schema) -> None:
+    """Creates an empty Lance table; raises OSError if there is one already."""
+    lance.write_dataset(schema.empty_table(), uri, storage_options=_options(uri))
+
+
+def _options(uri: str) -> dict[str, str] | None:
     """Options for object storage beyond the environment: AWS_ENDPOINT_URL may be plain HTTP."""
     plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
-    return {"allow_http": "true"} if plain else {}
+    return {"allow_http": "true"} if plain and "://" in uri else None
 
 
 @contextmanager

@@ -19,23 +19,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from lance.file import LanceFileReader
 from lance.fragment import FragmentMetadata, write_fragments
-from lancedb.index import Bitmap, BTree, IvfSq
 
+from fovea_search import indexes
 from fovea_search.errors import InvalidStore
 from fovea_search.records import COLUMNS, OBJECT, PICTURE, VECTOR, Indexed, MadeBy, to_table
-from fovea_search.storage import connect, failures, locked
+from fovea_search.storage import create_dataset, failures, locked, open_dataset
 
 TABLE = "objects"
 LOCK = ".writer.lock"
-# Below it an exact scan is as fast as an index; from it on, partitions of about this many rows.
-INDEXED_ROWS, PARTITION_ROWS = 50_000, 1_000
-# An index whose partitions have grown by this much is built anew.
-GROWTH = 2.0
 # Readers of older versions have this long to finish.
 KEPT_VERSIONS = timedelta(days=7)
-METRIC = "cosine"
-# Probes of an index, and rows that are compared in full: `python -m benchmarks.search`.
-PROBES, REFINE = 50, 2
+# Each commit makes a fragment; those with fewer rows than this are merged.
+FRAGMENT_ROWS = 250_000
+# If a condition leaves no more rows than this, all of them are compared.
+COMPARED_ROWS = 2_000
+# Counts of rows that a store remembers, one a condition.
+KEPT_COUNTS = 1_000
 # Values in one condition: a longer one is slow to parse.
 IN_LIST = 1_000
 
@@ -79,42 +78,41 @@ class Store:
     Every method raises StoreFailed when the storage fails.
     """
 
-    def __init__(self, uri: str, table: Any) -> None:
-        self.uri, self._table = uri, table
-        self.made_by = MadeBy.of_schema(table.schema, uri)
+    def __init__(self, uri: str, data: Any) -> None:
+        self.uri, self._data = uri, data
+        self.made_by = MadeBy.of_schema(data.schema, uri)
+        self._counts: tuple[int, dict[str, int]] = data.version, {}
 
     @staticmethod
     def is_there(uri: str) -> bool:
         """Whether there is a store of any version."""
-        if "://" not in uri:  # lancedb would make the folder
-            return Path(uri, f"{TABLE}.lance").is_dir()
         with failures(uri):
-            return TABLE in connect(uri).table_names()
+            return open_dataset(_table(uri)) is not None
 
     @classmethod
     def open(cls, uri: str | os.PathLike[str]) -> Store:
         """The store at a folder or a URI such as s3://bucket/index; raises InvalidStore."""
         location = os.fspath(uri)
-        if not cls.is_there(location):
+        with failures(location):
+            data = open_dataset(_table(location))
+        if data is None:
             raise InvalidStore(
                 f"expected a store in {location!r}, got none: "
                 f"fovea index PICTURES --store {location}"
             )
-        with failures(location):
-            table = connect(location).open_table(TABLE)
-        return cls(location, table)
+        return cls(location, data)
 
     @classmethod
     def create(cls, uri: str | os.PathLike[str], made_by: MadeBy) -> Store:
         """The store at `uri`, begun if there is none; raises OtherMembers if it is another's."""
         location = os.fspath(uri)
-        with failures(location):
-            try:
-                if not cls.is_there(location):
-                    connect(location).create_table(TABLE, schema=made_by.schema())
-            except ValueError:
-                if not cls.is_there(location):  # else another process has begun it
-                    raise
+        if not cls.is_there(location):
+            with failures(location):
+                try:
+                    create_dataset(_table(location), made_by.schema())
+                except OSError:
+                    if not cls.is_there(location):  # else another process has begun it
+                        raise
         store = cls.open(location)
         store.made_by.check_same(made_by)
         return store
@@ -126,12 +124,12 @@ class Store:
     @property
     def columns(self) -> tuple[str, ...]:
         """All names that a condition may use."""
-        return tuple(self._table.schema.names)
+        return tuple(self._data.schema.names)
 
     def count(self, where: str | None = None) -> int:
         """Rows that fulfil a condition of SQL."""
         with failures(self.uri):
-            return int(self._table.count_rows(where))
+            return int(self._latest().count_rows(where))
 
     def known(self) -> Iterator[Known]:
         """All pictures that are done, with those that failed."""
@@ -151,9 +149,7 @@ class Store:
     def read(self, names: Sequence[str], where: str) -> Iterator[pa.RecordBatch]:
         """Columns of the rows that fulfil a condition."""
         with failures(self.uri):
-            self._table.checkout_latest()
-            query = self._table.search().where(where).select(list(names)).limit(None)
-            yield from query.to_batches()
+            yield from self._latest().to_batches(columns=list(names), filter=where)
 
     def pictures(self, ids: Sequence[str], names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Columns of the rows of whole pictures."""
@@ -166,10 +162,10 @@ class Store:
         A row that says that a picture failed gives way to one that says what was found.
         """
         mine = {one.id: one for one in pictures}
-        with failures(self.uri), self._writing() as alone:
-            new = self._make_way({id: one.error for id, one in mine.items()})
+        with failures(self.uri), self._writing() as (data, alone):
+            new = self._make_way(data, {id: one.error for id, one in mine.items()})
             if new:
-                self._insert(self._rows([mine[id] for id in new]), alone)
+                _insert(data, self._rows([mine[id] for id in new]), alone)
         return new
 
     def write(self, pictures: Sequence[Indexed]) -> Written:
@@ -183,24 +179,21 @@ class Store:
             rows = self._rows(list({one.id: one for one in pictures}.values()))
             if not self._is_folder or not rows.num_rows:
                 return Written(errors, rows)
-            fragments = write_fragments(rows, self._table.to_lance(), schema=rows.schema)
+            fragments = write_fragments(rows, self._data, schema=rows.schema)
             return Written(errors, None, tuple(fragments))
 
     def commit_written(self, written: Written) -> list[str]:
         """Like `commit`, of rows that any process has written."""
-        with failures(self.uri), self._writing() as alone:
-            new = self._make_way(written.errors)
+        with failures(self.uri), self._writing() as (data, alone):
+            new = self._make_way(data, written.errors)
             if not new:
                 return []
             if alone and written.fragments and len(new) == len(written.errors):
                 append = lance.LanceOperation.Append(list(written.fragments))
-                where = self._table.to_lance()
-                lance.LanceDataset.commit(where, append, read_version=where.version)
-                self._table.checkout_latest()
+                lance.LanceDataset.commit(data, append, read_version=data.version)
             else:
                 rows = written.rows if written.rows is not None else self._read_back(written)
-                mine = pc.is_in(rows["picture"], pa.array(new))
-                self._insert(rows.filter(mine), alone)
+                _insert(data, rows.filter(pc.is_in(rows["picture"], pa.array(new))), alone)
         return new
 
     def _read_back(self, written: Written) -> pa.Table:
@@ -211,14 +204,7 @@ class Store:
 
     def _rows(self, pictures: Sequence[Indexed]) -> pa.Table:
         now = datetime.now(timezone.utc).replace(tzinfo=None)
-        return to_table(pictures, self._table.schema, now)
-
-    def _insert(self, rows: pa.Table, alone: bool) -> None:
-        """Adds rows. Without a lock they are told by their ids from what others add meanwhile."""
-        if alone:
-            self._table.add(rows)
-        else:
-            self._table.merge_insert("id").when_not_matched_insert_all().execute(rows)
+        return to_table(pictures, self._data.schema, now)
 
     def failed(self, ids: Sequence[str]) -> dict[str, bool]:
         """Of those pictures that are there, whether they failed."""
@@ -228,40 +214,35 @@ class Store:
                 found |= {row["picture"]: bool(row["error"]) for row in batch.to_pylist()}
         return found
 
-    def _make_way(self, errors: Mapping[str, str | None]) -> list[str]:
+    def _make_way(self, data: Any, errors: Mapping[str, str | None]) -> list[str]:
         """The pictures, with why they failed, that are to be stored."""
         failed = self.failed(list(errors))
         redone = [id for id, bad in failed.items() if bad and errors[id] is None]
-        self._delete(redone)
+        _delete(data, redone)
         return [id for id in errors if id not in failed or id in redone]
 
     def delete(self, ids: Iterable[str]) -> None:
         """Takes pictures out, with their objects."""
-        with failures(self.uri), self._writing():
-            self._delete(list(ids))
-
-    def _delete(self, ids: list[str]) -> None:
-        for condition in _in("picture", ids):
-            self._table.delete(condition)
+        with failures(self.uri), self._writing() as (data, _):
+            _delete(data, list(ids))
 
     def update(self, rows: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> None:
         """Sets columns of pictures, by id, and of their objects."""
         if not rows:
             return
-        types = {name: self._table.schema.field(name).type for name in names}
+        types = {name: self._data.schema.field(name).type for name in names}
         columns = {n: pa.array([row[n] for row in rows.values()], types[n]) for n in names}
         table = pa.table({"picture": list(rows), **columns})
-        with failures(self.uri), self._writing():
-            self._table.merge_insert("picture").when_matched_update_all().execute(table)
+        with failures(self.uri), self._writing() as (data, _):
+            data.merge_insert("picture").when_matched_update_all().execute(table)
 
     def add_columns(self, fields: Iterable[pa.Field]) -> None:
         """Adds what is not there yet; InvalidStore where a column is of another type."""
-        with failures(self.uri), self._writing():
-            self._table.checkout_latest()
-            there = {column.name: column.type for column in self._table.schema}
+        with failures(self.uri), self._writing() as (data, _):
+            there = {column.name: column.type for column in data.schema}
             for column in fields:
                 if column.name not in there:
-                    self._table.add_columns(pa.schema([column]))
+                    data.add_columns(pa.schema([column]))
                 elif column.name in (*COLUMNS, VECTOR) or there[column.name] != column.type:
                     raise InvalidStore(
                         f"expected another name for the metadata's {column.name!r} "
@@ -270,68 +251,108 @@ class Store:
 
     def nearest(
         self, vector: Any, kind: str, where: str | None, names: Sequence[str], limit: int
-    ) -> Any:
-        """A query of lancedb: the rows with the vectors nearest to one, float32 [D]."""
-        condition = with_vector(kind)
-        query = self._table.search(vector, vector_column_name=VECTOR).distance_type(METRIC)
-        query = query.where(f"({where}) AND {condition}" if where else condition, prefilter=True)
-        # Where a filter leaves few rows in those partitions, the others are searched, too.
-        query = query.minimum_nprobes(PROBES).maximum_nprobes(0).refine_factor(REFINE)
-        return query.select([*names, "_distance"]).limit(limit)
+    ) -> pa.Table:
+        """Returns the rows whose vectors are nearest to one, float32 [D], with their `_distance`.
+
+        Raises StoreFailed if `where` is not a valid condition.
+        """
+        condition = f"({where}) AND {with_vector(kind)}" if where else with_vector(kind)
+        nearest = {"column": VECTOR, "q": vector, "k": limit, "metric": indexes.METRIC}
+        with failures(self.uri):
+            data = self._latest()
+            if where:  # on its own, or a bracket in it could close the one around it
+                self._matches(data, where)
+            rows = self._matches(data, condition)
+            share = rows / max(1, self._matches(data, "true"))
+            nearest |= {"use_index": False} if rows <= COMPARED_ROWS else indexes.effort(share)
+            found: pa.Table = data.to_table(
+                columns=[*names, "_distance"],
+                filter=condition,
+                prefilter=True,
+                nearest=nearest,
+            )
+        return found
+
+    def _matches(self, data: Any, where: str) -> int:
+        """Returns the number of rows that meet a condition; kept until the store changes."""
+        version, known = self._counts
+        if version != data.version or len(known) >= KEPT_COUNTS:
+            version, known = self._counts = data.version, {}
+        if where not in known:
+            known[where] = int(data.count_rows(where))
+        return known[where]
 
     def versions(self) -> list[Version]:
         """All states that are kept, oldest first."""
         with failures(self.uri):
             return [
                 Version(one["version"], one["timestamp"], int(one["metadata"]["total_rows"]))
-                for one in self._table.list_versions()
+                for one in self._latest().versions()
             ]
 
     def restore(self, number: int) -> None:
         """Makes an older state the newest; raises InvalidStore for one that is not kept."""
         if number not in {version.number for version in self.versions()}:
             raise InvalidStore(f"expected one of the versions that are kept, got {number}")
-        with failures(self.uri), self._writing():
-            self._table.restore(number)
+        with failures(self.uri), self._writing() as (data, _):
+            data.checkout_version(number).restore()
 
-    def refresh(self) -> None:
-        """Sees what other processes have committed."""
-        with failures(self.uri):
-            self._table.checkout_latest()
+    def _latest(self) -> Any:
+        """Returns the newest version. The former one stays as it is: other threads may read it."""
+        newest = self._data.latest_version
+        if newest != self._data.version:
+            self._data = self._data.checkout_version(newest)
+        return self._data
 
-    def optimize(self, *, indexed_rows: int = INDEXED_ROWS) -> None:
+    def optimize(self, *, indexed_rows: int = indexes.INDEXED_ROWS) -> None:
         """Merges small fragments and brings the indexes up to date; queries go on meanwhile.
 
         indexed_rows: from so many vectors on there is an index.
         """
         with failures(self.uri):
-            self._table.checkout_latest()
-            rows = self.count("error IS NULL")
-            if rows >= indexed_rows and rows > GROWTH * self._indexed_rows():
-                partitions = max(1, rows // PARTITION_ROWS)
-                config = IvfSq(distance_type=METRIC, num_partitions=partitions)
-                self._table.create_index(VECTOR, config=config, replace=True)
-                self._table.create_index("picture", config=BTree(), replace=True)
-                self._table.create_index("kind", config=Bitmap(), replace=True)
-                if not self._is_folder:  # what merges tell rows apart by
-                    self._table.create_index("id", config=BTree(), replace=True)
-            self._table.optimize(cleanup_older_than=KEPT_VERSIONS)
+            data = self._own()
+            data.optimize.compact_files(target_rows_per_fragment=FRAGMENT_ROWS)
+            data.checkout_latest()
+            columns = ["picture", "kind"]
+            if not self._is_folder:  # what merges tell rows apart by
+                columns.append("id")
+            indexes.keep_up(data, data.count_rows("error IS NULL"), indexed_rows, columns)
+            data.checkout_latest()
+            data.cleanup_old_versions(older_than=KEPT_VERSIONS)
+            self._latest()
 
-    def _indexed_rows(self) -> int:
-        """Rows that the vectors' index was built for."""
-        for index in self._table.list_indices():
-            if VECTOR in index.columns:
-                stats = self._table.to_lance().stats.index_stats(index.name)
-                return int(stats["indices"][0]["num_partitions"]) * PARTITION_ROWS
-        return 0
+    def _own(self) -> Any:
+        """Returns the newest version for this caller alone: writes change a dataset in place."""
+        return open_dataset(_table(self.uri), self._data.session())
 
     @contextmanager
-    def _writing(self) -> Iterator[bool]:
-        """Other processes' commits wait; False where nothing can make them wait."""
+    def _writing(self) -> Iterator[tuple[Any, bool]]:
+        """Yields the newest version to write to, and whether other processes' commits wait.
+
+        On object storage nothing can make them wait.
+        """
         lock = locked(Path(self.uri, LOCK)) if self._is_folder else nullcontext(False)
         with lock as alone:
-            self._table.checkout_latest()
-            yield alone
+            yield self._own(), alone
+            self._latest()
+
+
+def _table(uri: str) -> str:
+    """Returns the URI of a store's table."""
+    return f"{uri.rstrip('/')}/{TABLE}.lance"
+
+
+def _insert(data: Any, rows: pa.Table, alone: bool) -> None:
+    """Adds rows. Without a lock they are told by their ids from what others add meanwhile."""
+    if alone:
+        data.insert(rows)
+    else:
+        data.merge_insert("id").when_not_matched_insert_all().execute(rows)
+
+
+def _delete(data: Any, ids: list[str]) -> None:
+    for condition in _in("picture", ids):
+        data.delete(condition)
 
 
 def with_vector(kind: str) -> str:

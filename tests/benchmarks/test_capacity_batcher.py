@@ -1,4 +1,4 @@
-"""What the simulated batcher must never do, whatever arrives."""
+"""What the simulated batcher may never do, whatever arrives."""
 
 import numpy as np
 import pytest
@@ -60,7 +60,7 @@ def test_a_model_starts_requests_in_the_order_in_which_they_came(gaps, step):
 
 @settings(max_examples=150, deadline=None)
 @given(gaps=arrival_gaps, max_batch=st.integers(2, 6), delay_s=st.sampled_from([0.25, 2.0]))
-def test_with_a_free_instance_no_request_waits_longer_than_the_delay(gaps, max_batch, delay_s):
+def test_with_an_instance_free_nobody_waits_longer_than_the_delay(gaps, max_batch, delay_s):
     times = one_step(instances=0, max_batch=max_batch, delay_s=delay_s)
     load = open_loop(times, np.cumsum(gaps))
     longest = times.steps[0].curve.at(max_batch)
@@ -78,14 +78,14 @@ def test_a_full_batch_does_not_wait():
     assert load.latencies_s == pytest.approx(np.full(4, 2.0))
 
 
-def test_without_delay_an_instance_takes_all_requests_that_came_meanwhile():
+def test_without_delay_an_instance_takes_all_that_came_while_it_was_busy():
     recorder = Recorder()
     times = one_step(curve=CURVE, max_batch=4)
     open_loop(times, np.array([0.0, 0.1, 0.2, 0.3, 0.4, 0.5]), on_start=recorder)
     assert recorder.of("model") == [[0], [1, 2, 3, 4], [5]]
 
 
-def test_a_request_joins_a_released_batch_that_waits_for_an_instance():
+def test_who_comes_while_a_released_batch_waits_for_an_instance_joins_it():
     recorder = Recorder()
     times = one_step(curve=CURVE, max_batch=4, delay_s=0.5)
     open_loop(times, np.array([0.0, 0.6, 1.4]), on_start=recorder)

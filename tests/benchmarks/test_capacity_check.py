@@ -1,4 +1,4 @@
-"""The check can fail, and recovers known parameters."""
+"""The check can fail, and what it fits is found again where it is known."""
 
 import dataclasses
 from collections import Counter
@@ -40,7 +40,7 @@ STEPS = (
 
 @pytest.fixture(scope="module")
 def known() -> ServiceTimes:
-    """Times with 4 ms of wait in front, 5 ms of work around the steps, and contention 0.2."""
+    """Times whose front waits for 4 ms, with 5 ms of work around the steps and contention 0.2."""
     around = Step(fit.AROUND, (), BatchCurve((1,), (5 * MS,)), instances=0)
     front = Step(fit.FRONT, (), BatchCurve((1,), (4 * MS,), (0.01,)), instances=0)
     behind = (dataclasses.replace(STEPS[0], after=(fit.FRONT,)), *STEPS[1:])
@@ -49,7 +49,7 @@ def known() -> ServiceTimes:
 
 @pytest.fixture(scope="module")
 def alone(known: ServiceTimes) -> fit.OneCaller:
-    """What a single caller sees of a server that behaves exactly like these times."""
+    """What a single caller of a server that behaves exactly like these times sees."""
     load = closed_loop(known, concurrency=1, count=40)
     execution_s = {step.model: load.execution_s[step.model] for step in STEPS}
     cpu_s = 5 * MS + sum(step.work_s(1) for step in STEPS)
@@ -58,7 +58,7 @@ def alone(known: ServiceTimes) -> fit.OneCaller:
 
 @pytest.fixture(scope="module")
 def recorded(known: ServiceTimes, alone: fit.OneCaller) -> tuple[Measured, list[Run]]:
-    """That server's measurements; the machine was a tenth slower during the second load."""
+    """What that server would have given, the second load while the machine was a tenth slower."""
     busy = closed_loop(known, concurrency=BUSY_CALLERS, count=2000).rate
     runs = []
     for utilisation, slowdown in ((0.4, 1.0), (0.8, 1.1)):
@@ -88,7 +88,7 @@ def recorded(known: ServiceTimes, alone: fit.OneCaller) -> tuple[Measured, list[
     return Measured(STEPS, (alone.latency_s,), alone, (busy,)), runs
 
 
-def test_the_fit_recovers_a_single_callers_parameters(known, alone):
+def test_what_a_single_caller_shows_is_found_again(known, alone):
     found = fit.to_one_caller(dataclasses.replace(known, steps=STEPS, contention=0.0), alone)
     around, front, *steps = found.steps
     assert (around.model, front.model) == (fit.AROUND, fit.FRONT)
@@ -98,7 +98,7 @@ def test_the_fit_recovers_a_single_callers_parameters(known, alone):
     assert [step.curve for step in steps] == [step.curve for step in STEPS]
 
 
-def test_a_load_shows_how_fast_the_machine_was(known, recorded):
+def test_a_load_says_how_fast_the_machine_was(known, recorded):
     measured, runs = recorded
     slowdowns = [run.slowdown(known, measured) for run in runs]
     assert slowdowns == pytest.approx([1.0, 1.1], abs=0.01)

@@ -1,4 +1,4 @@
-"""Processor time used by others."""
+"""Who else used the processor."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ def test_another_process_is_a_neighbour():
     assert used_s > 0.4
 
 
-def test_this_process_is_not_a_neighbour():
+def test_what_this_process_does_is_ours():
     use = ProcessorUse(os.getpid())
     begun = time.process_time()
     while time.process_time() - begun < 0.3:

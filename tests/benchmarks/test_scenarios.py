@@ -1,4 +1,4 @@
-"""The arithmetic for many prompts, pictures and verbs."""
+"""Arithmetic of the sections on many prompts, pictures and verbs."""
 
 import numpy as np
 import pytest

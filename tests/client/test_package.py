@@ -67,7 +67,7 @@ def test_the_client_stays_light() -> None:
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
-    heavy = {"cv2", "PIL", "supervision", "tokenizers", "rich", "typer", "torch", "lancedb"}
+    heavy = {"cv2", "PIL", "supervision", "tokenizers", "rich", "typer", "torch", "lance"}
     heavy |= {"fovea_server", "fovea_search"}
     assert not heavy & set(loaded)
 

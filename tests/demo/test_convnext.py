@@ -1,4 +1,4 @@
-"""The demo ConvNeXt names the main thing; its repeated scenes depend only on steps."""
+"""The demo ConvNeXt names the main thing; its scenes are shown again, and depend on steps alone."""
 
 import numpy as np
 

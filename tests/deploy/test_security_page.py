@@ -1,4 +1,4 @@
-"""The tests that the security page names exist."""
+"""The security page names tests: they must exist."""
 
 import re
 from pathlib import Path

@@ -1,15 +1,15 @@
-"""Records the answers of ImageBind's own code for a tiny model, in tests/export/imagebind.
+"""What ImageBind's own code answers for a tiny model: makes tests/export/imagebind anew.
 
-Needs its own environment: imagebind-unofficial 0.1.1 is a copy of upstream's code, which is not
+For an environment of its own: imagebind-unofficial 0.1.1 is a copy of upstream's code, which is not
 for commercial use, whatever that package says.
 
     pip install --no-deps imagebind-unofficial==0.1.1
     pip install einops ftfy iopath regex timm==1.0.22 torchvision -e .[export]
     python -m tests.export.imagebind_reference
 
-The folder is a checkpoint with random weights for pictures and texts, in half precision, and
-reference.npz: tokens [L, T] of `TEXTS`, vision [N, D] of `PICTURES` and text [L, D], the latter
-times the scale of scores.
+The folder is a checkpoint with random weights of pictures and texts, in half precision, and
+reference.npz: tokens [L, T] of `TEXTS`, vision [N, D] of `PICTURES` and text
+[L, D], the latter times the scale of scores.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def _without_audio_and_video() -> None:
-    """The package's __init__ needs torchaudio and pytorchvideo, its models do not."""
+    """The package's __init__ wants torchaudio and pytorchvideo, its models do not."""
     spec = importlib.util.find_spec("imagebind")
     assert spec is not None and spec.submodule_search_locations
     package = types.ModuleType("imagebind")

@@ -1,6 +1,6 @@
-"""ImageBind's pictures and texts are read as in its own code.
+"""ImageBind's pictures and texts are read as its own code reads them.
 
-tests/export/imagebind holds a tiny checkpoint and the answers of upstream's code to it
+tests/export/imagebind holds a tiny checkpoint and what upstream's code answered for it
 (`imagebind_reference`).
 """
 

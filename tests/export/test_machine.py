@@ -1,4 +1,4 @@
-"""Detecting the processor's features."""
+"""What is known of the processor."""
 
 import pytest
 

@@ -64,7 +64,7 @@ def select(found, **more):
     return STEPS["convnext_select_classes"].run({"logits": found, **more}, frozenset())
 
 
-def test_a_classifier_names_its_best_classes():
+def test_a_classifier_tells_its_best_classes_by_name():
     out = select(SOME_LOGITS)
     assert [label.decode() for label in out["labels"]] == ["cat", "猫", "tench, Tinca tinca"]
     assert out["label_indices"].tolist() == [2, 3, 0]
@@ -134,13 +134,13 @@ def test_the_verb_takes_what_its_member_can_use():
     assert closed.outputs == asked.outputs
 
 
-def test_a_member_that_neither_classifies_nor_embeds_is_refused():
+def test_what_neither_classifies_nor_embeds_is_refused():
     with pytest.raises(InvalidDeployment, match="a member of role embedder or classifier, 'sam'"):
         replace(TINY, verbs=verbs_of({"classify": {"classifies": "sam"}}))
 
 
 def first_pixels(resample: int, decode_margin: float) -> np.ndarray:
-    """The first step's output for a JPEG of noise that is far larger than needed."""
+    """What the first step makes of a JPEG of noise that is far larger than wanted."""
     noise = np.random.default_rng(0).integers(0, 256, (384, 512, 3), np.uint8)
     encoded = io.BytesIO()
     Image.fromarray(noise).save(encoded, "JPEG", quality=95)

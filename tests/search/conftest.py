@@ -33,7 +33,7 @@ def store(client: Client, tmp_path) -> Store:
 
 @pytest.fixture
 def run(store: Store, client: Client):
-    """Indexes pictures, and returns the summary."""
+    """Indexes pictures, and says what was done."""
     problems: list[tuple[str, str]] = []
 
     def call(*inputs: object, metadata=None, column=None, **options) -> Summary:
@@ -51,5 +51,5 @@ def index(store: Store, client: Client) -> Index:
 
 
 def paths_of(store: Store) -> list[str]:
-    """Paths of the store's pictures, sorted, with duplicates."""
+    """Of the store's pictures, sorted; one that is there twice is here twice."""
     return sorted(known.path for known in store.known())

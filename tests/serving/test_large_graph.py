@@ -1,4 +1,4 @@
-"""A network larger than protobuf's 2 GiB loads in the real Triton and answers like PyTorch."""
+"""A network larger than protobuf's 2 GiB loads in the real Triton and answers as PyTorch does."""
 
 import numpy as np
 import pytest

@@ -116,7 +116,6 @@ class Search:
 
     def _count(self) -> dict[str, int]:
         store = self._index.store
-        store.refresh()
         kinds = {"objects": "object", "pictures": "picture"}
         return {name: store.count(f"kind = '{kind}'") for name, kind in kinds.items()}
 

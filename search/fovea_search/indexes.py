@@ -1,0 +1,82 @@
+"""The indexes of a store: one for its vectors, and one for each column that every query names.
+
+Lance's own upkeep of a vector index joins partitions with fewer than about 2,000 rows: of a
+thousand partitions forty are left, and each query compares a third of all rows. Here new rows get a
+segment of their own with the same partitions, and merges leave the first segment out.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from fovea_search.records import VECTOR
+
+# With fewer rows an exact scan is as fast as an index. Partitions have about PARTITION_ROWS rows.
+INDEXED_ROWS, PARTITION_ROWS = 50_000, 1_000
+# An index is built anew once its partitions have grown by this factor.
+GROWTH = 2.0
+# A query searches every segment, so later segments are merged once there are this many.
+SEGMENTS = 8
+METRIC = "cosine"
+# Partitions that a query searches at least, and candidates compared in full for each row wanted.
+# Measured with `python -m benchmarks.search --only vectors`.
+PROBES, REFINE = 50, 2
+# The nearest rows that a filter leaves lie in partitions further away. Below this share of all
+# rows, a query searches PROBES ** 0.2 * P ** 0.8 of P partitions.
+RARE, RARE_EFFORT = 0.2, 0.8
+
+# By default Lance reads all centroids to count partitions, and logs a warning about it.
+os.environ.setdefault("LANCE_INCLUDE_VECTOR_CENTROIDS", "false")
+
+
+def partitions(data: Any) -> int:
+    """Returns how many partitions a dataset's vector index has; 0 without an index."""
+    statistics = _statistics(data)
+    return int(statistics["indices"][0]["num_partitions"]) if statistics else 0
+
+
+def effort(share: float) -> dict[str, Any]:
+    """Returns Lance's options for a query whose filter leaves this share of the rows.
+
+    If these partitions hold fewer rows than wanted, Lance goes on to the others.
+    """
+    if share < RARE:
+        return {"minimum_nprobes": PROBES, "search_effort": RARE_EFFORT, "refine_factor": REFINE}
+    return {"minimum_nprobes": round(PROBES / share), "refine_factor": REFINE}
+
+
+def keep_up(data: Any, rows: int, indexed_rows: int, columns: Iterable[str]) -> None:
+    """Builds a dataset's indexes, or adds new rows to them.
+
+    rows: number of rows with a vector. indexed_rows: the least number of rows for an index.
+    columns: get an index besides the vectors.
+    """
+    if rows >= indexed_rows and rows > GROWTH * PARTITION_ROWS * partitions(data):
+        _build(data, max(1, rows // PARTITION_ROWS))
+        for column in columns:
+            kind = "BITMAP" if column == "kind" else "BTREE"
+            data.create_scalar_index(column, kind, replace=True)
+    elif statistics := _statistics(data):
+        others = [one.name for one in data.describe_indices() if VECTOR not in one.field_names]
+        data.optimize.optimize_indices(index_names=others)
+        if statistics["num_unindexed_rows"]:
+            later = len(statistics["indices"]) - 1
+            merged = later if later >= SEGMENTS else 0
+            data.optimize.optimize_indices(
+                index_names=[statistics["name"]], num_indices_to_merge=merged
+            )
+
+
+def _build(data: Any, count: int) -> None:
+    data.create_index(VECTOR, "IVF_SQ", metric=METRIC, num_partitions=count, replace=True)
+
+
+def _statistics(data: Any) -> dict[str, Any] | None:
+    """Returns Lance's statistics of the vector index; None without an index."""
+    for one in data.describe_indices():
+        if VECTOR in one.field_names:
+            found: dict[str, Any] = data.stats.index_stats(one.name)
+            return found
+    return None

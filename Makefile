@@ -195,10 +195,6 @@ recommend: $(READY) ## light and heavy members at real size, side by side (about
 bench-compare: $(READY) ## what changed from report A to report B beyond the noise
 	$(BIN)/python -m benchmarks.compare $(A) $(B)
 
-.PHONY: capacity-check
-capacity-check: $(READY) ## the capacity simulation against the real server under load (12 minutes)
-	$(BIN)/python -m benchmarks.capacity.check --json build/capacity-check.json
-
 .PHONY: tune
 tune: $(READY) ## instances, threads and batches for this machine, in build/settings.json
 	$(BIN)/python -m benchmarks.tune --set $(SET)

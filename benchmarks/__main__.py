@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmarks import report, run
+from benchmarks import report
 from benchmarks.options import (
     CheckpointSet,
     Edge,
@@ -23,6 +23,8 @@ from benchmarks.options import (
     ScaleName,
     Section,
 )
+from benchmarks.order import SECTIONS, Order
+from benchmarks.run import run
 from export.errors import ExportError
 
 console = Console(stderr=True)
@@ -41,20 +43,20 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("build/bench"),
 ) -> None:
     """Measure the server, and what it is compared with."""
+    order = Order(
+        checkpoint_set=checkpoint_set,
+        scale=scale,
+        minutes=minutes,
+        grounding_dino_edge=grounding_dino_edge,
+        precision=precision,
+        runtime=runtime,
+        device=device,
+        sections=tuple(section or SECTIONS),
+        rounds=rounds,
+    )
     try:
-        order = run.Order(
-            checkpoint_set=checkpoint_set,
-            scale=scale,
-            minutes=minutes,
-            grounding_dino_edge=grounding_dino_edge,
-            precision=precision,
-            runtime=runtime,
-            device=device,
-            sections=tuple(section or run.SECTIONS),
-            rounds=rounds,
-        )
-        results = run.run(order, console)
-    except (ExportError, ValueError) as error:
+        results = run(order, console)
+    except ExportError as error:
         console.print(f"[red]{type(error).__name__}[/]: {error}", highlight=False)
         sys.exit(1)
     console.print(f"report in {report.write(results, out)}")

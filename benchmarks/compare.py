@@ -11,19 +11,18 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 import typer
 from rich.console import Console
-from rich.table import Table
 from scipy import stats
 
 from benchmarks.results import Results, read_results, write_json
-from benchmarks.tables import on_terminal
+from benchmarks.tables import of, on_terminal
 
 FALSE_DISCOVERIES = 0.05
 LEAST_CHANGE = 0.05
@@ -36,9 +35,8 @@ POINT_FIGURES = {"throughput": True, "p50_ms": False, "p95_ms": False, "p99_ms":
 class Figure:
     """A figure's rounds. more_is_better: a rate, and not a time."""
 
-    name: str
     values: tuple[float, ...]
-    more_is_better: bool
+    more_is_better: bool = True
 
 
 @dataclass(frozen=True)
@@ -55,32 +53,32 @@ class Change:
 
 def figures_of(results: Results) -> dict[str, Figure]:
     """Every figure of a report that has rounds, by name."""
-    return {figure.name: figure for figure in _figures(results)}
-
-
-def _figures(results: Results) -> Iterator[Figure]:
+    found = {}
     for target in results.targets:
         for point in target.closed:  # the rates of open loops differ from run to run
             load = f"{target.kind} {target.name}, {point.concurrency} callers"
             for name, more in POINT_FIGURES.items():
-                yield Figure(f"{load}: {name}", getattr(point, name).values, more)
+                found[f"{load}: {name}"] = Figure(getattr(point, name).values, more)
     for row in results.networks:
-        name = f"{row.network} by {row.side}, batch {row.batch}: rows_per_s"
-        yield Figure(name, row.rows_per_s.values, True)
+        rate = f"{row.network} by {row.side}, batch {row.batch}: rows_per_s"
+        found[rate] = Figure(row.rows_per_s.values)
     for side in results.pipelines:
         for name in ("pictures_per_s", "ratio"):
-            values = getattr(side, name).values
-            yield Figure(f"main_object by {side.side}: {name}", values, True)
+            found[f"main_object by {side.side}: {name}"] = Figure(getattr(side, name).values)
+    return found
 
 
 def compare(before: Mapping[str, Figure], after: Mapping[str, Figure]) -> list[Change]:
     """The figures that both have, in the order of the first."""
-    pairs = [(before[name], after[name]) for name in before if name in after]
-    adjusted = np.array([p_value(a.values, b.values) for a, b in pairs])
+    names = [name for name in before if name in after]
+    adjusted = np.array([p_value(before[name].values, after[name].values) for name in names])
     judged = ~np.isnan(adjusted)
     if judged.any():
         adjusted[judged] = stats.false_discovery_control(adjusted[judged])
-    return [_change(a, b, float(p)) for (a, b), p in zip(pairs, adjusted, strict=True)]
+    return [
+        _change(name, before[name], after[name], float(p))
+        for name, p in zip(names, adjusted, strict=True)
+    ]
 
 
 def p_value(before: Iterable[float], after: Iterable[float]) -> float:
@@ -93,35 +91,19 @@ def p_value(before: Iterable[float], after: Iterable[float]) -> float:
     return float(stats.ttest_ind(*sides, equal_var=False).pvalue)
 
 
-def _change(before: Figure, after: Figure, p: float) -> Change:
-    medians = [float(np.median(figure.values)) for figure in (before, after)]
-    ratio = medians[1] / medians[0] if medians[0] else math.nan
-    return Change(before.name, *medians, ratio, p, _verdict(ratio, p, before.more_is_better))
+def _change(name: str, before: Figure, after: Figure, p: float) -> Change:
+    old, new = (float(np.median(figure.values)) for figure in (before, after))
+    ratio = new / old if old else math.nan
+    verdict = _verdict(ratio, p, more_is_better=before.more_is_better)
+    return Change(name, old, new, ratio, p, verdict)
 
 
-def _verdict(ratio: float, p: float, more_is_better: bool) -> Verdict:
+def _verdict(ratio: float, p: float, *, more_is_better: bool) -> Verdict:
     if math.isnan(p) or math.isnan(ratio):
         return "unknown"
     if p > FALSE_DISCOVERIES or abs(math.log(max(ratio, 1e-9))) < math.log1p(LEAST_CHANGE):
         return "same"
     return "better" if (ratio > 1) == more_is_better else "worse"
-
-
-def table_of(changes: Iterable[Change]) -> Table:
-    """What got better or worse, the largest changes first."""
-    changed = [change for change in changes if change.verdict in ("better", "worse")]
-    rows = [
-        {
-            "figure": change.name,
-            "before": f"{change.before:.4g}",
-            "after": f"{change.after:.4g}",
-            "ratio": change.ratio,
-            "p, adjusted": f"{change.p:.3f}",
-            "verdict": change.verdict,
-        }
-        for change in sorted(changed, key=lambda c: -abs(math.log(c.ratio)))
-    ]
-    return on_terminal(rows, "Beyond the noise")
 
 
 def main(
@@ -136,7 +118,9 @@ def main(
     if machines[0] != machines[1]:
         console.print("[yellow]The reports are of different machines.[/]")
     changes = compare(*(figures_of(found) for found in reports))
-    console.print(table_of(changes))
+    changed = [change for change in changes if change.verdict in ("better", "worse")]
+    changed.sort(key=lambda change: -abs(math.log(change.ratio)))
+    console.print(on_terminal([of(change) for change in changed], "Beyond the noise"))
     counts = Counter(change.verdict for change in changes)
     console.print(
         f"{len(changes) - counts['unknown']} figures judged: {counts['better']} better, "
@@ -144,7 +128,7 @@ def main(
         "rounds"
     )
     if out:
-        write_json(out, [asdict(change) for change in changes])
+        write_json(out, changes)
 
 
 if __name__ == "__main__":

@@ -123,17 +123,13 @@ class Exported:
         """Where the files of both tokenizers are."""
         return self.export.repository / FIRST_STEP / "1"
 
-    def embedding_bytes(self) -> int:
-        """Of SAM's embedding of one picture, float32."""
-        [embedding] = self.loaded.deployment.play("sam").image_network.outputs
-        return 4 * math.prod(embedding.shape)
-
     def without_hits(self, pictures: int) -> MachineSettings:
-        """Its settings with room for half of so many pictures' embeddings.
+        """Its settings with room for half of so many pictures' embeddings by SAM, in float32.
 
-        Who asks for all of them in turn, over and over, finds none: the least recent one goes.
+        Asking for all of them in turn, over and over, finds none: the least recent one goes.
         """
-        room = pictures // 2 * self.embedding_bytes()
+        [embedding] = self.loaded.deployment.play("sam").image_network.outputs
+        room = pictures // 2 * 4 * math.prod(embedding.shape)
         return replace(self.source.serving, embedding_cache_bytes=room)
 
     @contextmanager

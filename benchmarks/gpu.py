@@ -1,10 +1,9 @@
 """`python -m benchmarks.gpu`: the same on a CUDA machine, against PyTorch in fp16.
 
 Serves fp16 networks by ONNX Runtime's CUDA provider, then by its TensorRT provider where a session
-can really have it (the package onnxruntime-gpu has both, TensorRT itself comes beside it, in the
-release that the package was built with). The targets are for an H100.
-Without CUDA it says what is missing and exits with NO_CUDA; `--device cpu` takes the
-same way on the CPU, as its test does.
+can really have it: the package onnxruntime-gpu has both, TensorRT itself comes beside it, in the
+release that the package was built with. The targets are for an H100. Without CUDA it says what is
+missing and exits with NO_CUDA; `--device cpu` takes the same way on the CPU.
 """
 
 from __future__ import annotations
@@ -12,31 +11,34 @@ from __future__ import annotations
 import importlib
 import sys
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import onnx.parser
 import onnxruntime
 import torch
 import typer
-from onnx import TensorProto, helper
 from rich.console import Console
-from rich.table import Table
 
-from benchmarks import report, run
+from benchmarks import report
 from benchmarks.exports import CLIP_IMAGE_ENCODER, GROUNDING_DINO, SAM_IMAGE_ENCODER
 from benchmarks.networks import EAGER, ONNX
 from benchmarks.options import CheckpointSet, Edge, Minutes, ScaleName, Section
+from benchmarks.order import SECTIONS, Order
 from benchmarks.pipelines import TRANSFORMERS
 from benchmarks.results import Results, best, write_json
-from benchmarks.tables import on_terminal
+from benchmarks.run import run
+from benchmarks.tables import of, on_terminal
 from export.report import STAND_IN
-from export.to_onnx import OPSET
 
 NO_CUDA = 3
 # Ratios that an H100 should reach: of each network at its best batch, and of main_object.
 NETWORK_AIM = 2.0
 MAIN_OBJECT_AIM = 4.0
+SMALLEST_GRAPH = (
+    '<ir_version: 8, opset_import: ["": 17]> smallest (float[1] x) => (float[1] y) { y = Neg(x) }'
+)
 JUDGED = (CLIP_IMAGE_ENCODER, GROUNDING_DINO, SAM_IMAGE_ENCODER)
 
 console = Console(stderr=True)
@@ -71,15 +73,8 @@ def has_provider(name: str) -> bool:
     if name not in onnxruntime.get_available_providers():
         return False
     onnxruntime.preload_dlls()
-    session = onnxruntime.InferenceSession(_smallest_graph(), providers=[name])
-    return name in session.get_providers()
-
-
-def _smallest_graph() -> bytes:
-    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [1]) for n in "xy")
-    graph = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "smallest", [x], [y])
-    opset = [helper.make_opsetid("", OPSET)]
-    return bytes(helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString())
+    graph = onnx.parser.parse_model(SMALLEST_GRAPH).SerializeToString()
+    return name in onnxruntime.InferenceSession(graph, providers=[name]).get_providers()
 
 
 def runtimes(device: str) -> list[str]:
@@ -104,21 +99,6 @@ def aims_of(runtime: str, results: Results) -> list[Aim]:
     return [*found, Aim(runtime, "main_object / transformers", MAIN_OBJECT_AIM, served)]
 
 
-def table_of(aims: list[Aim]) -> Table:
-    """The aims for people."""
-    rows = [
-        {
-            "runtime": aim.runtime,
-            "ratio of": aim.what,
-            "aim": f"{aim.aim:g}",
-            "measured": aim.ratio,
-            "": "met" if aim.met else "missed",
-        }
-        for aim in aims
-    ]
-    return on_terminal(rows, "Targets for an H100")
-
-
 def main(
     device: Annotated[str, typer.Option(help="cuda, or cpu to try the way without one.")] = "cuda",
     checkpoint_set: CheckpointSet = STAND_IN,
@@ -136,7 +116,7 @@ def main(
         sys.exit(NO_CUDA)
     aims: list[Aim] = []
     for runtime in runtimes(device):
-        order = run.Order(
+        order = Order(
             checkpoint_set=checkpoint_set,
             scale=scale,
             minutes=minutes,
@@ -144,13 +124,14 @@ def main(
             precision="fp16",
             runtime=runtime,
             device=device,
-            sections=tuple(section or run.SECTIONS),
+            sections=tuple(section or SECTIONS),
         )
-        results = run.run(order, console)
+        results = run(order, console)
         console.print(f"report in {report.write(results, out / runtime)}")
         aims += aims_of(runtime, results)
-    Console().print(table_of(aims))
-    write_json(out / "targets.json", [{**asdict(aim), "met": aim.met} for aim in aims])
+    rows = [of(aim) | {"met": aim.met} for aim in aims]
+    Console().print(on_terminal(rows, "Targets for an H100"))
+    write_json(out / "targets.json", rows)
 
 
 if __name__ == "__main__":

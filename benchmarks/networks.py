@@ -16,6 +16,7 @@ from torch import nn
 
 from benchmarks.exports import Exported
 from benchmarks.figures import Budget, Spread, powers_of_two
+from benchmarks.order import Scale
 from benchmarks.results import NetworkResult
 from export.deployments import Export
 from export.network import Network
@@ -94,7 +95,7 @@ class TorchRunner:
 
 @dataclass
 class _Entry:
-    """A side with one batch size of one network, and its rounds so far (seconds per call)."""
+    """A side with one batch size of one network. seconds: per call, by round; first_s: once."""
 
     network: Network
     side: str
@@ -105,18 +106,14 @@ class _Entry:
 
     def __post_init__(self) -> None:
         sample = self.network.sample(1, 0)
-        self.feeds = {name: np.repeat(a, self.batch, axis=0) for name, a in sample.items()}
+        self._feeds = {name: np.repeat(a, self.batch, axis=0) for name, a in sample.items()}
 
     @property
     def name(self) -> str:
         return f"{self.network.spec.name}: {self.side}, batch {self.batch}"
 
-    @property
-    def expected_s(self) -> float:
-        return max(TURN_S, self.seconds[-1] if self.seconds else self.first_s)
-
     def call(self) -> None:
-        self.runner(self.feeds)
+        self.runner(self._feeds)
 
     def warm_up(self) -> None:
         self.call()
@@ -135,70 +132,60 @@ class _Entry:
 class DirectNetworks:
     """Measures the sides in turns, and keeps the fastest runner of each network.
 
-    largest: batch size. compile: also measure torch.compile, at the eager network's best batch.
+    The scale's `compile` adds torch.compile, at the eager network's best batch.
     """
 
     def __init__(
-        self,
-        exported: Exported,
-        *,
-        device: str,
-        largest: int,
-        compile: bool,
-        say: Callable[[str], None] = lambda what: None,
+        self, exported: Exported, device: str, scale: Scale, say: Callable[[str], None]
     ) -> None:
-        self._exported, self._device = exported, device
-        self._largest, self._compile, self._say = largest, compile, say
+        self._exported, self._device, self._scale, self._say = exported, device, scale, say
         self._entries: dict[str, _Entry] = {}
         self.onnx: dict[str, Runner] = {}
         self.torch: dict[str, Runner] = {}
 
-    def measure(self, rounds: int, budget: Budget) -> list[NetworkResult]:
+    def measure(self, budget: Budget) -> list[NetworkResult]:
         """One call of each to get to know it, then the rounds."""
-        eager = [self._add(network, budget) for network in self._exported.networks]
-        if self._compile:
-            for entries in filter(None, eager):
-                self._add_compiled(max(entries, key=lambda e: e.batch / e.first_s), rounds, budget)
-        for index in range(rounds):
-            for name in in_turn([*self._entries], index):
-                entry = self._entries[name]
-                if budget.allows(entry.expected_s, f"{name}, round {index + 1}"):
-                    self._say(name)
+        for network in self._exported.networks:
+            name = network.spec.name
+            self.torch[name] = TorchRunner(network, self._device)
+            self.onnx[name] = OnnxRunner(network, self._exported.export)
+            for side, runner in ((EAGER, self.torch[name]), (ONNX, self.onnx[name])):
+                self._add(network, side, runner, budget)
+        if self._scale.compile:
+            for network in self._exported.networks:
+                self._add_compiled(network, budget)
+        for index in range(self._scale.rounds):
+            for entry in in_turn([*self._entries.values()], index):
+                expected_s = max(TURN_S, entry.seconds[-1] if entry.seconds else entry.first_s)
+                if budget.allows(expected_s, f"{entry.name}, round {index + 1}"):
+                    self._say(entry.name)
                     repeats = max(1, round(TURN_S / entry.first_s))
                     entry.seconds.append(seconds_per_call(entry.call, repeats))
         self._choose()
         return [entry.result() for entry in self._entries.values() if entry.seconds]
 
-    def _add(self, network: Network, budget: Budget) -> list[_Entry]:
-        """Both runners of a network; the entries of the eager one."""
-        name = network.spec.name
-        self.torch[name] = TorchRunner(network, self._device)
-        self.onnx[name] = OnnxRunner(network, self._exported.export)
-        eager = self._batches(network, EAGER, self.torch[name], budget)
-        self._batches(network, ONNX, self.onnx[name], budget)
-        return eager
-
-    def _batches(self, network: Network, side: str, runner: Runner, budget: Budget) -> list[_Entry]:
-        """Entries for ascending batch sizes, each called once to warm up and once by the clock."""
-        added: list[_Entry] = []
-        for batch in powers_of_two(min(self._largest, network.spec.max_batch_size)):
+    def _add(self, network: Network, side: str, runner: Runner, budget: Budget) -> None:
+        """Ascending batch sizes, each called once to warm up and once by the clock."""
+        before_s = 0.0
+        for batch in powers_of_two(min(self._scale.largest_batch, network.spec.max_batch_size)):
             entry = _Entry(network, side, batch, runner)
-            if not budget.allows(4 * added[-1].first_s if added else 0.0, entry.name):
-                break
+            if not budget.allows(4 * before_s, entry.name):
+                return
             self._say(entry.name)
             entry.warm_up()
-            added.append(entry)
-            self._entries[entry.name] = entry
-        return added
+            before_s, self._entries[entry.name] = entry.first_s, entry
 
-    def _add_compiled(self, eager: _Entry, rounds: int, budget: Budget) -> None:
-        """Compiled only where the rounds of all that is there still fit afterwards."""
-        entry = _Entry(eager.network, COMPILED, eager.batch, eager.runner)
-        rounds_s = rounds * sum(known.expected_s for known in self._entries.values())
-        if not budget.allows(rounds_s + COMPILE_S + COMPILE_CALLS * eager.first_s, entry.name):
+    def _add_compiled(self, network: Network, budget: Budget) -> None:
+        """Only where the rounds of all that is there still fit afterwards."""
+        known = [*self._entries.values()]
+        eager = [entry for entry in known if entry.network is network and entry.side == EAGER]
+        best = max(eager, key=lambda entry: entry.batch / entry.first_s)
+        entry = _Entry(network, COMPILED, best.batch, best.runner)
+        rounds_s = self._scale.rounds * sum(max(TURN_S, other.first_s) for other in known)
+        if not budget.allows(rounds_s + COMPILE_S + COMPILE_CALLS * best.first_s, entry.name):
             return
         self._say(f"{entry.name}: compiling")
-        entry.runner = TorchRunner(eager.network, self._device, compile=True)
+        entry.runner = TorchRunner(network, self._device, compile=True)
         try:
             entry.warm_up()
         except Exception as error:  # the compiler raises many kinds; eager stays

@@ -12,7 +12,7 @@ import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from benchmarks.breakdown import NETWORKS, overhead_share
+from benchmarks.figures import Spread
 from benchmarks.machine import resident_mb
 from benchmarks.options import Json
 from benchmarks.questions import Question, questions
@@ -43,11 +44,11 @@ WARM_UP_SEED, ROUND_SEED, ALONE_SEED = 900_000, 910_000, 990_000
 
 @dataclass(frozen=True)
 class Result:
-    """Pictures per second of both sides, over rounds, and the share of the server's overhead.
+    """Pictures per second of both sides, and the share of the server's overhead.
 
-    ratio: median over rounds of served / reference. overhead_share: of the time of one request
-    at concurrency 1, what is not the networks' compute on its critical path. server_rss_mb:
-    resident memory after the load.
+    ratio: median over rounds of served / reference. latency_ms, network_ms: of one request at
+    concurrency 1. overhead_share: what of it is not the networks' compute on its critical path.
+    server_rss_mb: resident memory after the load.
     """
 
     pictures_per_s: dict[str, float]
@@ -112,10 +113,10 @@ def run(server: EmbeddedServer, client: Client, count: int, rounds: int) -> Resu
 
 def table_of(result: Result) -> Table:
     """The figures for people."""
-    least, greatest = min(result.ratio_rounds), max(result.ratio_rounds)
+    rates, ratio = result.pictures_per_s, Spread.of(result.ratio_rounds)
     figures = {
-        **{f"{side}: pictures per second": f"{v:.1f}" for side, v in result.pictures_per_s.items()},
-        "ratio": f"{result.ratio:.2f} ({least:.2f} to {greatest:.2f})",
+        **{f"{side}: pictures per second": f"{rate:.1f}" for side, rate in rates.items()},
+        "ratio": ratio,
         "latency at concurrency 1": f"{result.latency_ms:.1f} ms",
         **{f"  {name}": f"{value:.2f} ms" for name, value in result.network_ms.items()},
         "overhead share": f"{result.overhead_share:.1%}",
@@ -132,7 +133,7 @@ def main(pictures: int = 80, rounds: int = 3, out: Json = Path("build/bench-quic
     with demo_server() as server, Client(server.grpc_url) as client:
         result = run(server, client, pictures, rounds)
     Console().print(table_of(result))
-    write_json(out, asdict(result))
+    write_json(out, result)
 
 
 if __name__ == "__main__":

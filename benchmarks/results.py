@@ -7,8 +7,9 @@ time of a batch as measured directly (side "onnxruntime"), a point's `batch_ms` 
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -127,14 +128,12 @@ class Prompts:
 
 @dataclass(frozen=True)
 class Batch:
-    """One call of the batch verb. slowest_part: the least of the rates of its ten parts over
-    their median. outcomes: results and kinds of errors, counted."""
+    """One call of the batch verb. outcomes: results and kinds of errors, counted."""
 
     pictures: int
     megapixels: float
     seconds: float
     pictures_per_s: float
-    slowest_part: float | None
     outcomes: dict[str, int]
 
 
@@ -210,11 +209,11 @@ class Results:
 
     def write(self, folder: Path) -> Path:
         """report.json below `folder`."""
-        return write_json(folder / FILE, {"schema": SCHEMA, **asdict(self)})
+        return write_json(folder / FILE, {"schema": SCHEMA, **vars(self)})
 
 
 def write_json(path: Path, record: Any) -> Path:
-    """A record for programs and people; floats have DIGITS significant digits."""
+    """Dataclasses, lists and dicts as JSON; floats have DIGITS significant digits."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(_rounded(record), indent=1) + "\n")
     return path
@@ -223,6 +222,8 @@ def write_json(path: Path, record: Any) -> Path:
 def _rounded(value: Any) -> Any:
     if isinstance(value, float):
         return float(f"{value:.{DIGITS}g}")
+    if is_dataclass(value):
+        return {one.name: _rounded(getattr(value, one.name)) for one in fields(value)}
     if isinstance(value, dict):
         return {key: _rounded(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -251,9 +252,9 @@ def best(results: Sequence[NetworkResult], network: str, side: str) -> NetworkRe
 
 def best_batch(results: Sequence[NetworkResult], side: str, networks: Sequence[str]) -> int:
     """The batch size that takes the least time per picture through all `networks`."""
-    totals: dict[int, list[float]] = {}
+    per_picture: dict[int, list[float]] = defaultdict(list)
     for result in results:
         if result.side == side and result.network in networks:
-            totals.setdefault(result.batch, []).append(result.batch_ms.median / result.batch)
-    whole = {batch: sum(ms) for batch, ms in totals.items() if len(ms) == len(networks)}
-    return min(whole, key=lambda batch: whole[batch], default=1)
+            per_picture[result.batch].append(result.batch_ms.median / result.batch)
+    whole = [(sum(ms), batch) for batch, ms in per_picture.items() if len(ms) == len(networks)]
+    return min(whole, default=(0.0, 1))[1]

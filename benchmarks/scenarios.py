@@ -23,6 +23,7 @@ from PIL import Image
 
 from benchmarks.figures import Budget, Spread, percentiles
 from benchmarks.loads import Samples, closed_loop
+from benchmarks.order import Scale
 from benchmarks.questions import questions, to_jpeg
 from benchmarks.results import (
     Batch,
@@ -54,14 +55,17 @@ FAIR = 0.5
 
 @dataclass(frozen=True)
 class Ground:
-    """What every scenario works with. seconds: of one load, at least. pictures: of the folder."""
+    """What every scenario works with."""
 
     client: Client
     targets: Sequence[Target]
-    rounds: int
-    seconds: float
-    pictures: int
-    say: Callable[[str], None] = lambda what: None
+    scale: Scale
+    say: Callable[[str], None]
+
+    @property
+    def seconds(self) -> float:
+        """Of one load, at least."""
+        return 2 * self.scale.point_s
 
 
 def prompts(ground: Ground, budget: Budget) -> Prompts:
@@ -70,10 +74,10 @@ def prompts(ground: Ground, budget: Budget) -> Prompts:
     first: dict[int, list[float]] = {count: [] for count in BOXES}
     again: dict[int, list[float]] = {count: [] for count in BOXES}
     masks = {}
-    seeds = range(PROMPT_SEED, PROMPT_SEED + ground.rounds * len(BOXES))
+    seeds = range(PROMPT_SEED, PROMPT_SEED + ground.scale.rounds * len(BOXES))
     pictures = iter(questions(seeds))
     ground.say("many prompts on one picture")
-    for _ in range(ground.rounds):
+    for _ in range(ground.scale.rounds):
         for count in BOXES:
             known_s = (first[count] or [0.0])[-1] / 1000
             if not budget.allows(2 * known_s, f"segment: {count} boxes in one request"):
@@ -121,7 +125,7 @@ def folder(ground: Ground, budget: Budget) -> Folder:
     """A tenth of the pictures, then all; their cost per picture should be the same."""
     batches: list[Batch] = []
     with tempfile.TemporaryDirectory() as place:
-        for part in (max(1, ground.pictures // 10), ground.pictures):
+        for part in (max(1, ground.scale.folder // 10), ground.scale.folder):
             expected_s = part / batches[-1].pictures_per_s if batches else 0.0
             if not budget.allows(expected_s, f"a folder of {part} pictures"):
                 return Folder(batches)
@@ -148,27 +152,15 @@ def write_pictures(place: Path, count: int) -> float:
 
 def _ask_all(ground: Ground, place: Path, count: int) -> Batch:
     megapixels = write_pictures(place, count)
-    ends: list[float] = []
     outcomes: Counter[str] = Counter()
     labels = list(LABELS[:LABEL_COUNT])
     start = time.perf_counter()
     for outcome in ground.client.main_object_many(place, labels, concurrency=FOLDER_CALLERS):
-        ends.append(time.perf_counter() - start)
         outcomes["answered" if outcome.error is None else type(outcome.error).__name__] += 1
-        if len(ends) % max(1, count // 10) == 0:
-            ground.say(f"a folder: {len(ends)} of {count} pictures")
-    rate = count / ends[-1]
-    return Batch(count, megapixels, ends[-1], rate, slowest_part(ends), dict(outcomes))
-
-
-def slowest_part(ends_s: list[float], parts: int = 10) -> float | None:
-    """The least rate of `parts` equal parts over the median of theirs; None for too few."""
-    size = len(ends_s) // parts
-    if not size:
-        return None
-    bounds = [0.0, *ends_s[size - 1 : parts * size : size]]
-    rates = size / np.maximum(1e-9, np.diff(bounds))
-    return float(rates.min() / np.median(rates))
+        if outcomes.total() % max(1, count // 10) == 0:
+            ground.say(f"a folder: {outcomes.total()} of {count} pictures")
+    seconds = time.perf_counter() - start
+    return Batch(count, megapixels, seconds, count / seconds, dict(outcomes))
 
 
 def mix(ground: Ground, budget: Budget) -> Mix:
@@ -181,7 +173,7 @@ def mix(ground: Ground, budget: Budget) -> Mix:
         return closed_loop(verb.call, MIX_CALLERS, seconds=seconds, at_least=2 * MIX_CALLERS)
 
     expected_s = 2 * sum(max(ground.seconds, 4 * MIX_CALLERS * verb.seconds) for verb in verbs)
-    for index in range(ground.rounds):
+    for index in range(ground.scale.rounds):
         if not budget.allows(expected_s, f"all verbs at once: round {index + 1}"):
             break
         for verb in verbs:

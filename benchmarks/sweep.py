@@ -15,13 +15,12 @@ from benchmarks import breakdown
 from benchmarks.figures import Budget, Spread, percentiles, powers_of_two
 from benchmarks.loads import STEADY_ANSWERS, Samples, closed_loop, open_loop, poisson_arrivals
 from benchmarks.machine import resident_mb
+from benchmarks.order import Scale
 from benchmarks.questions import VERBS
 from benchmarks.results import Point, TargetResult
 from benchmarks.targets import Target
 
 ENSEMBLES = frozenset(verb.name for verb in VERBS)
-# Parts of the highest throughput of the closed loops that are offered in the open ones.
-RATES = (0.3, 0.5, 0.7, 0.8, 0.9, 1.0, 1.1)
 # A rate is behind the knee when p95 is this many times that of the lowest rate, …
 KNEE_LATENCY = 3.0
 # … or when more than this part of its requests fails.
@@ -100,55 +99,47 @@ def _plus(one: Spent, other: Spent) -> Spent:
 
 
 class Sweep:
-    """Closed and open loops on targets; each round covers all of them.
-
-    rounds: repetitions. point_s: seconds of one load, at least. arrivals: of one open loop, at
-    least, on average. largest: concurrency. rates: of the open loops, as parts of the highest
-    throughput of the closed ones.
-    """
+    """Closed and open loops on targets; each round covers all of them."""
 
     def __init__(
         self,
         server: EmbeddedServer,
         targets: Sequence[Target],
-        *,
-        rounds: int,
-        point_s: float,
-        arrivals: int,
-        largest: int,
-        rates: Sequence[float] = RATES,
-        say: Callable[[str], None] = lambda what: None,
+        scale: Scale,
+        say: Callable[[str], None],
     ) -> None:
-        self._server, self._targets, self._say = server, targets, say
-        self._rounds, self._point_s = rounds, point_s
-        self._arrivals, self._largest, self._rates = arrivals, largest, rates
+        self._server, self._targets, self._scale, self._say = server, targets, scale, say
         self._closed: dict[str, dict[int, _Load]] = {target.key: {} for target in targets}
         self._open: dict[str, dict[float, _Load]] = {target.key: {} for target in targets}
 
     def close_loops(self, budget: Budget) -> None:
         """All levels of concurrency that the time allows."""
-        for index in range(self._rounds):
+        for index in range(self._scale.rounds):
             for target in self._targets:
                 self._closed_round(target, index, budget)
 
     def _closed_round(self, target: Target, index: int, budget: Budget) -> None:
         per_answer_s = target.seconds
-        for concurrency in powers_of_two(self._largest):
+        for concurrency in powers_of_two(self._scale.largest):
             at_least = concurrency * (STEADY_ANSWERS if per_answer_s < 1 else 1)
             what = f"{target.key}: {concurrency} callers, round {index + 1}"
-            if not budget.allows(max(self._point_s, at_least * per_answer_s), what):
+            if not budget.allows(max(self._scale.point_s, at_least * per_answer_s), what):
                 return
             self._say(what)
             load = self._closed[target.key].setdefault(concurrency, _Load(concurrency=concurrency))
             asking = partial(
-                closed_loop, target.call, concurrency, seconds=self._point_s, at_least=at_least
+                closed_loop,
+                target.call,
+                concurrency,
+                seconds=self._scale.point_s,
+                at_least=at_least,
             )
             run = load.measure(self._server, asking)
             per_answer_s = 1 / run.throughput if run.throughput else budget.left_s
 
     def open_loops(self, budget: Budget) -> None:
         """Rates up to the first behind the knee, in each round the same ones."""
-        for index in range(self._rounds):
+        for index in range(self._scale.rounds):
             for target in self._targets:
                 self._open_round(target, index, budget)
 
@@ -157,8 +148,8 @@ class Sweep:
         if not peak:
             return  # none was answered, and the report shows the failures
         loads = self._open[target.key]
-        for rate in [*loads] if index else [part * peak for part in self._rates]:
-            seconds = max(self._point_s, self._arrivals / rate)
+        for rate in [*loads] if index else [part * peak for part in self._scale.rates]:
+            seconds = max(self._scale.point_s, self._scale.arrivals / rate)
             what = f"{target.key}: {rate:.3g} requests a second, round {index + 1}"
             if not budget.allows(1.5 * seconds, what):
                 return

@@ -12,14 +12,13 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from fovea_client import Client
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks.exports import (
     FIRST_STEP,
@@ -37,7 +36,7 @@ from benchmarks.loads import Samples, answered, closed_loop
 from benchmarks.options import CheckpointSet, Edge, PrecisionName, RuntimeName
 from benchmarks.questions import questions
 from benchmarks.results import write_json
-from benchmarks.tables import on_terminal
+from benchmarks.tables import of, on_terminal
 from export.errors import ExportError
 from export.machine import machine
 from export.runtimes import RUNTIMES
@@ -64,11 +63,25 @@ class Duel:
 
 
 @dataclass(frozen=True)
+class Ratios:
+    """One side over the other, round by round. throughput: above 1 is faster."""
+
+    throughput: Spread
+    p99: Spread
+
+    @property
+    def better(self) -> bool:
+        """Did it win every turn, by more than the noise, without a longer tail?"""
+        won = self.throughput.least > 1 and self.throughput.median >= NOISE
+        return won and self.p99.median <= LATENCY_GROWTH
+
+
+@dataclass(frozen=True)
 class Attempt:
-    """A value against the best before it: ratios of throughput (above 1 is faster) and of p99."""
+    """A value against the best before it."""
 
     knob: str
-    value: str
+    value: int
     throughput: Spread
     p99: Spread
     kept: bool
@@ -92,22 +105,16 @@ def knobs(exported: Exported) -> tuple[Knob, ...]:
             deployment, settings, models, **{field: value}
         )
 
+    def batches(settings: MachineSettings, value: int) -> MachineSettings:
+        return with_batches(settings, BIG, value)
+
+    cores, networks = os.cpu_count() or 1, PICTURE_NETWORKS
     return (
-        Knob(
-            "largest batch of GroundingDINO and SAM's encoder",
-            (1, 2, 4),
-            lambda settings, value: with_batches(settings, BIG, value),
-        ),
-        Knob(
-            "threads of each network", (1, os.cpu_count() or 1), place("threads", *PICTURE_NETWORKS)
-        ),
-        Knob("instances of each network", (2,), place("instances", *PICTURE_NETWORKS)),
+        Knob("largest batch of GroundingDINO and SAM's encoder", (1, 2, 4), batches),
+        Knob("threads of each network", (1, cores), place("threads", *networks)),
+        Knob("instances of each network", (2,), place("instances", *networks)),
         Knob(f"instances of {FIRST_STEP}", (1, 3), place("instances", FIRST_STEP)),
-        Knob(
-            "microseconds to wait for a batch",
-            (2_000, 10_000),
-            place("delay_us", *PICTURE_NETWORKS),
-        ),
+        Knob("microseconds to wait for a batch", (2_000, 10_000), place("delay_us", *networks)),
     )
 
 
@@ -118,17 +125,21 @@ class Bench:
         self._exported, self._work, self._duel = exported, work, duel
         self._asked = questions(range(FIRST_SEED, FIRST_SEED + PICTURES))
 
-    def compare(self, ours: MachineSettings, theirs: MachineSettings) -> tuple[Spread, Spread]:
-        """Ratios of throughput and p99, `ours` over `theirs`, one for each round."""
+    def compare(self, ours: MachineSettings, theirs: MachineSettings) -> Ratios:
+        """`ours` over `theirs`, both served at once."""
         rates: list[float] = []
         tails: list[float] = []
         with self._served("ours", ours) as our, self._served("theirs", theirs) as their:
             clients = {"ours": our, "theirs": their}
             for index in range(self._duel.rounds):
-                found = {side: self._turn(clients[side]) for side in in_turn([*clients], index)}
-                rates.append(found["ours"][0] / found["theirs"][0])
-                tails.append(found["ours"][1] / found["theirs"][1])
-        return Spread.of(rates), Spread.of(tails)
+                found = {
+                    side: self._ask(clients[side], seconds=self._duel.seconds)
+                    for side in in_turn([*clients], index)
+                }
+                rates.append(found["ours"].throughput / found["theirs"].throughput)
+                p99s = {side: percentiles(s.latencies_s)["p99_ms"] for side, s in found.items()}
+                tails.append(p99s["ours"] / p99s["theirs"])
+        return Ratios(Spread.of(rates), Spread.of(tails))
 
     @contextmanager
     def _served(self, side: str, settings: MachineSettings) -> Iterator[Client]:
@@ -136,11 +147,6 @@ class Bench:
         with self._exported.served(settings, self._work / side) as (_, client):
             self._ask(client, seconds=0, at_least=2 * self._duel.concurrency)
             yield client
-
-    def _turn(self, client: Client) -> tuple[float, float]:
-        """Pictures a second, and p99 in milliseconds."""
-        samples = self._ask(client, seconds=self._duel.seconds)
-        return samples.throughput, percentiles(samples.latencies_s)["p99_ms"]
 
     def _ask(self, client: Client, *, seconds: float, at_least: int = 0) -> Samples:
         def ask(number: int) -> object:
@@ -162,32 +168,49 @@ def search(
             settings = knob.turn(start, value)
             if settings == best:
                 continue
-            throughput, p99 = bench.compare(settings, best)
-            kept = better(throughput, p99)
-            best = settings if kept else best
-            attempts.append(Attempt(knob.name, str(value), throughput, p99, kept))
-            report(attempts[-1])
+            found = bench.compare(settings, best)
+            best = settings if found.better else best
+            attempt = Attempt(knob.name, value, found.throughput, found.p99, found.better)
+            attempts.append(attempt)
+            report(attempt)
     return best, attempts
 
 
-def better(throughput: Spread, p99: Spread) -> bool:
-    """Did it win every turn, by more than the noise, without a longer tail?"""
-    return throughput.least > 1 and throughput.median >= NOISE and p99.median <= LATENCY_GROWTH
+def tuned(bench: Bench, choices: Sequence[Knob], out: Path) -> MachineSettings:
+    """The search, a last comparison with the defaults, and what it wrote."""
+    defaults = MachineSettings()
+    with console.status("trying"):
+        best, attempts = search(bench, choices, lambda attempt: console.print(_line(attempt)))
+        final = bench.compare(best, defaults) if best != defaults else None
+    kept = best if final and final.better else defaults
+    rows = [of(attempt) | {"kept": "kept" if attempt.kept else ""} for attempt in attempts]
+    Console().print(on_terminal(rows, "Each value against the best before it"))
+    Console().print(_verdict(final))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(to_json(kept) + "\n")
+    record = {
+        "trials": attempts,
+        "settings": kept,
+        "final": final,
+        "machine": machine(),
+    }
+    write_json(out.with_suffix(".report.json"), record)
+    Console().print(f"settings in {out}: python -m export --settings {out}")
+    return kept
 
 
-def table_of(attempts: Sequence[Attempt]) -> Table:
-    """The attempts for people."""
-    rows = [
-        {
-            "knob": attempt.knob,
-            "value": attempt.value,
-            "pictures/s": attempt.throughput,
-            "p99": attempt.p99,
-            "": "kept" if attempt.kept else "",
-        }
-        for attempt in attempts
-    ]
-    return on_terminal(rows, "Each value against the best before it")
+def _line(attempt: Attempt) -> str:
+    verdict = "kept" if attempt.kept else "not kept"
+    speed = attempt.throughput.text(2)
+    return f"{attempt.knob} = {attempt.value}: {speed} times as fast, {verdict}"
+
+
+def _verdict(final: Ratios | None) -> str:
+    if final is None:
+        return "Nothing beat the defaults: they stay."
+    rate, p99 = final.throughput.text(2), final.p99.text(2)
+    end = "they are kept" if final.better else "no gain, the defaults stay"
+    return f"Together: {rate} times the defaults' pictures/s, {p99} times their p99; {end}."
 
 
 def main(
@@ -213,41 +236,6 @@ def main(
     except (ExportError, RuntimeError) as error:
         console.print(f"[red]{type(error).__name__}[/]: {error}", highlight=False)
         sys.exit(1)
-
-
-def tuned(bench: Bench, choices: Sequence[Knob], out: Path) -> MachineSettings:
-    """The search, a last comparison with the defaults, and what it wrote."""
-    with console.status("trying"):
-        best, attempts = search(bench, choices, lambda attempt: console.print(_line(attempt)))
-        final = bench.compare(best, MachineSettings()) if best != MachineSettings() else None
-    kept = best if final and better(*final) else MachineSettings()
-    Console().print(table_of(attempts))
-    Console().print(_verdict(final, kept))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(to_json(kept) + "\n")
-    record = {"trials": [asdict(attempt) for attempt in attempts], "settings": asdict(kept)}
-    record |= {"final": [asdict(ratio) for ratio in final] if final else None}
-    record |= {"machine": machine()}
-    write_json(out.with_suffix(".report.json"), record)
-    Console().print(f"settings in {out}: python -m export --settings {out}")
-    return kept
-
-
-def _line(attempt: Attempt) -> str:
-    verdict = "kept" if attempt.kept else "not kept"
-    return (
-        f"{attempt.knob} = {attempt.value}: {attempt.throughput.text(2)} times as fast, {verdict}"
-    )
-
-
-def _verdict(final: tuple[Spread, Spread] | None, kept: MachineSettings) -> str:
-    if final is None:
-        return "Nothing beat the defaults: they stay."
-    throughput, p99 = final
-    figures = f"{throughput.text(2)} times the defaults' pictures/s, {p99.text(2)} times their p99"
-    if kept == MachineSettings():
-        return f"In the end the choices gave {figures}: no gain, the defaults stay."
-    return f"Together they give {figures}."
 
 
 if __name__ == "__main__":

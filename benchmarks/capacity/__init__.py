@@ -1,6 +1,5 @@
-"""How many machines carry a load: measured service times, a simulation of Triton, and its proof.
+"""How many machines carry a load: measured service times, and a simulation of Triton.
 
-`python -m benchmarks.capacity` plans, `benchmarks.capacity.measure` measures what it plans from,
-and `benchmarks.capacity.check` compares the simulation with the real server. docs/capacity.md
-explains it.
+`python -m benchmarks.capacity` plans, `python -m benchmarks.capacity.measure` measures what it
+plans from. docs/capacity.md explains it.
 """

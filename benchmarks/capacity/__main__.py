@@ -31,25 +31,14 @@ _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0}
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+) *(us|ms|s|min)")
 
 
-def delay_s(text: str) -> float:
-    """Seconds of a text such as `300ms`, `1.5s`, `2 min`; only 0 needs no unit.
-
-    Raises BadParameter for anything else.
-    """
-    stripped = text.strip().lower()
-    match = _DURATION.fullmatch("0s" if stripped == "0" else stripped)
-    if match is None:
-        raise typer.BadParameter(
-            f"expected a time with its unit, such as 300ms (us, ms, s, min), got {text!r}"
-        )
-    return float(match[1]) * _SECONDS[match[2]]
-
-
 def duration_s(text: str) -> float:
-    """Like `delay_s`, but above 0."""
-    seconds = delay_s(text)
-    if seconds == 0:
-        raise typer.BadParameter(f"expected a time above 0, got {text!r}")
+    """Seconds of a text such as `300ms`, `1.5s`, `2 min`; raises BadParameter for anything else."""
+    match = _DURATION.fullmatch(text.strip().lower())
+    seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
+    if not seconds:
+        raise typer.BadParameter(
+            f"expected a time above 0 with its unit, such as 300ms (us, ms, s, min), got {text!r}"
+        )
     return seconds
 
 
@@ -159,9 +148,6 @@ def main(
     rate: Annotated[float, typer.Option(parser=rate, help="Requests a second.")],
     p99: Annotated[float, typer.Option(parser=duration_s, help="As in 300ms.")],
     spare: Annotated[int, typer.Option(min=0, help="Machines that may fail.")] = 0,
-    delay: Annotated[
-        float | None, typer.Option(parser=delay_s, help="Batching delay, as in 5ms.")
-    ] = None,
     service_times: Annotated[list[Path] | None, typer.Option(help="Measured; repeat.")] = None,
     kind: Annotated[list[str] | None, typer.Option(help="Only this one; repeat.")] = None,
     price: Annotated[
@@ -174,8 +160,6 @@ def main(
     errors, goal = Console(stderr=True), Goal(rate, p99, spare)
     try:
         found = candidates(service_times or sorted(MEASURED.glob("*.json")), kind or [])
-        if delay is not None:
-            found = (times.with_delay(delay) for times in found)
         plans, impossible = answer(found, goal, price or [])
     except CapacityError as exc:
         errors.print(str(exc), style="red", markup=False)

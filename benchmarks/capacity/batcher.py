@@ -1,15 +1,14 @@
 """Triton's dynamic batcher in front of a model's instances, as its source has it.
 
-Requests wait in the order in which they came. A batch is released when it is full or when its
-oldest request has waited for the delay; until an instance takes it, whoever comes joins it, up
-to the largest batch. Without delay that means: an instance that becomes free takes all that wait,
-up to the largest batch. (core/src/dynamic_batch_scheduler.cc: GetDynamicBatch, BatcherThread)
+Requests wait in the order in which they came. No batch waits for company, as in every repository of
+this project: an instance that becomes free takes all that wait, up to the largest batch.
+(core/src/dynamic_batch_scheduler.cc: GetDynamicBatch, BatcherThread)
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -31,7 +30,10 @@ class Request:
 
 
 class Batcher:
-    """The queue, the batches and the instances of one step."""
+    """The queue and the instances of one step.
+
+    batches: the numbers of the requests of each execution, in the order in which they began.
+    """
 
     def __init__(
         self,
@@ -39,17 +41,12 @@ class Batcher:
         step: Step,
         processor: Processor,
         on_done: Callable[[Step, Request], None],
-        on_start: Callable[[Step, Sequence[Request]], None] = lambda step, batch: None,
     ) -> None:
         self.step = step
-        self.executions = 0
+        self.batches: list[list[int]] = []
         self.executing_s = 0.0
-        self._env = env
-        self._processor = processor
-        self._on_done = on_done
-        self._on_start = on_start
+        self._env, self._processor, self._on_done = env, processor, on_done
         self._waiting: deque[tuple[float, Request]] = deque()
-        self._released = 0  # of those waiting, from the oldest on
         self._idle = step.instances or float("inf")
 
     def submit(self, request: Request) -> bool:
@@ -57,40 +54,24 @@ class Batcher:
         if self.step.max_queue and len(self._waiting) >= self.step.max_queue:
             return False
         self._waiting.append((self._env.now, request))
-        if self.step.delay_s == 0 or self._released % self.step.max_batch:
-            self._released += 1
-        elif len(self._waiting) - self._released >= self.step.max_batch:
-            self._released += self.step.max_batch
-        elif len(self._waiting) - self._released == 1:
-            timeout = self._env.timeout(self.step.delay_s, value=request)
-            timeout.callbacks.append(self._delay_over)
         self._start()
         return True
 
-    def _delay_over(self, timeout: simpy.Event) -> None:
-        unreleased = len(self._waiting) - self._released
-        if unreleased and self._waiting[self._released][1] is timeout.value:
-            self._released += unreleased
-            self._start()
-
     def _start(self) -> None:
-        while self._idle and self._released:
-            size = min(self._released, self.step.max_batch)
-            batch = [self._waiting.popleft() for _ in range(size)]
-            self._released -= size
-            self._execute(batch)
+        while self._idle and self._waiting:
+            size = min(len(self._waiting), self.step.max_batch)
+            self._execute([self._waiting.popleft() for _ in range(size)])
 
     def _execute(self, batch: list[tuple[float, Request]]) -> None:
         self._idle -= 1
-        self.executions += 1
         for queued_at, request in batch:
             request.queued_s += self._env.now - queued_at
         requests = [request for _, request in batch]
-        self._on_start(self.step, requests)
-        factor = sum(request.factor for request in requests) / len(requests)
-        curve = self.step.curve
-        seconds, threads = factor * curve.at(len(requests)), curve.threads_at(len(requests))
-        self._processor.run(seconds, threads, partial(self._finish, requests, self._env.now))
+        self.batches.append([request.number for request in requests])
+        size, curve = len(requests), self.step.curve
+        seconds = curve.at(size) * sum(request.factor for request in requests) / size
+        done = partial(self._finish, requests, self._env.now)
+        self._processor.run(seconds, curve.threads_at(size), done)
 
     def _finish(self, requests: list[Request], started_s: float) -> None:
         self._idle += 1

@@ -8,13 +8,13 @@ the processes of the model's instances.
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import statistics
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from tritonclient.grpc import service_pb2
 
 from benchmarks.capacity.repository import read_config
 from benchmarks.capacity.service_times import CPU, BatchCurve, Step
+from benchmarks.figures import powers_of_two
 from benchmarks.targets import Wire
 
 # Rounds below which a batch size is left out.
@@ -66,9 +67,8 @@ def at_once(wire: Wire, messages: Sequence[Any]) -> None:
 
 @dataclass(frozen=True)
 class Burst:
-    """A batch of so many requests, its seconds and those of the step's processes: means of some."""
+    """Seconds of a batch, and those of the step's processes: means of some batches."""
 
-    size: int
     seconds: float
     cpu_s: float
 
@@ -90,21 +90,20 @@ class StepMeter:
         bursts: int,
     ) -> None:
         self._wire, self._url, self._step, self._given = wire, url, step, given
-        self._size_bursts = bursts
-        self._processes = instances(server_pid, step.model)
-        self._taken = 0
-        self._bursts: list[Burst] = []
+        self._processes = own_processes(server_pid, step.model) or [psutil.Process(server_pid)]
+        self._repeats, self._taken = bursts, 0
+        self._bursts: dict[int, list[Burst]] = defaultdict(list)
 
     def round(self) -> None:
         """Some bursts of each size; where one did not become one batch, none of them counts."""
         for size in batch_sizes(self._step.max_batch):
             cpu_before = processor_s(self._processes)
-            ran = [self._burst(size) for _ in range(self._size_bursts)]
+            ran = [self._burst(size) for _ in range(self._repeats)]
             # The system counts processor time in hundredths: of one burst it would say little.
-            cpu_s = (processor_s(self._processes) - cpu_before) / self._size_bursts
+            cpu_s = (processor_s(self._processes) - cpu_before) / self._repeats
             if all(set(batches) == {size} and batches[size].executions == 1 for batches in ran):
                 seconds = statistics.mean(batches[size].total_s for batches in ran)
-                self._bursts.append(Burst(size, seconds, cpu_s))
+                self._bursts[size].append(Burst(seconds, cpu_s))
 
     def _burst(self, size: int) -> dict[int, BatchStatistics]:
         """What Triton counted of so many requests at once."""
@@ -113,10 +112,10 @@ class StepMeter:
         before = self._counted()
         at_once(self._wire, [self._given[number % len(self._given)] for number in numbers])
         deadline = time.monotonic() + _COUNTED_S
-        spent = self._counted().since(before)
-        while spent.inferences < size and time.monotonic() < deadline:
+        while (spent := self._counted().since(before)).inferences < size:
+            if time.monotonic() > deadline:
+                break
             time.sleep(_COUNTED_S / 100)  # Triton answers first and counts then
-            spent = self._counted().since(before)
         return {rows: batch for rows, batch in spent.batches.items() if batch.executions}
 
     def _counted(self) -> ModelStatistics:
@@ -125,18 +124,17 @@ class StepMeter:
     def measured(self) -> Step:
         """The step with what was measured so far."""
         curve = to_curve(self._bursts)
-        if self._step.place != CPU:
-            curve = dataclasses.replace(curve, threads=())
-        return dataclasses.replace(self._step, curve=curve)
+        return replace(
+            self._step, curve=curve if self._step.place == CPU else replace(curve, threads=())
+        )
 
 
-def to_curve(bursts: Sequence[Burst]) -> BatchCurve:
+def to_curve(bursts: Mapping[int, Sequence[Burst]]) -> BatchCurve:
     """Median seconds and mean threads by batch size, of those sizes that ran often enough.
 
     Threads are processor seconds by seconds.
     """
-    sizes = {burst.size: [b for b in bursts if b.size == burst.size] for burst in bursts}
-    often = {size: found for size, found in sorted(sizes.items()) if len(found) >= _FEW}
+    often = {size: found for size, found in sorted(bursts.items()) if len(found) >= _FEW}
     return BatchCurve(
         tuple(often),
         tuple(statistics.median(burst.seconds for burst in found) for found in often.values()),
@@ -151,17 +149,11 @@ def _threads(bursts: Sequence[Burst]) -> float:
 
 def batch_sizes(largest: int) -> list[int]:
     """1, 2, 4 ... and the largest."""
-    sizes = [2**power for power in range(largest.bit_length()) if 2**power < largest]
-    return [*sizes, largest]
-
-
-def instances(server_pid: int, model: str) -> list[psutil.Process]:
-    """The processes of a model's instances; the server's where the backend runs within it."""
-    return own_processes(server_pid, model) or [psutil.Process(server_pid)]
+    return sorted({*powers_of_two(largest), largest})
 
 
 def own_processes(server_pid: int, model: str) -> list[psutil.Process]:
-    """Those of a model's instances, where they are processes of their own."""
+    """Those of a model's instances; none where the backend runs within the server."""
     name = re.compile(rf"{re.escape(model)}_\d+_\d+")
     children = psutil.Process(server_pid).children(recursive=True)
     return [child for child in children if any(name.fullmatch(arg) for arg in child.cmdline())]
@@ -171,35 +163,3 @@ def processor_s(processes: Sequence[psutil.Process]) -> float:
     """Processor seconds that these have used."""
     spent = [process.cpu_times() for process in processes]
     return sum(times.user + times.system for times in spent)
-
-
-class ProcessorUse:
-    """Who used the processor since it was made. Ours are this process and the server with its
-    children; others may be other machines on the same host."""
-
-    def __init__(self, server_pid: int) -> None:
-        server = psutil.Process(server_pid)
-        self._around = [psutil.Process(), server]
-        self._ours = [*self._around, *server.children(recursive=True)]
-        self._begun = (time.monotonic(), _busy_s(), processor_s(self._ours))
-        self._around_begun = processor_s(self._around)
-
-    def ours_s(self) -> float:
-        """Processor seconds."""
-        return processor_s(self._ours) - self._begun[2]
-
-    def around_s(self) -> float:
-        """Processor seconds of ours without the server's children."""
-        return processor_s(self._around) - self._around_begun
-
-    def foreign_cores(self) -> float:
-        """That others used, on average; 0 is a quiet machine."""
-        others_s = (_busy_s() - self._begun[1]) - self.ours_s()
-        return max(0.0, others_s) / (time.monotonic() - self._begun[0])
-
-
-def _busy_s() -> float:
-    times = psutil.cpu_times()
-    # Linux counts guests' time in `user` as well.
-    guests = times.guest + times.guest_nice
-    return sum(times) - guests - times.idle - times.iowait

@@ -7,17 +7,13 @@ CapacityError
 """
 
 
-class CapacityError(Exception):
-    """Base of them all; the message is for people."""
+class CapacityError(Exception): ...
 
 
-class InvalidReport(CapacityError):
-    """Service times that cannot be read."""
+class InvalidReport(CapacityError): ...
 
 
-class UnknownHardware(CapacityError):
-    """A kind of machine that the catalogue does not have."""
+class UnknownHardware(CapacityError): ...
 
 
-class Infeasible(CapacityError):
-    """No number of machines reaches the target."""
+class Infeasible(CapacityError): ...

@@ -2,7 +2,8 @@
 
 It measures an exported model repository on the real server of this machine, CPU or GPU: the
 batch curve of each step, the time that a request alone spends between the steps and on the wire,
-how much requests differ, and how much work slows down when it shares the processor.
+how much requests differ, and how much work slows down when it shares the processor. The answers
+per second of many callers go into nothing: they are printed beside those of the simulation.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import psutil
 import typer
 from fovea_client.statistics import ModelStatistics, difference, read_statistics
 from fovea_server import EmbeddedServer
@@ -23,11 +25,14 @@ from rich.progress import Progress
 from rich.table import Table
 
 from benchmarks.capacity import fit
-from benchmarks.capacity.curves import ProcessorUse, StepMeter, own_processes, walk
+from benchmarks.capacity.curves import StepMeter, own_processes, processor_s, walk
 from benchmarks.capacity.fit import OneCaller
 from benchmarks.capacity.repository import copy_with_delay, read_steps
 from benchmarks.capacity.service_times import CPU, ServiceTimes, Step, write
+from benchmarks.capacity.simulation import closed_loop as simulated_loop
+from benchmarks.figures import Spread
 from benchmarks.loads import answered, closed_loop
+from benchmarks.options import Json
 from benchmarks.questions import VERBS, Verb, questions
 from benchmarks.tables import on_terminal
 from benchmarks.targets import Pool, Target, Wire, ensemble_target
@@ -60,10 +65,10 @@ class Effort:
 
 @dataclass(frozen=True)
 class Measured:
-    """What one machine was seen to do: its steps with their curves, a single caller, and in each
-    round the answers per second of BUSY_CALLERS.
+    """What one machine was seen to do.
 
-    alone_s: latencies of the single caller. alone: its means.
+    alone_s: latencies of a single caller; alone: its means. busy_rates: answers per second of
+    BUSY_CALLERS, by round.
     """
 
     steps: tuple[Step, ...]
@@ -92,17 +97,17 @@ class CallerMeter:
 
     def __init__(self, target: Target, server: EmbeddedServer) -> None:
         self._target, self._server = target, server
-        self._cpu_s = self._around_s = 0.0
+        self._around = [psutil.Process(), psutil.Process(server.pid)]
+        self._around_s = 0.0
         self._spent: dict[str, ModelStatistics] = {}
         self.latencies_s: list[float] = []
 
     def round(self, requests: int) -> None:
         """So many, one after the other."""
-        url, use = self._server.grpc_url, ProcessorUse(self._server.pid)
-        before = read_statistics(url)
+        url = self._server.grpc_url
+        before, around_before = read_statistics(url), processor_s(self._around)
         samples = answered(closed_loop(self._target.call, 1, seconds=0, at_least=requests))
-        self._cpu_s += use.ours_s()
-        self._around_s += use.around_s()
+        self._around_s += processor_s(self._around) - around_before
         for name, counters in difference(read_statistics(url), before).items():
             self._spent[name] = counters.plus(self._spent.get(name, ModelStatistics()))
         self.latencies_s += samples.latencies_s.tolist()
@@ -110,40 +115,31 @@ class CallerMeter:
     def measured(self, steps: Sequence[Step]) -> OneCaller:
         """Means of all rounds."""
         spent = {step.model: self._spent[step.model] for step in steps}
-        requests = len(self.latencies_s)
         # Where a step runs within the server, its processor time cannot be told from the rest.
         apart = all(own_processes(self._server.pid, s.model) for s in steps if s.place == CPU)
         return OneCaller(
             latency_s=float(np.mean(self.latencies_s)),
             execution_s={name: s.busy_s / s.executions for name, s in spent.items()},
-            around_s=self._around_s / requests if apart else 0.0,
-            cpu_s=self._cpu_s / requests,
+            around_s=self._around_s / len(self.latencies_s) if apart else 0.0,
         )
 
 
-@contextmanager
-def served(
-    repository: Path, verb: Verb, effort: Effort
-) -> Iterator[tuple[EmbeddedServer, Target, Pool]]:
-    """The server that is measured, the verb on it, and the pictures that it is asked about."""
-    pool = Pool(questions(range(FIRST_SEED, FIRST_SEED + effort.pictures)))
-    with demo_server(repository) as server, Wire(server.grpc_url) as wire:
-        yield server, ensemble_target(wire, verb, pool), pool
-
-
-def measure_machine(
-    repository: Path, verb: Verb, pool: Pool, target: Target, server: EmbeddedServer, effort: Effort
-) -> Measured:
+def measure(repository: Path, verb: Verb, effort: Effort) -> Measured:
     """Every step at every batch size, one caller and many, in turns.
 
     The steps run on a second server of the same models, whose batchers wait until a batch is full.
     """
-    closed_loop(target.call, 4, seconds=0, at_least=effort.pictures // 4)  # labels are cached then
-    caller, busy_rates = CallerMeter(target, server), []
+    pool = Pool(questions(range(FIRST_SEED, FIRST_SEED + effort.pictures)))
     with (
+        demo_server(repository) as server,
+        Wire(server.grpc_url) as wire,
         _meters(repository, verb, pool, effort.bursts) as meters,
         Progress(console=Console(stderr=True)) as progress,
     ):
+        target = ensemble_target(wire, verb, pool)
+        # Labels are cached after this.
+        closed_loop(target.call, 4, seconds=0, at_least=effort.pictures // 4)
+        caller, busy_rates = CallerMeter(target, server), []
         for _ in progress.track(range(effort.rounds), description="service times"):
             for meter in meters:
                 meter.round()
@@ -151,7 +147,7 @@ def measure_machine(
             busy = closed_loop(target.call, BUSY_CALLERS, seconds=effort.busy_s)
             busy_rates.append(answered(busy).throughput)
         steps = tuple(meter.measured() for meter in meters)
-    alone = caller.measured(steps)
+        alone = caller.measured(steps)
     return Measured(steps, tuple(caller.latencies_s), alone, tuple(busy_rates))
 
 
@@ -182,16 +178,16 @@ def _meters(
 def table_of(times: ServiceTimes) -> Table:
     """The curves for people."""
     sizes = sorted({batch for step in times.steps for batch in step.curve.batches})
-    rows = []
-    for step in times.steps:
-        cells = {
-            str(size): f"{1000 * seconds:.2f} ({step.curve.threads_at(size):.1f})"
-            for size, seconds in zip(step.curve.batches, step.curve.seconds, strict=True)
+    rows = [
+        {"step": step.model, "place": step.place}
+        | {
+            str(size): f"{1000 * step.curve.at(size):.2f} ({step.curve.threads_at(size):.1f})"
+            if size in step.curve.batches
+            else ""
+            for size in sizes
         }
-        rows.append(
-            {"step": step.model, "place": step.place}
-            | {str(size): cells.get(str(size), "") for size in sizes}
-        )
+        for step in times.steps
+    ]
     title = f"{times.verb}, {times.models}, {times.kind}: ms by batch size"
     alone = f"contention {times.contention:.2f}, alone {1000 * times.alone_s():.1f} ms"
     return on_terminal(rows, title, f"in brackets: threads; {alone}")
@@ -202,19 +198,20 @@ def main(
     repository: Annotated[Path | None, typer.Option(help="Exported; default: the demo's.")] = None,
     models: Annotated[str | None, typer.Option(help="What it holds, for people.")] = None,
     rounds: int = Effort.rounds,
-    out: Annotated[Path, typer.Option("--json")] = Path("build/service-times.json"),
+    out: Json = Path("build/service-times.json"),
 ) -> None:
     """Measure, print and write."""
     if verb not in MEASURABLE:
         raise typer.BadParameter(f"expected one of {', '.join(MEASURABLE)}, got {verb!r}")
     chosen = next(known for known in VERBS if known.name == verb)
-    folder, effort = repository or export_demo(), Effort(rounds=rounds)
-    with served(folder, chosen, effort) as (server, target, pool):
-        measured = measure_machine(folder, chosen, pool, target, server, effort)
+    measured = measure(repository or export_demo(), chosen, Effort(rounds=rounds))
     known_models = "demo checkpoints" if repository is None else str(repository)
     times = measured.to_times(verb, models or known_models)
     write(times, out)
     Console().print(table_of(times))
+    simulated = simulated_loop(times, concurrency=BUSY_CALLERS, count=3000).rate
+    rates = Spread.of(measured.busy_rates).text()
+    print(f"{BUSY_CALLERS} callers got {rates} answers a second, and {simulated:.1f} simulated")
 
 
 if __name__ == "__main__":

@@ -37,13 +37,16 @@ def read_steps(repository: Path, verb: str, *, gpu: bool) -> tuple[Step, ...]:
     known = []
     for step in steps:
         after = {makers[tensor] for tensor in step.input_map.values() if tensor in makers}
-        known.append(_step(read_config(repository, step.model_name), tuple(sorted(after)), gpu))
+        known.append(_step(read_config(repository, step.model_name), tuple(sorted(after)), gpu=gpu))
     return tuple(known)
 
 
-def _step(config: pb.ModelConfig, after: tuple[str, ...], gpu: bool) -> Step:
-    batching = config.dynamic_batching
-    groups = config.instance_group
+def _step(config: pb.ModelConfig, after: tuple[str, ...], *, gpu: bool) -> Step:
+    batching, groups = config.dynamic_batching, config.instance_group
+    if batching.max_queue_delay_microseconds:
+        raise InvalidReport(
+            f"expected no batching delay, which is not simulated, got one of {config.name}"
+        )
     return Step(
         model=config.name,
         after=after,
@@ -51,7 +54,6 @@ def _step(config: pb.ModelConfig, after: tuple[str, ...], gpu: bool) -> Step:
         place=GPU if gpu and all(group.kind in _GPU_KINDS for group in groups) else CPU,
         instances=sum(group.count for group in groups),
         max_batch=max(1, config.max_batch_size),
-        delay_s=batching.max_queue_delay_microseconds / 1e6,
         max_queue=batching.default_queue_policy.max_queue_size,
     )
 

@@ -62,8 +62,8 @@ class BatchCurve:
 class Step:
     """One model of a verb: its batcher, its instances, and how long it takes when alone.
 
-    after: the steps whose answers it needs. place: `cpu` or `gpu`. delay_s: how long the batcher
-    waits for company. instances and max_queue, the requests that may wait: 0 is no limit.
+    after: the steps whose answers it needs. place: `cpu` or `gpu`. instances and max_queue, the
+    requests that may wait: 0 is no limit.
     """
 
     model: str
@@ -72,7 +72,6 @@ class Step:
     place: str = CPU
     instances: int = 1
     max_batch: int = 1
-    delay_s: float = 0.0
     max_queue: int = 0
 
     def work_s(self, batch: int) -> float:
@@ -113,20 +112,6 @@ class ServiceTimes:
             start = max((ends[name] for name in step.after), default=0.0)
             ends[step.model] = start + step.curve.at(1)
         return max(ends.values())
-
-    def scaled(self, factor: float) -> ServiceTimes:
-        """The same on a machine on which all takes `factor` times as long."""
-        return dataclasses.replace(self, steps=tuple(step.scaled(factor) for step in self.steps))
-
-    def with_delay(self, delay_s: float, place: str | None = None) -> ServiceTimes:
-        """The same with another batching delay in every batching step (of one place)."""
-        steps = tuple(
-            dataclasses.replace(step, delay_s=delay_s)
-            if step.max_batch > 1 and place in (None, step.place)
-            else step
-            for step in self.steps
-        )
-        return dataclasses.replace(self, steps=steps)
 
 
 def read(path: Path) -> ServiceTimes:

@@ -1,8 +1,7 @@
-"""One machine under load: arrivals go through the steps of a verb, batchers and processors."""
+"""One machine under load: requests go through the steps of a verb, batchers and processors."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +13,6 @@ from benchmarks.capacity.processor import Processor
 from benchmarks.capacity.service_times import CPU, GPU, ServiceTimes, Step
 
 Floats = NDArray[np.float64]
-OnStart = Callable[[Step, Sequence[Request]], None]
 
 
 @dataclass(frozen=True)
@@ -24,7 +22,8 @@ class Simulated:
     latencies_s: of each answered request, in the order of arrival. queue_s: waiting in all
     queues, mean of a request, as `fovea:queue_seconds_per_request` counts it. utilisation: of
     the busier of processor and GPU. execution_s: of an execution, by step. rate: answers per second
-    while the load was on. refused: requests that found a queue full.
+    while the load was on. batches: the requests of each execution, by step. refused: requests that
+    found a queue full.
     """
 
     latencies_s: Floats
@@ -32,6 +31,7 @@ class Simulated:
     utilisation: float
     execution_s: dict[str, float]
     rate: float
+    batches: dict[str, list[list[int]]]
     refused: int = 0
 
     @property
@@ -44,15 +44,10 @@ class Simulated:
 
 
 def open_loop(
-    times: ServiceTimes,
-    arrivals_s: Floats,
-    *,
-    seed: int = 0,
-    warm_up: int = 0,
-    on_start: OnStart = lambda step, batch: None,
+    times: ServiceTimes, arrivals_s: Floats, *, seed: int = 0, warm_up: int = 0
 ) -> Simulated:
     """Requests arrive when they arrive, answered or not; the first `warm_up` are not counted."""
-    machine = _Machine(times, len(arrivals_s), seed, on_start)
+    machine = _Machine(times, len(arrivals_s), seed)
 
     def arrivals() -> simpy.events.ProcessGenerator:
         for gap in np.diff(arrivals_s, prepend=0.0).tolist():
@@ -81,13 +76,7 @@ def capacity(times: ServiceTimes, *, count: int = 3000, seed: int = 0) -> float:
 
 
 class _Machine:
-    def __init__(
-        self,
-        times: ServiceTimes,
-        requests: int,
-        seed: int,
-        on_start: OnStart = lambda step, batch: None,
-    ) -> None:
+    def __init__(self, times: ServiceTimes, requests: int, seed: int) -> None:
         self.env, self.ask_again = simpy.Environment(), 0
         # What each request's times are multiplied by, drawn from the measured spread.
         places = np.linspace(0, 1, len(times.spread))
@@ -101,9 +90,7 @@ class _Machine:
             for place, cores in self._cores.items()
         }
         self._batchers = {
-            step.model: Batcher(
-                self.env, step, self._processors[step.place], self._step_done, on_start
-            )
+            step.model: Batcher(self.env, step, self._processors[step.place], self._step_done)
             for step in times.steps
         }
         self._needs = {step.model: len(step.after) for step in times.steps if step.after}
@@ -140,20 +127,17 @@ class _Machine:
         """What happened, without the first requests; `cool_down` answers do not count as a rate."""
         kept = [pair for pair in self._answered if pair[0].number >= warm_up]
         kept.sort(key=lambda pair: pair[0].number)
-        used = [
-            self._processors[place].busy_core_s() / (cores * self.env.now)
-            for place, cores in self._cores.items()
-        ]
+        ran = {name: batcher for name, batcher in self._batchers.items() if batcher.batches}
         return Simulated(
             latencies_s=np.array([latency for _, latency in kept]),
             queue_s=float(np.mean([request.queued_s for request, _ in kept])) if kept else 0.0,
-            utilisation=max(used),
-            execution_s={
-                name: batcher.executing_s / batcher.executions
-                for name, batcher in self._batchers.items()
-                if batcher.executions
-            },
+            utilisation=max(
+                self._processors[place].busy_core_s() / (cores * self.env.now)
+                for place, cores in self._cores.items()
+            ),
+            execution_s={name: b.executing_s / len(b.batches) for name, b in ran.items()},
             rate=self._rate(warm_up, cool_down),
+            batches={name: batcher.batches for name, batcher in ran.items()},
             refused=self._refused,
         )
 

@@ -3,14 +3,15 @@
 import time
 
 import grpc
+import numpy as np
 import pytest
 from fovea_client.statistics import read_statistics
 from tritonclient.grpc import service_pb2
 
-from benchmarks.capacity import check
-from benchmarks.capacity.curves import StepMeter, at_once, instances, walk
-from benchmarks.capacity.measure import Effort
+from benchmarks.capacity.curves import StepMeter, at_once, own_processes, walk
+from benchmarks.capacity.measure import BUSY_CALLERS, Effort, measure
 from benchmarks.capacity.repository import copy_with_delay, read_steps
+from benchmarks.capacity.simulation import closed_loop
 from benchmarks.questions import VERBS, questions
 from benchmarks.targets import Wire
 from demo.served import demo_server, export_demo
@@ -74,8 +75,8 @@ def test_a_failed_request_is_not_taken_for_a_measurement(wire, given):
 
 
 def test_each_instance_is_a_process(server):
-    assert len(instances(server.pid, "preprocess_image")) == 2
-    assert len(instances(server.pid, "clip_image_encoder")) == 1
+    assert len(own_processes(server.pid, "preprocess_image")) == 2
+    assert len(own_processes(server.pid, "clip_image_encoder")) == 1
 
 
 def test_a_step_is_measured_at_every_size(server, wire, given, repository):
@@ -90,12 +91,12 @@ def test_a_step_is_measured_at_every_size(server, wire, given, repository):
     assert len(curve.threads) == len(curve.batches)
 
 
-def test_loads_are_recorded_with_all_that_explains_them():
+def test_a_machine_is_measured_and_simulated_with_many_callers():
     effort = Effort(rounds=3, bursts=1, pictures=24, alone_requests=4, busy_s=1.0)
-    measured, (run,) = check.measure([0.3], repetitions=1, requests=6, effort=effort)
-    assert len(run.latencies_s) == len(run.arrivals_s) > 0
-    times = measured.to_times(check.VERB, "demo checkpoints")
-    assert 0.5 < run.slowdown(times, measured) < 2
-    verdict = check.compare(times, measured, [run], tolerance=0.15)
-    assert [row.percentile for row in verdict.comparisons] == [50, 99]
-    assert all(row.measured_ms > 0 < row.simulated_ms for row in verdict.comparisons)
+    measured = measure(export_demo(), MAIN_OBJECT, effort)
+    times = measured.to_times("main_object", "demo checkpoints")
+    assert {*times.steps} > {*measured.steps[1:]}
+    alone = closed_loop(times, concurrency=1, count=40)
+    assert alone.latencies_s.mean() == pytest.approx(measured.alone.latency_s, rel=0.1)
+    busy = closed_loop(times, concurrency=BUSY_CALLERS, count=500)
+    assert busy.rate == pytest.approx(np.mean(measured.busy_rates), rel=0.6)

@@ -132,7 +132,7 @@ def test_the_users_own_price_counts(ask, times_file):
     ("arguments", "code", "message"),
     [
         (("--rate", "500", "--p99", "1ms"), 1, "out of reach"),
-        (("--rate", "500", "--p99", "300"), 2, "time with its unit"),
+        (("--rate", "500", "--p99", "300"), 2, "time above 0 with its unit"),
         (("--rate", "-5", "--p99", "300ms"), 2, "rate of requests"),
         (("--rate", "5", "--p99", "300ms", "--kind", "B200"), 1, "no times of B200"),
         (("--rate", "5", "--p99", "300ms", "--spare", "-1"), 2, "--spare"),

@@ -3,7 +3,7 @@
 import pytest
 from typer import BadParameter
 
-from benchmarks.capacity.__main__ import Price, delay_s, duration_s, price, rate
+from benchmarks.capacity.__main__ import Price, duration_s, price, rate
 
 
 @pytest.mark.parametrize(
@@ -18,10 +18,6 @@ def test_a_time_has_a_unit(text, seconds):
 def test_other_times_are_refused(text):
     with pytest.raises(BadParameter, match="expected a time"):
         duration_s(text)
-
-
-def test_a_delay_may_be_none():
-    assert delay_s("0") == delay_s("0ms") == 0
 
 
 @pytest.mark.parametrize(("text", "value"), [("500", 500), ("0.5", 0.5), ("20/s", 20)])

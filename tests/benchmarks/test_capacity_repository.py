@@ -35,7 +35,7 @@ def test_instances_batches_and_queues_are_those_of_the_configuration(steps):
     entry = steps["preprocess_image"]
     assert (entry.instances, entry.max_batch, entry.max_queue) == (2, 16, 128)
     detector = steps["grounding_dino"]
-    assert (detector.instances, detector.max_batch, detector.delay_s) == (1, 8, 0)
+    assert (detector.instances, detector.max_batch) == (1, 8)
 
 
 def test_networks_run_on_the_gpu_where_there_is_one():
@@ -51,7 +51,8 @@ def test_the_copy_waits_and_leaves_the_original_alone(tmp_path):
     config = text_format.Parse(text, pb.ModelConfig())
     assert config.dynamic_batching.max_queue_delay_microseconds == 7000
     assert (REPOSITORY / "sam_image_encoder" / "config.pbtxt").read_text() == original
-    assert read_steps(copied, "main_object", gpu=False)[0].delay_s == 0.007
+    with pytest.raises(InvalidReport, match="expected no batching delay"):
+        read_steps(copied, "main_object", gpu=False)
 
 
 def test_a_folder_that_is_no_repository_is_refused(tmp_path):

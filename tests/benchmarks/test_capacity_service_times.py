@@ -38,12 +38,12 @@ def test_measured_sizes_end_with_the_largest():
 
 
 def test_a_curve_is_the_median_of_sizes_that_ran_often_enough():
-    bursts = [Burst(1, seconds, seconds) for seconds in (1.0, 2.0, 9.0)]
-    assert to_curve([*bursts, Burst(2, 3.0, 3.0)]) == BatchCurve((1,), (2.0,), (1.0,))
+    bursts = {1: [Burst(seconds, seconds) for seconds in (1.0, 2.0, 9.0)], 2: [Burst(3.0, 3.0)]}
+    assert to_curve(bursts) == BatchCurve((1,), (2.0,), (1.0,))
 
 
 def test_threads_are_processor_time_by_time():
-    bursts = [Burst(1, 1.0, 1.2)] * 3 + [Burst(2, 1.0, 1.6)] * 3
+    bursts = {1: [Burst(1.0, 1.2)] * 3, 2: [Burst(1.0, 1.6)] * 3}
     assert to_curve(bursts).threads == pytest.approx((1.2, 1.6))
 
 

@@ -14,7 +14,7 @@ from benchmarks.results import Results, read_results
 
 
 def one(values: tuple[float, ...], *, more: bool = True) -> dict[str, Figure]:
-    return {"it": Figure("it", values, more)}
+    return {"it": Figure(values, more)}
 
 
 def verdict(before: tuple[float, ...], after: tuple[float, ...], *, more: bool = True) -> str:
@@ -63,16 +63,13 @@ def test_both_directions_agree(left, right):
 
 def test_noise_alone_rarely_counts_as_a_change():
     rng = np.random.default_rng(0)
-    reports = [
-        {str(i): Figure(str(i), tuple(rng.normal(100, 5, 3)), True) for i in range(300)}
-        for _ in range(2)
-    ]
+    reports = [{str(i): Figure(tuple(rng.normal(100, 5, 3))) for i in range(300)} for _ in range(2)]
     changes = compare.compare(*reports)
     assert sum(change.verdict != "same" for change in changes) <= 3
 
 
 def test_figures_are_those_that_both_reports_have():
-    before = one(STEADY) | {"gone": Figure("gone", STEADY, True)}
+    before = one(STEADY) | {"gone": Figure(STEADY)}
     assert [change.name for change in compare.compare(before, one(STEADY))] == ["it"]
 
 

@@ -63,7 +63,7 @@ def results() -> Results:
         networks=[network(EAGER, 1, 50.0), network(ONNX, 1, 20.0), network(ONNX, 2, 25.0)],
         pipelines=[side],
         accuracy={"detect": {"found": 0.9}},
-        sections=Sections(folder=Folder([Batch(10, 4.75, 2.0, 5.0, None, {"answered": 10})], 0.5)),
+        sections=Sections(folder=Folder([Batch(10, 4.75, 2.0, 5.0, {"answered": 10})], 0.5)),
         left_out=[
             "verb detect: 64 callers, round 1 (about 9 s)",
             "verb detect: 64 callers, round 2 (about 9 s)",
@@ -90,7 +90,7 @@ def test_the_report_names_each_figure_with_its_spread(results, tmp_path):
     assert "| detect | 2 | – | 20 | RpcError UNAVAILABLE 1 | 50.00 (45.00 to 55.00) |" in text
     assert "found 0.900" in text and "label 0.990" in text
     assert "| grounding_dino | 20.0 (1) | – | 80.0 (2) | 50.00 | 4.00 | 0.62 |" in text
-    assert "| 10 | 4.75 | 2.00 | 5.00 | – | answered 10 |\n\ncost_ratio 0.50" in text
+    assert "| 10 | 4.75 | 2.00 | 5.00 | answered 10 |\n\ncost_ratio 0.50" in text
     assert "- verb detect: 64 callers (about 9 s), 2 rounds\n" in text
     assert text.endswith("- a folder of 10 pictures (about 8 s)\n")
     assert "Verbs of the client" not in text

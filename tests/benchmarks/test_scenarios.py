@@ -34,14 +34,6 @@ def test_random_boxes_lie_within_the_picture():
     assert (boxes[:, 2:] - boxes[:, :2] >= [63.9, 47.9]).all()
 
 
-def test_the_slowest_part_of_a_job():
-    steady = [float(i + 1) for i in range(100)]
-    assert scenarios.slowest_part(steady) == pytest.approx(1)
-    late = [*steady[:90], *(90 + 2.0 * (i + 1) for i in range(10))]
-    assert scenarios.slowest_part(late) == pytest.approx(0.5)
-    assert scenarios.slowest_part([1.0, 2.0]) is None
-
-
 def test_pictures_of_a_folder_differ_in_size_and_content(tmp_path):
     megapixels = scenarios.write_pictures(tmp_path, 12)
     files = sorted(tmp_path.glob("*.jpg"))

@@ -6,7 +6,7 @@ from tritonclient.grpc import model_config_pb2 as pb
 
 from benchmarks.exports import Exported, Source, export
 from benchmarks.figures import Spread
-from benchmarks.tune import Bench, Duel, Knob, better, knobs, search, tuned
+from benchmarks.tune import Bench, Duel, Knob, Ratios, knobs, search, tuned
 from export.__main__ import read_settings
 from export.deployments import Loaded
 from export.errors import ExportError
@@ -74,7 +74,7 @@ def test_a_file_that_holds_no_settings_is_refused(tmp_path, text):
     ],
 )
 def test_only_what_beats_the_noise_in_every_turn_is_kept(throughput, p99, kept):
-    assert better(Spread.of(throughput), Spread.of(p99)) is kept
+    assert Ratios(Spread.of(throughput), Spread.of(p99)).better is kept
 
 
 class Formula:
@@ -85,7 +85,7 @@ class Formula:
         return 10 / (1 + abs(sizes.embeddings - 4)) + 10 / (1 + abs(sizes.steps - 2))
 
     def compare(self, ours, theirs):
-        return Spread.of([self.rate(ours) / self.rate(theirs)] * 3), STEADY
+        return Ratios(Spread.of([self.rate(ours) / self.rate(theirs)] * 3), STEADY)
 
 
 def sizes(name):
@@ -126,8 +126,8 @@ def test_two_settings_are_served_at_once_and_compared_in_turns(tmp_path):
     made = export(Source(), lambda network, what: None)
     bench = Bench(made, tmp_path, Duel(2, seconds=0.5, rounds=2))
     (knob,) = [knob for knob in knobs(made) if "preprocess" in knob.name]
-    throughput, p99 = bench.compare(knob.turn(MachineSettings(), 1), MachineSettings())
-    assert len(throughput.values) == len(p99.values) == 2
-    assert throughput.least > 0 and p99.least > 0
+    found = bench.compare(knob.turn(MachineSettings(), 1), MachineSettings())
+    assert len(found.throughput.values) == len(found.p99.values) == 2
+    assert found.throughput.least > 0 and found.p99.least > 0
     assert config(tmp_path / "ours", "preprocess_image").instance_group[0].count == 1
     assert config(tmp_path / "theirs", "preprocess_image").instance_group[0].count == 2

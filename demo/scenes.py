@@ -150,7 +150,7 @@ def _sides(rng: Rng, picks: list[tuple[str, str]], short: int) -> list[float]:
     return [side * short for side in sides]
 
 
-def _position(rng: Rng, rgba: np.ndarray, height: int, width: int, central: bool) -> np.ndarray:
+def _position(rng: Rng, rgba: np.ndarray, height: int, width: int, *, central: bool) -> np.ndarray:
     """Top left corner (x, y): the main object inside the central square, others up to 8 % out."""
     size = np.array([rgba.shape[1], rgba.shape[0]])
     frame = np.array([width, height])
@@ -170,7 +170,7 @@ def _place(rng: Rng, owner: np.ndarray, placed: list[_Sprite], seen: list[int],
     rgba, area = warped
     height, width = owner.shape
     for _ in range(PLACEMENT_TRIES):
-        x, y = _position(rng, rgba, height, width, central)
+        x, y = _position(rng, rgba, height, width, central=central)
         sprite = _Sprite(rgba, int(x), int(y), area)
         rows, columns, part = sprite.window(height, width)
         opaque = part[..., 3] > 127

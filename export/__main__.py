@@ -102,7 +102,7 @@ def main(
             manifest = run(export, force=force)
         _warn_of_licences(manifest)
         if export.form.runtime.needs_engines:
-            _place_engines(export.out, engines, force)
+            _place_engines(export.out, engines, force=force)
     except ExportError as error:
         console.print(f"[red]{type(error).__name__}[/]: {error}", highlight=False)
         raise typer.Exit(1) from error
@@ -154,7 +154,7 @@ def read_settings(path: Path) -> MachineSettings:
         raise ExportError(f"{path} holds no settings: {error}") from error
 
 
-def _place_engines(folder: Path, wanted: bool | None, force: bool) -> None:
+def _place_engines(folder: Path, wanted: bool | None, *, force: bool) -> None:
     """Build the engines of an export for engines, if this machine can build and check them."""
     if wanted is None and local_compute_capability() is None:
         console.print(f"No engines yet. On the target GPU: python -m export.engines {folder}")

@@ -79,8 +79,9 @@ def _with_front(times: ServiceTimes, alone_s: float, around_s: float) -> Service
     waits.
     """
     first = {step.model for step in times.steps if not step.after}
-    around = (Step(AROUND, (), BatchCurve((1,), (around_s,)), instances=0),)
-    around = around if around_s >= _LEAST_S else ()
+    around: tuple[Step, ...] = ()
+    if around_s >= _LEAST_S:
+        around = (Step(AROUND, (), BatchCurve((1,), (around_s,)), instances=0),)
     bare = _alone(replace(times, steps=(*around, *times.steps)))
     front_s = max(alone_s - float(bare.latencies_s.mean()), _LEAST_S)
     curve = BatchCurve((1,), (front_s,), (_WAITING,) if around else ())

@@ -93,7 +93,7 @@ def map_pictures(
     """
     source, total = expand(pictures)
     _check_concurrency(concurrency)
-    return _count(_map(call, source, concurrency, ordered), total, progress)
+    return _count(_map(call, source, concurrency, ordered=ordered), total, progress)
 
 
 def amap_pictures(
@@ -107,7 +107,7 @@ def amap_pictures(
     """`map_pictures` with tasks; closing the iterator cancels the running ones."""
     source, total = expand(pictures)
     _check_concurrency(concurrency)
-    return _acount(_amap(call, source, concurrency, ordered), total, progress)
+    return _acount(_amap(call, source, concurrency, ordered=ordered), total, progress)
 
 
 def _check_concurrency(concurrency: int) -> None:
@@ -138,7 +138,7 @@ async def _acount(
 
 
 def _map(
-    call: Callable[[Picture], T], source: Iterable[Picture], concurrency: int, ordered: bool
+    call: Callable[[Picture], T], source: Iterable[Picture], concurrency: int, *, ordered: bool
 ) -> Generator[Outcome[T], None, None]:
     def outcome(index: int, picture: Picture) -> Outcome[T]:
         try:
@@ -152,21 +152,21 @@ def _map(
         window = concurrency * WINDOW_PER_WORKER if ordered else concurrency
         for index, picture in enumerate(source):
             pending.append(pool.submit(outcome, index, picture))
-            while len(pending) >= window or _is_next_done(pending, ordered):
-                yield _next_done(pending, ordered).result()
+            while len(pending) >= window or _is_next_done(pending, ordered=ordered):
+                yield _next_done(pending, ordered=ordered).result()
         while pending:
-            yield _next_done(pending, ordered).result()
+            yield _next_done(pending, ordered=ordered).result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _is_next_done(
-    pending: Iterable[Future[Outcome[T]] | asyncio.Task[Outcome[T]]], ordered: bool
+    pending: Iterable[Future[Outcome[T]] | asyncio.Task[Outcome[T]]], *, ordered: bool
 ) -> bool:
     return any(one.done() for one in itertools.islice(pending, 1 if ordered else None))
 
 
-def _next_done(pending: deque[Future[Outcome[T]]], ordered: bool) -> Future[Outcome[T]]:
+def _next_done(pending: deque[Future[Outcome[T]]], *, ordered: bool) -> Future[Outcome[T]]:
     if ordered:
         return pending.popleft()
     done = next(iter(wait(pending, return_when=FIRST_COMPLETED).done))
@@ -178,6 +178,7 @@ async def _amap(
     call: Callable[[Picture], Awaitable[T]],
     source: Iterable[Picture],
     concurrency: int,
+    *,
     ordered: bool,
 ) -> AsyncGenerator[Outcome[T], None]:
     slots = asyncio.Semaphore(concurrency)
@@ -194,17 +195,17 @@ async def _amap(
         window = concurrency * WINDOW_PER_WORKER if ordered else concurrency
         for index, picture in enumerate(source):
             pending.append(asyncio.create_task(outcome(index, picture)))
-            while len(pending) >= window or _is_next_done(pending, ordered):
-                yield await _anext_done(pending, ordered)
+            while len(pending) >= window or _is_next_done(pending, ordered=ordered):
+                yield await _anext_done(pending, ordered=ordered)
         while pending:
-            yield await _anext_done(pending, ordered)
+            yield await _anext_done(pending, ordered=ordered)
     finally:
         for task in pending:
             task.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
 
 
-async def _anext_done(pending: deque[asyncio.Task[Outcome[T]]], ordered: bool) -> Outcome[T]:
+async def _anext_done(pending: deque[asyncio.Task[Outcome[T]]], *, ordered: bool) -> Outcome[T]:
     if ordered:
         done = pending[0]
         await asyncio.wait([done])

@@ -70,7 +70,7 @@ class Question:
     def of(
         cls, labels: str | Iterable[str] | None, template: str | None, top_k: int | None
     ) -> Question:
-        _check_template(template, labels is not None)
+        _check_template(template, labels_given=labels is not None)
         _check_top_k(top_k)
         asked = None if labels is None else prompts.to_labels(labels)
         return cls(asked, template, top_k)
@@ -94,7 +94,7 @@ class Question:
         return Classification(tuple(labels), indices, scores)
 
 
-def _check_template(template: str | None, labels_given: bool) -> None:
+def _check_template(template: str | None, *, labels_given: bool) -> None:
     if template is None:
         return
     if not labels_given:

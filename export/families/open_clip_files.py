@@ -110,7 +110,7 @@ class Config:
         quick = bool(self.model.get("quick_gelu"))
         shape = _shape(text, heads=text.get("heads", 8), default=512, quick_gelu=quick)
         length, vocabulary = text.get("context_length", 77), text.get("vocab_size", 49408)
-        visual = self._convnext(stages) if self.is_timm else self._tower(quick)
+        visual = self._convnext(stages) if self.is_timm else self._tower(quick_gelu=quick)
         return OpenClipModel(visual, shape, length, vocabulary, self.embed_dim)
 
     def processor(self) -> Processor:
@@ -133,7 +133,7 @@ class Config:
         mean, std = _channels(said.get("mean") or MEAN), _channels(said.get("std") or STD)
         return Processor(size, mean, std, int(FILTERS[name]), squash=mode == "squash")
 
-    def _tower(self, quick_gelu: bool) -> nn.Module:
+    def _tower(self, *, quick_gelu: bool) -> nn.Module:
         vision, size, dim = self.model["vision_cfg"], self.image_size, self.embed_dim
         width, layers = vision.get("width", 768), vision.get("layers", 12)
         head_width = vision.get("head_width", 64)

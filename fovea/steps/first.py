@@ -80,7 +80,8 @@ class PreprocessImage(Step):
         self.check_room([model for use in uses for model in self._asked(use, inputs)])
         large = any(not made.small for _, made in seen.values())
         pictures = wanted & {verb_picture(use.verb).name for use in uses}
-        scale = partial(self._least_scale, large, bool(pictures)) if self._decode_margin else None
+        least = partial(self._least_scale, large=large, cut=bool(pictures))
+        scale = least if self._decode_margin else None
         picture = images.decode_picture(inputs["IMAGE"][0], self.limits, scale)
         for name in ("BOX_THRESHOLD", "TEXT_THRESHOLD", "THRESHOLD"):
             read_threshold(inputs, name, 0.0)
@@ -104,7 +105,7 @@ class PreprocessImage(Step):
         chunks = read_settings(inputs, finds.spec, self.limits).chunks
         return (*use.asks, *(finds.grid_decoder.name for _ in range(chunks)))
 
-    def _least_scale(self, large: bool, cut: bool, size_hw: tuple[int, int]) -> float:
+    def _least_scale(self, size_hw: tuple[int, int], *, large: bool, cut: bool) -> float:
         """The share of the picture's edges that the networks need, margin included.
 
         It is the same for all large geometries, whichever is requested: the same picture then gives

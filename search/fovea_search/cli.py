@@ -94,7 +94,13 @@ def index(
     """Put every object of pictures into a store, or maintain the store."""
     with console.one_line_errors():
         if failed or versions or optimize or restore is not None:
-            _look_after(Store.open(store), failed, versions, restore, as_json)
+            _look_after(
+                Store.open(store),
+                failed=failed,
+                versions=versions,
+                restore=restore,
+                as_json=as_json,
+            )
             return
         if not inputs and not (retry or sweep):
             raise InvalidInput("expected pictures, a folder or the like, got none")
@@ -112,7 +118,9 @@ def index(
         if ray is not None:
             on_ray = _OnRay(ray, actors, tuple(url), timeout, local)
         with _clients(url, timeout, local) as clients:
-            run = _IndexRun(store, clients, verb or VERB, settings, options, as_json, on_ray)
+            run = _IndexRun(
+                store, clients, verb or VERB, settings, options, on_ray, as_json=as_json
+            )
             raise typer.Exit(run.run(inputs, column, metadata))
 
 
@@ -150,8 +158,9 @@ class _IndexRun:
         verb: str,
         settings: Mapping[str, float],
         options: Options,
-        as_json: bool,
         on_ray: _OnRay | None,
+        *,
+        as_json: bool,
     ) -> None:
         self._on_ray = on_ray
         self._options, self._as_json, self._problems = options, as_json, 0
@@ -220,12 +229,12 @@ def _clients(
 
 
 def _look_after(
-    store: Store, failed: bool, versions: bool, restore: int | None, as_json: bool
+    store: Store, *, failed: bool, versions: bool, restore: int | None, as_json: bool
 ) -> None:
     if failed:
-        report.print_failed(store, as_json)
+        report.print_failed(store, as_json=as_json)
     elif versions:
-        report.print_versions(store, as_json)
+        report.print_versions(store, as_json=as_json)
     elif restore is not None:
         store.restore(restore)
     else:

@@ -49,7 +49,7 @@ def print_summary(store: str, summary: Summary) -> None:
     )
 
 
-def print_failed(store: Store, as_json: bool) -> None:
+def print_failed(store: Store, *, as_json: bool) -> None:
     """Print the pictures that failed, and why."""
     for known in store.known():
         if known.error and as_json:
@@ -58,7 +58,7 @@ def print_failed(store: Store, as_json: bool) -> None:
             _print(f"{console.printable(known.path)}: {console.printable(known.error)}")
 
 
-def print_versions(store: Store, as_json: bool) -> None:
+def print_versions(store: Store, *, as_json: bool) -> None:
     """Print the versions that can be restored."""
     for version in store.versions():
         time = version.time.isoformat(timespec="seconds")

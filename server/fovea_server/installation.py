@@ -130,11 +130,11 @@ def prepare_backends() -> BackendDirectory:
     backends = root / "backends"
     official = (backends / "onnxruntime" / OFFICIAL_ONNXRUNTIME).is_file()
     complete = official and (backends / "python" / STUB).is_file()
-    folder = backends if complete else _assembled(program, backends, official)
+    folder = backends if complete else _assembled(program, backends, official=official)
     return BackendDirectory(program, folder, root / "caches", _library_path(root, folder), official)
 
 
-def _assembled(program: Path, backends: Path, official: bool) -> Path:
+def _assembled(program: Path, backends: Path, *, official: bool) -> Path:
     stub = _stub(program.resolve().parent.parent)
     target = cache_folder() / "backends" / _key(program, stub)
     if target.is_dir():
@@ -143,7 +143,7 @@ def _assembled(program: Path, backends: Path, official: bool) -> Path:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(prefix=".building-", dir=target.parent))
-        _assemble(building, backends, stub, official)
+        _assemble(building, backends, stub, official=official)
         building.chmod(0o755)
         os.rename(building, target)
     except OSError as exc:
@@ -156,7 +156,7 @@ def _assembled(program: Path, backends: Path, official: bool) -> Path:
     return target
 
 
-def _assemble(building: Path, backends: Path, stub: Path, official: bool) -> None:
+def _assemble(building: Path, backends: Path, stub: Path, *, official: bool) -> None:
     for backend in sorted(backends.iterdir()):
         if backend.is_dir() and backend.name not in {"python", "onnxruntime"}:
             (building / backend.name).symlink_to(backend)

@@ -48,7 +48,7 @@ def serve(options: ServerOptions, *, json_line: bool = False) -> int:
             server.prepare()
             with _progress(console, server) as on_progress:
                 server.start(on_progress=on_progress)
-            _announce(server, console, json_line)
+            _announce(server, console, json_line=json_line)
             code = server.wait()
         except ServerError as exc:
             return _report(exc, server, console)
@@ -95,7 +95,7 @@ def _progress(console: Console, server: EmbeddedServer) -> Iterator[Callable[[li
         yield show
 
 
-def _announce(server: EmbeddedServer, console: Console, json_line: bool) -> None:
+def _announce(server: EmbeddedServer, console: Console, *, json_line: bool) -> None:
     where = {
         "grpc": server.grpc_url,
         "http": server.http_url,

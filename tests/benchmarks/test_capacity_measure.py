@@ -47,8 +47,8 @@ def given(wire, repository):
     return walk(wire, repository, MAIN_OBJECT.request(question))
 
 
-def test_the_walk_has_the_inputs_of_every_step(given, repository):
-    steps = read_steps(repository, MAIN_OBJECT.name, gpu=False)
+def test_the_walk_has_the_inputs_of_every_step(given):
+    steps = read_steps(export_demo(), MAIN_OBJECT.name, gpu=False)
     assert set(given) == {step.model for step in steps}
     (pixels,) = given["clip_image_encoder"].inputs
     assert (pixels.name, pixels.datatype) == ("pixel_values", "UINT8")
@@ -79,8 +79,8 @@ def test_each_instance_is_a_process(server):
     assert len(own_processes(server.pid, "clip_image_encoder")) == 1
 
 
-def test_a_step_is_measured_at_every_size(server, wire, given, repository):
-    steps = {s.model: s for s in read_steps(repository, MAIN_OBJECT.name, gpu=False)}
+def test_a_step_is_measured_at_every_size(server, wire, given):
+    steps = {s.model: s for s in read_steps(export_demo(), MAIN_OBJECT.name, gpu=False)}
     step = steps["clip_rank_labels_for_grounding_dino"]
     url, pid = server.grpc_url, server.pid
     meter = StepMeter(wire, url, step, [given[step.model]], server_pid=pid, bursts=1)

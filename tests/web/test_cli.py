@@ -33,16 +33,16 @@ def test_keys_are_made_listed_and_ended(tmp_path):
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org"])
 def test_nobody_else_is_let_in_unless_that_is_said(host, tmp_path):
     with pytest.raises(InvalidInput, match="--no-keys"):
-        check_open(host, None, False)
-    check_open(host, None, True)
-    check_open(host, tmp_path, False)
+        check_open(host, None, no_keys=False)
+    check_open(host, None, no_keys=True)
+    check_open(host, tmp_path, no_keys=False)
     with pytest.raises(InvalidInput):
-        check_open(host, tmp_path, True)
+        check_open(host, tmp_path, no_keys=True)
 
 
 def test_loopback_needs_no_keys():
     for host in ("127.0.0.1", "::1", "localhost"):
-        check_open(host, None, False)
+        check_open(host, None, no_keys=False)
 
 
 def test_an_open_host_without_keys_does_not_start():

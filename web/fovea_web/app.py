@@ -64,7 +64,7 @@ def make_app(settings: Settings) -> FastAPI:
     add_search(app, answers, search)
     samples.add(app, settings.samples)
     add_routes(app, answers)
-    _add_reference(app, deployment, search is not None)
+    _add_reference(app, deployment, searches=search is not None)
     _add_page(app)
     app.add_middleware(Admitted, settings=settings, keys=keys, rates=rates)
     app.add_middleware(Observed, metrics=metrics)
@@ -136,7 +136,7 @@ def _add_page(app: FastAPI) -> None:
     app.mount("/static", StaticFiles(directory=PAGE), name="static")
 
 
-def _add_reference(app: FastAPI, deployment: Deployment, searches: bool) -> None:
+def _add_reference(app: FastAPI, deployment: Deployment, *, searches: bool) -> None:
     @app.get("/openapi.json", include_in_schema=False)
     async def describe() -> Response:
         """Describe the served verbs, or all while the server cannot be asked."""

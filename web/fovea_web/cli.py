@@ -68,7 +68,7 @@ def web(
 ) -> None:
     """Serve the verbs over HTTP, and a page to try them, in front of a fovea server."""
     with console.one_line_errors():
-        check_open(host, keys_file, no_keys)
+        check_open(host, keys_file, no_keys=no_keys)
         settings = Settings(
             url=url,
             store=store,
@@ -85,7 +85,7 @@ def web(
         serve(settings, host, port, as_json=as_json)
 
 
-def check_open(host: str, keys_file: Path | None, no_keys: bool) -> None:
+def check_open(host: str, keys_file: Path | None, *, no_keys: bool) -> None:
     """Raise InvalidInput if other machines could call without keys, unless that was requested."""
     if host not in LOOPBACK and keys_file is None and not no_keys:
         raise InvalidInput(
@@ -99,13 +99,13 @@ def check_open(host: str, keys_file: Path | None, no_keys: bool) -> None:
 def serve(settings: Settings, host: str, port: int, *, as_json: bool = False) -> None:
     """Run the gateway until it is interrupted."""
     with suppress(KeyboardInterrupt):  # uvicorn raises it again when all requests have ended
-        _Server(settings, host, port, as_json).run()
+        _Server(settings, host, port, as_json=as_json).run()
 
 
 class _Server(uvicorn.Server):
     """Prints where it listens, once it does."""
 
-    def __init__(self, settings: Settings, host: str, port: int, as_json: bool) -> None:
+    def __init__(self, settings: Settings, host: str, port: int, *, as_json: bool) -> None:
         config = uvicorn.Config(
             make_app(settings),
             host=host,

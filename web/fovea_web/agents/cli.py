@@ -66,7 +66,7 @@ def mcp(
             more = [] if store is None else [_search(store, client, folders)]
             server = make_server(Toolbox(client, folders, more))
             if http:
-                _serve_http(server, port, as_json)
+                _serve_http(server, port, as_json=as_json)
             else:
                 run_stdio(server)
 
@@ -82,7 +82,7 @@ def _search(store: str, client: BlockingVerbs, folders: Folders | None) -> Tool:
     return finding.tool(Index(Store.open(store), client), folders)
 
 
-def _serve_http(server: Server[Any], port: int, as_json: bool) -> None:
+def _serve_http(server: Server[Any], port: int, *, as_json: bool) -> None:
     """Serve until interrupted. The SDK refuses hosts and origins other than this machine's."""
     app = server.streamable_http_app(host=HOST, max_request_body_size=BODY_BYTES)
     listening = socket.create_server((HOST, port))

@@ -31,7 +31,7 @@ def tool(index: Index, folders: Folders | None) -> Tool:
         image = picture_of(given, folders)
         finds = index.search(image=image, **{"k": K, **given})
         jpeg = replies.encode_jpeg(sheet.draw(finds)) if annotated and len(finds) else None
-        return Reply(_to_record(finds, masks), jpeg)
+        return Reply(_to_record(finds, masks=masks), jpeg)
 
     own = [name for name in index.store.columns if name not in (*COLUMNS, VECTOR)]
     return Tool(
@@ -47,11 +47,11 @@ def tool(index: Index, folders: Folders | None) -> Tool:
     )
 
 
-def _to_record(finds: Finds, masks: bool) -> dict[str, Any]:
-    return {"count": len(finds), "finds": [_find(find, masks) for find in finds]}
+def _to_record(finds: Finds, *, masks: bool) -> dict[str, Any]:
+    return {"count": len(finds), "finds": [_find(find, masks=masks) for find in finds]}
 
 
-def _find(find: Find, masks: bool) -> dict[str, Any]:
+def _find(find: Find, *, masks: bool) -> dict[str, Any]:
     content, mark, number = find.id.partition(":")
     told: dict[str, Any] = {
         "id": f"{content[:ID_CHARS]}{mark}{number}",

@@ -30,8 +30,8 @@ def to_record(result: Any, *, masks: bool = False) -> Record:
     if isinstance(result, Classification):
         return {"labels": _pairs(zip(result.labels, result.scores.tolist(), strict=True))}
     if isinstance(result, MainObject):
-        return _main_object(result, masks)
-    return _objects(result, masks)
+        return _main_object(result, masks=masks)
+    return _objects(result, masks=masks)
 
 
 def to_jpeg(picture: bytes, result: Result) -> str:
@@ -52,13 +52,13 @@ def to_box(box: Any) -> list[int]:
     return [round(edge) for edge in box.tolist()]
 
 
-def _main_object(result: MainObject, masks: bool) -> Record:
+def _main_object(result: MainObject, *, masks: bool) -> Record:
     record: Record = {"found": result.found, "label": result.label}
     if result.box is not None and result.mask is not None:
         record |= {
             "box": to_box(result.box),
             "box_score": _score(result.box_score),
-            **_mask(result.mask, masks),
+            **_mask(result.mask, whole=masks),
         }
     return record | {
         "label_scores": {label: _score(score) for label, score in result.label_scores.items()},
@@ -67,9 +67,9 @@ def _main_object(result: MainObject, masks: bool) -> Record:
 
 
 def _objects(
-    result: Detections | Segmentation | Objects | SceneSegmentation, masks: bool
+    result: Detections | Segmentation | Objects | SceneSegmentation, *, masks: bool
 ) -> Record:
-    found = list(_each(result, masks))
+    found = list(_each(result, masks=masks))
     record: Record = {"count": len(found), "objects": found[:TOLD]}
     if len(found) > TOLD:
         record["not_told"] = len(found) - TOLD
@@ -77,7 +77,7 @@ def _objects(
 
 
 def _each(
-    result: Detections | Segmentation | Objects | SceneSegmentation, masks: bool
+    result: Detections | Segmentation | Objects | SceneSegmentation, *, masks: bool
 ) -> Iterable[Record]:
     for index, score in enumerate(result.scores.tolist()):
         one: Record = {}
@@ -91,11 +91,11 @@ def _each(
         else:
             one["box"] = to_box(result.masks[index].box())
         if not isinstance(result, Detections) or isinstance(result, SegmentedDetections):
-            one |= _mask(result.masks[index], masks)
+            one |= _mask(result.masks[index], whole=masks)
         yield one
 
 
-def _mask(mask: Mask, whole: bool) -> Record:
+def _mask(mask: Mask, *, whole: bool) -> Record:
     record: Record = {"mask_area": mask.area}
     return record | {"mask": mask.to_coco()} if whole else record
 

@@ -203,7 +203,7 @@ class _Asked:
 
 
 def _prompts(
-    boxes: Any = None, points: Any = None, background: Any = None, together: bool = False
+    *, boxes: Any = None, points: Any = None, background: Any = None, together: bool = False
 ) -> dict[str, Any]:
     """Boxes, points and point_labels of `Client.segment`."""
     coords = [*(points or ()), *(background or ())]

@@ -47,13 +47,13 @@ def check(config: dict[str, Any], session: Session) -> None:
     _check_complete(model, inputs, required)
     batches = config.get("max_batch_size", 0) > 0
     for tensor in inputs:
-        _check_optional(model, tensor, batches, required)
+        _check_optional(model, tensor, required, batches=batches)
         graph = required.get(tensor["name"]) or overridable[tensor["name"]]
-        _check_tensor(model, "input", tensor, graph, batches, exact=False)
+        _check_tensor(model, "input", tensor, graph, batches=batches, exact=False)
     outputs = {tensor.name: tensor for tensor in session.get_outputs()}
     _check_known(model, "output", config.get("output", ()), outputs)
     for tensor in config.get("output", ()):
-        _check_tensor(model, "output", tensor, outputs[tensor["name"]], batches, exact=True)
+        _check_tensor(model, "output", tensor, outputs[tensor["name"]], batches=batches, exact=True)
 
 
 def _check_known(
@@ -77,7 +77,7 @@ def _check_complete(model: str, inputs: list[Tensor], required: Mapping[str, Nod
 
 
 def _check_optional(
-    model: str, tensor: Tensor, batches: bool, required: Mapping[str, NodeArg]
+    model: str, tensor: Tensor, required: Mapping[str, NodeArg], *, batches: bool
 ) -> None:
     if not tensor.get("optional"):
         return
@@ -98,8 +98,8 @@ def _check_tensor(
     role: str,
     tensor: Tensor,
     graph: NodeArg,
-    batches: bool,
     *,
+    batches: bool,
     exact: bool,
 ) -> None:
     where = f"model '{model}', {role} '{tensor['name']}'"
@@ -114,7 +114,7 @@ def _check_tensor(
     if not shape and not batches:
         _check_scalar(where, dims)
     else:
-        _check_dims(where, dims, shape, batches, exact)
+        _check_dims(where, dims, shape, batches=batches, exact=exact)
 
 
 def _check_scalar(where: str, dims: list[int]) -> None:
@@ -122,7 +122,9 @@ def _check_scalar(where: str, dims: list[int]) -> None:
         raise ValueError(f"{where}: the graph has a scalar, the configuration says dims {dims}")
 
 
-def _check_dims(where: str, dims: list[int], shape: list[int], batches: bool, exact: bool) -> None:
+def _check_dims(
+    where: str, dims: list[int], shape: list[int], *, batches: bool, exact: bool
+) -> None:
     if batches and (not shape or shape[0] != -1):
         raise ValueError(
             f"{where}: max_batch_size > 0 needs a free first dimension, the graph has {shape}"

@@ -60,19 +60,6 @@ def mean_batches(spent: Statistics) -> dict[str, float]:
     return {name: spent[name].mean_batch for name in NETWORKS if spent[name].executions}
 
 
-def batch_ms(spent: Statistics) -> dict[str, dict[int, float]]:
-    """Milliseconds of one execution, by network and by the rows in it."""
-    return {
-        name: {
-            rows: 1000 * batch.compute_s / batch.executions
-            for rows, batch in spent[name].batches.items()
-            if batch.executions
-        }
-        for name in NETWORKS
-        if spent[name].executions
-    }
-
-
 def read_cache_hits(metrics_url: str) -> int:
     """SAM's embeddings that the server has found in its cache so far."""
     from prometheus_client.parser import text_string_to_metric_families  # of the extra `bench`

@@ -7,7 +7,7 @@ server at the checkpoint's own grid too. Truth is every object of held-out scene
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
 from benchmarks.figures import timed
 from benchmarks.options import Json
 from benchmarks.results import write_json
+from benchmarks.tables import cell, on_terminal
 from demo.evaluate import make_trial, mean
 from demo.mask_generation import MaskGeneration
 from demo.served import demo_server
@@ -145,15 +145,11 @@ def main(
             reference_pictures=pictures,
             truth_pictures=scenes,
         )
-    write_json(out, asdict(result))
-    table = Table("figure", "value", title="segment_everything")
-    for name, value in asdict(result).items():
-        if isinstance(value, dict):
-            continue
-        table.add_row(name, f"{value:.3f}" if isinstance(value, float) else str(value))
-    for side, value in result.seconds.items():
-        table.add_row(f"seconds: {side}", f"{value:.3f}")
-    Console().print(table)
+    write_json(out, result)
+    figures = {f"seconds: {side}": value for side, value in result.seconds.items()}
+    figures |= {name: value for name, value in vars(result).items() if not isinstance(value, dict)}
+    rows = [{"figure": name, "value": cell(value, 3)} for name, value in figures.items()]
+    Console().print(on_terminal(rows, "segment_everything"))
 
 
 if __name__ == "__main__":

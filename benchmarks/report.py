@@ -64,12 +64,11 @@ def write(results: Results, folder: Path) -> Path:
 def _head(results: Results) -> str:
     machine = results.machine
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    chosen = ", ".join(f"{name} {cell(value, 0)}" for name, value in results.settings.items())
     return (
         f"# Benchmark: {results.settings['set']}\n\n"
         f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, "
         f"Python {machine['python']}; {versions}. Begun {results.started}, "
-        f"{results.seconds:.0f} s. Settings: {chosen}.\n\n{HOW_TO_READ}"
+        f"{results.seconds:.0f} s. Settings: {cell(results.settings, 0)}.\n\n{HOW_TO_READ}"
     )
 
 
@@ -89,18 +88,13 @@ def _baselines(results: Results) -> Iterator[str]:
 
 
 def _network(results: Results, name: str) -> dict[str, object]:
-    bests = {side: best(results.networks, name, side) for side in (EAGER, COMPILED, ONNX)}
-    rates = {side: row.rows_per_s.median for side, row in bests.items() if row}
-    served = [target for target in results.of_kind("network") if target.name == name]
-    if served:
-        rates["Triton"] = served[0].peak.throughput.median
+    """Of its best batches by each side, and through Triton."""
     row: dict[str, object] = {"network": name}
-    for side, result in bests.items():
-        row[side] = result and f"{cell(rates[side], 1)} ({result.batch})"
-    row["through Triton"] = rates.get("Triton")
-    for above, below in ((ONNX, EAGER), ("Triton", ONNX)):
-        known = above in rates and below in rates
-        row[f"{above} / {below}"] = rates[above] / rates[below] if known else None
+    for side in (EAGER, COMPILED, ONNX):
+        found = best(results.networks, name, side)
+        row[side] = found and f"{cell(found.rows_per_s.median, 1)} ({found.batch})"
+    served = [target for target in results.of_kind("network") if target.name == name]
+    row["through Triton"] = served[0].peak.throughput.median if served else None
     return row
 
 
@@ -131,7 +125,7 @@ def _targets(results: Results) -> Iterator[str]:
             yield PARTS_OF_TIME
             yield markdown(
                 [
-                    {"name": target.name} | of(point, "steps_ms", "batch_ms")
+                    {"name": target.name} | of(point, "steps_ms")
                     for target in targets
                     for point in (*target.closed, *target.open)
                 ]

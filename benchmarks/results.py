@@ -1,7 +1,6 @@
 """The results of a run as dataclasses, and report.json, which programs read: `Results` as JSON.
 
-Rates are per second, and a figure with a spread has a value per round. `networks` has the compute
-time of a batch as measured directly (side "onnxruntime"), a point's `batch_ms` as Triton saw it.
+Rates are per second, and a figure with a spread has a value per round.
 """
 
 from __future__ import annotations
@@ -28,8 +27,8 @@ class Point:
 
     concurrency: callers of a closed loop. rate: what an open one offers per second. failures: by
     kind. split_ms: of a request, by `benchmarks.breakdown.PARTS`. steps_ms: of a request, by model.
-    batches: mean rows of an execution, by network; batch_ms: its milliseconds, by its rows.
-    overhead_share: of a single caller's time, what is not the networks' compute on its way.
+    batches: mean rows of an execution, by network. overhead_share: of a single caller's time, what
+    is not the networks' compute on its way.
     cache_hits: of SAM's embeddings. memory_mb: of the server with all its processes.
     """
 
@@ -44,7 +43,6 @@ class Point:
     split_ms: dict[str, float]
     steps_ms: dict[str, float]
     batches: dict[str, float]
-    batch_ms: dict[str, dict[int, float]]
     overhead_share: float | None
     cache_hits: int
     memory_mb: float

@@ -86,7 +86,6 @@ class _Load:
             split_ms=breakdown.split_ms(model, spent, ENSEMBLES, mean_s),
             steps_ms=breakdown.steps_ms(spent, count, ENSEMBLES),
             batches=breakdown.mean_batches(spent),
-            batch_ms=breakdown.batch_ms(spent),
             overhead_share=breakdown.overhead_share(spent, count, mean_s) if alone else None,
             cache_hits=self.cache_hits,
             memory_mb=self.memory_mb,

@@ -11,7 +11,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -73,12 +73,12 @@ def _positive(text: str, what: str) -> float:
     return value
 
 
-def candidates(paths: Iterable[Path], kinds: Sequence[str]) -> Iterator[ServiceTimes]:
+def candidates(paths: Iterable[Path], kinds: Sequence[str]) -> list[ServiceTimes]:
     """What was measured, and each GPU of the catalogue that can be estimated from it."""
     measured = [read(path) for path in paths]
     on_gpu = [times for times in measured if any(step.place == GPU for step in times.steps)]
     names = {times.kind for times in on_gpu}
-    estimated = [
+    known = measured + [
         hardware.scaled(times, gpu)
         for times in on_gpu
         if hardware.find(times.kind)
@@ -86,15 +86,14 @@ def candidates(paths: Iterable[Path], kinds: Sequence[str]) -> Iterator[ServiceT
         if names.isdisjoint((gpu.kind, *gpu.driver_names))
     ]
     wanted = {kind.lower() for kind in kinds}
-    chosen = [t for t in [*measured, *estimated] if not wanted or t.kind.lower() in wanted]
+    chosen = [times for times in known if not wanted or times.kind.lower() in wanted]
     if not chosen:
-        there = ", ".join(t.kind for t in [*measured, *estimated])
         raise UnknownHardware(
-            f"no times of {', '.join(kinds) or 'any machine'}; there are those of: {there}. "
-            "Measure with python -m benchmarks.capacity.measure and name the file with "
-            "--service-times"
+            f"no times of {', '.join(kinds) or 'any machine'}; there are those of: "
+            f"{', '.join(times.kind for times in known)}. Measure with "
+            "python -m benchmarks.capacity.measure and name the file with --service-times"
         )
-    yield from chosen
+    return chosen
 
 
 def answer(
@@ -137,9 +136,7 @@ def table_of(plans: list[Plan], goal: Goal) -> Table:
         }
         for row in plans
     ]
-    sources = sorted({f"{row.kind}: {row.price_from}" for row in plans if row.price_from})
-    unpriced = [row.kind for row in plans if row.dollars_per_hour is None]
-    notes = [*sources, *(f"{kind}: no price, give --price '{kind}=…'" for kind in unpriced)]
+    notes = {f"{row.kind}: {row.price_from or 'no price, give --price'}": None for row in plans}
     title = f"{goal.rate:g} requests a second, p99 within {1000 * goal.p99_s:g} ms"
     return on_terminal(rows, title, "\n".join(notes))
 

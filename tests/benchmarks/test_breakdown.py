@@ -39,8 +39,7 @@ def test_the_parts_of_a_request():
     assert breakdown.split_ms("it", {"it": BEFORE}, frozenset(), latency_s=1) == {}
 
 
-def test_the_time_of_a_batch_is_by_its_rows():
+def test_rows_of_an_execution_are_those_of_the_networks_that_ran():
     name = breakdown.NETWORKS[0]
     spent = {name: AFTER} | dict.fromkeys(breakdown.NETWORKS[1:], ModelStatistics())
-    assert breakdown.batch_ms(spent) == {name: {1: pytest.approx(250 / 3), 4: pytest.approx(100)}}
     assert breakdown.mean_batches(spent) == {name: 12 / 5}

@@ -3,7 +3,8 @@
 Each family's headline checkpoints, with random weights of the real shapes, go through the same
 export: parity with PyTorch at batch 1 and 2. Then each network is timed with one picture at a
 time, ONNX Runtime and PyTorch eager in turns on the same cores. Rows are saved one by one, so a
-stopped run continues where it was; `--family` limits it to some.
+stopped run continues where it was; `--family` limits it to some. `--prepare` only exports and
+checks, and keeps the graphs for a timed run on a quiet machine.
 """
 
 from __future__ import annotations
@@ -64,15 +65,21 @@ class CheckpointRow:
     code: str
 
 
-def measure(family: str, name: str, path: Path, members: Path) -> CheckpointRow:
-    """Export and time one checkpoint; raises ParityError on drift."""
-    request = MemberExport(
-        find(family, Source(str(path), family)), form=Form(max_batch=LARGEST_BATCH)
-    )
-    with console.status(name) as status:
+def prepare(family: str, path: Path, members: Path) -> tuple[MemberExport, Exported]:
+    """Export and check one checkpoint, unless a kept export fits; raises ParityError on drift."""
+    checkpoint = find(family, Source(str(path), family))
+    request = MemberExport(checkpoint, form=Form(max_batch=LARGEST_BATCH))
+    with console.status(path.name) as status:
         exported = export_member(
             request, members, report=lambda network, what: status.update(f"{network}: {what}")
         )
+    return request, exported
+
+
+def measure(name: str, request: MemberExport, exported: Exported) -> CheckpointRow:
+    """Time the networks of one checkpoint."""
+    family = request.checkpoint.family
+    with console.status(name) as status:
         opened = request.open()
         rows = []
         for network in opened.networks:
@@ -117,6 +124,9 @@ def main(
     family: Annotated[list[str] | None, typer.Option(help="Only these; repeatable.")] = None,
     out: Annotated[Path, typer.Option("--json")] = Path("docs/models.json"),
     keep: Annotated[bool, typer.Option(help="Leave checkpoints and graphs on disk.")] = False,
+    only_prepare: Annotated[
+        bool, typer.Option("--prepare", help="Export without timing; keep the graphs.")
+    ] = False,
 ) -> None:
     """Export every headline checkpoint at its size; drift stops it, as in any export."""
     rows = _read(out)
@@ -126,13 +136,19 @@ def main(
             if known and known["code"] == code_of(name):
                 continue
             [path] = stand_ins.write(name, "real", STAND_INS / name, only=checkpoint).values()
-            rows[checkpoint] = asdict(measure(name, checkpoint, path, WORK))
-            _write(out, rows)
+            request, exported = prepare(name, path, WORK)
+            if only_prepare:
+                console.print(f"{checkpoint}: {exported.folder}")
+            else:
+                rows[checkpoint] = asdict(measure(checkpoint, request, exported))
+                _write(out, rows)
             if not keep:
-                shutil.rmtree(WORK)
                 shutil.rmtree(STAND_INS / name / f"real-{checkpoint}")
-    console.print(_table(rows))
-    console.print(f"{len(rows)} checkpoints at real size, all within tolerance, in {out}")
+            if not (keep or only_prepare):
+                shutil.rmtree(exported.folder)
+    if not only_prepare:
+        console.print(_table(rows))
+        console.print(f"{len(rows)} checkpoints at real size, all within tolerance, in {out}")
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:

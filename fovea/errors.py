@@ -4,11 +4,12 @@
     ├── InvalidInput            the request itself is wrong: sending it again cannot help
     │   ├── InvalidImage        not an image, truncated, of an unknown format
     │   ├── ImageTooLarge       more bytes or more pixels than the server accepts
+    │   ├── InvalidAudio        not a WAV file, of another rate, too short, NaN
     │   ├── InvalidText         empty, too long, too many phrases
     │   ├── InvalidPrompt       a box or point outside the picture, NaN, wrong labels
     │   ├── InvalidThreshold    not a number within [0, 1]
     │   ├── InvalidSetting      more or fewer points or objects than the server allows
-    │   ├── InvalidTensor       wrong dtype or shape
+    │   ├── InvalidTensor       wrong dtype or shape, NaN
     │   └── UnknownVerb         the server is ready and has no such verb
     ├── Overloaded              the queue is full: try again later
     ├── DeadlineExceeded        no answer within the caller's time
@@ -70,6 +71,10 @@ class ImageTooLarge(InvalidInput):
     code = "image_too_large"
 
 
+class InvalidAudio(InvalidInput):
+    code = "invalid_audio"
+
+
 class InvalidText(InvalidInput):
     code = "invalid_text"
 
@@ -101,6 +106,7 @@ _CODED_ERRORS: tuple[type[InvalidInput], ...] = (
     InvalidInput,
     InvalidImage,
     ImageTooLarge,
+    InvalidAudio,
     InvalidText,
     InvalidPrompt,
     InvalidThreshold,

@@ -18,6 +18,7 @@ from fovea.roles import (
     Classifier,
     Embedder,
     ImageEmbedder,
+    MultimodalEmbedder,
     OpenDetector,
     Promptable,
     Role,
@@ -146,6 +147,15 @@ class Flow:
         tokens = same(network.inputs)
         self._wiring.add(self._models.tokenize(embeds), inputs=same((TEXT,)), outputs=tokens)
         self._wiring.add(network, inputs=tokens, outputs={TEXT_EMBEDS: text_embeds})
+
+    def embed_modality(self, embeds: MultimodalEmbedder[Any], modality: str, answer: str) -> None:
+        """The caller's tensor of a modality -> a vector."""
+        found = embeds.modalities[modality]
+        network = self._models.network(found.network)
+        prepared, [vector] = same(network.inputs), network.outputs
+        step = self._models.prepare_modality(embeds, modality)
+        self._wiring.add(step, inputs=same((found.sent,)), outputs=prepared)
+        self._wiring.add(network, inputs=prepared, outputs={vector.name: answer})
 
     def rank(self, ranks: Embedder[Any], detects: OpenDetector[Any]) -> None:
         """Labels and the picture's vector -> scores, and the best label for the detector."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from fovea.deployment import Deployment
@@ -23,6 +23,7 @@ from fovea.roles import (
     Classifier,
     Embedder,
     ImageEmbedder,
+    MultimodalEmbedder,
     OpenDetector,
     Promptable,
     Segmenter,
@@ -47,7 +48,7 @@ from fovea.steps.tensors import (
     TOP_K,
     WITH_LABEL_MAP,
 )
-from fovea.verbs import VERBS, Verb
+from fovea.verbs import MODALITIES, VERBS, InvalidDeployment, Verb
 
 DETECT_INPUTS = (IMAGE, TEXT, BOX_THRESHOLD, TEXT_THRESHOLD)
 CLASS_INPUTS = (IMAGE, BOX_THRESHOLD)
@@ -149,6 +150,20 @@ def _embed_text(models: Models, verb: Verb, embeds: Embedder[Any]) -> EnsembleSp
     return flow.end((TensorSpec("TEXT_EMBEDS", "FP32", (embeds.embed_dim,)),), batches=True)
 
 
+def _embed_modality(
+    modality: str, models: Models, verb: Verb, embeds: MultimodalEmbedder[Any]
+) -> EnsembleSpec:
+    if modality not in embeds.modalities:
+        raise InvalidDeployment(
+            f"{verb.name}: expected a member that embeds {modality}, {embeds.name!r} embeds "
+            f"{', '.join(embeds.modalities)}"
+        )
+    answer = TensorSpec(f"{modality.upper()}_EMBEDS", "FP32", (embeds.embed_dim,))
+    flow = Flow(models, verb, (embeds.modalities[modality].sent,))
+    flow.embed_modality(embeds, modality, answer.name)
+    return flow.end((answer,), batches=True)
+
+
 def _segment_everything(models: Models, verb: Verb, cuts: Promptable[Any]) -> EnsembleSpec:
     flow = Flow(models, verb, (IMAGE, *OBJECT_SETTINGS))
     flow.prepare(cuts, asks=(cuts.image_network,), finds=cuts)
@@ -184,6 +199,7 @@ _WIRING: Mapping[str, Callable[..., EnsembleSpec]] = {
     "segment_scene": _segment_scene,
     "embed_image": _embed_image,
     "embed_text": _embed_text,
+    **{f"embed_{name}": partial(_embed_modality, name) for name in MODALITIES},
 }
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 class Limits:
     """Upper bounds that the Python steps check before they work.
 
-    image_bytes: length of the encoded picture.
+    image_bytes: length of the encoded picture, or of a sound's file.
     image_pixels: height times width, read from the header before anything is decoded.
     text_chars: characters of one label, description or text.
     labels, labels_bytes: labels of one request, and their bytes in total; LVIS has 1,203.

@@ -23,6 +23,7 @@ from fovea.roles import (
     Detector,
     Embedder,
     ImageEmbedder,
+    MultimodalEmbedder,
     OpenDetector,
     Promptable,
     Role,
@@ -141,6 +142,23 @@ class Models:
             instances=2,
             waiting=self._waiting(),
             asks=(network.name,),
+        )
+
+    def prepare_modality(self, embeds: MultimodalEmbedder[Any], modality: str) -> ModelSpec:
+        """The caller's tensor of a modality -> the input of its network."""
+        found = embeds.modalities[modality]
+        network = self.network(found.network)
+        return self._step(
+            f"{embeds.name}_prepare_{modality}",
+            "PrepareModality",
+            (found.sent,),
+            network.inputs,
+            roles=(embeds,),
+            queue=self.deployment.queues.entry,
+            instances=2,
+            waiting=self._waiting(),
+            asks=(network.name,),
+            modality=modality,
         )
 
     def rank(self, ranks: Embedder[Any], detects: OpenDetector[Any]) -> ModelSpec:

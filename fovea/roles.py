@@ -3,6 +3,7 @@
 | role | takes | gives |
 | --- | --- | --- |
 | embedder | a picture, or a text | a vector of length 1; scores of labels for a picture |
+| multimodal_embedder | what an embedder takes, a sound, … | what an embedder gives |
 | image_embedder | a picture | a vector of length 1 |
 | classifier | a picture | a score of each of its own classes |
 | open_detector | a picture and labels | boxes, each with one of the labels |
@@ -26,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fovea.geometry import Geometry
+from fovea.limits import Limits
 from fovea.segments import Segments
 from fovea.specs import ModelSpec, TensorSpec
 
@@ -149,6 +151,36 @@ class Embedder(ImageEmbedder[S]):
         self, image_embeds: NDArray[np.float32], label_embeds: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         """How well each label fits the picture, within [0, 1]: [D], [L, D] -> float32 [L]."""
+
+
+@dataclass(frozen=True)
+class Modality:
+    """An input of an embedder other than pictures and texts.
+
+    Attributes:
+        sent: the tensor that callers send.
+        network: the result of `prepare` -> one output, float32 [D] of length 1.
+        prepare: the tensor of one request -> the network's input; raises InvalidInput.
+    """
+
+    sent: TensorSpec
+    network: ModelSpec
+    prepare: Callable[[NDArray[Any], Limits], NDArray[np.float32]]
+
+
+class MultimodalEmbedder(Embedder[S]):
+    """Pictures, texts and other modalities as vectors that can be compared."""
+
+    ROLE = "multimodal_embedder"
+
+    @property
+    @abstractmethod
+    def modalities(self) -> Mapping[str, Modality]:
+        """By name; the verb embed_audio is for "audio"."""
+
+    @property
+    def networks(self) -> tuple[ModelSpec, ...]:
+        return (*super().networks, *(found.network for found in self.modalities.values()))
 
 
 class Classifier(Role[S]):
@@ -379,7 +411,7 @@ class Segmenter(Role[S]):
 ROLES: Mapping[str, type[Role[Any]]] = {
     role.ROLE: role
     for role in (
-        *(Embedder, ImageEmbedder, Classifier, OpenDetector, Detector),
-        *(Promptable, Segmenter),
+        *(Embedder, MultimodalEmbedder, ImageEmbedder, Classifier),
+        *(OpenDetector, Detector, Promptable, Segmenter),
     )
 }

@@ -11,6 +11,7 @@
 | embed_objects | as segment_everything | its, EMBEDDINGS, PICTURE_EMBEDDING |
 | segment_scene | IMAGE, THRESHOLD, WITH_LABEL_MAP | those of `SCENE_SEGMENTS`, IMAGE_SIZE |
 | embed_image, embed_text | IMAGE or TEXT | IMAGE_EMBEDS or TEXT_EMBEDS |
+| embed_audio, … of `MODALITIES` | AUDIO, … | AUDIO_EMBEDS, … |
 
 A detector of classes takes no TEXT, and only BOX_THRESHOLD.
 
@@ -30,6 +31,7 @@ from fovea.roles import (
     Detector,
     Embedder,
     ImageEmbedder,
+    MultimodalEmbedder,
     OpenDetector,
     Promptable,
     Role,
@@ -44,6 +46,9 @@ _NAMED: Slots = {"detects": (OpenDetector,)}
 _DETECTS: Slots = {"detects": (OpenDetector, Detector)}
 _CUTS: Slots = {"cuts": (Promptable,)}
 
+# Inputs of embedders other than pictures and texts; each has a verb.
+MODALITIES = ("audio", "depth", "thermal", "imu")
+
 VERBS: Mapping[str, Slots] = {
     "main_object": {**_RANKS, **_NAMED, **_CUTS},
     "detect": _DETECTS,
@@ -55,6 +60,7 @@ VERBS: Mapping[str, Slots] = {
     "segment_scene": {"segments": (Segmenter,)},
     "embed_image": {"embeds": (ImageEmbedder,)},
     "embed_text": {"embeds": (Embedder,)},
+    **{f"embed_{name}": {"embeds": (MultimodalEmbedder,)} for name in MODALITIES},
 }
 
 

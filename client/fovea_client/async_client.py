@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fovea_client import batches, objects, prompts, scenes, verbs
+from fovea_client import batches, objects, prompts, recordings, scenes, verbs
 from fovea_client.batches import DEFAULT_CONCURRENCY, Outcome, Pictures, Progress
 from fovea_client.calls import Waits
 from fovea_client.classification import Classification, Question
@@ -20,6 +20,7 @@ from fovea_client.description import Description
 from fovea_client.errors import FoveaError
 from fovea_client.images import Picture
 from fovea_client.objects import Objects
+from fovea_client.recordings import Grey, Motion, Sound
 from fovea_client.results import Detections, MainObject, Segmentation, SegmentedDetections
 from fovea_client.scenes import SceneSegmentation
 from fovea_client.verbs import Steps
@@ -188,6 +189,34 @@ class AsyncClient(Connection):
     ) -> NDArray[np.float32]:
         """See `Client.embed_text`."""
         return await self._run(verbs.embed_text(text, verb), timeout_s)
+
+    async def embed_audio(
+        self, audio: Sound, *, timeout_s: float | None = None, verb: str | None = None
+    ) -> NDArray[np.float32]:
+        """See `Client.embed_audio`."""
+        data = await asyncio.to_thread(recordings.encode_sound, audio)
+        return await self._run(verbs.embed_modality("audio", data, verb), timeout_s)
+
+    async def embed_depth(
+        self, depth: Grey, *, timeout_s: float | None = None, verb: str | None = None
+    ) -> NDArray[np.float32]:
+        """See `Client.embed_depth`."""
+        values = await asyncio.to_thread(recordings.to_grey, "depth", depth)
+        return await self._run(verbs.embed_modality("depth", values, verb), timeout_s)
+
+    async def embed_thermal(
+        self, thermal: Grey, *, timeout_s: float | None = None, verb: str | None = None
+    ) -> NDArray[np.float32]:
+        """See `Client.embed_thermal`."""
+        values = await asyncio.to_thread(recordings.to_grey, "thermal", thermal)
+        return await self._run(verbs.embed_modality("thermal", values, verb), timeout_s)
+
+    async def embed_imu(
+        self, imu: Motion, *, timeout_s: float | None = None, verb: str | None = None
+    ) -> NDArray[np.float32]:
+        """See `Client.embed_imu`."""
+        values = await asyncio.to_thread(recordings.to_motion, imu)
+        return await self._run(verbs.embed_modality("imu", values, verb), timeout_s)
 
     def main_object_many(
         self,

@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fovea_client import batches, objects, prompts, scenes, verbs
+from fovea_client import batches, objects, prompts, recordings, scenes, verbs
 from fovea_client.batches import DEFAULT_CONCURRENCY, Outcome, Pictures, Progress
 from fovea_client.classification import Classification, Question
 from fovea_client.connection import READY_TIMEOUT_S
@@ -18,6 +18,7 @@ from fovea_client.description import Description
 from fovea_client.errors import FoveaError
 from fovea_client.images import Picture
 from fovea_client.objects import Objects
+from fovea_client.recordings import Grey, Motion, Sound
 from fovea_client.results import Detections, MainObject, Segmentation, SegmentedDetections
 from fovea_client.scenes import SceneSegmentation
 from fovea_client.verbs import Steps
@@ -221,6 +222,45 @@ class BlockingVerbs(ABC):
     ) -> NDArray[np.float32]:
         """The embedder's vector of a text, taken literally, float32 [d], of length 1."""
         return self._run(verbs.embed_text(text, verb), timeout_s)
+
+    def embed_audio(
+        self, audio: Sound, *, timeout_s: float | None = None, verb: str | None = None
+    ) -> NDArray[np.float32]:
+        """The embedder's vector of a sound, float32 [d], of length 1.
+
+        audio: a WAV file or its bytes, or floats [N] or [channels, N] within [-1, 1]; 16,000
+        samples a second.
+        """
+        steps = verbs.embed_modality("audio", recordings.encode_sound(audio), verb)
+        return self._run(steps, timeout_s)
+
+    def embed_depth(
+        self, depth: Grey, *, timeout_s: float | None = None, verb: str | None = None
+    ) -> NDArray[np.float32]:
+        """The embedder's vector of a depth picture, float32 [d], of length 1.
+
+        depth: a grey PNG of 8 or 16 bits or its bytes, or a Pillow picture, with values that
+        become [0, 1]; or floats [H, W], sent unchanged. ImageBind takes 224 x 224 pixels.
+        """
+        steps = verbs.embed_modality("depth", recordings.to_grey("depth", depth), verb)
+        return self._run(steps, timeout_s)
+
+    def embed_thermal(
+        self, thermal: Grey, *, timeout_s: float | None = None, verb: str | None = None
+    ) -> NDArray[np.float32]:
+        """The same for a thermal picture."""
+        steps = verbs.embed_modality("thermal", recordings.to_grey("thermal", thermal), verb)
+        return self._run(steps, timeout_s)
+
+    def embed_imu(
+        self, imu: Motion, *, timeout_s: float | None = None, verb: str | None = None
+    ) -> NDArray[np.float32]:
+        """The embedder's vector of an IMU recording, float32 [d], of length 1.
+
+        imu: numbers, or a .npy file of them; ImageBind takes [6, 2000].
+        """
+        steps = verbs.embed_modality("imu", recordings.to_motion(imu), verb)
+        return self._run(steps, timeout_s)
 
     def main_object_many(
         self,

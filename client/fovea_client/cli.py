@@ -315,26 +315,38 @@ def embed(
         str | None,
         typer.Option(parser=parse_text, metavar="TEXT", help="A text instead of pictures."),
     ] = None,
+    audio: Annotated[
+        Path | None, typer.Option(help="A sound: a WAV file of 16,000 samples a second.")
+    ] = None,
+    depth: Annotated[Path | None, typer.Option(help="A depth picture: a grey PNG.")] = None,
+    thermal: Annotated[Path | None, typer.Option(help="A thermal picture: a grey PNG.")] = None,
+    imu: Annotated[
+        Path | None, typer.Option(help="An IMU recording: a .npy file of [6, 2000].")
+    ] = None,
     as_json: Json = False,
     verb: Verb = None,
     url: Url = DEFAULT_URL,
     timeout: Timeout = DEFAULT_TIMEOUT_S,
     local: Local = None,
 ) -> None:
-    """The embedder's vector of pictures or of a text."""
-    if bool(pictures) == (text is not None):
-        raise typer.BadParameter("give pictures or --text, and not both")
+    """The embedder's vector of pictures, or of a text, a sound, …"""
+    others = {"text": text, "audio": audio, "depth": depth, "thermal": thermal, "imu": imu}
+    given = [(name, value) for name, value in others.items() if value is not None]
+    if len(given) + bool(pictures) != 1:
+        raise typer.BadParameter(f"give pictures or --{', --'.join(others)}, one of them")
     if pictures:
         Run(pictures, url, timeout, local, as_json=as_json).ask(
             lambda client, picture: client.embed_image(picture, verb=verb)
         )
         return
     with console.one_line_errors(), open_client(url, timeout, local) as client:
-        embedding = client.embed_text(text or "", verb=verb)
+        [(name, value)] = given
+        embedding = getattr(client, f"embed_{name}")(value, verb=verb)
         if as_json:
-            console.print_json({"text": text, **console.to_record(embedding)})
+            key = name if name == "text" else "source"
+            console.print_json({key: str(value), **console.to_record(embedding)})
         else:
-            console.print_table([(text or "", embedding)])
+            console.print_table([(str(value), embedding)])
 
 
 @app.command()

@@ -130,6 +130,14 @@ def embed_text(text: str, verb: str | None = None) -> Steps[NDArray[np.float32]]
     return answers.read_embedding((yield request), "TEXT_EMBEDS")
 
 
+def embed_modality(
+    modality: str, value: TensorValue, verb: str | None = None
+) -> Steps[NDArray[np.float32]]:
+    """modality: one of `fovea.verbs.MODALITIES`."""
+    request = _to(verb, f"embed_{modality}", {modality.upper(): value})
+    return answers.read_embedding((yield request), f"{modality.upper()}_EMBEDS")
+
+
 def _to(verb: str | None, own: str, inputs: Mapping[str, TensorValue]) -> Request:
     name = own if verb is None else verb
     if not isinstance(name, str) or not (name.isascii() and name.isidentifier()):

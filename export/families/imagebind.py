@@ -1,7 +1,7 @@
-"""ImageBind's encoders of pictures and texts as two networks.
+"""ImageBind's six encoders, each as a network.
 
-Both have OpenCLIP's architecture (Girdhar et al., "ImageBind: One Embedding Space To Bind Them
-All", CVPR 2023), so OpenCLIP's modules take the weights and upstream's package is not needed.
+Those of pictures and texts have OpenCLIP's architecture (Girdhar et al., "ImageBind: One Embedding
+Space To Bind Them All", CVPR 2023), the others nearly so; upstream's package is not needed.
 Compared with upstream's answers for a tiny model (`tests/export/imagebind_reference.py`).
 A folder holds imagebind_huge.pth and CLIP's tokenizer; a deployment names the family.
 
@@ -10,131 +10,78 @@ Upstream's code and weights: CC-BY-NC-SA 4.0: not for commercial use.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from math import isqrt
+from functools import partial
 from pathlib import Path
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import nn
 
 from export.checkpoint_files import SIDE_FILES, TOKENIZER, has_file
 from export.checkpoints import Checkpoint
 from export.errors import CheckpointUnavailable, InvalidCheckpoint
+from export.families.imagebind_towers import (
+    HEADS,
+    MEL_MEAN,
+    MEL_STD,
+    AudioEncoder,
+    ImageBindModel,
+    ModalityEncoder,
+)
+from export.families.imagebind_weights import (
+    PLACES,
+    STEM,
+    WEIGHTS,
+    build,
+    edge,
+    open_clip_state,
+    read,
+)
 from export.families.open_clip import OpenClipExport
 from export.families.open_clip_files import MEAN, STD, Processor
-from export.families.open_clip_towers import OpenClipModel, Shape, VisionTransformer
+from export.network import Arrays, Network, sample_pixels
+from export.precision import Policy
+from export.processor import Normalization
+from fovea.families.imagebind import GREY_HW, ImageBind
 from fovea.images import BICUBIC
+from fovea.roles import Modality
+from fovea.specs import TensorSpec
 
-WEIGHTS = "imagebind_huge.pth"
-# Attention heads of each encoder; the weights do not show them.
-HEADS = 16
-EPS = 1e-6
 # Upstream caps the scale of scores here, whatever the weights say (`LearnableLogitScaling`).
 MAX_LOGIT_SCALE = 100.0
-
-# Prefixes of weight names: upstream's, and OpenCLIP's.
-BEGINNINGS = {
-    "modality_preprocessors.vision.cls_token": "visual.class_embedding",
-    "modality_preprocessors.vision.rgbt_stem.proj.1.": "visual.conv1.",
-    "modality_preprocessors.vision.pos_embedding_helper.pos_embed": "visual.positional_embedding",
-    "modality_trunks.vision.pre_transformer_layer.0.": "visual.ln_pre.",
-    "modality_trunks.vision.blocks.": "visual.transformer.resblocks.",
-    "modality_heads.vision.0.": "visual.ln_post.",
-    "modality_heads.vision.2.weight": "visual.proj",
-    "modality_preprocessors.text.token_embedding.": "token_embedding.",
-    "modality_preprocessors.text.pos_embed": "positional_embedding",
-    "modality_trunks.text.blocks.": "transformer.resblocks.",
-    "modality_heads.text.proj.0.": "ln_final.",
-    "modality_heads.text.proj.1.weight": "text_projection",
-    "modality_postprocessors.text.1.log_logit_scale": "logit_scale",
-}
-PLACES = "modality_preprocessors.vision.pos_embedding_helper.pos_embed"
-STEM = "modality_preprocessors.vision.rgbt_stem.proj.1.weight"
-# Names within the blocks.
-PARTS = {".norm_1.": ".ln_1.", ".norm_2.": ".ln_2.", ".fc1.": ".c_fc.", ".fc2.": ".c_proj."}
-
-State = Mapping[str, Tensor]
+# Frames with sound in a sample: of a whole clip, and of a sound of 0.3 s.
+HEARD = (198, 28)
 
 
-def open_clip_state(upstream: State) -> dict[str, Tensor]:
-    """The weights of the two encoders under OpenCLIP's names, without the other modalities.
-
-    Upstream treats a picture as a video of equal frames: the kernel over them is their sum.
-    """
-    state = {}
-    for key in upstream:
-        name = _open_clip_name(key)
-        if not name:
-            continue
-        tensor = upstream[key].float()
-        if name == "visual.conv1.weight":
-            tensor = tensor.sum(dim=2)
-        elif name in ("visual.proj", "text_projection"):
-            tensor = tensor.T
-        elif name == "visual.class_embedding":
-            tensor = tensor.flatten()
-        elif name.endswith("positional_embedding"):
-            tensor = tensor[0]
-        state[name] = tensor
-    return state
+def _network(name: str, modality: Modality, tower: nn.Module) -> Network:
+    encoder = AudioEncoder if name == "audio" else ModalityEncoder
+    sample = partial(_sample, name, modality.network.inputs[0])
+    return Network(modality.network, encoder(tower), sample, variants=2)
 
 
-def _open_clip_name(key: str) -> str:
-    """ "" for a weight of another modality."""
-    for theirs, ours in BEGINNINGS.items():
-        if key.startswith(theirs):
-            name = ours + key.removeprefix(theirs)
-            for part, ours_part in PARTS.items():
-                name = name.replace(part, ours_part)
-            return name
-    return ""
-
-
-def build(state: State) -> OpenClipModel:
-    """The model of these weights, which have OpenCLIP's names; raises KeyError."""
-    places = len(state["visual.positional_embedding"])
-    patch = state["visual.conv1.weight"].shape[-1]
-    vision, text = _shape(state, "visual."), _shape(state, "")
-    dim = state["visual.proj"].shape[1]
-    tower = VisionTransformer(vision, _edge(places, patch), patch, dim)
-    length, vocabulary = (
-        len(state[name]) for name in ("positional_embedding", "token_embedding.weight")
-    )
-    return OpenClipModel(tower, text, length, vocabulary, dim)
-
-
-def _edge(places: int, patch: int) -> int:
-    """Edge of the picture in pixels; one of the places is the class token's."""
-    return isqrt(places - 1) * patch
-
-
-def _read(checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """Upstream's weights, memory-mapped; raises InvalidCheckpoint."""
-    path = checkpoint.folder / WEIGHTS
-    try:
-        read = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        missing = [key for key in (PLACES, STEM) if key not in read]
-    except Exception as error:  # a pickle may break in many ways
-        raise InvalidCheckpoint(f"{checkpoint.name}: {path}: no weights: {error}") from error
-    if missing:
-        raise InvalidCheckpoint(
-            f"{checkpoint.name}: the weights in {path} are not those of ImageBind: "
-            f"missing {', '.join(missing)}"
-        )
-    return dict(read)
-
-
-def _shape(state: State, tower: str) -> Shape:
-    blocks = f"{tower}transformer.resblocks."
-    layers = sum(key.startswith(blocks) and key.endswith("ln_1.weight") for key in state)
-    hidden, width = state[f"{blocks}0.mlp.c_fc.weight"].shape
-    return Shape(width, layers, HEADS, hidden, quick_gelu=False, eps=EPS)
+def _sample(modality: str, takes: TensorSpec, batch: int, variant: int) -> Arrays:
+    """Noise with the range of real recordings."""
+    rng = np.random.default_rng((batch, variant))
+    shape = (batch, *takes.shape)
+    if modality == "audio":
+        values = rng.normal(MEL_MEAN, MEL_STD / 2, shape)
+        values[..., HEARD[variant] :] = 0
+    elif modality == "imu":
+        values = rng.normal(0, 1 + variant, shape)
+    else:
+        values = sample_pixels(rng, shape, GREY_HW) / 255
+    return {takes.name: values.astype(np.float32)}
 
 
 class ImageBindExport(OpenClipExport):
     """ImageBind; its networks run as CLIP's do."""
 
     WEIGHTS = (WEIGHTS,)
+    POLICIES: ClassVar[dict[str, Policy]] = {
+        **OpenClipExport.POLICIES,
+        **{f"{name}_encoder": OpenClipExport.POLICIES["image_encoder"] for name in HEADS},
+    }
 
     def files(self, path: Path) -> list[Path]:
         side = {one for pattern in SIDE_FILES for one in path.glob(pattern) if one.is_file()}
@@ -150,9 +97,9 @@ class ImageBindExport(OpenClipExport):
                 "CLIP's; copy the file from openai/clip-vit-base-patch32"
             )
 
-    def load_model(self, checkpoint: Checkpoint) -> OpenClipModel:
+    def load_model(self, checkpoint: Checkpoint) -> ImageBindModel:
         try:
-            state = open_clip_state(_read(checkpoint))
+            state = open_clip_state(read(checkpoint))
             model = build(state)
             model.load_state_dict(state)
         except (KeyError, RuntimeError) as error:  # torch's for names and shapes that differ
@@ -163,7 +110,13 @@ class ImageBindExport(OpenClipExport):
         model.logit_scale.data.clamp_(max=torch.tensor(MAX_LOGIT_SCALE).log())
         return model.eval().requires_grad_(False)
 
+    def networks(self, role: ImageBind, model: Any, normal: Normalization) -> list[Network]:
+        more = [
+            _network(name, found, model.modalities[name]) for name, found in role.modalities.items()
+        ]
+        return [*super().networks(role, model, normal), *more]
+
     def load_processor(self, checkpoint: Checkpoint) -> Processor:
-        read = _read(checkpoint)
-        size = _edge(read[PLACES].shape[1], read[STEM].shape[-1])
+        state = read(checkpoint)
+        size = edge(state[PLACES].shape[1], state[STEM].shape[-1])
         return Processor(size, MEAN, STD, int(BICUBIC), squash=False)

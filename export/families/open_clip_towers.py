@@ -19,7 +19,8 @@ from transformers.activations import QuickGELUActivation
 class Shape:
     """A transformer's sizes. hidden: width in its MLPs. quick_gelu: x·sigmoid(1.702·x) for GELU.
 
-    eps: of its layer norms.
+    eps: of its layer norms. bias_kv: whether attention adds a learned key and value to those
+    of the tokens.
     """
 
     width: int
@@ -28,6 +29,7 @@ class Shape:
     hidden: int
     quick_gelu: bool
     eps: float
+    bias_kv: bool = False
 
 
 class Attention(nn.Module):
@@ -39,16 +41,27 @@ class Attention(nn.Module):
         self.in_proj_weight = nn.Parameter(torch.randn(3 * width, width) * width**-0.5)
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
         self.out_proj = nn.Linear(width, width)
+        self.bias_kv = shape.bias_kv
+        if shape.bias_kv:
+            self.bias_k = nn.Parameter(torch.randn(1, 1, width) * width**-0.5)
+            self.bias_v = nn.Parameter(torch.randn(1, 1, width) * width**-0.5)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         batch, length, width = x.shape
         parts = F.linear(x, self.in_proj_weight, self.in_proj_bias)
         parts = parts.view(batch, length, 3, self.heads, width // self.heads)
         query, key, value = parts.permute(2, 0, 3, 1, 4)
+        if self.bias_kv:
+            key, value = self._with(key, self.bias_k), self._with(value, self.bias_v)
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         mixed = mixed.transpose(1, 2).reshape(batch, length, width)
         projected: Tensor = self.out_proj(mixed)
         return projected
+
+    def _with(self, tokens: Tensor, bias: Tensor) -> Tensor:
+        """[N, H, L, W / H] and the bias [1, 1, W] -> [N, H, L + 1, W / H]."""
+        batch, heads, _, width = tokens.shape
+        return torch.cat([tokens, bias.view(heads, 1, width).expand(batch, -1, -1, -1)], dim=2)
 
 
 class Block(nn.Module):

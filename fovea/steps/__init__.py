@@ -8,6 +8,7 @@ A step takes the tensors of one request without batch axis and returns those tha
 STEPS = {
     "PreprocessImage": "fovea.steps.first",
     "TokenizeText": "fovea.steps.labels",
+    "PrepareModality": "fovea.steps.modality",
     "RankLabels": "fovea.steps.labels",
     "RankClasses": "fovea.steps.classes",
     "SelectClasses": "fovea.steps.classes",

@@ -7,14 +7,17 @@ well.
 
 import io
 import json
+import math
 import random
 import struct
 import time
+import wave
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 _EDGE = 16
 _SAME_FOR_S = 3600
+_AUDIO_RATE = 16_000
 
 
 @dataclass(frozen=True)
@@ -89,10 +92,36 @@ def _middle(seed: int) -> Tensor:
     return Tensor("FP32", (1, 1, 1, 2), struct.pack("<2f", _EDGE / 2, _EDGE / 2))
 
 
+def _wav(seed: int) -> bytes:
+    """A tenth of a second of noise; equal seeds give equal samples."""
+    out = io.BytesIO()
+    with wave.open(out, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(_AUDIO_RATE)
+        file.writeframes(random.Random(seed).randbytes(2 * _AUDIO_RATE // 10))
+    return out.getvalue()
+
+
+def _floats(*shape: int) -> Callable[[int], Tensor]:
+    """Makes numbers within [0, 1); equal seeds give equal ones."""
+
+    def make(seed: int) -> Tensor:
+        numbers, count = random.Random(seed), math.prod(shape)
+        content = struct.pack(f"<{count}f", *(numbers.random() for _ in range(count)))
+        return Tensor("FP32", (1, *shape), content)
+
+    return make
+
+
 # Valid values, by the name of the input.
 KNOWN: Mapping[str, Callable[[int], Tensor]] = {
     "IMAGE": lambda seed: text(png(seed)),
     "TEXT": lambda seed: text(f"thing {seed}".encode()),
     "POINT_COORDS": _middle,
     "POINT_LABELS": lambda seed: Tensor("INT32", (1, 1, 1), struct.pack("<i", 1)),
+    "AUDIO": lambda seed: text(_wav(seed)),
+    "DEPTH": _floats(224, 224),
+    "THERMAL": _floats(224, 224),
+    "IMU": _floats(6, 2000),
 }

@@ -17,6 +17,7 @@ from tritonclient.grpc import InferResult, service_pb2, service_pb2_grpc
 from tritonclient.utils import serialize_byte_tensor
 
 from fovea.masks import encode_rle
+from fovea.verbs import MODALITIES
 
 SIZE_HW = (6, 8)
 SQUARE = np.zeros(SIZE_HW, np.bool_)
@@ -32,6 +33,7 @@ MODELS = (
     "classify",
     "embed_image",
     "embed_text",
+    *(f"embed_{name}" for name in MODALITIES),
 )
 OWN_CLASSES = ("hen", "tench, Tinca tinca", "cat", "dog", "van", "shark")
 SQUARE_BOX = [2.0, 1.0, 5.0, 4.0]
@@ -151,6 +153,8 @@ def plausible(call: Call) -> Tensors:
         return {"IMAGE_EMBEDS": floats(1, 0, 0)}
     if call.model == "embed_text":
         return {"TEXT_EMBEDS": floats(0, 1, 0)}
+    if call.model.removeprefix("embed_") in MODALITIES:
+        return {f"{call.model.removeprefix('embed_').upper()}_EMBEDS": floats(0, 0, 1)}
     if call.model == "segment":
         return masks(call.inputs["POINT_LABELS"].shape[1])
     if call.model in ("segment_everything", "embed_objects"):

@@ -25,6 +25,7 @@ def test_the_public_names() -> None:
         "Detections",
         "FoveaError",
         "ImageTooLarge",
+        "InvalidAudio",
         "InvalidImage",
         "InvalidInput",
         "InvalidPrompt",

@@ -1,4 +1,4 @@
-"""ImageBind's pictures and texts are read as its own code reads them.
+"""All of ImageBind's inputs are read as in its own code.
 
 tests/export/imagebind holds a tiny checkpoint and what upstream's code answered for it
 (`imagebind_reference`).
@@ -15,14 +15,18 @@ from export.checkpoints import find
 from export.errors import CheckpointUnavailable, InvalidCheckpoint
 from export.families import load
 from export.families.clip import TEXTS
-from export.families.imagebind import WEIGHTS, open_clip_state
+from export.families.imagebind_weights import WEIGHTS, open_clip_state
 from export.licences import is_non_commercial, weights_licence
 from export.members import MemberExport
 from export.stand_ins.imagebind import upstream_state
+from fovea import wav
 from fovea.images import Picture
+from fovea.limits import Limits
+from fovea.mel import RATE
 from fovea.members import Source
 from tests.export.embedders import serve, spread
 from tests.export.open_clip_reference import PICTURES
+from tests.recordings import GREY, MOTION, SOUNDS
 
 FOLDER = Path(__file__).parent / "imagebind"
 
@@ -50,7 +54,7 @@ def test_tokens_are_those_of_upstream(opened, theirs, tmp_path):
 
 
 def test_vectors_and_scores_are_those_of_upstream(opened, theirs):
-    image, text = (network.module for network in opened.networks)
+    image, text = (network.module for network in opened.networks[:2])
     pixels = [opened.role.geometry.apply(Picture(picture))[0] for picture in PICTURES]
     with torch.inference_mode():
         images = image(torch.from_numpy(np.stack(pixels))).numpy()
@@ -61,6 +65,31 @@ def test_vectors_and_scores_are_those_of_upstream(opened, theirs):
     logits = torch.from_numpy(theirs["vision"] @ theirs["text"].T)
     ours = np.stack([opened.role.label_scores(one, texts) for one in images])
     assert np.allclose(ours, logits.softmax(dim=1).numpy(), atol=1e-5)
+
+
+SENT = {
+    "audio": [np.array([wav.write(sound, RATE)], np.object_) for sound in SOUNDS],
+    "depth": [*GREY],
+    "thermal": [*(1 - GREY)],
+    "imu": [*MOTION],
+}
+
+
+@pytest.mark.parametrize("modality", SENT)
+def test_vectors_of_a_modality_are_those_of_upstream_made_of_length_1(opened, theirs, modality):
+    [network] = [one for one in opened.networks if one.spec.name == f"bind_{modality}_encoder"]
+    prepare = opened.role.modalities[modality].prepare
+    values = np.stack([prepare(sent, Limits()) for sent in SENT[modality]])
+    with torch.inference_mode():
+        ours = network.module(torch.from_numpy(values)).numpy()
+    lengths = np.linalg.norm(theirs[modality], axis=1, keepdims=True)
+    assert np.allclose(ours, theirs[modality] / lengths, atol=1e-4)
+    assert spread(ours) > 0.005
+
+
+def test_log_mel_is_that_of_torchaudio(opened, theirs):
+    heard = opened.role.modalities["audio"].prepare(SENT["audio"][-1], Limits())
+    assert np.allclose(heard[0], theirs["log_mel"], atol=1e-3)
 
 
 def test_a_deployment_answers(tmp_path):
@@ -88,7 +117,13 @@ def test_the_scale_of_scores_has_a_bound(copied):
     assert MemberExport(found(copied)).open().member.spec.logit_scale == pytest.approx(100)
 
 
-@pytest.mark.parametrize("missing", ["modality_trunks.text.blocks.0", "modality_heads.vision.2"])
+@pytest.mark.parametrize(
+    "missing",
+    [
+        *("modality_trunks.text.blocks.0", "modality_heads.vision.2"),
+        *("modality_trunks.audio.blocks.0", "modality_heads.imu.3", "modality_preprocessors.depth"),
+    ],
+)
 def test_weights_that_are_not_whole_are_refused(copied, missing):
     state = torch.load(copied / WEIGHTS, weights_only=True)
     torch.save({k: v for k, v in state.items() if not k.startswith(missing)}, copied / WEIGHTS)

@@ -134,8 +134,11 @@ def test_the_verb_takes_what_its_member_can_use():
     assert closed.outputs == asked.outputs
 
 
-def test_what_neither_classifies_nor_embeds_is_refused():
-    with pytest.raises(InvalidDeployment, match="a member of role embedder or classifier, 'sam'"):
+def test_a_member_that_neither_classifies_nor_embeds_is_refused():
+    with pytest.raises(
+        InvalidDeployment,
+        match="a member of role embedder or multimodal_embedder or classifier, 'sam'",
+    ):
         replace(TINY, verbs=verbs_of({"classify": {"classifies": "sam"}}))
 
 

@@ -17,9 +17,9 @@ NDJSON = {"Content-Type": "application/x-ndjson"}
 
 @pytest.fixture(scope="module")
 def png() -> str:
-    from fovea_web.openapi import example_picture
+    from fovea_web.examples import PICTURE
 
-    return example_picture()
+    return PICTURE
 
 
 def batch(caller, lines, verb="detect", headers=None):

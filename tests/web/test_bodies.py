@@ -190,9 +190,9 @@ def test_a_slow_body_ends_in_time(caller, pause_s):
 
 @pytest.fixture(scope="module")
 def png():
-    from fovea_web.openapi import example_picture
+    from fovea_web.examples import PICTURE
 
-    return example_picture()
+    return PICTURE
 
 
 @given(

@@ -15,6 +15,7 @@ STATUS = {
     errors.InvalidInput: 422,
     errors.InvalidImage: 400,
     errors.ImageTooLarge: 413,
+    errors.InvalidAudio: 422,
     errors.InvalidText: 422,
     errors.InvalidPrompt: 422,
     errors.InvalidThreshold: 422,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from fovea.verbs import MODALITIES
+
 Schema = dict[str, Any]
 
 
@@ -75,6 +77,7 @@ MEMBERS: Mapping[str, Mapping[str, Schema]] = {
     "classify": {"labels": TEXTS, "indices": INTEGERS, "scores": NUMBERS},
     "embed_image": _EMBEDDING,
     "embed_text": _EMBEDDING,
+    **{f"embed_{name}": _EMBEDDING for name in MODALITIES},
 }
 
 FIND: Schema = {

@@ -6,10 +6,7 @@ Nothing is written to disk: a form's file stays in memory, limited in size.
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import json
-import re
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,7 +34,11 @@ from fovea_web.settings import PARAMETER_BYTES, Settings
 JSON, FORM = "application/json", "multipart/form-data"
 IMAGE, IMAGE_URL = "image", "image_url"
 MOST_FIELDS = 4096
-_DATA_URI = re.compile(r"data:[\w.+/-]*;base64,", re.ASCII)
+# Fields of a form that may be files.
+FILES = (
+    IMAGE,
+    *(name for name, found in parameters.PARAMETERS.items() if found.form == parameters.FILE),
+)
 
 
 @dataclass(frozen=True)
@@ -161,13 +162,17 @@ async def _read_form(request: Request, settings: Settings) -> Body:
     except MultiPartException as error:
         raise MalformedBody(f"expected {FORM}: {error.message}") from error
     image: bytes | None = None
-    fields: dict[str, list[str]] = {}
+    fields: dict[str, list[Any]] = {}
     for name, value in form.multi_items():
         if isinstance(value, UploadFile):
-            if name != IMAGE:
-                raise parameters.wrong(name, f"expected the file as {IMAGE!r}")
-            image = await value.read()
+            if name not in FILES:
+                raise parameters.wrong(name, f"expected the file as one of {', '.join(FILES)}")
+            data = await value.read()
             await value.close()
+            if name == IMAGE:
+                image = data
+            else:
+                fields.setdefault(name, []).append(data)
         elif name == IMAGE:
             image = _from_base64(value)
         else:
@@ -179,14 +184,10 @@ async def _read_form(request: Request, settings: Settings) -> Body:
 
 
 def _from_base64(text: Any) -> bytes:
-    if not isinstance(text, str):
-        raise parameters.wrong(IMAGE, f"expected base64, got {type(text).__name__}")
-    match = _DATA_URI.match(text)
-    encoded = text[match.end() :] if match else text
     try:
-        return base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise parameters.wrong(IMAGE, f"expected base64, got {text!r:.40}: {error}") from error
+        return parameters.from_base64(text)
+    except ValueError as error:
+        raise parameters.wrong(IMAGE, str(error)) from error
 
 
 def _check_url(image: Any, url: Any) -> None:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
-from PIL import Image, ImageDraw
-
 from fovea_web import answers
-from fovea_web.bodies import FORM, IMAGE, IMAGE_URL, JSON
+from fovea_web.bodies import FILES, FORM, IMAGE, IMAGE_URL, JSON
+from fovea_web.examples import PICTURE
 from fovea_web.parameters import Parameters
 from fovea_web.pictures import PNG
 from fovea_web.problems import MEDIA_TYPE
@@ -65,7 +61,6 @@ JPEG = {
     "description": "The picture",
     "content": {"image/jpeg": {"schema": BYTES}},
 }
-EXAMPLE_EDGE = 64
 
 
 def of_verb(verb: Verb) -> dict[str, Any]:
@@ -115,18 +110,8 @@ def only(described: Mapping[str, Any], kinds: Mapping[str, Any], *, search: bool
     return {**described, "paths": kept}
 
 
-@cache
-def example_picture() -> str:
-    """A red ball on a meadow, as base64, for examples that can be sent unchanged."""
-    image = Image.new("RGB", (EXAMPLE_EDGE, EXAMPLE_EDGE), (120, 170, 90))
-    ImageDraw.Draw(image).ellipse((16, 16, 48, 48), fill=(200, 40, 30))
-    file = io.BytesIO()
-    image.save(file, "PNG", optimize=True)
-    return base64.b64encode(file.getvalue()).decode()
-
-
 def _picture(verb: Verb) -> dict[str, str]:
-    return {IMAGE: example_picture()} if verb.takes_image else {}
+    return {IMAGE: PICTURE} if verb.takes_image else {}
 
 
 def _options(
@@ -165,7 +150,7 @@ def _schema(model: type[Parameters], *, takes_image: bool, needs_image: bool) ->
 
 def _form(schema: dict[str, Any]) -> dict[str, Any]:
     """The same as a form, whose file is bytes."""
-    properties = dict(schema["properties"])
-    if IMAGE in properties:
-        properties[IMAGE] = BYTES
+    properties = {
+        name: BYTES if name in FILES else told for name, told in schema["properties"].items()
+    }
     return {**schema, "properties": properties}

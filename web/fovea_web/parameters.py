@@ -5,18 +5,49 @@ The signature of a verb's method of `AsyncClient` decides which of them it takes
 
 from __future__ import annotations
 
+import base64
+import binascii
 import inspect
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from annotated_types import Len
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, create_model
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    ValidationError,
+    WithJsonSchema,
+    create_model,
+)
 
 from fovea_web.problems import InvalidParameters
 
 INT32_MAX = 2**31 - 1
+_DATA_URI = re.compile(r"data:[\w.+/-]*;base64,", re.ASCII)
+
+
+def from_base64(value: Any) -> bytes:
+    """The bytes of base64, with or without a data: URI prefix; a form's file is bytes already.
+
+    Raises ValueError for anything else.
+    """
+    if isinstance(value, bytes):
+        return value
+    if not isinstance(value, str):
+        raise ValueError(f"expected base64, got {type(value).__name__}")
+    match = _DATA_URI.match(value)
+    encoded = value[match.end() :] if match else value
+    try:
+        return base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ValueError(f"expected base64, got {value!r:.40}: {error}") from error
+
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0, le=INT32_MAX)]
@@ -30,8 +61,16 @@ PointSets = Annotated[list[Annotated[list[Point], Len(1)]], Len(1)]
 Points = Point | Annotated[list[Point], Len(1)] | PointSets
 PointLabels = list[Label] | list[list[Label]]
 
-# How to read a form's field: unchanged; as one or several texts; as JSON or numbers with commas.
-TEXT, TEXTS, VALUE = "text", "texts", "value"
+Rows = Annotated[list[list[FiniteFloat]], Len(1)]
+File = Annotated[
+    bytes,
+    BeforeValidator(from_base64),
+    WithJsonSchema({"type": "string", "contentEncoding": "base64"}),
+]
+
+# How to read a form's field: unchanged; as one or several texts; as JSON or numbers with commas; as
+# a file.
+TEXT, TEXTS, VALUE, FILE = "text", "texts", "value", "file"
 
 
 @dataclass(frozen=True)
@@ -52,6 +91,10 @@ PARAMETERS: Mapping[str, Parameter] = {
     ),
     "description": Parameter(str, TEXT, "A sentence instead of labels: its words are tried."),
     "text": Parameter(str, TEXT, "A text, taken literally."),
+    "audio": Parameter(File, FILE, "A WAV file of 16,000 samples a second."),
+    "depth": Parameter(File | Rows, FILE, "A grey PNG of 8 or 16 bits, or rows of numbers."),
+    "thermal": Parameter(File | Rows, FILE, "A grey PNG of 8 or 16 bits, or rows of numbers."),
+    "imu": Parameter(Rows, VALUE, "What an IMU recorded, one row for each axis."),
     "box_threshold": Parameter(Share, VALUE, "The least score of a box."),
     "text_threshold": Parameter(
         Share, VALUE, "The least score of a description's word that names a box."
@@ -125,7 +168,7 @@ def from_json(made: type[Parameters], values: Mapping[str, Any]) -> Parameters:
 
 def from_form(
     made: type[Parameters],
-    values: Mapping[str, Sequence[str]],
+    values: Mapping[str, Sequence[Any]],
     table: Mapping[str, Parameter] = PARAMETERS,
 ) -> Parameters:
     """Checked parameters from a form's fields; raises InvalidParameters."""
@@ -136,10 +179,11 @@ def from_form(
     return _checked(made, read, strict=False)
 
 
-def _from_texts(name: str, texts: Sequence[str], form: str) -> Any:
-    if len(texts) > 1 and form == TEXT:
+def _from_texts(name: str, texts: Sequence[Any], form: str) -> Any:
+    """texts: the bytes of a file."""
+    if len(texts) > 1 and form in (TEXT, FILE):
         raise wrong(name, "expected once, got several")
-    if form == TEXT:
+    if form in (TEXT, FILE):
         return texts[0]
     if form == TEXTS:
         single = len(texts) == 1

@@ -10,6 +10,7 @@ from typing import Any
 from fovea_client import AsyncClient
 
 from fovea_web import parameters
+from fovea_web.examples import GREY, MOTION, SOUND
 from fovea_web.parameters import Parameters
 
 CUTOUT, DRAWING = "png", "drawing"
@@ -22,6 +23,7 @@ class Verb:
     kind: the deployment's name for what it does; the client's method has the same name.
     images: the pictures that it can answer with instead of JSON, the one for `Accept: image/png`
     first. summary: in the documentation. example: parameters that find something in a picture.
+    takes_image: a verb without a picture requires the first parameter of the client's method.
     """
 
     kind: str
@@ -40,7 +42,7 @@ class Verb:
         """The model of its parameters."""
         names = parameters.names_of(getattr(AsyncClient, self.kind))
         title = "".join(part.title() for part in self.kind.split("_"))
-        return parameters.model(title, names, required=() if self.takes_image else ("text",))
+        return parameters.model(title, names, required=() if self.takes_image else names[:1])
 
 
 ONE, ALL = (CUTOUT, DRAWING), (DRAWING,)
@@ -67,6 +69,12 @@ VERBS: Mapping[str, Verb] = {
         Verb("classify", "What the picture shows, best first.", (), {"labels": ["ball", "cow"]}),
         Verb("embed_image", "The embedder's vector of a picture.", (), {}),
         Verb("embed_text", "The embedder's vector of a text.", (), {"text": "a red ball"}, False),
+        Verb("embed_audio", "The embedder's vector of a sound.", (), {"audio": SOUND}, False),
+        Verb(
+            "embed_depth", "The embedder's vector of a depth picture.", (), {"depth": GREY}, False
+        ),
+        Verb("embed_thermal", "The same of a thermal picture.", (), {"thermal": GREY}, False),
+        Verb("embed_imu", "The same of an IMU recording.", (), {"imu": MOTION}, False),
         Verb(
             "embed_objects",
             "The mask of every object, and the vector of each and of the picture.",

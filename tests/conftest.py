@@ -1,7 +1,7 @@
 """How the tests share a machine, and one real Triton with the demo's checkpoints.
 
-How long an example takes is the machine's affair, so none is timed. PyTorch's threads spin while
-they wait, which slows whatever else runs on the cores: one is enough.
+The machine's load decides how long an example takes, so none is timed. PyTorch's threads spin while
+they wait, which slows everything else on the cores: one is enough.
 """
 
 import json
@@ -21,7 +21,7 @@ settings.load_profile("untimed")
 @pytest.fixture(scope="session")
 def server():
     """A `fovea_server.EmbeddedServer` that no test may harm."""
-    from demo.served import demo_server  # with it come Triton and torch, which few tests need
+    from demo.served import demo_server  # it loads Triton and torch, which few tests need
 
     with demo_server() as running:
         yield running

@@ -1,4 +1,4 @@
-"""Small deployments: one without checkpoints, and what of another takes the fewest networks."""
+"""Small deployments: one without checkpoints, and another's part with the fewest networks."""
 
 from dataclasses import replace
 
@@ -41,7 +41,7 @@ TINY = Deployment(
 
 
 def embeds_only(deployment: DeploymentFile) -> DeploymentFile:
-    """What CLIP does alone: two networks, for what must hold of any."""
+    """Only CLIP's verbs: two networks, for properties of any network."""
     verbs = {verb: {"embeds": "clip"} for verb in ("embed_image", "embed_text")}
     members = {"clip": deployment.members["clip"]}
     return replace(deployment, members=members, verbs=verbs_of(verbs))

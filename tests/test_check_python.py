@@ -1,4 +1,4 @@
-"""What make says on a machine where nothing can be installed, before it installs anything."""
+"""Make's messages on a machine where nothing can be installed, before it installs anything."""
 
 import ast
 import os
@@ -37,7 +37,9 @@ def test_this_python_is_fit():
 
 
 @pytest.mark.parametrize("version", [(2, 7, 18), (3, 9, 18), (3, 14, 0)])
-def test_another_python_is_told_which_are_supported_and_how_to_name_one(monkeypatch, version):
+def test_another_python_is_refused_with_supported_versions_and_how_to_name_one(
+    monkeypatch, version
+):
     monkeypatch.setattr(sys, "version_info", version)
     assert check_python.problem() == (
         f"Python {version[0]}.{version[1]} is not supported, 3.10 to 3.13 are: "
@@ -79,7 +81,7 @@ def test_make_names_the_package_that_brings_a_missing_venv(tmp_path):
         ("Linux", "x86_64", ("", ""), "not another C library"),
     ],
 )
-def test_a_machine_for_which_triton_is_not_built_is_told_so(
+def test_a_machine_without_a_triton_build_is_refused(
     monkeypatch, system, processor, library, words
 ):
     monkeypatch.setattr("platform.system", lambda: system)

@@ -1,4 +1,4 @@
-"""The import rules of the design: who may know whom."""
+"""The import rules of the design: which folders may import which."""
 
 import ast
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ HEAVY = {"torch", "transformers", "onnx"}
 # folder -> packages of ours that it may import, besides itself
 ALLOWED = {
     "fovea": set(),
-    # Its command names those of other packages, and loads them when they are called.
+    # Its command names those of other packages, and loads them on demand.
     "client/fovea_client": {"fovea"},
     "search/fovea_search": {"fovea", "fovea_client"},
     "web/fovea_web": {"fovea", "fovea_client", "fovea_search"},
@@ -55,14 +55,14 @@ def test_each_folder_imports_only_what_the_design_allows(folder):
 
 
 @pytest.mark.parametrize("folder", WITHOUT_TORCH)
-def test_what_is_deployed_needs_no_torch(folder):
+def test_deployed_packages_need_no_torch(folder):
     for path in (ROOT / folder).rglob("*.py"):
         heavy = imported_packages(path) & HEAVY
         assert not heavy, f"{path.relative_to(ROOT)} imports {heavy}"
 
 
 def modules() -> dict[str, Path]:
-    """All of ours by name, tests aside."""
+    """All modules of the project by name, without tests."""
     places = [ROOT / name for name in OURS - {"tests"}] + [ROOT / "deploy"]
     places += [ROOT / name for name in ALLOWED if "/" in name]
     found = {}
@@ -74,7 +74,7 @@ def modules() -> dict[str, Path]:
 
 
 def imports(node: ast.AST) -> Iterator[str]:
-    """Names that are imported anywhere but for types alone: modules, and what may be modules."""
+    """Names imported anywhere except for types only: modules, and names that may be modules."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
             continue
@@ -87,7 +87,7 @@ def imports(node: ast.AST) -> Iterator[str]:
             yield from imports(child)
 
 
-def test_no_module_imports_itself_by_way_of_others():
+def test_no_module_imports_itself_indirectly():
     known = modules()
     graph = {
         module: {
@@ -102,7 +102,7 @@ def test_no_module_imports_itself_by_way_of_others():
 
 
 def names_in(path: Path) -> set[str]:
-    """What a module may be asked for: what it defines, imports or assigns, and its submodules."""
+    """The names that can be imported from a module: defined, imported, assigned, and submodules."""
     found = {other.stem for other in path.parent.glob("*")} if path.stem == "__init__" else set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
@@ -114,7 +114,7 @@ def names_in(path: Path) -> set[str]:
     return found
 
 
-def test_every_name_that_is_imported_from_ours_is_there():
+def test_every_imported_name_of_the_project_exists():
     known = modules()
     there = {module: names_in(path) for module, path in known.items()}
     for path in [*known.values(), *(ROOT / "tests").rglob("*.py")]:

@@ -25,7 +25,7 @@ def test_generated_configs_equal_the_committed_ones(tmp_path):
     assert tree(tmp_path) == tree(COMMITTED)
 
 
-def test_a_model_that_is_generated_no_more_is_removed_and_those_of_others_stay(tmp_path):
+def test_a_model_that_is_no_longer_generated_is_removed_and_others_stay(tmp_path):
     for name, text in (("former", HEADER), ("foreign", 'name: "foreign"\n')):
         (tmp_path / name / "1").mkdir(parents=True)
         (tmp_path / name / "config.pbtxt").write_text(text)

@@ -11,7 +11,7 @@ MANY_CORES = 1000
 
 
 def exponential_spread() -> tuple[float, ...]:
-    """Quantiles of the exponential distribution of mean 1, its far tail included."""
+    """Quantiles of the exponential distribution with mean 1, including its far tail."""
     shares = np.linspace(0, 1, 100_001)
     shares[-1] = 1 - 1e-6
     return tuple((-np.log1p(-shares)).tolist())
@@ -21,7 +21,7 @@ def one_step(
     *, curve: BatchCurve = ONE_SECOND, cores: int = MANY_CORES,
     spread: tuple[float, ...] = (1.0,), contention: float = 0.0, **step: object,
 ) -> ServiceTimes:  # fmt: skip
-    """A verb of one model."""
+    """A verb with one model."""
     only = Step("model", (), curve, **step)
     return ServiceTimes(
         "verb", "kind", "models", cores, (only,), contention=contention, spread=spread

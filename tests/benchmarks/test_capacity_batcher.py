@@ -1,4 +1,4 @@
-"""What the simulated batcher may never do, whatever arrives."""
+"""What the simulated batcher must never do, whatever arrives."""
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def test_a_model_starts_requests_in_the_order_in_which_they_came(gaps, step):
     assert started == [*range(len(gaps))]
 
 
-def test_an_instance_takes_all_that_came_while_it_was_busy():
+def test_an_instance_takes_all_requests_that_came_while_it_was_busy():
     times = one_step(curve=CURVE, max_batch=4)
     load = open_loop(times, np.array([0.0, 0.1, 0.2, 0.3, 0.4, 0.5]))
     assert load.batches["model"] == [[0], [1, 2, 3, 4], [5]]

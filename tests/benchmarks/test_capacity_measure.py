@@ -19,7 +19,7 @@ from demo.served import demo_server, export_demo
 
 pytestmark = pytest.mark.server
 
-# So long that requests of one moment meet on any machine.
+# Long enough that simultaneous requests meet on any machine.
 DELAY_US = 500_000
 MAIN_OBJECT = next(verb for verb in VERBS if verb.name == "main_object")
 
@@ -61,7 +61,7 @@ def test_requests_at_once_become_one_batch(server, wire, given):
     deadline = time.monotonic() + 5
     while (after := read_statistics(server.grpc_url)["clip_image_encoder"]) == before:
         assert time.monotonic() < deadline
-        time.sleep(0.05)  # Triton answers first and counts then
+        time.sleep(0.05)  # Triton answers before it counts
     spent = after.since(before).batches
     assert {size: batch.executions for size, batch in spent.items() if batch.executions} == {4: 1}
     assert 0 < spent[4].compute_s <= spent[4].total_s

@@ -1,4 +1,4 @@
-"""The answer: machines, cost, and what is said when there is none."""
+"""The answer: machines, cost, and the message if there is none."""
 
 import dataclasses
 import json
@@ -50,12 +50,12 @@ def test_spare_machines_are_added_and_paid():
     assert safe.utilisation < lean.utilisation
 
 
-def test_a_p99_below_the_service_time_is_impossible_and_says_what_is():
+def test_a_p99_below_the_service_time_is_refused_with_a_possible_one():
     with pytest.raises(Infeasible, match="hardly any load has 7 ms"):
         plan(gpu_times(), Goal(rate=10, p99_s=0.005))
 
 
-def test_another_gpu_is_slower_by_what_it_is_worse_at():
+def test_another_gpu_is_slower_by_its_worst_ratio():
     scaled = hardware.scaled(gpu_times(), hardware.find("L4"))
     h100, l4 = hardware.find("H100 SXM"), hardware.find("L4")
     slower = h100.memory_gb_per_s / l4.memory_gb_per_s
@@ -94,7 +94,7 @@ def test_a_file_of_something_else_is_refused(tmp_path, text):
 
 @pytest.fixture
 def ask():
-    """The command as people type it: its exit code, what it printed, and what it complained."""
+    """The command as people type it: its exit code, output, and errors."""
     app = typer.Typer()
     app.command()(command.main)
     return lambda *arguments: CliRunner().invoke(app, [*map(str, arguments)])

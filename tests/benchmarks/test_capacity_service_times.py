@@ -24,7 +24,7 @@ def test_a_larger_batch_never_takes_less_time():
 @pytest.mark.parametrize(
     ("batches", "seconds"), [((), ()), ((2,), (1.0,)), ((1, 1), (1.0, 1.0)), ((1,), (0.0,))]
 )
-def test_a_curve_that_is_none_is_refused(batches, seconds):
+def test_an_invalid_curve_is_refused(batches, seconds):
     with pytest.raises(ValueError, match="expected"):
         BatchCurve(batches, seconds)
 

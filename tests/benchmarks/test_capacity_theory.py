@@ -1,4 +1,4 @@
-"""The simulation against queues whose answer is known in closed form.
+"""The simulation against queues with answers in closed form.
 
 Seeds are fixed. A mean may be off by a few of its standard errors, which come from the means of
 batches of consecutive requests: neighbours in a queue are alike, and single ones tell too little.
@@ -19,7 +19,7 @@ STANDARD_ERRORS = 3.5
 
 
 def simulate(times, load: float, servers: int = 1) -> Simulated:
-    """At `load` of what `servers` can do in work of 1 s each."""
+    """At `load` of the capacity of `servers`, with work of 1 s each."""
     rate = load * servers
     return open_loop(times, poisson_arrivals(rate, REQUESTS / rate, seed=1), warm_up=2000)
 
@@ -106,7 +106,7 @@ def test_contention_slows_only_what_runs_together():
     assert open_loop(slow, np.array([0.0, 0.0])).p50_s == pytest.approx(1.5)
 
 
-def test_a_closed_loop_keeps_so_many_requests_in_flight():
+def test_a_closed_loop_keeps_its_number_of_requests_in_flight():
     load = closed_loop(one_step(instances=0), concurrency=5, count=100)
     assert load.latencies_s == pytest.approx(np.ones(len(load.latencies_s)))
     assert load.rate == pytest.approx(5, rel=0.1)

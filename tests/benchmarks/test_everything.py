@@ -19,7 +19,7 @@ def test_overlaps_of_masks_are_those_of_each_pair(a, b):
     assert np.allclose(overlaps, [[mask_iou(one, other) for other in b] for one in a])
 
 
-def test_nothing_overlaps_what_is_not_there():
+def test_nothing_overlaps_an_empty_mask():
     nothing = np.zeros((0, 6, 5), np.bool_)
     assert best(pairwise_iou(np.ones((2, 6, 5), np.bool_), nothing)).tolist() == [0, 0]
 

@@ -1,4 +1,4 @@
-"""Medians, percentiles and their text; time to spend on a clock of the test."""
+"""Medians, percentiles and their text; time budgets on the test's own clock."""
 
 import math
 
@@ -55,7 +55,7 @@ class Clock:
         return self.now
 
 
-def test_what_does_not_fit_is_left_out_and_named_once():
+def test_work_beyond_the_budget_is_left_out_and_named_once():
     budget = Budget.of(10, Clock())
     assert budget.allows(10, "all of it")
     assert not budget.allows(11, "too much")

@@ -29,7 +29,7 @@ def test_the_slow_begin_and_end_are_left_out():
     assert Samples(ends - gaps, ends).throughput == pytest.approx(10 / 18)
 
 
-def test_nothing_answered_is_no_throughput():
+def test_without_answers_there_is_no_throughput():
     assert Samples(np.zeros(0), np.zeros(0), 2).throughput == 0
 
 

@@ -1,4 +1,4 @@
-"""Light and heavy members: what is asked of each deployment, and what is made of the figures."""
+"""Light and heavy members: the calls to each deployment, and the use of the figures."""
 
 import pytest
 import typer
@@ -65,7 +65,7 @@ def test_it_ends_with_the_fastest_deployment():
     assert conclusion(rows()) == "light: 3.50 times as many pictures as heavy"
 
 
-def test_a_deployment_that_nobody_knows_is_refused_before_anything_is_exported():
+def test_an_unknown_deployment_is_refused_before_anything_is_exported():
     answer = CliRunner().invoke(_app(), ["--only", "gone"])
     assert answer.exit_code == 2 and "owlvit-mobilesam" in " ".join(answer.output.split())
 

@@ -1,4 +1,4 @@
-"""Results to files and back, and what people read of them."""
+"""Results to files and back, and the text for people."""
 
 import pytest
 

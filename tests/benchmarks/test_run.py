@@ -13,7 +13,7 @@ from fovea.manifest import exported_deployment
 pytestmark = pytest.mark.server
 
 VERBS = {"main_object", "detect", "segment", "detect_and_segment", "embed_image", "embed_text"}
-# Never the limit: what is measured is the scale's choice, not the clock's.
+# Never the limit: the scale decides what is measured, not the clock.
 MINUTES = 60.0
 
 
@@ -34,7 +34,7 @@ def test_every_network_ensemble_and_verb_is_put_under_load(results):
         assert not any(point.failures for point in (*target.closed, *target.open))
 
 
-def test_no_load_finds_an_embedding_that_was_kept(results):
+def test_no_load_hits_the_embedding_cache(results):
     points = [point for target in results.targets for point in (*target.closed, *target.open)]
     assert [point.cache_hits for point in points] == [0] * len(points)
 

@@ -1,4 +1,4 @@
-"""Arithmetic of the sections on many prompts, pictures and verbs."""
+"""The arithmetic for many prompts, pictures and verbs."""
 
 import numpy as np
 import pytest

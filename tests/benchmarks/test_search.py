@@ -1,4 +1,4 @@
-"""What the benchmark of search judges by: its world, its truth, its judge of masks, its plan."""
+"""The basis of the search benchmark: its world, its truth, its judge of masks, its plan."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a machine's settings are chosen by, and what the export makes of them."""
+"""How a machine's settings are chosen, and how the export uses them."""
 
 import pytest
 from google.protobuf import text_format
@@ -51,7 +51,7 @@ def test_settings_reach_the_configurations(tmp_path):
     assert "intra_op_thread_count" not in plain.parameters
 
 
-def test_a_model_that_is_not_there_cannot_be_placed():
+def test_an_unknown_model_cannot_be_placed():
     with pytest.raises(ValueError, match=r"no model \['sam2'\], the deployment has \["):
         MachineSettings(placements=(Placement("sam2"),)).apply(TINY)
 
@@ -104,7 +104,7 @@ def test_the_search_walks_from_knob_to_knob():
     assert [attempt.kept for attempt in attempts] == [True, True, True, True, True, False]
 
 
-def test_where_nothing_wins_the_defaults_stay(tmp_path, capsys):
+def test_if_nothing_wins_the_defaults_stay(tmp_path, capsys):
     out = tmp_path / "settings.json"
     choices = (Knob("embeddings", (12, 16), sizes("embeddings")),)
     assert tuned(Formula(), choices, out) == MachineSettings()

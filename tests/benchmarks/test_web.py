@@ -1,4 +1,4 @@
-"""How the gateway's benchmark takes turns, and what it makes of its samples."""
+"""How the gateway's benchmark takes turns, and how it uses its samples."""
 
 from __future__ import annotations
 

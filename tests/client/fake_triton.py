@@ -1,4 +1,4 @@
-"""A gRPC server in this process that speaks Triton's protocol and does as a test tells it."""
+"""A gRPC server in this process that speaks Triton's protocol and does what a test tells it."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def classes(*labels: str) -> Tensors:
 
 
 def plausible(call: Call) -> Tensors:
-    """What the real server could answer, whatever the verb."""
+    """A possible answer of the real server, whatever the verb."""
     if call.model == "embed_image":
         return {"IMAGE_EMBEDS": floats(1, 0, 0)}
     if call.model == "embed_text":
@@ -179,7 +179,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
     """Answers with `behave`, after the refusals in `first`; counts what happens.
 
     parameters: those of every model's configuration.
-    cut_off: calls that gRPC had cancelled by the time of their answer; they end tritonserver 2.51.
+    cut_off: calls that gRPC had cancelled before their answer; they would end tritonserver 2.51.
     """
 
     behave: Behaviour = plausible
@@ -203,7 +203,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         return f"127.0.0.1:{self.port}"
 
     def start(self, credentials: grpc.ServerCredentials | None = None) -> FakeTriton:
-        """On a free port, or again on the one it had."""
+        """Start on a free port, or again on the same one."""
         options = [("grpc.max_receive_message_length", -1), ("grpc.so_reuseport", 0)]
         pool = futures.ThreadPoolExecutor(32)
         self._server = grpc.server(pool, options=options)

@@ -44,7 +44,7 @@ def test_every_verb_answers(triton: FakeTriton, png: bytes, pixels: np.ndarray) 
     asyncio.run(scenario())
 
 
-def test_headers_may_differ_by_who_asks(triton: FakeTriton) -> None:
+def test_headers_may_differ_by_caller(triton: FakeTriton) -> None:
     asking: ContextVar[str] = ContextVar("asking", default="nobody")
 
     async def ask(client: AsyncClient, name: str) -> None:
@@ -142,7 +142,7 @@ def test_several_event_loops_share_a_client(triton: FakeTriton) -> None:
     asyncio.run(client.close())
 
 
-def test_each_verb_is_asked_under_a_name_of_the_deployment(triton: FakeTriton, png: bytes) -> None:
+def test_each_verb_is_called_by_the_deployments_name(triton: FakeTriton, png: bytes) -> None:
     triton.behave = lambda call: plausible(replace(call, model=call.model.removesuffix("_2")))
 
     async def scenario() -> None:

@@ -1,4 +1,4 @@
-"""Calls that their callers leave: the server is never told, and each is accounted for."""
+"""Calls abandoned by their callers: the server never learns of it, and each is accounted for."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.client.fake_triton import FakeTriton, plausible
 
 @pytest.fixture
 def gate(triton: FakeTriton) -> Iterator[threading.Event]:
-    """The server works on what is asked until the gate opens."""
+    """The server keeps working on requests until the gate opens."""
     opened = threading.Event()
 
     def behave(call):
@@ -40,7 +40,7 @@ def wait_until(holds, within_s: float = 10.0) -> None:
 
 
 def assert_none_is_cut_off(triton: FakeTriton, gate: threading.Event, asked: int) -> None:
-    """Opens the gate; what was asked must be answered, though nobody may wait for it."""
+    """Open the gate; all requests must be answered, even if nobody waits for them."""
     wait_until(lambda: len(triton.calls) == asked)
     gate.set()
     wait_until(lambda: triton.in_flight == 0)
@@ -119,7 +119,7 @@ def test_leaving_the_iterator_leaves_the_calls(triton: FakeTriton, gate) -> None
     assert_none_is_cut_off(triton, gate, asked=len(triton.calls))
 
 
-def test_closing_answers_who_waits_and_cuts_nothing_off(triton: FakeTriton, gate) -> None:
+def test_closing_answers_all_waiters_and_cuts_nothing_off(triton: FakeTriton, gate) -> None:
     errors = []
 
     def call() -> None:
@@ -291,7 +291,7 @@ def test_a_forked_child_ends_without_waiting_for_its_parents_calls(
     process.communicate(timeout=20)
 
 
-def test_what_fails_in_sending_reaches_the_caller_and_is_not_under_way(client: Client) -> None:
+def test_an_error_in_sending_reaches_the_caller_and_the_call_is_not_running(client: Client) -> None:
     call = client._open().start(lambda: 1 / 0)
     assert isinstance(call.outcome.exception(5), ZeroDivisionError)
     assert client._open().wait_until_idle(5)

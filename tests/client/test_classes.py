@@ -1,4 +1,4 @@
-"""A detector that knows its classes is asked without phrases; one that does not, with them."""
+"""A detector with its own classes is called without phrases; an open one, with them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MISSING = (
 
 
 def knows_classes(call):
-    """What the server answers of a detector of its own classes."""
+    """The server's answer for a detector with its own classes."""
     found = detections("traffic light", "cat")
     found["LABEL_INDICES"] = np.array([9, 15], np.int32)
     return found | masks(2) if call.model == "detect_and_segment" else found
@@ -73,7 +73,7 @@ def test_the_client_for_asyncio_asks_without_phrases_too(closed: FakeTriton, png
         (MISSING, None, "phrases or labels: 'detect' has no classes of its own; got none"),
     ],
 )
-def test_one_detector_taken_for_the_other_is_told_in_words(
+def test_confusing_the_detectors_is_explained_in_words(
     triton: FakeTriton, client: Client, png: bytes, message, phrases, said
 ) -> None:
     triton.behave = lambda call: Refusal(grpc.StatusCode.INVALID_ARGUMENT, message)

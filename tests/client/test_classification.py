@@ -1,4 +1,4 @@
-"""What classify puts on the wire, how it reads the answer, and what it says of a refusal."""
+"""What classify sends, how it reads the answer, and how it explains a refusal."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ def test_a_template_is_filled_for_the_server_and_answers_have_the_bare_labels(
     assert seen.labels == tuple(LABELS[::-1])
 
 
-def test_of_labels_the_client_keeps_so_many(triton: FakeTriton, client: Client, png: bytes) -> None:
+def test_the_client_keeps_only_top_k_labels(triton: FakeTriton, client: Client, png: bytes) -> None:
     seen = client.classify(png, "cat. dog. van", top_k=2)
     assert (seen.labels, seen.indices.tolist(), len(seen.scores)) == (("van", "dog"), [2, 1], 2)
     assert set(triton.calls[0].inputs) == {"IMAGE", "TEXT"}
 
 
-def test_without_labels_the_classes_are_the_servers(
+def test_without_labels_the_classes_come_from_the_server(
     triton: FakeTriton, client: Client, png: bytes
 ) -> None:
     assert client.classify(png).labels == OWN_CLASSES[:5][::-1]
@@ -94,7 +94,7 @@ def test_tritons_refusal_of_a_tensor_is_said_in_words_of_the_caller(
         asyncio.run(ask())
 
 
-def test_another_refusal_stays_what_it_is(triton: FakeTriton, client: Client, png: bytes) -> None:
+def test_another_refusal_is_not_translated(triton: FakeTriton, client: Client, png: bytes) -> None:
     triton.behave = lambda call: refused("[invalid_text] label 1: expected words, got none")
     with pytest.raises(InvalidText, match="label 1"):
         client.classify(png, LABELS)
@@ -116,7 +116,7 @@ def test_another_refusal_stays_what_it_is(triton: FakeTriton, client: Client, pn
         ({"top_k": 2**31}, InvalidSetting, "got 2147483648"),
     ],
 )
-def test_what_cannot_be_asked_is_refused_before_the_network(
+def test_invalid_questions_are_refused_before_the_network(
     triton: FakeTriton, client: Client, png: bytes, asked: Any, error: type, said: str
 ) -> None:
     with pytest.raises(error, match=said):

@@ -1,4 +1,4 @@
-"""The `fovea` command, run as a user does."""
+"""The `fovea` command, run the way users do."""
 
 from __future__ import annotations
 
@@ -79,9 +79,7 @@ def test_main_object_takes_a_description(triton: FakeTriton, photo: Path) -> Non
     assert json_lines(result)[0]["label"] == "man"
 
 
-def test_a_descriptions_words_are_asked_of_the_verb_that_is_named(
-    triton: FakeTriton, photo: Path
-) -> None:
+def test_a_descriptions_words_go_to_the_named_verb(triton: FakeTriton, photo: Path) -> None:
     triton.behave = lambda call: detections("man") if call.model == "find" else plausible(call)
     named = ("--description", "A man skis!", "--detect-verb", "find")
     assert json_lines(fovea_command(triton, "main-object", photo, *named, "--json"))
@@ -198,7 +196,7 @@ def test_a_folder_gives_one_table(triton: FakeTriton, folder: Path) -> None:
     assert result.stdout.count("cat") == 3 and "c.png" in result.stdout
 
 
-def test_one_bad_picture_of_many_is_told_and_the_rest_are_done(
+def test_one_bad_picture_of_many_is_reported_and_the_rest_are_done(
     triton: FakeTriton, folder: Path, photo: Path
 ) -> None:
     (folder / "b.png").write_bytes(b"bad")
@@ -361,7 +359,7 @@ def test_a_text_that_is_not_utf8_is_one_line(triton: FakeTriton) -> None:
     assert "UTF-8" in result.stderr and len(result.stderr.splitlines()) == 1
 
 
-def test_what_a_picture_is_called_stops_no_job(job, tmp_path: Path) -> None:
+def test_no_picture_name_stops_a_job(job, tmp_path: Path) -> None:
     names = ("photo", "b.jfif", "C.PNG", "d.tar.gz")
     result = job(*names, options=["--out", "out"])
     assert result.exit_code == 0, result.output
@@ -377,13 +375,13 @@ def test_a_drawing_that_cannot_be_saved_stops_no_job(job, tmp_path: Path) -> Non
     assert all(name in result.stdout for name in ("a.png", "b.png", "c.png"))
 
 
-def test_a_drawing_takes_no_other_drawings_place(job, tmp_path: Path) -> None:
+def test_no_drawing_replaces_another_one(job, tmp_path: Path) -> None:
     assert job("photo", "photo.png", options=["--out", "out"]).exit_code == 0
     assert len(drawings(tmp_path / "out")) == 2
 
 
 @pytest.mark.parametrize("several", [False, True])
-def test_no_drawing_takes_the_place_of_a_picture_asked_about(
+def test_no_drawing_replaces_an_input_picture(
     triton: FakeTriton, folder: Path, png: bytes, several: bool
 ) -> None:
     given, out = (folder, folder) if several else (folder / "a.png", folder / "a.png")
@@ -467,7 +465,7 @@ def test_serve_finds_what_a_deployment_was_exported_to(
         (["embed"], "embed_image"),
     ],
 )
-def test_a_verb_is_asked_under_the_name_given(
+def test_a_verb_is_called_by_the_given_name(
     triton: FakeTriton, photo: Path, arguments: list[str], own: str
 ) -> None:
     triton.behave = lambda call: plausible(replace(call, model=own))

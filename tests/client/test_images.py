@@ -1,4 +1,4 @@
-"""Pictures in every form that callers have them."""
+"""Pictures in every form that callers may have."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_jpeg_is_smaller_when_asked_for(triton: FakeTriton) -> None:
     ],
     ids=lambda picture: repr(picture)[:30],
 )
-def test_what_is_no_picture_is_refused(picture) -> None:
+def test_a_value_that_is_not_a_picture_is_refused(picture) -> None:
     with pytest.raises(InvalidImage, match="expected"):
         encode(picture)
 

@@ -1,4 +1,4 @@
-"""Every object of a picture: what is asked, what is answered, and what becomes of it."""
+"""Every object of a picture: the request, the answer, and its conversions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ ASKED = {
 }
 
 
-def test_what_is_not_asked_is_left_to_the_server(triton: FakeTriton, client: Client, png) -> None:
+def test_settings_that_are_not_given_are_left_to_the_server(
+    triton: FakeTriton, client: Client, png
+) -> None:
     client.segment_everything(png)
     assert set(triton.calls[-1].inputs) == {"IMAGE"}
     client.embed_objects(png, **ASKED)
@@ -73,7 +75,7 @@ def test_objects_become_coco_results_and_supervision(client: Client, png: bytes)
 
 
 @pytest.mark.parametrize("count", [0, 2])
-def test_no_object_is_an_answer_that_can_be_drawn(count: int, client: Client, png: bytes) -> None:
+def test_an_answer_without_objects_can_be_drawn(count: int, client: Client, png: bytes) -> None:
     found = client.segment_everything(png, max_objects=count)
     assert len(found) == len(found.to_coco_json()) == len(found.to_supervision()) == count
     drawn = np.asarray(draw(png, found))

@@ -72,7 +72,7 @@ PASSING = [
 
 
 @pytest.mark.parametrize(("status", "message", "error"), REFUSALS)
-def test_what_cannot_help_is_not_sent_again(
+def test_errors_that_a_retry_cannot_help_are_not_retried(
     triton: FakeTriton, client: Client, png: bytes, status, message, error
 ) -> None:
     triton.behave = lambda call: Refusal(status, message)
@@ -84,7 +84,7 @@ def test_what_cannot_help_is_not_sent_again(
 
 
 @pytest.mark.parametrize(("status", "message", "error"), PASSING)
-def test_what_passes_is_sent_again(
+def test_passing_errors_are_retried(
     triton: FakeTriton, client: Client, png: bytes, status, message, error
 ) -> None:
     triton.first = [Refusal(status, message)] * 2
@@ -93,7 +93,7 @@ def test_what_passes_is_sent_again(
 
 
 @pytest.mark.parametrize(("status", "message", "error"), PASSING)
-def test_what_does_not_pass_is_raised_at_the_deadline(
+def test_errors_that_do_not_pass_are_raised_at_the_deadline(
     triton: FakeTriton, png: bytes, status, message, error
 ) -> None:
     triton.behave = lambda call: Refusal(status, message)
@@ -105,7 +105,7 @@ def test_what_does_not_pass_is_raised_at_the_deadline(
     assert len(triton.calls) == 3
 
 
-def test_a_last_attempt_that_is_cut_off_tells_what_went_before(
+def test_a_last_attempt_that_is_cut_off_reports_the_error_before(
     triton: FakeTriton, client: Client, png: bytes
 ) -> None:
     triton.first = [Refusal(Status.UNAVAILABLE, "Exceeds maximum queue size")]
@@ -146,9 +146,7 @@ def test_a_slow_server_meets_the_deadline(triton: FakeTriton, client: Client, pn
     release.set()
 
 
-def test_the_server_is_told_what_is_left_of_the_time(
-    triton: FakeTriton, client: Client, png: bytes
-) -> None:
+def test_the_server_gets_the_remaining_time(triton: FakeTriton, client: Client, png: bytes) -> None:
     triton.first = [Refusal(Status.UNAVAILABLE, "Exceeds maximum queue size")] * 2
     client.detect(png, "cat", timeout_s=3)
     timeouts = [call.timeout_us for call in triton.calls]
@@ -227,7 +225,7 @@ def test_a_server_that_dies_at_work_is_asked_again_when_it_is_back(
 UNKNOWN = Refusal(Status.NOT_FOUND, "Request for unknown model: 'detect' is not found")
 
 
-def test_a_verb_that_the_server_does_not_have_is_told_at_once(
+def test_an_unknown_verb_is_reported_at_once(
     triton: FakeTriton, client: Client, png: bytes
 ) -> None:
     triton.models = ("embed_text",)
@@ -238,7 +236,7 @@ def test_a_verb_that_the_server_does_not_have_is_told_at_once(
 
 
 @pytest.mark.parametrize("ready", [True, False])
-def test_a_verb_that_is_there_or_may_come_is_asked_again(
+def test_a_verb_that_is_there_or_may_come_is_retried(
     triton: FakeTriton, client: Client, png: bytes, ready: bool
 ) -> None:
     triton.ready, triton.models = ready, ("detect",) if ready else ()
@@ -256,7 +254,7 @@ def test_ready_is_what_the_server_says(triton: FakeTriton, client: Client) -> No
         client.check_ready()
 
 
-def test_who_is_not_ready_says_why(triton: FakeTriton, client: Client) -> None:
+def test_a_server_that_is_not_ready_says_why(triton: FakeTriton, client: Client) -> None:
     triton.stop()
     with pytest.raises(Unavailable, match="Connection refused"):
         client.check_ready()
@@ -332,7 +330,7 @@ def test_delays_grow_to_a_cap_and_jitter_only_shortens_them(failures: int, draw:
     assert delay >= policy.delay_s(failures, 0) * (1 - policy.jitter)
 
 
-def test_a_wait_beyond_the_deadline_is_not_begun() -> None:
+def test_no_wait_begins_beyond_the_deadline() -> None:
     now = [0.0]
     deadline = Deadline(1.0, clock=lambda: now[0])
     policy = RetryPolicy(first_delay_s=0.4, max_delay_s=10, jitter=0)

@@ -1,4 +1,4 @@
-"""What a scene is made of: what is asked, what is answered, and what becomes of it."""
+"""The parts of a scene: the request, the answer, and its conversions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from typer.testing import CliRunner
 from tests.client.fake_triton import SIZE_HW, SQUARE, SQUARE_BOX, FakeTriton, scene
 
 
-def test_what_is_not_asked_is_left_to_the_server(triton: FakeTriton, client: Client, png) -> None:
+def test_settings_that_are_not_given_are_left_to_the_server(
+    triton: FakeTriton, client: Client, png
+) -> None:
     assert client.segment_scene(png).label_map is None
     assert set(triton.calls[-1].inputs) == {"IMAGE"}
     client.segment_scene(png, threshold=0.25, label_map=True)

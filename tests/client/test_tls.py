@@ -16,7 +16,7 @@ from tests.client.fake_triton import FakeTriton
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    """A key and a certificate that it signed for 127.0.0.1."""
+    """A key and a self-signed certificate for 127.0.0.1."""
     if shutil.which("openssl") is None:
         pytest.skip("needs openssl")
     key, chain = tmp_path / "key.pem", tmp_path / "chain.pem"

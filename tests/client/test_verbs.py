@@ -1,4 +1,4 @@
-"""What each verb puts on the wire, and how it reads the answer."""
+"""What each verb sends, and how it reads the answer."""
 
 from __future__ import annotations
 
@@ -258,7 +258,7 @@ NAMED: dict[str, Callable[[Client, bytes, str], Any]] = {
 
 
 @pytest.mark.parametrize("own", NAMED)
-def test_a_verb_is_asked_under_the_name_that_the_deployment_gives_it(
+def test_a_verb_is_called_by_the_deployments_name(
     triton: FakeTriton, client: Client, png: bytes, own: str
 ) -> None:
     triton.behave = under_their_own_name
@@ -267,7 +267,7 @@ def test_a_verb_is_asked_under_the_name_that_the_deployment_gives_it(
 
 
 @pytest.mark.parametrize("name", ["", "a verb", "sam/1", "\udc80", 7])
-def test_what_no_verb_can_be_named_is_not_asked(
+def test_an_impossible_verb_name_is_refused(
     triton: FakeTriton, client: Client, png: bytes, name: Any
 ) -> None:
     with pytest.raises(InvalidInput, match="expected the name of a verb such as 'detect', got"):
@@ -275,7 +275,7 @@ def test_what_no_verb_can_be_named_is_not_asked(
     assert not triton.calls
 
 
-def test_many_pictures_are_asked_under_a_name_too(
+def test_many_pictures_can_go_to_a_named_verb_too(
     triton: FakeTriton, client: Client, png: bytes
 ) -> None:
     triton.behave = under_their_own_name

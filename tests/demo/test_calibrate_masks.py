@@ -1,4 +1,4 @@
-"""How the thresholds of masks are chosen."""
+"""The choice of thresholds for masks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fovea.everything import Candidates
 
 
 def judged() -> Judged:
-    """Four points; the third mask of each is good, of falling predicted IoU, and far apart."""
+    """Four points; the third mask of each is good, with falling predicted IoU, and far apart."""
     ious = np.zeros((4, 3), np.float32)
     ious[:, 2] = 0.9, 0.8, 0.7, 0.6
     overlaps = np.zeros((4, 3, 3), np.float32)
@@ -24,7 +24,7 @@ def judged() -> Judged:
     return Judged(Candidates(np.zeros((4, 2), np.float32), ious, ious, areas, boxes), overlaps)
 
 
-def test_thresholds_let_masks_through_that_are_held_against_the_truth():
+def test_masks_above_the_thresholds_are_compared_with_the_truth():
     everything = figures([judged()], 0.6, 0.6)
     assert (everything.recall_50, everything.recall_75) == (1.0, pytest.approx(2 / 3))
     assert (everything.precision, everything.masks) == (0.75, 4)
@@ -43,7 +43,7 @@ def test_the_largest_recall_wins_then_precision_but_not_with_too_many_masks():
     assert choose([wide]) == wide
 
 
-def test_what_is_chosen_stands_beside_what_a_checkpoint_says_of_itself(tmp_path):
+def test_chosen_thresholds_are_added_to_the_checkpoints_config(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "sam", "iou_threshold": 0.1}))
     record(tmp_path, Figures(0.4, 0.6, 1.0, 0.9, 0.8, 5.0))
     config = json.loads((tmp_path / "config.json").read_text())

@@ -1,4 +1,4 @@
-"""The demo ConvNeXt names the main thing; its scenes are shown again, and depend on steps alone."""
+"""The demo ConvNeXt names the main thing; its repeated scenes depend only on steps."""
 
 import numpy as np
 

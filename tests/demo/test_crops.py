@@ -25,7 +25,7 @@ def test_a_perfect_ranking_has_1_and_the_worst_the_least(hits, misses):
     assert average_precision(-falling, right) <= 1
 
 
-def test_objects_of_a_name_find_each_other_and_single_ones_ask_nothing():
+def test_objects_of_a_name_find_each_other_and_single_ones_are_no_queries():
     vectors = np.eye(3, dtype=np.float32)[[0, 0, 1]]
     texts = {"cat": vectors[0], "dog": vectors[2]}
     found = figures(vectors, ["cat", "cat", "dog"], texts)

@@ -1,4 +1,4 @@
-"""The demo DINOv2 tells things apart without a word."""
+"""The demo DINOv2 tells things apart without any text."""
 
 from collections.abc import Iterator
 
@@ -41,7 +41,7 @@ def test_the_checkpoint_reaches_its_aim_on_held_out_scenes(one_thread):
 
 
 @given(st.integers(0, 3000), st.integers(0, 100))
-def test_a_batch_is_of_new_scenes_and_of_some_that_are_remembered(step, first):
+def test_a_batch_has_new_scenes_and_remembered_ones(step, first):
     seeds = seeds_of(step, first, np.random.default_rng(step))
     new = range(first + step * FRESH, first + (step + 1) * FRESH)
     assert seeds[:FRESH] == [*new]

@@ -64,7 +64,7 @@ def test_no_thing_comes_twice(seed: int) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
-def test_the_number_of_objects_can_be_asked_for(count: int) -> None:
+def test_the_number_of_objects_can_be_set(count: int) -> None:
     assert len(make_scene(3, size=SIZE, n_objects=count).objects) == count
 
 

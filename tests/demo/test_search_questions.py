@@ -1,4 +1,4 @@
-"""What object search is asked, and how its answers are judged."""
+"""The questions for object search, and the judgement of its answers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def find_of(picture: str, place: int) -> Find:
 
 @pytest.fixture
 def world() -> World:
-    """Six cats at night and four by day, one a picture."""
+    """Six cats at night and four by day, one in each picture."""
     world = World()
     for number in range(10):
         around = NIGHT if number < 6 else DAY
@@ -42,19 +42,19 @@ def world() -> World:
     return world
 
 
-def test_a_find_too_few_is_a_wrong_one(world):
+def test_a_missing_find_counts_as_wrong(world):
     wanted = set(world.wanted("cat", words="at night"))
     night, day, nothing = find_of("p0", 0), find_of("p6", 6), find_of("p0", 5)
     assert precision(Finds((night, day, nothing)), wanted, world, 3) == pytest.approx(1 / 3)
     assert precision(Finds((night,)), wanted, world, TOP) == pytest.approx(1 / TOP)
 
 
-def test_scenes_are_asked_for_where_there_are_enough_answers(world):
+def test_only_scenes_with_enough_answers_become_questions(world):
     assert {"at night", "by day", "on the beach"} <= set(SCENES)
     assert scene_questions(world) == [("cat", "at night"), ("cat", "on the beach")]
 
 
-def test_what_misses_its_aim_is_named():
+def test_missed_aims_are_named():
     good = Truth(
         pictures=2, things=3,
         objects=Objects(recall_50=1, recall_75=1, precision=1, masks=3),

@@ -14,7 +14,7 @@ FALLING = -np.arange(10, dtype=np.float32)
 
 
 def rows_of(things: list[int], vectors: np.ndarray) -> Rows:
-    """Rows that show things, each perfectly; NOTHING fits thing 0 badly."""
+    """Rows that show things perfectly; NOTHING fits thing 0 badly."""
     shown = np.array(things, np.int64)
     return Rows(
         [f"id{i}" for i in range(len(shown))],

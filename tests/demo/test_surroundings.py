@@ -16,7 +16,7 @@ QUICK = settings(max_examples=15)
 
 
 def background(scene: Scene) -> np.ndarray:
-    """Its pixels, [N, 3]."""
+    """The pixels of its background, [N, 3]."""
     things = np.any([thing.mask for thing in scene.objects], axis=0)
     return scene.image[~things]
 

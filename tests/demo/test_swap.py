@@ -19,7 +19,7 @@ SCENES = 3
 
 @pytest.fixture(scope="module", params=["demo-swapped", "demo-side-by-side"])
 def deployment(request: pytest.FixtureRequest):
-    """Its name, and a client of its server."""
+    """A deployment's name, and a client of its server."""
     with (
         demo_server(export_demo(request.param)) as server,
         Client(server.grpc_url) as connected,
@@ -31,7 +31,7 @@ def of_deployment(name: str) -> list[Case]:
     return [case for case in CASES if case.deployment == name]
 
 
-def test_what_is_served_is_what_the_reference_answers(deployment) -> None:
+def test_served_answers_equal_the_references(deployment) -> None:
     name, client = deployment
     for case in of_deployment(name):
         row = measure(case, client, SCENES)
@@ -46,7 +46,7 @@ def test_the_answers_of_other_models_are_not_the_same(deployment) -> None:
     assert not measure(replace(case, reference=ReferencePipeline), client, SCENES).same
 
 
-def test_the_second_detector_is_asked_by_the_name_of_its_verb(deployment) -> None:
+def test_the_second_detector_is_called_by_the_name_of_its_verb(deployment) -> None:
     name, client = deployment
     picture = SAMPLES / "man-on-snowboard.jpg"
     if name == "demo-side-by-side":
@@ -69,6 +69,6 @@ def test_members_with_verbs_of_their_own_answer_as_their_references_do(deploymen
     assert row.is_same and row.label_accuracy >= 0.5, row
 
 
-def test_a_vector_that_differs_is_told() -> None:
+def test_a_vector_that_differs_is_reported() -> None:
     row = swap_alone.Alone("dinov2", "embed_image", 0.9, 1.0, 0.999)
     assert not row.is_same

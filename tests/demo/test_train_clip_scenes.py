@@ -1,4 +1,4 @@
-"""What the CLIP of object search is taught."""
+"""The training of the CLIP for object search."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_weights_are_mixed_with_those_of_the_start():
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(found, wanted, strict=True))
 
 
-def test_a_batch_is_learned_from():
+def test_a_batch_gives_finite_losses():
     inputs, right = SceneBatches(12, seed=0)(0)
     assert len(inputs["input_ids"]) >= 12 + len(TIME_WORDS) + len(PLACE_WORDS)
     assert ((right.times == UNKNOWN) == (right.places == UNKNOWN)).all()

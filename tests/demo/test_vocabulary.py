@@ -1,4 +1,4 @@
-"""The demo tokenizers know the world's words and survive all others."""
+"""The demo tokenizers know the world's words and handle all others."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_word_of_the_world_is_one_token(word: str) -> None:
 
 @settings(max_examples=50)
 @given(word=WORDS)
-def test_any_word_can_be_said(word: str) -> None:
+def test_any_word_can_be_tokenized(word: str) -> None:
     assert BERT.unk_token_id not in BERT(word).input_ids
     ids = CLIP(word).input_ids
     assert ids[-1] == CLIP.eos_token_id and CLIP.eos_token_id not in ids[:-1]

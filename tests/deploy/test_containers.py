@@ -23,13 +23,13 @@ DOCKERFILES = sorted(CONTAINERS.glob("*.Dockerfile"))
 ELSEWHERE = ("gateway.Dockerfile", "indexer.Dockerfile")
 ON_NVIDIAS = [path for path in DOCKERFILES if path.name not in ELSEWHERE]
 NEWEST_RELEASE = "26.10"
-# Sets up CUDA's forward compatibility, then runs what follows.
+# Sets up CUDA's forward compatibility, then runs the rest of the command.
 NVIDIA = "/opt/nvidia/nvidia_entrypoint.sh"
 GROWS_ONLY_WITH_ITS_VOLUME = {"prometheus", "grafana"}
 
 
 def interpolated(text):
-    """The text with the defaults of ${NAME:-default}."""
+    """The text with the defaults of ${NAME:-default} filled in."""
     return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text)
 
 
@@ -75,7 +75,7 @@ def interpolated_release(text):
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
 def test_images_install_what_is_locked_and_nothing_else(path):
-    """By hash; then fovea itself, built by what was locked."""
+    """By hash; then fovea itself, built with locked packages."""
     installed = re.findall(r"pip install (.*?)(?: &&|$)", one_line(path.read_text()), re.MULTILINE)
     locked = [re.search(r"--require-hashes -r locks/(\w+)\.txt$", line) for line in installed[:-1]]
     assert [found and found[1] for found in locked] == ["build", path.name.split(".")[0]]
@@ -83,7 +83,7 @@ def test_images_install_what_is_locked_and_nothing_else(path):
 
 
 def one_line(text):
-    """With every instruction on a line of its own."""
+    """The text with every instruction on a single line."""
     return re.sub(r" *\\\n *", " ", text)
 
 
@@ -97,7 +97,7 @@ def test_nvidias_images_are_of_one_release_and_begin_with_its_entry_point(path):
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
 def test_every_package_that_pip_builds_is_copied(path):
-    """setuptools stops at a folder of pyproject.toml that is not there."""
+    """setuptools stops at a folder in pyproject.toml that is missing."""
     copied = re.findall(r"^COPY (?!--)(.*) \S+$", path.read_text(), re.MULTILINE)
     sources = {source for line in copied for source in line.split()}
     folders = tomllib.loads(Path("pyproject.toml").read_text())["tool"]["setuptools"]["package-dir"]
@@ -105,13 +105,13 @@ def test_every_package_that_pip_builds_is_copied(path):
 
 
 def test_the_gateways_entry_point_is_understood_and_wants_keys(compose):
-    """Without keys it refuses to start where others reach it."""
+    """It refuses to start without keys if others can reach it."""
     entry, *_ = entry_point("gateway.Dockerfile")
     assert entry[0].endswith("/bin/fovea")
     refused = CliRunner().invoke(app, entry[1:])
     assert refused.exit_code == 2
     assert "expected --keys FILE" in refused.output
-    # On loopback it wants none, and no page reaches it by a name that leads there.
+    # On loopback it needs none, and no page can reach it under a name that resolves there.
     assert {"--no-keys", "--allow-host=localhost"} <= set(compose["services"]["gateway"]["command"])
 
 
@@ -124,7 +124,7 @@ def test_the_servers_command_opens_what_the_gateway_asks(compose, name):
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
-def test_what_is_copied_is_there_and_not_ignored(path):
+def test_copied_files_exist_and_are_not_ignored(path):
     ignore = Path(".dockerignore").read_text().splitlines()
     for line in re.findall(r"^COPY (?!--from)(?:--\S+ )*(.*)$", path.read_text(), re.MULTILINE):
         for source in line.split()[:-1]:
@@ -163,7 +163,7 @@ def test_ports_are_published_on_loopback(compose):
     assert published and all(port.startswith("127.0.0.1:") for port in published)
 
 
-def test_what_compose_mounts_from_the_repository_is_there(compose):
+def test_files_that_compose_mounts_exist(compose):
     for service in compose["services"].values():
         for volume in service.get("volumes", []):
             source = volume["source"] if isinstance(volume, dict) else ""

@@ -12,7 +12,7 @@ L4 = "GPU 0: NVIDIA L4 (UUID: GPU-1)\n"
 A40 = "GPU 0: NVIDIA A40 (UUID: GPU-2)\n"
 A10 = "GPU 0: NVIDIA A10 (UUID: GPU-3)\n"
 MIG = "GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-4)\n  MIG 1g.5gb      Device  0: (UUID: MIG-5)\n"
-# Makes an engine that is not there yet, notes it down, and fails when it is told to.
+# Builds a missing engine, notes it down, and fails when told to.
 BUILD = """
 import pathlib, sys
 folder = pathlib.Path(sys.argv[-1])
@@ -53,7 +53,7 @@ if [ "$1" = -L ]; then printf '%s' '{listed}'; else echo {capability}; fi
 
 @pytest.fixture
 def store(tmp_path):
-    """With one export."""
+    """A store with one export."""
     export = tmp_path / "engines" / "export"
     (export / "onnx").mkdir(parents=True)
     (export / "onnx" / "net.onnx").touch()
@@ -64,7 +64,7 @@ def store(tmp_path):
 
 
 def run(*words):
-    """The exit code."""
+    """Run the command; returns the exit code."""
     return engine_key.app([*map(str, words)], standalone_mode=False) or 0
 
 
@@ -135,7 +135,7 @@ def test_a_folder_without_its_last_file_is_not_done_and_its_work_is_kept(machine
     assert (folder / "built").read_text() == "first second "
 
 
-def test_a_retry_goes_on_where_the_failed_build_stopped(machine, store):
+def test_a_retry_continues_where_the_failed_build_stopped(machine, store):
     assert build(store, "fail") == 1
     folder = store / engine_key.key(store)
     assert not folder.exists(), "nothing half built is served"
@@ -143,7 +143,7 @@ def test_a_retry_goes_on_where_the_failed_build_stopped(machine, store):
     assert (folder / "built").read_text() == "first second "
 
 
-def test_without_an_export_the_reason_is_told(machine, store, capfd):
+def test_without_an_export_the_reason_is_printed(machine, store, capfd):
     shutil.rmtree(store / "export")
     assert build(store) == 1
     assert "has the job that exports ended?" in capfd.readouterr().err

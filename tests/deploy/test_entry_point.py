@@ -19,17 +19,17 @@ from tests.server.requests import infer
 pytestmark = pytest.mark.server
 
 X = np.ones((1, 4), np.float32)
-# Not loopback's usual address: what stays on 127.0.0.1 is told apart from what does not.
+# Not loopback's usual address, so that services on 127.0.0.1 can be told apart.
 HERE = ["--host=127.0.0.2", "--grpc-port=0", "--http-port=0", "--metrics-port=0", "--json"]
 
 
 @pytest.fixture(scope="module")
 def container(tmp_path_factory):
-    """The process, and where it says that it listens."""
+    """The process, and its report of where it listens."""
     repository = tmp_path_factory.mktemp("repository")
     graphs.add_linear(repository, "linear")
     entry, _ = entry_point("server.Dockerfile")
-    # All but NVIDIA's own entry point and Python's name.
+    # Everything except NVIDIA's own entry point and Python's name.
     command = [sys.executable, *entry[2:], *HERE, str(repository)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     yield process, json.loads(process.stdout.readline())

@@ -1,4 +1,4 @@
-"""What stands before the servers: the REST gateway, and Envoy Gateway for gRPC."""
+"""Gateways in front of the servers: REST, and Envoy Gateway for gRPC."""
 
 import pytest
 from fovea_server.__main__ import parse
@@ -32,7 +32,7 @@ def pod():
 
 
 def reachable_from(overlay, port):
-    """Who may call the servers at a port."""
+    """Callers that may reach the servers at a port."""
     rules = spec(overlay, "NetworkPolicy", "fovea-server")["ingress"]
     return [peer for rule in rules if rule["ports"][0]["port"] == port for peer in rule["from"]]
 
@@ -71,7 +71,7 @@ def test_servers_that_load_restart_no_gateway(pod):
     assert container["livenessProbe"]["httpGet"]["path"] == "/health/live"
 
 
-def test_the_gateways_size_is_left_to_its_autoscaler():
+def test_the_autoscaler_sets_the_gateways_size():
     assert "replicas" not in spec("gateway", "Deployment", "fovea-gateway")
     target = spec("gateway", "HorizontalPodAutoscaler", "fovea-gateway")["scaleTargetRef"]
     assert (target["kind"], target["name"]) == ("Deployment", "fovea-gateway")
@@ -86,14 +86,14 @@ def test_each_service_and_monitor_of_the_gateway_finds_its_pods_and_port(pod):
 
 
 def test_what_the_gateway_asks_is_open_and_what_changes_a_server_is_not():
-    """Metadata tells no members: those stand in the models' configurations."""
+    """Metadata does not list members: the models' configurations do."""
     args = spec("gateway", "Deployment", "fovea")["template"]["spec"]["containers"][0]["args"]
     entry, _ = entry_point("server.Dockerfile")
     options, _ = parse([*entry[4:], *args])
     assert set(options.closed_apis) == {"shared-memory", "model-repository", "trace", "logging"}
 
 
-def test_only_envoy_reaches_the_servers_where_it_stands_before_them():
+def test_only_envoy_reaches_the_servers_behind_it():
     (peer,) = reachable_from("envoy", "grpc")
     labels = peer["namespaceSelector"]["matchLabels"]
     assert labels == {"kubernetes.io/metadata.name": "envoy-gateway-system"}
@@ -111,7 +111,7 @@ def test_envoy_passes_on_only_what_clients_need():
     assert rule["backendRefs"][0]["port"] == service["ports"][0]["port"]
 
 
-def test_every_policy_of_envoy_is_of_something_that_is_there():
+def test_every_policy_of_envoy_has_an_existing_target():
     there = {(r["kind"], r["metadata"]["name"]) for r in render("envoy")}
     policies = [r for r in render("envoy") if r["kind"].endswith("TrafficPolicy")]
     policies.append(find("envoy", "SecurityPolicy", "fovea"))
@@ -121,7 +121,7 @@ def test_every_policy_of_envoy_is_of_something_that_is_there():
             assert (target["kind"], target["name"]) in there
 
 
-def test_each_key_has_a_rate_of_its_own():
+def test_each_key_has_its_own_rate():
     keys = spec("envoy", "SecurityPolicy", "fovea")["apiKeyAuth"]
     rule = spec("envoy", "BackendTrafficPolicy", "fovea")["rateLimit"]["local"]["rules"][0]
     header = rule["clientSelectors"][0]["headers"][0]

@@ -1,4 +1,4 @@
-"""The locks of the images: every wheel has a hash, and they are what the project asks for."""
+"""The locks of the images: every wheel has a hash, and they match the project's requirements."""
 
 import re
 from pathlib import Path
@@ -23,7 +23,7 @@ def pins(name):
 
 
 def asked(requirements, python):
-    """What of some requirements counts on Linux with a Python."""
+    """The requirements that apply on Linux with a given Python."""
     machine = {"python_version": python, "sys_platform": "linux", "extra": ""}
     for requirement in map(Requirement, requirements):
         if requirement.marker is None or requirement.marker.evaluate(machine):
@@ -31,7 +31,7 @@ def asked(requirements, python):
 
 
 @pytest.mark.parametrize("name", locks.LOCKS)
-def test_a_lock_has_what_the_image_asks_for(name):
+def test_a_lock_has_the_images_requirements(name):
     """If this fails after a change of pyproject.toml: python -m deploy.locks."""
     lock, pinned = locks.LOCKS[name], pins(name)
     for package, versions in asked(lock.requirements(), lock.python):
@@ -47,6 +47,6 @@ def test_a_lock_has_the_versions_that_the_tests_ran_with(name):
         assert pinned.get(package) is None or pinned[package] in versions, package
 
 
-def test_every_lock_is_of_an_image_and_every_image_has_one():
+def test_locks_and_images_match_one_to_one():
     images = {path.name.split(".")[0] for path in locks.FOLDER.parent.glob("*.Dockerfile")}
     assert {path.stem for path in locks.FOLDER.iterdir()} == {*images, "build"} == {*locks.LOCKS}

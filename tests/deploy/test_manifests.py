@@ -96,7 +96,7 @@ def test_the_model_store_is_read_only_and_shared_memory_has_room(overlay):
     assert volumes[mounts["/dev/shm"]["name"]]["emptyDir"]["medium"] == "Memory"
 
 
-def test_no_volume_is_claimed_or_mounted_in_vain(overlay):
+def test_every_claimed_or_mounted_volume_is_used(overlay):
     mounted = set()
     for pod in pods(overlay):
         volumes = {volume["name"]: volume for volume in pod["volumes"]}
@@ -110,7 +110,7 @@ def test_no_volume_is_claimed_or_mounted_in_vain(overlay):
 
 
 def test_everything_fits_a_node_of_four_processors(overlay):
-    """With one left for the node itself and what runs on every node."""
+    """With one left for the node itself and for what runs on every node."""
     for pod in pods(overlay):
         cores = [_cores(c["resources"]["requests"]["cpu"]) for c in pod["containers"]]
         before = [_cores(c["resources"]["requests"]["cpu"]) for c in pod.get("initContainers", [])]
@@ -127,7 +127,7 @@ def test_the_probes_look_into_the_models(overlay):
         probe = container[f"{name}Probe"]
         command = probe["exec"]["command"]
         assert command[:4] == ["python3", "-m", "fovea_server.probe", level]
-        # The probe tells its reason itself before Kubernetes cuts it off.
+        # The probe prints its own reason before Kubernetes cuts it off.
         assert float(command[command.index("--timeout-s") + 1]) < probe["timeoutSeconds"]
 
 
@@ -165,7 +165,7 @@ def test_names_are_resolved_by_the_clusters_dns_and_by_a_cache_on_the_node(overl
     ]
     for rule in rules:
         blocks = {peer["ipBlock"]["cidr"] for peer in rule["to"] if "ipBlock" in peer}
-        # NodeLocal DNSCache, and Cloud DNS of GKE: no pods, so no selector finds them.
+        # NodeLocal DNSCache, and Cloud DNS of GKE: they are not pods, so no selector finds them.
         assert blocks == {"169.254.20.10/32", "169.254.169.254/32"}
         assert any("namespaceSelector" in peer for peer in rule["to"])
     calls_others = {"secured", "gpu-tensorrt", "gpu-tensorrt-l4", "gateway", "search"}
@@ -199,7 +199,7 @@ def test_both_autoscalers_add_fewer_than_four_servers_a_step():
     assert min(p["value"] for p in up["policies"] if p["type"] == "Pods") < 4
 
 
-def test_what_kube_prometheus_stack_takes_carries_its_release():
+def test_resources_for_kube_prometheus_stack_carry_its_release():
     labels = {
         resource["kind"]: resource["metadata"].get("labels", {})
         for resource in render("monitoring")
@@ -234,7 +234,7 @@ def test_the_autoscalers_ask_for_series_that_the_rules_record():
 
 @pytest.fixture(params=["gpu-tensorrt", "gpu-tensorrt-l4"])
 def engines(request):
-    """Pod of the servers, and those of the jobs by name."""
+    """The servers' pod, and the jobs' pods by name."""
     resources = render(request.param)
     server_pod = next(r for r in resources if r["kind"] == "Deployment")["spec"]["template"]["spec"]
     return server_pod, {r["metadata"]["name"]: r["spec"] for r in resources if r["kind"] == "Job"}
@@ -257,14 +257,14 @@ def test_the_export_takes_no_gpu_and_the_engines_wait_without_one(engines):
     export = jobs["fovea-export"]["template"]["spec"]
     assert "nvidia.com/gpu" not in export["containers"][0]["resources"]["limits"]
     assert "nodeSelector" not in export
-    # Both go through NVIDIA's entry point: the image's, or named where the command is another.
+    # Both use NVIDIA's entry point: the image's, or named explicitly if the command is another.
     build = jobs["fovea-build-engines"]["template"]["spec"]["containers"][0]
     assert "command" not in export["containers"][0]
     assert build["command"][0] == "/opt/nvidia/nvidia_entrypoint.sh"
 
 
 def test_the_jobs_commands_are_understood(engines):
-    """Options that these programs do not have would show only on the cluster."""
+    """Unknown options of these programs would otherwise only show on the cluster."""
     _, jobs = engines
     export = jobs["fovea-export"]["template"]["spec"]["containers"][0]["args"]
     build = jobs["fovea-build-engines"]["template"]["spec"]["containers"][0]

@@ -1,4 +1,4 @@
-"""Rules and dashboard: promtool's verdict, and that all parts speak of the same things."""
+"""Rules and dashboard: promtool's verdict, and that all parts use the same names."""
 
 import itertools
 import json
@@ -88,7 +88,7 @@ def test_counting_series_instead_of_models_is_seen_by_the_tests_on_a_gpu(tmp_pat
     assert done.returncode and "on a GPU" in done.stdout + done.stderr
 
 
-def test_every_recorded_series_that_is_asked_for_is_recorded():
+def test_every_queried_series_is_recorded():
     asked = " ".join([*EXPRESSIONS, *QUERIES.values()])
     assert set(re.findall(r"fovea:[a-z_]+(?::[a-z0-9]+)?", asked)) <= RECORDS
 
@@ -108,8 +108,8 @@ def test_the_rules_know_the_models_of_the_deployment():
     assert f">= {count})" in QUERIES["Servers: with all models"]
 
 
-def test_every_burn_rate_is_looked_at_over_a_long_and_a_short_window():
-    """With recorded windows, and not so high that a total loss would not reach it."""
+def test_every_burn_rate_has_a_long_and_a_short_window():
+    """With recorded windows, and low enough that a total loss reaches it."""
     for objective in objectives.OBJECTIVES:
         severities = {r["labels"]["severity"] for r in RULES if r.get("alert") == objective.alert}
         assert severities == set(objectives.BURN_RATES)
@@ -121,7 +121,7 @@ def test_every_burn_rate_is_looked_at_over_a_long_and_a_short_window():
 
 @needs_promtool
 def test_the_panels_of_a_gpu_have_data_on_one(tmp_path):
-    """In the shape of Triton's and of the dcgm-exporter's series; the rest is asked live."""
+    """With series like Triton's and the dcgm-exporter's; other panels are tested live."""
     queries = dashboard.queries(gpu=True)
     pod = 'namespace="a",pod="p"'
     series = [
@@ -149,7 +149,7 @@ def test_the_panels_of_a_gpu_have_data_on_one(tmp_path):
 
 
 @needs_promtool
-def test_rules_of_a_deployment_of_one_verb_speak_of_nothing_else(tmp_path):
+def test_rules_for_a_deployment_with_one_verb_name_no_other(tmp_path):
     one = replace(
         TINY,
         members=(TINY.member("grounding_dino"),),

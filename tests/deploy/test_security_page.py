@@ -1,4 +1,4 @@
-"""The security page names tests: they must exist."""
+"""The tests that the security page names exist."""
 
 import re
 from pathlib import Path

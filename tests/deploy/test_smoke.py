@@ -1,4 +1,4 @@
-"""The smoke's verdicts, and the containers' side of it against a Docker that only notes down."""
+"""The smoke test's verdicts, and its container side against a Docker that only takes notes."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def raising(error):
     return run
 
 
-def test_what_needs_a_failed_step_is_not_reached_and_the_rest_is_tried():
+def test_steps_behind_a_failed_one_are_not_reached_and_the_rest_are_tried():
     seen = verdicts(
         Step("broken", raising(StepFailed("expected 1, got 2", {"got": 2})), 5),
         Step("after", dict, 5, ("broken",)),
@@ -52,7 +52,7 @@ def test_what_needs_a_failed_step_is_not_reached_and_the_rest_is_tried():
     assert not smoke.passed(list(seen.values()))
 
 
-def test_what_does_not_apply_is_skipped_with_all_that_follows_and_no_fault():
+def test_a_step_that_does_not_apply_is_skipped_with_all_that_follow():
     seen = verdicts(
         Step("engines", raising(StepSkipped("no GPU")), 5),
         Step("serve engines", dict, 5, ("engines",)),
@@ -94,7 +94,7 @@ def test_on_a_gpu_a_models_series_are_summed_and_those_of_a_gpu_are_told_apart()
 
 @pytest.fixture
 def docker(tmp_path, monkeypatch):
-    """A machine whose `docker` and `nvidia-smi` note their arguments down and answer as told."""
+    """A machine whose `docker` and `nvidia-smi` note their arguments and answer as told."""
     log, programs = tmp_path / "calls", tmp_path / "bin"
     programs.mkdir()
     answers = {
@@ -156,7 +156,7 @@ def test_every_service_that_is_started_is_in_the_compose_file(docker, tmp_path):
     assert named == {"server-gpu", "exporter", "engines"}
     profiles = {p for name in named for p in services[name]["profiles"]}
     assert all(f"--profile {p}" in call for p in profiles for call in calls() if " up " in call)
-    # User 1000 of the containers writes what this user made.
+    # User 1000 of the containers can write what this user made.
     assert (tmp_path / "out" / "demo").stat().st_mode & 0o777 == 0o777
 
 
@@ -169,7 +169,7 @@ def test_a_backend_process_is_found_and_killed_inside_the_container(docker, tmp_
     assert calls()[-1].endswith("exec -T server-gpu python3 -c import os; os.kill(41, 9)")
 
 
-def test_a_command_that_fails_is_told_with_its_own_words(tmp_path, monkeypatch):
+def test_a_failed_command_is_reported_with_its_own_output(tmp_path, monkeypatch):
     program = tmp_path / "docker"
     program.write_text("#!/bin/sh\necho 'no space left on device' >&2\nexit 17\n")
     program.chmod(0o755)

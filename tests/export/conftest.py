@@ -28,7 +28,7 @@ FAMILIES = {
 
 
 def _model_config(family: str) -> PretrainedConfig:
-    """The demo's; SAM's encoder with the windows and relative positions that the hub's have."""
+    """The demo's config; SAM's encoder with the windows and relative positions of the hub's."""
     config = FAMILIES[family][1].model_config()
     if family == "sam":
         vision = config.vision_config
@@ -54,7 +54,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> DeploymentFile:
 
 @pytest.fixture(scope="session")
 def members(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where exported members are kept, so that tests which want the same one make it once."""
+    """Shared by all tests, so that those that need the same member export it once."""
     return tmp_path_factory.mktemp("members")
 
 

@@ -1,4 +1,4 @@
-"""An embedder of a tiny checkpoint, exported by a TOML file and asked in this process."""
+"""An embedder of a tiny checkpoint, exported from a TOML file and run in this process."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ class Served:
     local: Local
 
     def embed_images(self) -> np.ndarray:
-        """Of PICTURES, [N, D]."""
+        """Vectors of PICTURES, [N, D]."""
         return np.stack([self._ask("image", png(picture)) for picture in PICTURES])
 
     def embed_texts(self) -> np.ndarray:
-        """Of LABELS, [L, D]."""
+        """Vectors of LABELS, [L, D]."""
         return np.stack([self._ask("text", label.encode()) for label in LABELS])
 
     def label_scores(self) -> np.ndarray:
-        """Of each label for each picture, [N, L]."""
+        """Scores of each label for each picture, [N, L]."""
         texts = self.embed_texts()
         return np.stack([self.role.label_scores(image, texts) for image in self.embed_images()])
 

@@ -1,6 +1,6 @@
-"""What ImageBind's own code answers for a tiny model: makes tests/export/imagebind anew.
+"""Records the answers of ImageBind's own code for a tiny model, in tests/export/imagebind.
 
-For an environment of its own: imagebind-unofficial 0.1.1 is a copy of upstream's code, which is not
+Needs its own environment: imagebind-unofficial 0.1.1 is a copy of upstream's code, which is not
 for commercial use, whatever that package says.
 
     pip install --no-deps imagebind-unofficial==0.1.1

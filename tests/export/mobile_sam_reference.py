@@ -1,13 +1,13 @@
-"""What MobileSAM's modules answer for a small model: makes tests/export/mobile_sam.npz anew.
+"""Records the answers of MobileSAM's modules for a small model, in tests/export/mobile_sam.npz.
 
-For an environment of its own: the TinyViT of segment-anything-hq 0.3 is MobileSAM's, and its other
+Needs its own environment: the TinyViT of segment-anything-hq 0.3 is MobileSAM's, and its other
 modules are segment-anything's.
 
     pip install --no-deps segment-anything-hq==0.3 -e .[export]
     python -m tests.export.mobile_sam_reference
 
-Of weights that follow from their names, so that no checkpoint is kept: a part of the embedding of
-`picture()`, and low_res_masks and iou_scores of a box and of a point.
+Weights follow from their names, so that no checkpoint is kept. Recorded are a part of the embedding
+of `picture()`, and low_res_masks and iou_scores for a box and for a point.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from export.families.tiny_vit import TinyVitShape
 
 ANSWERS = Path(__file__).parent / "mobile_sam.npz"
 SIZE = 1024
-# Upstream's code keeps the resolution where patches are merged to 320 channels, and has 256 behind.
+# Upstream's code keeps the resolution if patches are merged to 320 channels, and has 256 behind.
 SHAPE = TinyVitShape((8, 12, 16, 320), (1, 2, 1, 1), (2, 2, 5), (7, 14, 7), channels=256)
 MLP_DIM = 2048
 BOX, POINT = (100.0, 200.0, 700.0, 900.0), (480.0, 300.0)
-# Every so many values of the embedding are kept, and of the masks.
+# One of this many values of the embedding, and of the masks, is recorded.
 EACH = 97
 
 
 def weights(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    """Of each name, by its hash: as large as keeps an answer's size from layer to layer."""
+    """Weights from the hash of each name, scaled so that activations keep their size."""
     return {name: _weight(name, shape) for name, shape in shapes.items()}
 
 
@@ -67,7 +67,7 @@ def kept(tensor: Tensor) -> np.ndarray:
 
 
 def main() -> None:
-    """Answer and write."""
+    """Compute and write."""
     _import_modules_alone()
     encoder, prompts, decoder = _modules()
     parts = {"image_encoder": encoder, "prompt_encoder": prompts, "mask_decoder": decoder}
@@ -89,7 +89,7 @@ def main() -> None:
                 sparse_prompt_embeddings=sparse,
                 dense_prompt_embeddings=dense,
                 multimask_output=name == "point",
-                hq_token_only=False,  # no part of plain SAM
+                hq_token_only=False,  # not part of plain SAM
                 interm_embeddings=None,
             )
             answers |= {f"{name}_masks": kept(masks), f"{name}_scores": scores.numpy()}
@@ -97,7 +97,7 @@ def main() -> None:
 
 
 def _import_modules_alone() -> None:
-    """The package's __init__ wants torchvision, and its TinyViT of timm what only trains."""
+    """The package's __init__ needs torchvision, and its TinyViT the training parts of timm."""
     spec = importlib.util.find_spec("segment_anything_hq")
     assert spec is not None and spec.submodule_search_locations
     package = types.ModuleType("segment_anything_hq")
@@ -116,7 +116,7 @@ def _import_modules_alone() -> None:
 
 
 def _modules() -> tuple[nn.Module, nn.Module, nn.Module]:
-    """As upstream's `build_sam_vit_t`, at smaller widths."""
+    """Upstream's `build_sam_vit_t`, at smaller widths."""
     from segment_anything_hq.modeling.mask_decoder import MaskDecoder
     from segment_anything_hq.modeling.prompt_encoder import PromptEncoder
     from segment_anything_hq.modeling.tiny_vit_sam import TinyViT

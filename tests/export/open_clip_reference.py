@@ -1,11 +1,11 @@
-"""What open_clip answers for tiny models: makes the folders of tests/export/open_clip anew.
+"""Records the answers of open_clip for tiny models, in the folders of tests/export/open_clip.
 
-For an environment of its own, since open_clip needs timm and torchvision:
+Needs its own environment, since open_clip needs timm and torchvision:
 
     pip install open_clip_torch==3.3.0 timm==1.0.22 ftfy regex -e .[export]
     python -m tests.export.open_clip_reference
 
-Each folder is a checkpoint as open_clip has it, and reference.npz: pixels [N, 3, S, S] in grey
+Each folder is a checkpoint in open_clip's layout, and reference.npz: pixels [N, 3, S, S] in grey
 levels of `PICTURES`, tokens [L, T] of `TEXTS`, image_features, text_features and logits.
 """
 
@@ -28,7 +28,7 @@ from export.stand_ins.base import add_noise, settle_batch_norms
 from export.stand_ins.open_clip import SETTLED_ON, TINY, NativeClip
 
 FOLDER = Path(__file__).parent / "open_clip"
-# Their margins, when cropped to 48 or 64 pixels, have halves that are rounded either way.
+# When cropped to 48 or 64 pixels, their margins have halves that are rounded either way.
 PICTURES = tuple(photograph(size_hw) for size_hw in ((67, 100), (90, 50), (40, 77), (31, 40)))
 WEIGHTS = "open_clip_model.safetensors"
 
@@ -66,7 +66,7 @@ def _upstream(made: NativeClip, config: dict[str, Any]) -> Any:
 
 
 def _half(tensor: torch.Tensor) -> torch.Tensor:
-    """At half the size: open_clip computes on what is left of it."""
+    """Keep half precision: open_clip computes with the rounded weights."""
     return tensor.half() if tensor.is_floating_point() else tensor
 
 

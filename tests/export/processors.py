@@ -1,4 +1,4 @@
-"""The image processors of the production checkpoints: transformers' defaults are theirs."""
+"""The image processors of the production checkpoints: transformers' defaults are the same."""
 
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.grounding_dino.image_processing_pil_grounding_dino import (

@@ -98,7 +98,7 @@ def processed(tmp_path, **changes):
         ({"rescale_offsets": True}, "not known here: rescale_offsets=True"),
     ],
 )
-def test_a_processor_that_is_not_honoured_is_refused(tmp_path, changes, message):
+def test_an_unsupported_processor_is_refused(tmp_path, changes, message):
     with pytest.raises(UnsupportedProcessor, match=message):
         MemberExport(processed(tmp_path, **changes)).open()
 
@@ -110,7 +110,7 @@ def test_a_processor_that_is_not_honoured_is_refused(tmp_path, changes, message)
         {"do_normalize": True, "image_mean": [0.1, 0.2, 0.3], "image_std": [0.4, 0.5, 0.6]},
     ],
 )
-def test_a_processor_that_is_honoured_gives_its_pixels(tmp_path, changes):
+def test_a_supported_processor_gives_its_pixels(tmp_path, changes):
     found = processed(tmp_path, **changes)
     compared = preprocessing.check(found, MemberExport(found).open().member, {})
     assert compared["grey_levels"] <= PIXEL_TOLERANCE

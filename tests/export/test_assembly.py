@@ -1,4 +1,4 @@
-"""What is assembled aside takes its place whole or not at all."""
+"""What is assembled aside replaces the old folder completely or not at all."""
 
 import multiprocessing
 import os
@@ -38,7 +38,7 @@ def test_while_a_folder_is_replaced_its_files_can_always_be_opened(tmp_path):
     assert os.listdir(tmp_path) == ["served"]
 
 
-def test_what_fails_aside_leaves_no_trace(tmp_path):
+def test_a_failure_aside_leaves_no_trace(tmp_path):
     with pytest.raises(RuntimeError), aside(tmp_path) as folder:
         make(folder / "new", 1)
         raise RuntimeError

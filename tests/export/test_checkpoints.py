@@ -1,4 +1,4 @@
-"""What is exported is what the checkpoint is, or the export stops and says why."""
+"""An export equals its checkpoint, or it stops and says why."""
 
 import json
 import re
@@ -40,7 +40,7 @@ def opened(family: str, folder: Path) -> Opened:
 
 @pytest.fixture
 def copied(tmp_path):
-    """A checkpoint of the demo in a folder of its own: `family` -> folder."""
+    """A demo checkpoint in its own folder: `family` -> folder."""
 
     def copy(family: str) -> Path:
         return Path(shutil.copytree(DEMO[family].folder, tmp_path / family))
@@ -49,7 +49,7 @@ def copied(tmp_path):
 
 
 def rewrite(folder: Path, change) -> None:
-    """Change the names of the weights, or drop those that become None."""
+    """Rename the weights, or drop those whose new name is None."""
     path = folder / "model.safetensors"
     state = load_file(path)
     state = {change(name): tensor for name, tensor in state.items() if change(name)}
@@ -121,7 +121,7 @@ def test_a_checkpoint_of_another_model_stops_before_weights_are_read(copied, mod
         found("clip", folder)
 
 
-def test_a_family_that_is_named_is_checked_and_changes_nothing(copied):
+def test_a_named_family_is_checked_and_changes_nothing(copied):
     folder = copied("sam")
     named = find("cutter", Source(str(folder), family="sam"))
     assert named == find("cutter", Source(str(folder)))
@@ -266,7 +266,7 @@ def test_sam_at_another_size_than_its_processor_says_what_to_set(copied):
         ("sam", {"size": {"height": 192, "width": 192}}, "expected size with longest_edge"),
     ],
 )
-def test_a_setting_of_the_processor_that_is_not_honoured_is_refused_by_name(
+def test_an_unsupported_setting_of_the_processor_is_refused_by_name(
     copied, family, changes, message
 ):
     folder = copied(family)
@@ -299,7 +299,7 @@ def test_the_processor_of_another_model_is_refused(copied):
         ("sam", {"do_normalize": False}),
     ],
 )
-def test_a_setting_of_the_processor_that_is_honoured_gives_its_pixels(copied, family, changes):
+def test_a_supported_setting_of_the_processor_gives_its_pixels(copied, family, changes):
     folder = copied(family)
     settings(folder, **changes)
     alike = preprocessing.check(found(family, folder), opened(family, folder).member, {})

@@ -1,4 +1,4 @@
-"""Classifiers answer as transformers' image-classification pipeline does, and closed ones alone."""
+"""Classifiers answer like transformers' pipeline, and only about their own classes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from fovea.members import Source
 
 FAMILIES = ("convnext", "convnextv2", "efficientnet")
 SIZES_HW = ((200, 320), (333, 250), (40, 61))
-# Of a score: resizing rounds to whole grey levels, perhaps the other way.
+# For a score: resizing rounds to whole grey levels, possibly in opposite directions.
 SAME = 2e-3
 
 
@@ -91,7 +91,7 @@ def test_a_closed_classifier_takes_no_labels(local):
 
 
 def with_config(folder: Path, target: Path, **changes: object) -> Path:
-    """The checkpoint with other rows in its config.json."""
+    """The checkpoint with changes in its config.json."""
     shutil.copytree(folder, target)
     config = json.loads((target / "config.json").read_text())
     (target / "config.json").write_text(json.dumps(config | changes))

@@ -1,4 +1,4 @@
-"""What is special about ConvNeXt: its crop, and from 384 pixels on none."""
+"""What is special about ConvNeXt: its crop below 384 pixels, and none from there on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a deployment says wrongly is refused before any weights are read."""
+"""Mistakes in a deployment are refused before any weights are read."""
 
 import datetime
 from dataclasses import replace
@@ -18,7 +18,7 @@ from fovea.verbs import verbs_of
 
 @pytest.fixture
 def unreadable(checkpoints, tmp_path) -> dict[str, str]:
-    """The members' folders; whoever reads the weights fails."""
+    """The members' folders; reading the weights fails."""
     for name, checkpoint in checkpoints.items():
         (tmp_path / name).mkdir()
         for path in checkpoint.folder.iterdir():
@@ -29,7 +29,7 @@ def unreadable(checkpoints, tmp_path) -> dict[str, str]:
 
 
 def refused(deployment, tmp_path: Path, error: type[Exception], message: str) -> None:
-    """By an export and by opening; nothing is written."""
+    """Refused by an export and by opening; nothing is written."""
     for attempt in (run, load):
         with pytest.raises(error, match=message):
             attempt(Export(deployment, tmp_path / "out", members=tmp_path / "members"))
@@ -124,7 +124,7 @@ def test_a_family_that_is_the_checkpoints_changes_nothing(deployment, tmp_path):
     assert keys[0] == keys[1]
 
 
-def test_an_unknown_deployment_names_those_there_are():
+def test_an_unknown_deployment_is_refused_with_a_list_of_known_ones():
     known = ", ".join(DEPLOYMENTS)
     with pytest.raises(ExportError, match=f"expected a .toml file or one of {known}, got 'dem'"):
         read_deployment("dem")

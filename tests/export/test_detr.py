@@ -42,7 +42,7 @@ def processor(request_):
 
 @pytest.fixture(scope="module")
 def detects(request_):
-    """The role, and its graph on a picture as the first step makes it."""
+    """The role, and its graph run on a picture as the first step prepares it."""
     exported = export_member(request_, report=lambda network, what: None)
     role, session = exported.member.play(), open_onnxruntime(exported.graph(""))
     names = [tensor.name for tensor in role.finish_tensors]
@@ -109,7 +109,7 @@ def test_a_smaller_canvas_is_an_option(request_):
         MemberExport(request_.checkpoint, (("longest_edge", 0),)).open()
 
 
-def test_what_the_checkpoint_fixes_is_read(request_):
+def test_the_spec_has_the_checkpoints_settings(request_):
     assert request_.open().member.spec == SPEC
 
 
@@ -121,7 +121,7 @@ def test_what_the_checkpoint_fixes_is_read(request_):
         ({"pad_size": {"height": 100, "width": 200}}, "expected pad_size of at least 128 x 128"),
     ],
 )
-def test_a_processor_that_does_otherwise_is_refused(request_, settings, said):
+def test_a_processor_with_other_settings_is_refused(request_, settings, said):
     config = request_.open().networks[0].module.model.config
     size = {"size": {"shortest_edge": 96, "longest_edge": 128}}
     with pytest.raises(UnsupportedProcessor, match=said):

@@ -36,7 +36,7 @@ SIZES_HW = ((120, 200), (333, 250), (60, 61))
 CONFIG = ViTConfig(
     hidden_size=48, num_attention_heads=3, num_hidden_layers=1, intermediate_size=96, image_size=64
 )
-# As facebook/dino-vits16 has them: today's names are made of these while loading.
+# As in facebook/dino-vits16: loading maps them to today's names.
 FORMER_NAMES = {
     "layers.": "encoder.layer.",
     "attention.q_proj": "attention.attention.query",
@@ -130,7 +130,7 @@ def test_checkpoints_of_the_hub_keep_their_former_names(tmp_path):
 
 @pytest.fixture
 def saved(tmp_path):
-    """A checkpoint of a model."""
+    """Saves the checkpoint of a model."""
 
     def save(model) -> Source:
         model.save_pretrained(tmp_path)
@@ -183,7 +183,7 @@ def test_another_class_of_dinov2_is_refused(checkpoints, tmp_path):
         ),
     ],
 )
-def test_a_processor_that_is_not_honoured_is_refused(processor, error, message):
+def test_an_unsupported_processor_is_refused(processor, error, message):
     with pytest.raises(error, match=message):
         read_spec(CONFIG, processor)
 
@@ -196,7 +196,7 @@ def test_dino_takes_pictures_of_one_size(saved):
         family.read_spec(checkpoint, family.load_model(checkpoint), other, {})
 
 
-def test_dinov3_refuses_a_filter_whose_floats_are_no_grey_levels(checkpoints):
+def test_dinov3_refuses_a_filter_that_leaves_the_grey_levels(checkpoints):
     checkpoint, family = checkpoints["dinov3"], families.load("dinov3")
     other = DINOv3ViTImageProcessorPil(size=SQUASHED, resample=3)
     with pytest.raises(UnsupportedProcessor, match=r"bilinear \(2\), got 3"):

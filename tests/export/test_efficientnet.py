@@ -29,7 +29,7 @@ GREY_LEVEL = 1 / 255
     rescale_factor=st.sampled_from([1 / 255, 1 / 127.5]),
     image_std=st.sampled_from([[0.4785, 0.4733, 0.4743], [0.2, 0.5, 0.9]]),
 )
-def test_whatever_the_processor_does_to_a_value_is_one_mean_and_std(**settings):
+def test_all_that_the_processor_does_to_a_value_is_one_mean_and_std(**settings):
     processor = EfficientNetImageProcessorPil(size=SIZE, do_resize=False, **settings)
     expected = torch.from_numpy(processor(LEVELS, return_tensors="np")["pixel_values"])
     normal = normalization_of(processor)
@@ -39,7 +39,7 @@ def test_whatever_the_processor_does_to_a_value_is_one_mean_and_std(**settings):
     assert ((ours - expected) * std).abs().max() < GREY_LEVEL / 10
 
 
-def test_of_the_hubs_settings_std_is_squared():
+def test_the_hubs_settings_square_std():
     processor = EfficientNetImageProcessorPil(size=SIZE)
     assert normalization_of(processor).std == pytest.approx([s**2 for s in processor.image_std])
     assert normalization_of(processor).mean == pytest.approx(processor.image_mean)
@@ -74,6 +74,6 @@ def test_logits_are_those_of_the_model_however_it_pools(pooling_type):
         ({"size": {"shortest_edge": 8}}, "expected size with height, width"),
     ],
 )
-def test_a_processor_that_does_otherwise_is_refused(settings, said):
+def test_a_processor_with_other_settings_is_refused(settings, said):
     with pytest.raises(UnsupportedProcessor, match=said):
         read_spec(EfficientNetConfig(), EfficientNetImageProcessorPil(**settings))

@@ -1,4 +1,4 @@
-"""Embedders in transformers' layout answer as transformers does, from the picture to the score."""
+"""Embedders in transformers' layout answer like transformers, from the picture to the score."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ import torch
 from export import families
 from tests.export.embedders import LABELS, PICTURES, serve, spread
 
-# family, checkpoint, and how transformers' pipeline makes scores of the model's logits.
+# family, checkpoint, and how transformers' pipeline turns logits into scores.
 CHECKPOINTS = [
     ("align", "align", "softmax"),
     ("clip", "metaclip", "softmax"),

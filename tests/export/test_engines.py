@@ -73,7 +73,7 @@ X = Profile((("x", Shapes((1, 4), (2, 4), (8, 4))),))
 
 
 @needs_rtx
-def test_an_engine_is_made_once_and_again_only_when_something_changed(built, tmp_path):
+def test_an_engine_is_built_again_only_when_something_changed(built, tmp_path):
     job = replace(built, plan=tmp_path / "1" / "model.plan")
     first = make(job)
     assert not first["reused"]
@@ -107,13 +107,13 @@ def test_an_unsupported_node_is_named_and_stops_the_build(with_nonzero):
 
 
 @needs_rtx
-def test_an_unknown_target_is_refused_with_those_there_are(built):
+def test_an_unknown_target_is_refused_with_a_list_of_known_ones(built):
     with pytest.raises(EngineError, match=r"expected one of .*SM86.*got compute capability SM90"):
         build(built.onnx, built.profile, RTX, "9.0")
 
 
 @needs_rtx
-def test_a_profile_of_other_inputs_is_refused(built):
+def test_a_profile_for_other_inputs_is_refused(built):
     with pytest.raises(EngineError, match="the graph has"):
         build(built.onnx, X, RTX, SM)
 

@@ -1,4 +1,4 @@
-"""An export writes what the specs say, and stops where the network does not."""
+"""An export writes what the specs say, and stops if a network does not."""
 
 import json
 import os
@@ -63,7 +63,7 @@ def test_the_graphs_state_names_dtypes_and_axes_of_the_specs(exported, loaded):
 
 
 def test_no_graph_branches_or_loops(exported, loaded):
-    """Lowering moves nodes, engines fix shapes: neither looks into a graph within a graph."""
+    """Lowering moves nodes, engines fix shapes: neither looks into nested graphs."""
     export, _ = exported
     for item in loaded.networks:
         graph = onnx.load(str(onnx_path(export.repository, item.spec.name))).graph

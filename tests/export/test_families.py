@@ -1,4 +1,4 @@
-"""What every family must hold, on its small checkpoints: adding one adds no test here."""
+"""What every family must satisfy, on its small checkpoints: a new family adds no test here."""
 
 import numpy as np
 import onnx
@@ -13,7 +13,7 @@ from export.preprocessing import PIXEL_TOLERANCE
 from fovea.families import FAMILIES
 from fovea.roles import ROLES
 
-# Answers among neighbours may sum in another order.
+# Sums among neighbours may have another order.
 NEIGHBOURS = 1e-4
 DYNAMIC = {"If", "Loop", "Scan", "NonZero", "NonMaxSuppression"}
 

@@ -1,4 +1,4 @@
-"""The gates of every family find what they are there for."""
+"""Each gate of the families catches what it is for."""
 
 import json
 from dataclasses import replace
@@ -36,7 +36,7 @@ def network(module: nn.Module, spec: ModelSpec = SPEC) -> Network:
 
 
 class Casts(nn.Module):
-    """Goes through float32 in every way that modules here do."""
+    """Uses float32 in every way that modules here do."""
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         third = torch.tensor(1.0, dtype=torch.float32) / 3

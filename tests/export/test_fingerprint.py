@@ -47,12 +47,12 @@ def pristine(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def copy(pristine, tmp_path) -> Path:
-    """The project's code, to be changed."""
+    """A copy of the project's code, to change."""
     return Path(shutil.copytree(pristine, tmp_path / "copy"))
 
 
 def digest(folder: Path, family: str) -> str:
-    """As that copy of the code has it."""
+    """The hash for that copy of the code."""
     command = [sys.executable, "-c", DIGEST, *modules(family)]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
     return done.stdout.strip()
@@ -117,7 +117,7 @@ def test_the_closure_of_a_family_is_what_it_imports_and_nothing_of_deployments(f
 
 
 def test_what_every_export_goes_through_holds_no_family():
-    """A change of one would export all others anew."""
+    """A change of one would export all others again."""
     assert not [name for name in closure(("export.members",)) if name.startswith(OF_FAMILIES)]
 
 

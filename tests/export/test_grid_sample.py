@@ -1,4 +1,4 @@
-"""Sampling by gathers is grid_sample, alone and in the whole network."""
+"""Sampling by gathers equals grid_sample, alone and in the whole network."""
 
 import numpy as np
 import onnx
@@ -49,7 +49,7 @@ def test_other_kinds_of_sampling_are_refused(options):
         gather_grid_sample(torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 1, 2), **options)
 
 
-def test_the_original_comes_back_even_after_an_error():
+def test_the_original_is_restored_even_after_an_error():
     original = torch.nn.functional.grid_sample
     with pytest.raises(RuntimeError), sampling("gather"):
         assert torch.nn.functional.grid_sample is gather_grid_sample

@@ -1,4 +1,4 @@
-"""The cheaper order of computing gives what transformers gives, and is gone after tracing."""
+"""The cheaper order of computing gives transformers' results, and is gone after tracing."""
 
 import onnx
 import pytest
@@ -18,7 +18,7 @@ counts = st.integers(1, 5)
 
 
 def both(layer, *inputs):
-    """transformers' answer and ours."""
+    """transformers' answer and the replacement's."""
     with torch.no_grad():
         theirs = layer(*inputs)
         with reordered():

@@ -1,4 +1,4 @@
-"""HQ-SAM's networks answer as upstream's formula does, on weights that transformers loaded."""
+"""HQ-SAM's networks answer like upstream's formula, with weights that transformers loaded."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ NO_PROMPT = dict.fromkeys(("input_points", "input_labels", "input_boxes", "input
 
 
 def small(config: SamConfig | SamHQConfig) -> SamConfig | SamHQConfig:
-    """The demo's, with the windows and relative positions that the hub's checkpoints have."""
+    """The demo's, with the windows and relative positions of the hub's checkpoints."""
     vision = config.vision_config
     vision.hidden_size, vision.num_attention_heads, vision.mlp_dim = WIDTH, 2, 128
     vision.num_hidden_layers, vision.global_attn_indexes = 3, [1]
@@ -69,7 +69,7 @@ def tensors(sample: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
 
 
 def in_the_frame(given: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The same prompts for `all_masks`: their points moved to the input frame."""
+    """The same prompts for `all_masks`, with their points moved to the input frame."""
     coords = given["point_coords"].double()
     scale = given["valid_hw"].double() / given["original_size_hw"].double()
     moved = torch.stack(
@@ -87,7 +87,7 @@ def upstream_masks(
     *,
     multimask: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """One picture and one prompt by `MaskDecoderHQ.forward`, with hq_token_only=False."""
+    """`MaskDecoderHQ.forward` with hq_token_only=False for one picture and one prompt."""
     decoder, gelu = model.mask_decoder, nn.functional.gelu
     compressed = gelu(decoder.compress_vit_norm(decoder.compress_vit_conv1(early_features)))
     encoded = gelu(decoder.encoder_norm(decoder.encoder_conv1(embedding)))
@@ -159,7 +159,7 @@ def test_masks_are_those_of_upstreams_decoder(model, spec, seen, kind):
 
 
 def test_transformers_forward_is_not_the_reference(model, spec, seen):
-    """If this fails, transformers has been mended, and can be the reference."""
+    """If this fails, transformers has been fixed and can be the reference."""
     embeddings, early = seen
     box = torch.tensor([[[20.0, 30.0, 120.0, 150.0]]]).expand(2, 1, 4).contiguous()
     labels = torch.tensor([BOX_TOP_LEFT, BOX_BOTTOM_RIGHT], dtype=torch.int32).expand(2, 1, 2)
@@ -217,7 +217,7 @@ def test_the_hq_mask_is_added_to_each_mask(model, spec, both):
 def test_the_answer_is_one_of_all_masks_for_prompts_in_the_original_picture(
     model, spec, both, variant
 ):
-    """A box takes mask 0, as several points do, and one point the best of masks 1 to 3."""
+    """A box or several points take mask 0, and one point the best of masks 1 to 3."""
     given = tensors(both[1].sample(2, variant))
     assert not torch.equal(given["valid_hw"], given["original_size_hw"])
     decoder = MaskDecoder(model, spec)

@@ -1,6 +1,6 @@
 """All of ImageBind's inputs are read as in its own code.
 
-tests/export/imagebind holds a tiny checkpoint and what upstream's code answered for it
+tests/export/imagebind holds a tiny checkpoint and the answers of upstream's code to it
 (`imagebind_reference`).
 """
 

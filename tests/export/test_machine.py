@@ -1,4 +1,4 @@
-"""What is known of the processor."""
+"""Detecting the processor's features."""
 
 import pytest
 

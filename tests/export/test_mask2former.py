@@ -1,4 +1,4 @@
-"""Mask2Former's segments are those of transformers' functions and of its pipeline."""
+"""Mask2Former's segments equal those of transformers' functions and of its pipeline."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ALL = 10_000
 
 
 def answers_of(seed: int, sharpness: float) -> tuple[np.ndarray, np.ndarray]:
-    """Logits of classes [Q, C + 1] and smooth masks [Q, h, w], of which some are sure."""
+    """Logits of classes [Q, C + 1] and smooth masks [Q, h, w], some of them certain."""
     rng = np.random.default_rng(seed)
     classes = rng.normal(0, sharpness, (QUERIES, CLASSES + 1)).astype(np.float32)
     coarse = torch.from_numpy(rng.normal(0, 4, (1, QUERIES, 4, 3)).astype(np.float32))
@@ -86,7 +86,7 @@ def test_panoptic_segments_are_the_functions(seed, size_hw) -> None:
     infos = expected["segments_info"]
     assert found.class_ids.tolist() == [info["label_id"] for info in infos]
     assert np.allclose(found.scores, [info["score"] for info in infos], atol=1e-5)
-    # Where nothing is found at all, theirs is -1.
+    # If nothing is found at all, theirs is -1.
     segmentation = expected["segmentation"].numpy().clip(0)
     assert share_equal(found.label_map, segmentation) > 0.999
     for place, mask in enumerate(decoded(found, size_hw), start=1):
@@ -102,7 +102,7 @@ def test_instances_are_the_functions_whole_masks(seed, size_hw) -> None:
     [whole] = PROCESSOR.post_process_instance_segmentation(outputs, return_binary_maps=True, **ask)
     probabilities = softmax(classes)
     found = mask2former.instances(probabilities, logits, size_hw, THRESHOLD, ALL)
-    # Torch's top-k of so few is in any order: both are compared by class and score.
+    # torch's top-k of so few is in any order: both are compared by class and score.
     infos = whole["segments_info"]
     assert len(found.masks) == len(infos)
     order = sorted(range(len(infos)), key=lambda i: (infos[i]["label_id"], infos[i]["score"]))
@@ -117,7 +117,7 @@ def test_instances_are_the_functions_whole_masks(seed, size_hw) -> None:
     assert np.array_equal(found.label_map > 0, np.any(drawn, axis=0)) or not drawn
 
 
-def test_of_too_many_masks_the_best_are_kept() -> None:
+def test_only_the_best_masks_are_kept() -> None:
     classes, logits = answers_of(3, 6.0)
     probabilities = softmax(classes)
     every = mask2former.instances(probabilities, logits, (30, 40), 0.1, ALL)
@@ -168,8 +168,8 @@ def test_a_picture_has_the_pipelines_segments(opened, piped, size_hw, task) -> N
         assert one["score"] is None or abs(one["score"] - score) < 1e-3
 
 
-def test_a_pipelines_instances_are_the_label_map(opened, piped) -> None:
-    """It cuts masks from where the less sure ones hide the others; in which order is torch's."""
+def test_the_label_map_has_the_pipelines_instances(opened, piped) -> None:
+    """The pipeline cuts masks where less sure ones hide them; torch decides the order."""
     size_hw, picture = (90, 130), photograph((90, 130))
     expected = piped(picture, subtask="instance", threshold=THRESHOLD)
     role = mask2former.Mask2Former("scene", replace(opened.role.spec, task="instance"))
@@ -199,7 +199,7 @@ def test_the_task_and_the_thresholds_are_transformers_or_options() -> None:
         ({"image_size": 0}, "image_size: expected a pixel or more, got 0"),
     ],
 )
-def test_an_option_that_cannot_be_is_refused(options, message) -> None:
+def test_an_invalid_option_is_refused(options, message) -> None:
     with pytest.raises(InvalidOption, match=message):
         read_spec(Mask2FormerConfig(), PROCESSOR, options)
 

@@ -22,7 +22,7 @@ EMBEDS = {"embed_image": {"embeds": "clip"}, "embed_text": {"embeds": "clip"}}
 
 
 class Told(list):
-    """What an export reported, as a list of the networks that it traced."""
+    """An export's report, as a list of the networks that it traced."""
 
     def __call__(self, network: str, what: str) -> None:
         if what == "tracing":
@@ -36,7 +36,7 @@ def folder(checkpoints) -> Path:
 
 @pytest.fixture(scope="module")
 def kept(folder, tmp_path_factory) -> tuple[Exported, Path]:
-    """An exported CLIP, and where it is kept."""
+    """An exported CLIP, and the folder where it is kept."""
     members, told = tmp_path_factory.mktemp("kept"), Told()
     made = exported(folder, members, told)
     assert told == ["clip_image_encoder", "clip_text_encoder"]
@@ -56,7 +56,7 @@ def deployment(members: dict[str, Path], verbs: dict[str, dict[str, str]]) -> De
 
 
 def served(out: Path, deployment: DeploymentFile, members: Path, told: Told) -> Export:
-    """An export of a deployment that was made."""
+    """A finished export of a deployment."""
     export = Export(deployment, out, told, max_batch=1, members=members)
     run(export)
     return export
@@ -74,7 +74,7 @@ def other(folder, tmp_path) -> Path:
 
 @pytest.fixture
 def members(kept, tmp_path) -> Path:
-    """A copy of where it is kept, to be broken or added to."""
+    """A copy of the members' folder, to break or add to."""
     return Path(shutil.copytree(kept[1], tmp_path / "members"))
 
 
@@ -94,7 +94,7 @@ def test_a_checkpoint_in_another_place_is_the_same_one(kept, folder, tmp_path):
     assert told == []
 
 
-def test_by_force_it_is_made_again_and_comes_out_the_same(kept, folder, members):
+def test_a_forced_export_comes_out_the_same(kept, folder, members):
     told = Told()
     again = exported(folder, members, told, force=True)
     assert told == ["clip_image_encoder", "clip_text_encoder"]
@@ -179,7 +179,7 @@ def test_a_broken_folder_is_exported_anew(kept, folder, members, spoil):
     assert [path.name for path in members.iterdir() if path.is_dir()] == [broken.name]
 
 
-def test_what_does_not_agree_with_its_checkpoint_is_not_kept(checkpoints, tmp_path):
+def test_a_network_that_differs_from_its_checkpoint_is_not_kept(checkpoints, tmp_path):
     folder = Path(shutil.copytree(checkpoints["grounding_dino"].folder, tmp_path / "dino"))
     tokenizer = json.loads((folder / "tokenizer.json").read_text())
     tokenizer["normalizer"] = None
@@ -189,7 +189,7 @@ def test_what_does_not_agree_with_its_checkpoint_is_not_kept(checkpoints, tmp_pa
     assert [path.name for path in (tmp_path / "members").iterdir()] == [".lock"]
 
 
-def test_two_deployments_share_a_member_under_names_of_their_own(kept, folder, tmp_path):
+def test_two_deployments_share_a_member_under_different_names(kept, folder, tmp_path):
     made, members = kept
     told = Told()
     first = served(tmp_path / "first", deployment({"clip": folder}, EMBEDS), members, told)
@@ -208,7 +208,7 @@ def test_two_deployments_share_a_member_under_names_of_their_own(kept, folder, t
     }
 
 
-def test_the_fingerprint_is_of_the_weights_and_not_of_the_name(kept, folder, other, members):
+def test_the_fingerprint_depends_on_the_weights_and_not_on_the_name(kept, folder, other, members):
     told = Told()
     renamed = exported(folder, members, told, name="eyes")
     assert renamed.member == replace(kept[0].member, name="eyes")
@@ -218,7 +218,7 @@ def test_the_fingerprint_is_of_the_weights_and_not_of_the_name(kept, folder, oth
     assert changed.member.fingerprint != kept[0].member.fingerprint
 
 
-def test_the_fingerprint_is_of_the_tokenizer_too(kept, folder, members, tmp_path):
+def test_the_fingerprint_depends_on_the_tokenizer_too(kept, folder, members, tmp_path):
     copied = Path(shutil.copytree(folder, tmp_path / "copied"))
     tokenizer = json.loads((copied / "tokenizer.json").read_text())
     vocabulary = tokenizer["model"]["vocab"]
@@ -244,4 +244,4 @@ def test_another_fingerprint_is_in_the_configurations_of_all_that_follows_from_i
     )
     differing = {name for name in first if first[name] != second[name]}
     assert differing >= {"clip_image_encoder", "clip_text_encoder", "clip_tokenize_text"}
-    assert differing >= {"embed_image", "embed_text"}  # by which clients are told of it
+    assert differing >= {"embed_image", "embed_text"}  # which tell clients about it

@@ -60,7 +60,7 @@ def test_tokens_of_the_file_that_is_made_are_the_checkpoints(tokens, theirs, tex
 
 
 @pytest.mark.parametrize("missing", ["vocab.json", "merges.txt"])
-def test_half_a_vocabulary_is_none(tmp_path, missing):
+def test_half_a_vocabulary_is_refused(tmp_path, missing):
     folder = shutil.copytree(FOLDER, tmp_path / "half")
     (folder / missing).unlink()
     with pytest.raises(CheckpointUnavailable, match=r"missing tokenizer\.json"):

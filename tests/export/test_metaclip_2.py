@@ -55,7 +55,7 @@ def test_tokens_are_those_of_the_checkpoint(tokens, theirs, text):
 
 
 @given(st.text(st.sampled_from("ab ,"), min_size=26, max_size=34))
-def test_a_label_that_is_let_in_fits(tokens, label):
+def test_an_accepted_label_fits(tokens, label):
     try:
         tokens.check([label])
     except InvalidText:

@@ -1,4 +1,4 @@
-"""MobileSAM's own file is read as upstream's code reads it, and serves as SAM does."""
+"""MobileSAM's own file is read as in upstream's code, and served like SAM."""
 
 import shutil
 from pathlib import Path
@@ -46,7 +46,7 @@ def found(path: Path, family: str | None = None):
 
 @pytest.fixture(scope="module")
 def upstream() -> dict[str, torch.Tensor]:
-    """The weights of the reference, by upstream's names."""
+    """The reference's weights, by upstream's names."""
     config = SamConfig(vision_config={"num_hidden_layers": 0})
     empty = upstream_state(SamModel(config), TinyVit(reference.SHAPE))
     return reference.weights({name: tuple(tensor.shape) for name, tensor in empty.items()})
@@ -71,7 +71,7 @@ def test_embeddings_and_masks_are_those_of_upstream(upstream):
         scale = np.abs(expected).max()
         assert scale > 0.1
         differences = np.abs(reference.kept(masks[0, :, asked]) - expected) / scale
-        # With these weights ours in float32 is 2e-3 off ours in float64.
+        # With these weights the result in float32 is 2e-3 off that in float64.
         assert differences.max() < 5e-3 and differences.mean() < 3e-4
         assert np.allclose(scores[0, :, asked], theirs[f"{name}_scores"], atol=1e-3)
 
@@ -130,14 +130,14 @@ def test_a_file_and_a_folder_with_it_are_one_checkpoint(checkpoint):
     assert load("mobile_sam").files(checkpoint.parent) == [checkpoint]
 
 
-def test_its_picture_may_be_smaller_than_upstream_has_it(checkpoint):
+def test_its_picture_may_be_smaller_than_upstreams(checkpoint):
     spec = MemberExport(found(checkpoint), (("image_size", 64),)).open().member.spec
     assert (spec.image_size, spec.embedding_edge, spec.mask_edge) == (64, 4, 16)
     assert MemberExport(found(checkpoint)).open().member.spec.image_size == 1024
 
 
 @pytest.mark.parametrize("size", [0, -16, 100])
-def test_a_size_that_is_no_multiple_of_a_cell_is_refused(checkpoint, size):
+def test_a_size_that_is_not_a_multiple_of_a_cell_is_refused(checkpoint, size):
     with pytest.raises(InvalidOption, match=f"multiple of 16, got {size}"):
         MemberExport(found(checkpoint), (("image_size", size),)).open()
 

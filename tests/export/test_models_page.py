@@ -24,13 +24,13 @@ def test_the_verbs_of_a_role_are_those_that_take_it():
     assert "main_object" in verbs_of("open_detector")
 
 
-def test_a_model_card_says_the_licence_of_its_weights(tmp_path):
+def test_a_model_card_states_the_licence_of_its_weights(tmp_path):
     (tmp_path / "README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n# A model\n")
     assert weights_licence("clip", tmp_path) == "cc-by-nc-4.0"
 
 
 @pytest.mark.parametrize("card", [None, "# no head\n", "---\nlicense: [\n---\n"])
-def test_without_one_it_is_the_familys(tmp_path, card):
+def test_without_a_card_the_licence_is_the_familys(tmp_path, card):
     if card is not None:
         (tmp_path / "README.md").write_text(card)
     assert weights_licence("sam", tmp_path) == LICENCES["sam"].weights
@@ -54,7 +54,7 @@ def test_another_licence_is_called_by_its_name(tmp_path):
         ("AGPL-3.0", False),
     ],
 )
-def test_what_keeps_weights_from_commercial_use(licence, expected):
+def test_licences_that_forbid_commercial_use(licence, expected):
     assert is_non_commercial(licence) is expected
 
 

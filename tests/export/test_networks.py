@@ -1,4 +1,4 @@
-"""The traceable networks answer as transformers' own models do."""
+"""The traceable networks answer like transformers' own models."""
 
 import numpy as np
 import pytest

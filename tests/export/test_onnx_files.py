@@ -1,4 +1,4 @@
-"""Graphs whose weights lie beside them are made, lowered, moved and served as a whole."""
+"""Graphs with weights beside them are made, lowered, moved and served as a whole."""
 
 import json
 import shutil
@@ -36,7 +36,7 @@ def weights(path: Path) -> dict[str, np.ndarray]:
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
 
 
-def test_weights_beside_a_graph_are_those_within_one(text_encoder, split, tmp_path):
+def test_weights_beside_a_graph_equal_those_inside_one(text_encoder, split, tmp_path):
     whole = tmp_path / "whole.onnx"
     to_onnx(text_encoder, whole)
     assert {path.name for path in split.parent.iterdir()} == {"model.onnx", "model.onnx.data"}
@@ -78,7 +78,7 @@ def test_a_lower_precision_has_the_same_weights_in_one_file_or_two(
     assert all(np.array_equal(expected[name], got[name]) for name in expected)
 
 
-def test_overflow_is_looked_for_in_weights_beside_a_graph(text_encoder, split, tmp_path):
+def test_overflow_is_found_in_weights_beside_a_graph(text_encoder, split, tmp_path):
     whole = tmp_path / "whole.onnx"
     to_onnx(text_encoder, whole)
     name, policy, sample = text_encoder.spec.name, text_encoder.policy, text_encoder.sample(1, 0)

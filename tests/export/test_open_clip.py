@@ -1,7 +1,7 @@
 """OpenCLIP's own layout is read as open_clip reads it.
 
-tests/export/open_clip holds tiny checkpoints of each tower that open_clip 3.3.0 made, and what it
-answered (`open_clip_reference`).
+tests/export/open_clip holds tiny checkpoints of each tower made by open_clip 3.3.0, and its answers
+(`open_clip_reference`).
 """
 
 import json
@@ -134,7 +134,7 @@ def test_weights_may_be_a_pickle_and_of_a_text_module(copied, file):
         ("vision_cfg", {"image_size": 64}, "size mismatch for visual.positional_embedding"),
     ],
 )
-def test_what_is_not_honoured_is_refused_by_name(copied, part, changes, message):
+def test_unsupported_settings_are_refused_by_name(copied, part, changes, message):
     with pytest.raises(InvalidCheckpoint, match=f"(?s){message}"):
         MemberExport(found(configured(copied, part, **changes))).open()
 
@@ -148,7 +148,7 @@ def test_what_is_not_honoured_is_refused_by_name(copied, part, changes, message)
         ({"size": 96}, InvalidCheckpoint, "takes 48 x 48 pixels, preprocess_cfg has 96"),
     ],
 )
-def test_a_preprocessing_that_is_not_honoured_is_refused(copied, changes, error, message):
+def test_unsupported_preprocessing_is_refused(copied, changes, error, message):
     path = copied / "open_clip_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"preprocess_cfg": changes}))
     with pytest.raises(error, match=message):
@@ -162,7 +162,7 @@ def test_a_preprocessing_that_is_not_honoured_is_refused(copied, changes, error,
         {"mean": [0.5, 0.4, 0.3], "std": 0.5, "size": 48},
     ],
 )
-def test_a_preprocessing_that_is_honoured_passes_the_gates(copied, preprocess, tmp_path):
+def test_supported_preprocessing_passes_the_gates(copied, preprocess, tmp_path):
     path = copied / "open_clip_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"preprocess_cfg": preprocess}))
     request = MemberExport(found(copied))

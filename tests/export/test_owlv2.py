@@ -1,4 +1,4 @@
-"""OWLv2's networks, pixels, tokens and boxes are those of the checkpoint in transformers."""
+"""OWLv2's networks, pixels, tokens and boxes equal those of the checkpoint in transformers."""
 
 from types import SimpleNamespace
 
@@ -113,7 +113,7 @@ def test_only_rounding_differs_from_the_processor(height, width, edge):
 
 
 @pytest.mark.parametrize("size_hw", [(40000, 1), (1, 40000)])
-def test_of_a_thin_picture_no_square_is_made(size_hw):
+def test_no_square_is_made_for_a_thin_picture(size_hw):
     resized = resize_padded_square(np.full((*size_hw, 3), 255, np.uint8), 960)
     along = resized if size_hw[0] > 1 else resized.transpose(1, 0, 2)
     assert (along[:, 0] > 0).all() and not along[:, 1:].any()
@@ -133,7 +133,7 @@ def test_tokens_are_those_of_the_checkpoint(processor, tokens, spec, phrase):
 
 @pytest.mark.parametrize("size_hw", [(240, 320), (320, 200), (150, 150)])
 def test_boxes_are_those_of_the_processor(model, processor, spec, geometry, both, tokens, size_hw):
-    """Without suppression, boxes in the same order; ours lie within the picture."""
+    """Without suppression, boxes in the same order; only these are clipped to the picture."""
     picture = photograph(size_hw)
     inputs = processor(text=[LABELS], images=picture, return_tensors="pt")
     with torch.inference_mode():
@@ -189,7 +189,7 @@ def test_a_box_is_clipped_and_one_in_the_padding_is_dropped():
     assert np.allclose(found.scores, 1 / (1 + np.exp(-2.0)))
 
 
-def test_of_boxes_that_overlap_the_best_is_kept():
+def test_the_best_of_overlapping_boxes_is_kept():
     pred_boxes = np.array([[0.5, 0.5, 0.4, 0.4], [0.51, 0.5, 0.4, 0.4], [0.1, 0.1, 0.1, 0.1]])
     logits = np.array([[1.0], [2.0], [0.5]], np.float32)
     found = select_boxes(
@@ -204,7 +204,7 @@ def test_of_boxes_that_overlap_the_best_is_kept():
     assert np.allclose(found.boxes_xyxy, [[31, 30, 71, 70], [5, 5, 15, 15]], atol=1e-3)
 
 
-def test_no_box_is_an_answer():
+def test_an_answer_may_have_no_box():
     found = select_boxes(
         np.full((4, 2), -5.0, np.float32),
         np.full((4, 4), 0.5, np.float32),

@@ -1,4 +1,4 @@
-"""OWL-ViT's answers are those of the zero-shot object detection of transformers."""
+"""OWL-ViT's answers equal those of transformers' zero-shot object detection."""
 
 import io
 
@@ -29,7 +29,7 @@ owlvit = "{folder}"
 [verbs]
 detect = {{ detects = "owlvit" }}
 """
-# In pixels: the pipeline's boxes are whole numbers, and our pixels are rounded.
+# In pixels: the pipeline's boxes are whole numbers, and pixels here are rounded.
 NEAR = 2.0
 
 
@@ -63,7 +63,7 @@ def ask(checkpoint):
 @pytest.mark.parametrize("size_hw", SIZES_HW)
 @pytest.mark.parametrize("label", LABELS)
 def test_boxes_are_those_of_the_pipeline(client, ask, size_hw, label):
-    """It asks one label at a time; it suppresses no boxes, and does not clip them."""
+    """It takes one label at a time, suppresses no boxes, and does not clip them."""
     picture, file = photograph(size_hw), io.BytesIO()
     picture.save(file, "PNG")
     theirs = ask(picture, [label], threshold=0.5)
@@ -128,7 +128,7 @@ def test_the_spec_is_the_checkpoints_own():
         ({"size": SIZE, "do_resize": False}, UnsupportedProcessor, "do_resize=True"),
     ],
 )
-def test_a_processor_that_is_not_honoured_is_refused(settings, error, message):
+def test_an_unsupported_processor_is_refused(settings, error, message):
     with pytest.raises(error, match=message):
         read_spec(CONFIG, OwlViTImageProcessorPil(**settings), 0)
 

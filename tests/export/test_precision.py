@@ -1,4 +1,4 @@
-"""The policy holds in the graphs: what must stay fp32 stays, directly connected, and agrees."""
+"""The policy holds in the graphs: kept layers stay fp32, directly connected, and agree."""
 
 from dataclasses import replace
 
@@ -119,7 +119,7 @@ def test_fp16_is_within_its_tolerance(loaded, halves, name):
     checked = replace(item, spec=replace(item.spec, tolerance=tolerance))
     path = halves / f"{name}-native.onnx"
     found = parity.check_network(checked, path, max_batch=2)
-    if tolerance.rows == 1:  # rows that may differ are any rows, and their cosine says nothing
+    if tolerance.rows == 1:  # otherwise some rows may differ, and the cosine says nothing
         assert all(a.cosine > 0.99 for a in found)
     assert precisions(path)["FLOAT16"] > precisions(path).get("FLOAT", 0)
 
@@ -148,7 +148,7 @@ def test_bf16_int8_has_int8_weights_where_the_policy_says(loaded, graphs, tmp_pa
     chosen = [n.name for n in nodes if n.op_type == "MatMul" and n.input[1] in restored]
     assert bool(chosen) == (precision == "bf16-int8") == bool(POLICIES[name].grouped)
     assert all(POLICIES[name].quantizes(node, precision) for node in chosen)
-    # ONNX Runtime computes with the weights as they were rounded, so only rounding is seen.
+    # ONNX Runtime computes with the rounded weights, so only rounding shows.
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     if item.spec.tolerance.rows < 1:
         return  # Random weights rank their rows by chance: see test_runtimes for trained ones.
@@ -215,13 +215,13 @@ def test_int8_is_for_cpus(runtime, tmp_path):
         (Serving("onnxruntime", "fp64"), "expected a precision of fp32, .*, got 'fp64'"),
     ],
 )
-def test_what_a_deployment_says_of_serving_is_checked_as_well(serving, message, tmp_path):
+def test_a_deployments_serving_settings_are_checked_as_well(serving, message, tmp_path):
     deployment = replace(read_deployment("demo"), serving=serving)
     with pytest.raises(ExportError, match=message):
         Export(deployment, tmp_path)
 
 
-def test_the_command_line_wins_over_what_a_deployment_says_of_serving(tmp_path):
+def test_the_command_line_overrides_a_deployments_serving_settings(tmp_path):
     deployment = replace(read_deployment("demo"), serving=Serving("tensorrt", "fp16"))
     form = Export(deployment, tmp_path).form
     assert (form.runtime, form.precision) == (RUNTIMES["tensorrt"], "fp16")

@@ -1,4 +1,4 @@
-"""What a lower precision may lose, and how it is timed."""
+"""How much a lower precision may lose, and how it is timed."""
 
 import pytest
 
@@ -21,7 +21,7 @@ def test_a_loss_within_one_point_passes():
     check_losses(lost)
 
 
-def test_a_gain_is_no_loss():
+def test_a_gain_does_not_count_as_a_loss():
     check_losses(losses({"fp32": figures(), "fp16": figures(mask_iou_box=0.99)}))
 
 

@@ -36,7 +36,7 @@ DEMO = {name: find(name, source) for name, source in read_deployment("demo").mem
 
 @pytest.fixture(scope="module", params=["demo", "production"])
 def world(request):
-    """Each member's geometry, and the processors that it must equal."""
+    """Each member's geometry, and the processor that it must equal."""
     if request.param == "demo":
         members = [member(name) for name in DEMO]
         theirs = {name: checkpoint.load_image_processor() for name, checkpoint in DEMO.items()}

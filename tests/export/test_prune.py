@@ -1,4 +1,4 @@
-"""Kept members that no export is made of are removed, and nothing else."""
+"""Kept members that no export uses are removed, and nothing else."""
 
 import json
 
@@ -18,7 +18,7 @@ USED, UNUSED = "clip-1", "clip-2"
 
 @pytest.fixture
 def folders(tmp_path):
-    """Two kept members, one of which went into an export; a foreign folder and a stray file."""
+    """Two kept members, one of them in an export; a foreign folder and a stray file."""
     members, exports = tmp_path / "members", tmp_path / "export"
     for name in (USED, UNUSED):
         (members / name).mkdir(parents=True)
@@ -39,7 +39,7 @@ def names(members):
     return {path.name for path in members.iterdir()} - {".lock"}
 
 
-def test_what_no_export_names_is_removed_and_the_rest_stays(folders):
+def test_members_that_no_export_uses_are_removed_and_the_rest_stays(folders):
     members, exports = folders
     found = prune(members, exports)
     assert found == [Kept(USED, (str(exports / "demo"),), 1002), Kept(UNUSED, (), 1002)]

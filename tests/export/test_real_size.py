@@ -1,4 +1,4 @@
-"""The production architectures at full size, seeded random weights, through the very same code."""
+"""The production architectures at full size, with seeded random weights, in the same code."""
 
 import importlib.util
 
@@ -47,7 +47,7 @@ def test_each_network_exports_and_agrees(loaded, tmp_path, index):
 
 @pytest.fixture(scope="module")
 def graphs(tmp_path_factory):
-    """Where each network is kept once it is traced: tracing takes longer than building."""
+    """A cache for each traced network: tracing takes longer than building."""
     return tmp_path_factory.mktemp("graphs")
 
 

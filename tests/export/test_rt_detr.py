@@ -1,4 +1,4 @@
-"""The answers of RT-DETR and D-FINE are those of transformers, from the picture to the boxes."""
+"""The answers of RT-DETR and D-FINE equal transformers', from the picture to the boxes."""
 
 import json
 import shutil
@@ -47,7 +47,7 @@ def checkpoint(request_):
 
 @pytest.fixture(scope="module")
 def detects(request_):
-    """The role, and its graph on a picture as the first step makes it."""
+    """The role, and its graph run on a picture as the first step prepares it."""
     exported = export_member(request_, report=lambda network, what: None)
     role, session = exported.member.play(), open_onnxruntime(exported.graph(""))
     names = [tensor.name for tensor in role.finish_tensors]
@@ -84,7 +84,7 @@ def test_answers_are_those_of_transformers(request_, checkpoint, detects, size_h
 
 
 def test_answers_depend_on_the_picture(detects):
-    """A constant answer would be no proof."""
+    """A constant answer would prove nothing."""
     role, answer = detects
     pictures = [photograph(size_hw) for size_hw in SIZES_HW]
     found = [role.select(answer(p), (p.height, p.width), Selection(0.0, 12)) for p in pictures]
@@ -94,7 +94,7 @@ def test_answers_depend_on_the_picture(detects):
 
 
 def test_the_same_answer_gives_the_same_boxes(checkpoint, detects):
-    """All of them, at transformers' own threshold, in its order."""
+    """All boxes, at transformers' own threshold, in its order."""
     role, answer = detects
     processor = checkpoint.load_image_processor()
     raw = answer(photograph((240, 320)))
@@ -111,7 +111,7 @@ def test_the_same_answer_gives_the_same_boxes(checkpoint, detects):
 
 
 def as_outputs(raw):
-    """What a network answered, as transformers' post-processing takes it."""
+    """A network's answer in the form for transformers' post-processing."""
     batch = {name: torch.from_numpy(array)[None] for name, array in raw.items()}
     return RTDetrObjectDetectionOutput(**batch)
 
@@ -125,7 +125,7 @@ def processor(**more):
     return RTDetrImageProcessorPil(**{"size": {"height": 64, "width": 96}, **more})
 
 
-def test_what_the_checkpoint_fixes_is_read(config):
+def test_the_spec_has_the_checkpoints_settings(config):
     spec = read_spec("rt_detr", config, processor())
     assert (spec.image_hw, spec.num_queries) == ((64, 96), 12)
     assert (spec.class_names, spec.resample) == (TINY_NAMES, 2)
@@ -144,7 +144,7 @@ def test_what_the_checkpoint_fixes_is_read(config):
         ({"size": {"height": 70, "width": 96}}, InvalidCheckpoint, "multiples of 32, got 70 x 96"),
     ],
 )
-def test_a_processor_that_does_otherwise_is_refused(config, settings, error, said):
+def test_a_processor_with_other_settings_is_refused(config, settings, error, said):
     with pytest.raises(error, match=said):
         read_spec("rt_detr", config, processor(**settings))
 
@@ -162,7 +162,7 @@ def test_classes_without_a_gap_have_names(config):
         class_names("rt_detr", config)
 
 
-def test_each_architecture_is_opened_as_what_it_is(request_, config):
+def test_each_architecture_is_opened_with_its_own_class(request_, config):
     assert config.model_type == request_.checkpoint.name
     assert isinstance(request_.open().networks[0].module.model, MODELS[config.model_type])
 

@@ -29,13 +29,13 @@ def configs(folder):
 
 
 def limited(deployment: Deployment, runtime: Runtime) -> Deployment:
-    """As an export for this runtime has it."""
+    """The deployment in an export for this runtime."""
     return replace(deployment, limits=runtime.limit(deployment.limits))
 
 
 @pytest.fixture(params=[name for name in RUNTIMES if name != "onnxruntime"])
 def both(request, tmp_path):
-    """The plain repository's configs and those of another runtime."""
+    """The configs of the plain repository and of another runtime."""
     runtime = RUNTIMES[request.param]
     deployment = limited(TINY, runtime)
     write_repository(tmp_path / "plain", deployment)
@@ -87,9 +87,9 @@ def test_openvino_runs_each_network_in_what_its_policy_says(tmp_path):
     assert {policy.takes("bf16") for policy in POLICIES.values()} == {"bf16", "fp32"}
 
 
-# Trained ones: how random weights rank their queries is chance, and rounding decides it.
+# Trained members: random weights rank their queries by chance, and rounding decides it.
 DEMO = read_deployment("demo")
-# The last of them leaves a network of each kind: in bf16-int8, in bf16 and in fp32.
+# The last has a network of each kind: in bf16-int8, in bf16 and in fp32.
 OPENVINO = {"fp32": embeds_only(DEMO), "bf16": embeds_only(DEMO), "bf16-int8": DEMO}
 
 
@@ -112,18 +112,18 @@ def test_an_export_for_openvino_is_checked_on_openvino(members, tmp_path, precis
     worst = {name: max(p["difference"] for p in r["parity"]) for name, r in records.items()}
     for name, record in records.items():
         assert worst[name] <= record["tolerance"]["difference"]
-        # What bf16 changes shows, where the processor has it: the answers are really OpenVINO's.
+        # If the processor has bf16, its effect shows that the answers are really OpenVINO's.
         if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             assert (worst[name] > 1e-4) == (record["precision"] != "fp32"), (name, worst[name])
 
 
-def test_the_cpu_runs_every_precision_on_some_runtime():
+def test_some_runtime_runs_each_precision_on_a_cpu():
     chosen = {precision: cpu_runtime(precision).name for precision in PRECISIONS}
     assert {chosen.pop("bf16"), chosen.pop("bf16-int8")} == {"onnxruntime-openvino"}
     assert set(chosen.values()) == {"onnxruntime"}
 
 
-def test_the_tensorrt_provider_is_told_every_shape(tmp_path):
+def test_the_tensorrt_provider_gets_every_shape(tmp_path):
     write_repository(tmp_path, TINY, RUNTIMES["onnxruntime-tensorrt"], "fp16")
     config = configs(tmp_path)["grounding_dino"]
     accelerator = config.optimization.execution_accelerators.gpu_execution_accelerator[0]

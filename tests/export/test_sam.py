@@ -1,4 +1,4 @@
-"""What the mask decoder does around SAM's own layers: it moves the prompts and chooses a mask."""
+"""What the mask decoder adds to SAM's own layers: it moves the prompts and chooses a mask."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""SAM 2's masks are those of transformers' `Sam2Model`, whatever else is asked beside a prompt."""
+"""SAM 2's masks equal those of transformers' `Sam2Model`, whatever other prompts come with them."""
 
 import io
 import json
@@ -126,7 +126,7 @@ def decoder(model, spec):
 
 
 def sample(spec, points, labels):
-    """Maps of a picture, and prompts on it: coords in pixels, [P][K][2], and labels [P][K]."""
+    """Maps of a picture, with prompts on it: coords in pixels, [P][K][2], and labels [P][K]."""
     rng = np.random.default_rng(0)
     maps = [rng.normal(0, 1, (1, *tensor.shape)) for tensor in Sam2("sam2", spec).embeddings]
     whole = torch.tensor([[spec.image_size, spec.image_size]], dtype=torch.int32)

@@ -1,4 +1,4 @@
-"""What the grid decoder's graph says of masks, against numpy on the finer masks themselves."""
+"""The grid decoder's figures for masks, compared with numpy on the finer masks themselves."""
 
 from __future__ import annotations
 

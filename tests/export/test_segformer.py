@@ -1,4 +1,4 @@
-"""SegFormer's segments are those of transformers' pipeline."""
+"""SegFormer's segments equal those of transformers' pipeline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SigLIP's networks, pixels, tokens and scores are those of the checkpoint in transformers."""
+"""SigLIP's networks, pixels, tokens and scores equal those of the checkpoint in transformers."""
 
 import shutil
 
@@ -84,7 +84,7 @@ def test_tokens_are_those_of_the_checkpoint(tokens, phrase):
 
 
 @given(st.lists(PHRASES, min_size=1, max_size=5))
-def test_a_label_that_is_let_in_fits(tokens, phrases):
+def test_an_accepted_label_fits(tokens, phrases):
     try:
         tokens.check(phrases)
     except InvalidText:

@@ -62,7 +62,7 @@ def configured(folder, name, **changes):
 
 
 def test_tokens_follow_the_class_that_the_checkpoint_names(tmp_path):
-    """Transformers' own class for SigLIP 2 lowers the case, whatever tokenizer.json says."""
+    """transformers' own class for SigLIP 2 lowers the case, whatever tokenizer.json says."""
     folder = shutil.copytree(FOLDER, tmp_path / "lower")
     named = configured(folder, "tokenizer_config.json", tokenizer_class="Siglip2Tokenizer")
     found = find("siglip", Source(str(named)))

@@ -1,4 +1,4 @@
-"""What an engine's answers mean, judged without a GPU: arrays stand for what it would say."""
+"""What an engine's answers mean, judged without a GPU: arrays stand for its answers."""
 
 from dataclasses import replace
 
@@ -91,7 +91,7 @@ def test_two_empty_masks_are_the_same():
     assert task_terms(empty, masks()) == {"mask_iou": 0.0}
 
 
-def test_an_engine_that_says_nan_agrees_in_nothing():
+def test_an_engine_that_returns_nan_agrees_in_nothing():
     answer = {"text_embeds": np.ones((1, 4), np.float32)}
     broken = {"text_embeds": np.full((1, 4), np.nan, np.float32)}
     assert task_terms(answer, broken) == {"cosine": 0.0}
@@ -99,7 +99,7 @@ def test_an_engine_that_says_nan_agrees_in_nothing():
 
 @pytest.fixture(scope="module")
 def decoder(loaded, tmp_path_factory):
-    """SAM's decoder in half: its spec, samples, and what runs it."""
+    """SAM's decoder in half precision: its spec, samples, and a function that runs it."""
     folder = tmp_path_factory.mktemp("decoder")
     network = next(n for n in loaded.networks if n.spec.name == MASK_DECODER)
     path = folder / "decoder.onnx"
@@ -131,7 +131,7 @@ def test_numbers_that_drift_pass_where_the_masks_stay_the_same(decoder):
     assert found["drift"] and found["task"]["mask_iou"] == 1.0 and "failed" not in found
 
 
-def test_drift_that_shows_in_the_masks_stops_or_is_written_down(decoder):
+def test_drift_that_shows_in_the_masks_stops_or_is_recorded(decoder):
     spec, samples, run_it = decoder
     inverted = changed(run_it, "low_res_masks", np.negative)
     with pytest.raises(ParityError, match=r"drifts by .* in task terms mask_iou is 0\."):

@@ -1,4 +1,4 @@
-"""YOLOs as their users' ONNX files: read, freed, answered as the upstream predictors do."""
+"""YOLOs as their users' ONNX files: read, adapted, and answering like the upstream predictors."""
 
 import numpy as np
 import onnx
@@ -29,7 +29,7 @@ def exported(family):
 
 
 def asked(family, size_hw):
-    """A picture of this size through the graph: our role, its answer, and the letterbox's ends."""
+    """A picture of this size through the graph: the role, its answer, and the letterbox's ends."""
     made = exported(family)
     role = made.member.play()
     rng = np.random.default_rng(size_hw)
@@ -52,7 +52,7 @@ def reference(xyxy, scores, classes, threshold, iou, most):
 
 
 def to_original(role, xyxy, size_hw):
-    """Boxes of the canvas in the picture, clipped: upstream's scale_boxes."""
+    """Boxes of the canvas in the picture's frame, clipped: upstream's scale_boxes."""
     height, width = role.spec.content_hw
     gain = min(height / size_hw[0], width / size_hw[1])
     resized = [max(1, round(edge * gain)) for edge in size_hw]
@@ -84,7 +84,7 @@ def test_boxes_are_those_of_the_upstream_predictors(family, size_hw):
     assert found.words == [role.spec.class_names[cls] for cls, _, _ in expected]
 
 
-def test_nothing_above_the_threshold_is_an_answer():
+def test_an_answer_may_be_empty():
     role, answer = asked("yolov8", (64, 96))
     found = role.select(answer, (64, 96), Selection(box_threshold=1.0, max_boxes=300))
     assert found.boxes_xyxy.shape == (0, 4)
@@ -136,7 +136,7 @@ def test_names_that_do_not_fit_are_refused(options, message):
 
 
 def changed(family, tmp_path, change):
-    """A stand-in's file after a change, and where it lies."""
+    """A stand-in's file after a change."""
     [path] = stand_ins.write(family, "tiny", STAND_INS / family).values()
     model = onnx.load(str(path))
     change(model)
@@ -168,19 +168,19 @@ def _nameless(model):
         ("yolo_nas", _suppress, r"without suppression .*postprocessing=False"),
     ],
 )
-def test_files_that_cannot_be_used_name_the_command_that_writes_a_right_one(
+def test_the_error_for_an_unusable_file_names_the_command_that_writes_a_valid_one(
     tmp_path, family, change, message
 ):
     with pytest.raises(InvalidCheckpoint, match=message):
         find("mine", Source(changed(family, tmp_path, change)))
 
 
-def test_what_is_no_onnx_file_is_refused(tmp_path):
+def test_a_file_that_is_not_onnx_is_refused(tmp_path):
     (tmp_path / "noise.onnx").write_bytes(b"not a graph at all")
     with pytest.raises(InvalidCheckpoint, match="expected an ONNX file"):
         find("mine", Source(str(tmp_path / "noise.onnx")))
 
 
-def test_a_file_that_is_not_there_is_no_hub_id(tmp_path):
+def test_a_missing_file_is_not_taken_for_a_hub_id(tmp_path):
     with pytest.raises(CheckpointUnavailable, match=r"there is no .*gone\.onnx"):
         find("mine", Source(str(tmp_path / "gone.onnx")))

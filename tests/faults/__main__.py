@@ -1,6 +1,6 @@
-"""`python -m tests.faults`: every fault in turn, each on a server of its own.
+"""`python -m tests.faults`: every fault in turn, each on its own server.
 
-Writes the figures of each and ends with 1 if a promise was broken.
+Writes the figures of each and exits with 1 if a promise was broken.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ ALONE: dict[str, Callable[..., Report]] = {
     "unready": unready.run,
 }
 FAULTS = (*ON_A_SERVER, *ALONE)
-# A size of each that takes seconds.
+# Sizes that take seconds.
 SHORT: dict[str, dict[str, Any]] = {
     "fuzz": {"requests": 400},
     "killed-backend": {"pictures": 60},
@@ -74,7 +74,7 @@ SHORT: dict[str, dict[str, Any]] = {
 
 
 def run(fault: str, *, short: bool = False, server: EmbeddedServer | None = None) -> Report:
-    """One fault at full size, or so short that it takes seconds."""
+    """Run one fault at full size, or short enough to take seconds."""
     sizes = SHORT[fault] if short else {}
     if fault in ALONE:
         return ALONE[fault](**sizes)
@@ -89,7 +89,7 @@ def main(
     short: Annotated[bool, typer.Option("--short", help="Seconds each.")] = False,
     out: Annotated[Path, typer.Option("--json")] = Path("build/faults.json"),
 ) -> None:
-    """Runs, prints and writes; the file grows with every fault. 1 if a promise was broken."""
+    """Run, print and write fault by fault; exits with 1 if a promise was broken."""
     chosen = only or FAULTS
     if unknown := {*chosen} - {*FAULTS}:
         raise typer.BadParameter(f"expected some of {', '.join(FAULTS)}, got {sorted(unknown)}")

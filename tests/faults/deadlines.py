@@ -19,12 +19,12 @@ TIMES = 3.0
 SECONDS = 60.0
 CAPACITY_REQUESTS = 200
 CALLERS = 8
-# Callers beside them that wait for their answers.
+# Number of callers beside them that wait for their answers.
 PATIENT = 2
 DEADLINE_S = 0.25
 # The share of tasks that are cancelled, each at a random moment before its deadline.
 CANCELLED = 0.3
-# Both clients are closed with their calls in flight, and opened anew, so often.
+# Both clients are closed with their calls in flight, and reopened, this often.
 RENEWED_EVERY_S = 1.0
 # For the requests before and after.
 TIMEOUT_S = 120.0
@@ -35,7 +35,7 @@ class Cancelled(FoveaError):
 
 
 class _Leaving(Ledger):
-    """Counts a caller that left with a reason of its own as refused, by that reason."""
+    """Counts a caller that left for a known reason as refused, by that reason."""
 
     def fail(self, number: int, error: FoveaError) -> None:
         if isinstance(error, DeadlineExceeded | Cancelled):
@@ -57,7 +57,7 @@ class _Clients:
         self.awaiting = AsyncClient(self._url, timeout_s=DEADLINE_S)
 
     async def renew(self) -> None:
-        """Opens new ones and closes the old."""
+        """Open new ones and close the old."""
         blocking, awaiting = self.blocking, self.awaiting
         abandoned = blocking.abandoned + awaiting.abandoned
         self.most_abandoned = max(self.most_abandoned, abandoned)
@@ -74,7 +74,7 @@ def run(
     times: float = TIMES,
     seed: int = 0,
 ) -> Report:
-    """Capacity first; then `times` that of tasks with deadlines, beside threads with the same."""
+    """Measure capacity, then send `times` that: tasks with deadlines, and threads with the same."""
     with Client(server.grpc_url, timeout_s=TIMEOUT_S) as client:
         questions = Questions(client)
         ask = questions.asker(client)
@@ -138,7 +138,7 @@ async def _load(
 def _impatient(
     ask: Callable[[int], Awaitable[bool]], rng: random.Random
 ) -> Callable[[int], Awaitable[bool]]:
-    """`ask`, some of whose tasks are cancelled."""
+    """`ask`, with some of its tasks cancelled."""
 
     async def asked(number: int) -> bool:
         task = asyncio.ensure_future(ask(number))

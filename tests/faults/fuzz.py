@@ -50,22 +50,22 @@ CLEAR = (
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.UNIMPLEMENTED,
 )
-# What is wrong -> the errors that say so; a wrong tensor may be wrong in any way. Unavailable: a
-# malformed tensor in the same batch failed this request as well (see fovea_client.errors).
+# What is wrong -> the errors that fit; a wrong tensor may be wrong in any way. Unavailable: a
+# malformed tensor in the same batch also failed this request (see fovea_client.errors).
 FITTING: dict[str, tuple[type[FoveaError], ...]] = {
     "picture": (InvalidImage, ImageTooLarge, InvalidPrompt, Unavailable),
     "text": (InvalidText, Unavailable),
     "prompt": (InvalidPrompt, Unavailable),
     "threshold": (InvalidThreshold, Unavailable),
 }
-# Triton answers 500 to JSON that it cannot read, and says that it is that.
+# Triton answers 500 to JSON that it cannot read, and its message says so.
 NOT_JSON = "parse"
 HTTP_MODELS = ("embed_text", "detect", "segment", "no_such_model", "embed_text/versions/x")
 PREFACES = {
     "grpc": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "http": b"POST /v2/models/detect/infer HTTP/1.1\r\n",
 }
-# How hypothesis makes many and keeps none.
+# Makes hypothesis generate many examples and keep none.
 MANY = hypothesis.settings(
     database=None,
     deadline=None,
@@ -76,9 +76,9 @@ MANY = hypothesis.settings(
 
 @dataclass
 class Attack:
-    """Sends wrong requests to one server and sorts what comes back.
+    """Sends wrong requests to one server and sorts the answers.
 
-    A sender returns what is unclear about the refusal, "" where nothing is.
+    A sender returns what is unclear about the refusal, or "".
     """
 
     server: EmbeddedServer
@@ -102,7 +102,7 @@ class Attack:
         return st.integers(0, len(kinds) - 1).flatmap(lambda number: kinds[number])
 
     def grpc(self, asked: mutations.Fuzzed) -> str:
-        """One over gRPC."""
+        """Send one over gRPC."""
         try:
             self._stub.ModelInfer(asked.message, timeout=TIMEOUT_S)
         except grpc.RpcError as error:
@@ -114,7 +114,7 @@ class Attack:
         return self._count(f"{asked.kind}: answered")
 
     def http(self, model: str, body: bytes, length: str | None) -> str:
-        """One over HTTP. length: of the JSON within the body, as its header says."""
+        """Send one over HTTP. length: of the JSON within the body, by its header."""
         headers = {"Content-Length": str(len(body))}
         headers |= {} if length is None else {"Inference-Header-Content-Length": length}
         connection = http.client.HTTPConnection(self.server.http_url, timeout=TIMEOUT_S)
@@ -127,7 +127,7 @@ class Attack:
         return self._count(f"HTTP: {answer.status}", "" if clear else said)
 
     def raw(self, port: str, prefaced: bool, data: bytes) -> str:
-        """Random bytes to a port, with the beginning of its protocol or without."""
+        """Send random bytes to a port, with or without the beginning of its protocol."""
         address = ("127.0.0.1", getattr(self.server.ports, port))
         connection = socket.create_connection(address, TIMEOUT_S)
         with connection, contextlib.suppress(OSError):
@@ -205,6 +205,6 @@ def _send_all(attack: Attack, pictures: list[bytes], requests: int, seed: int) -
 
 
 def processes_of(server: EmbeddedServer) -> tuple[int, frozenset[int]]:
-    """tritonserver's process, and those of its backends that live."""
+    """tritonserver's process, and those of its living backends."""
     stubs = stubs_of(server.pid)
     return server.pid, frozenset(stub.process.pid for stub in stubs if not stub.is_zombie())

@@ -38,14 +38,14 @@ def _png(width: int, height: int) -> bytes:
 
 
 def _thin(picture: bytes) -> Iterator[Heavy]:
-    """Each verb on a thin picture; whether its answer has the right form."""
+    """Each verb on a thin picture, and whether its answer has the right form."""
     yield lambda client: bool(np.isfinite(client.embed_image(picture)).all())
     yield lambda client: len(client.segment(picture, points=[(0.5, 0.5)]).masks) == 1
     yield lambda client: client.main_object(picture, ["car", "dog"]).label in ("car", "dog")
 
 
 def _flood(picture: bytes) -> Heavy:
-    """As many boxes as one request may have, each a large part of the picture."""
+    """As many boxes as one request may have, each covering much of the picture."""
     height, width = LARGE_HW
     boxes = [[0, 0, width - 1 - i, height - 1] for i in range(Limits().masks_of(LARGE_HW))]
     return lambda client: len(client.segment(picture, boxes=boxes).masks) == len(boxes)
@@ -59,7 +59,7 @@ def heavy_requests() -> list[Heavy]:
 
 @contextmanager
 def _in_turn(ledger: Ledger, client: Client, requests: list[Heavy]) -> Iterator[None]:
-    """`HEAVY_CALLERS` send the requests in turn while the block runs, each once at least."""
+    """`HEAVY_CALLERS` send the requests in turn while the block runs, each at least once."""
     stop, numbers = threading.Event(), count()
 
     def work() -> None:
@@ -79,7 +79,7 @@ def _in_turn(ledger: Ledger, client: Client, requests: list[Heavy]) -> Iterator[
 def run(server: EmbeddedServer, *, requests: int = REQUESTS, judge_speed: bool = True) -> Report:
     """Ordinary callers alone, then beside the heavy ones.
 
-    judge_speed: whether times are among the promises; on a machine with other work they are chance.
+    judge_speed: whether times are among the promises; beside other work they are chance.
     """
     with Client(server.grpc_url, timeout_s=TIMEOUT_S) as client:
         ask = Questions(client).asker(client)

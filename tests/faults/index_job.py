@@ -1,7 +1,7 @@
 """`kill -9` in the middle of an index job: of its driver, of a worker, or of tritonserver.
 
-A plain job's workers are threads of the driver, so that there is nothing else to kill in it; on Ray
-they are the actors' processes. What counts is read from the store, and from who was asked.
+A plain job's workers are threads of the driver, so there is nothing else to kill; on Ray they are
+the actors' processes. Results are read from the store and from the servers' counters.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ BATCH, CONCURRENCY, ACTORS, SLICES = 4, 4, 2, 2
 # For one picture with all its retries, and for the next commit: longer than a server or a cluster
 # takes to come back.
 TIMEOUT_S = 300.0
-# After a commit, so that the kill falls anywhere into a batch.
+# Delay after a commit, so that the kill falls anywhere into a batch.
 MOST_DELAY_S = 1.0
 ACTOR = "ray::MapWorker(MapBatches(Actor)"
 
@@ -52,11 +52,11 @@ class IndexJob:
 
     @property
     def slots(self) -> int:
-        """Batches under way; a kill may cost each of them."""
+        """Batches at once; a kill may cost each of them."""
         return ACTORS * SLICES if self.ray else 1
 
     def start(self) -> subprocess.Popen[str]:
-        """`fovea index`."""
+        """Start `fovea index`."""
         options = {"store": self.store, "url": self.url, "batch": BATCH, "timeout": TIMEOUT_S}
         options["concurrency"] = CONCURRENCY
         if self.ray:
@@ -68,7 +68,7 @@ class IndexJob:
         )
 
     def finish(self, process: subprocess.Popen[str]) -> dict[str, Any]:
-        """What the command says that it did."""
+        """The command's own report."""
         out, _ = process.communicate(timeout=4 * TIMEOUT_S)
         if process.returncode != 0:
             raise AssertionError(f"the job ended with {process.returncode}")
@@ -80,11 +80,11 @@ class IndexJob:
         try:
             there = Store.is_there(str(self.store))
             return Store.open(self.store).count("kind = 'picture'") if there else 0
-        except StoreFailed:  # it is being made
+        except StoreFailed:  # it is being created
             return 0
 
     def await_commit(self, process: subprocess.Popen[str], rng: random.Random) -> None:
-        """Until there are more pictures than now, and a moment more."""
+        """Wait until there are more pictures than now, and a moment more."""
         before, end = self.committed(), time.monotonic() + TIMEOUT_S
         while self.committed() <= before:
             if process.poll() is not None:
@@ -96,7 +96,7 @@ class IndexJob:
 
 
 def kill_driver(job: IndexJob, kills: int, rng: random.Random) -> dict[str, Any]:
-    """Starts the job again after each kill; what the last run says."""
+    """Start the job again after each kill; returns the last run's report."""
     for _ in range(kills):
         process = job.start()
         job.await_commit(process, rng)
@@ -108,7 +108,7 @@ def kill_driver(job: IndexJob, kills: int, rng: random.Random) -> dict[str, Any]
 def kill_beside(
     job: IndexJob, kills: int, rng: random.Random, kill: Callable[[], None]
 ) -> dict[str, Any]:
-    """One run, in which something else is killed; what it says."""
+    """One run, in which something else is killed; returns its report."""
     process = job.start()
     for _ in range(kills):
         job.await_commit(process, rng)
@@ -117,7 +117,7 @@ def kill_beside(
 
 
 def kill_actor() -> None:
-    """`kill -9` of one actor's process, of those of this user's cluster."""
+    """`kill -9` one actor's process in this user's cluster."""
     actors = [one for one in psutil.process_iter(["cmdline"]) if _is_actor(one)]
     actors[0].kill()
     psutil.wait_procs(actors[:1], timeout=5)
@@ -134,7 +134,7 @@ def kill_triton(server: EmbeddedServer) -> None:
 
 
 def account_of(job: IndexJob, pictures: list[str]) -> Account:
-    """Each picture as a request that its rows answer."""
+    """Count each picture as a request that its rows answer."""
     store = Store.open(job.store)
     rows = {known.id: known for known in store.known()}
     count = Counter(known.path for known in store.known())
@@ -158,14 +158,14 @@ def report_of(
     asked: Callable[[], int] | None,
     kills: int,
 ) -> Report:
-    """Runs a job with its kills. asked: pictures that the server was asked for so far, if known."""
+    """Run a job with its kills. asked: pictures requested from the server so far, if known."""
     began, before = time.perf_counter(), asked() if asked else 0
     summary = run()
     seconds, account = time.perf_counter() - began, account_of(job, pictures)
     objects = Store.open(job.store).read(["id"], "kind = 'object'")
     names = [row["id"] for batch in objects for row in batch.to_pylist()]
     redone = asked() - before - len(pictures) if asked else None
-    # And what is under way beside the batch; on Ray the batch that the driver commits just then.
+    # Plus what runs beside the batch; on Ray, the batch that the driver is committing.
     allowed = kills * (BATCH * job.slots + (BATCH if job.ray else CONCURRENCY))
     return Report(
         fault,
@@ -189,7 +189,7 @@ def report_of(
 
 @contextmanager
 def cluster() -> Iterator[str]:
-    """A Ray of this machine; the head's address."""
+    """A Ray cluster on this machine; yields the head's address."""
     import ray
 
     quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
@@ -201,17 +201,17 @@ def cluster() -> Iterator[str]:
 
 
 def run_driver(server: EmbeddedServer, *, kills: int = KILLS, on_ray: bool = False) -> Report:
-    """The driver dies; of a plain job that is all of it."""
+    """Kill the driver; in a plain job that is all of it."""
     return _run("the driver", server, kills, on_ray)
 
 
 def run_worker(server: EmbeddedServer, *, kills: int = KILLS) -> Report:
-    """An actor of Ray dies."""
+    """Kill an actor of Ray."""
     return _run("a worker", server, kills, on_ray=True)
 
 
 def run_server(server: EmbeddedServer, *, kills: int = KILLS, on_ray: bool = False) -> Report:
-    """tritonserver dies."""
+    """Kill tritonserver."""
     return _run("tritonserver", server, kills, on_ray)
 
 
@@ -227,7 +227,7 @@ def _in_folder(
     victim: str, server: EmbeddedServer, kills: int, folder: Path, ray: str | None
 ) -> Report:
     job = IndexJob(folder / "photos", folder / "store", server.grpc_url, ray)
-    # A commit before each kill, what is under way beside it, and some that no kill falls into.
+    # A commit before each kill, its running batches, and some more without a kill.
     count = (kills + 2) * BATCH * (job.slots + 1)
     pictures = sorted(write_scenes(job.photos, count))
     rng = random.Random(0)
@@ -244,7 +244,7 @@ def _in_folder(
 
 
 def _asked(server: EmbeddedServer) -> int:
-    """A tritonserver that is started anew counts from zero."""
+    """Pictures asked for; a restarted tritonserver counts from zero."""
     with triton.InferenceServerClient(server.grpc_url) as client:
         stats = client.get_inference_statistics("embed_objects").model_stats[0]
         return int(stats.inference_stats.success.count)

@@ -23,7 +23,7 @@ TIMEOUT_S = 300.0
 
 
 def kill_stub(server: EmbeddedServer, model: str = VICTIM) -> None:
-    """`kill -9` of the first process of a model; returns when it is gone."""
+    """`kill -9` the first process of a model; returns when it is gone."""
     found = [stub for stub in stubs_of(server.pid) if stub.instance.startswith(f"{model}_0")]
     found[0].process.kill()
     psutil.wait_procs([found[0].process], timeout=1)
@@ -32,13 +32,13 @@ def kill_stub(server: EmbeddedServer, model: str = VICTIM) -> None:
 def run_backend(
     server: EmbeddedServer, *, pictures: int = PICTURES, victim: str = VICTIM
 ) -> Report:
-    """A backend process dies in the middle."""
+    """Kill a backend process in the middle."""
     name = f"kill -9 of the process of {victim}"
     return _run(name, server, pictures, lambda: kill_stub(server, victim))
 
 
 def run_server(server: EmbeddedServer, *, pictures: int = PICTURES) -> Report:
-    """tritonserver dies in the middle."""
+    """Kill tritonserver in the middle."""
     kill = psutil.Process.kill
     return _run("kill -9 of tritonserver", server, pictures, lambda: kill(_triton(server)))
 

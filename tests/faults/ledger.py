@@ -1,4 +1,4 @@
-"""What became of every request of a run."""
+"""Records the outcome of every request of a run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REFUSALS = (InvalidInput, Overloaded, Unavailable)
 
 @dataclass(frozen=True)
 class Account:
-    """The sums of a ledger; latencies of what was answered, in ms.
+    """The sums of a ledger; latencies of the answers, in ms.
 
     refused: got an error that says that nothing was begun. lost: got another error, or nothing.
     duplicated: was answered more than once. wrong: was answered, but not rightly.
@@ -57,7 +57,7 @@ class Ledger:
         return len(self._entries)
 
     def send(self, number: int | None = None) -> int:
-        """Notes that a request goes out; its number, the next one unless given."""
+        """Note that a request goes out; returns its number, by default the next one."""
         with self._lock:
             number = len(self._entries) if number is None else number
             if number in self._entries:
@@ -66,25 +66,25 @@ class Ledger:
             return number
 
     def answer(self, number: int, *, right: bool = True) -> None:
-        """Notes an answer and whether it is the right one."""
+        """Note an answer and whether it is the right one."""
         with self._lock:
             entry = self._entries[number]
             entry.answered_at.append(time.perf_counter())
             entry.wrong = entry.wrong or not right
 
     def refuse(self, number: int, reason: str) -> None:
-        """Notes that the server took nothing on, and why."""
+        """Note that the server accepted nothing, and why."""
         with self._lock:
             self._entries[number].refusal = reason
 
     def lose(self, number: int, reason: str) -> None:
-        """Notes that a request was begun and ended in an error."""
+        """Note that a request was begun and ended in an error."""
         with self._lock:
             self._entries[number].loss = reason
 
     def fail(self, number: int, error: FoveaError) -> None:
-        """Notes a typed error as a refusal or as a loss."""
-        if isinstance(error, InvalidInput):  # not expected of valid requests: say what it was
+        """Note a typed error as a refusal or as a loss."""
+        if isinstance(error, InvalidInput):  # not expected of valid requests: say which it was
             self.refuse(number, f"{type(error).__name__}: {error}")
         elif isinstance(error, REFUSALS) and "not healthy" not in str(error):
             self.refuse(number, type(error).__name__)
@@ -92,10 +92,10 @@ class Ledger:
             self.lose(number, f"{type(error).__name__}: {error}")
 
     def ask(self, call: Callable[[int], bool]) -> bool:
-        """Sends one request; `call` gets its number, says whether the answer was right.
+        """Send one request; `call` gets its number and returns whether the answer was right.
 
         Returns:
-            False when it was refused or lost.
+            False if it was refused or lost.
         """
         number = self.send()
         try:

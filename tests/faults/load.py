@@ -1,4 +1,4 @@
-"""Valid requests whose right answers are known, in a closed or an open loop."""
+"""Valid requests with known right answers, in a closed or an open loop."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def sample_paths() -> list[Path]:
 
 
 class Questions:
-    """The sample pictures in turn, and what a server that nothing disturbs answers to each."""
+    """The sample pictures in turn, with an undisturbed server's answer to each."""
 
     def __init__(self, client: Client) -> None:
         self.pictures = [path.read_bytes() for path in sample_paths()]
@@ -54,7 +54,7 @@ class Questions:
         return not expected.found or bool(np.abs(answer.box - expected.box).max() <= BOX_PX)
 
     def asker(self, client: Client) -> Callable[[int], bool]:
-        """A function that asks request `number` and says whether the answer is right."""
+        """A function that sends request `number` and returns whether the answer is right."""
         return lambda number: self.is_right(
             number, client.main_object(self.picture(number), self.labels)
         )
@@ -70,7 +70,7 @@ def closed_loop(
 ) -> Iterator[list[Future[None]]]:
     """Callers that each send the next request when the last is answered, while the block runs.
 
-    until_refused: a caller ends with its first error; what is yielded says who has ended.
+    until_refused: a caller ends with its first error; the yielded list shows who has ended.
     """
     stop = threading.Event()
 
@@ -90,7 +90,7 @@ def closed_loop(
 
 
 def quiet_load(ask: Callable[[int], bool], requests: int, *, callers: int = CALLERS) -> Ledger:
-    """The ledger of so many requests without any fault."""
+    """The ledger of `requests` requests without any fault."""
     ledger = Ledger()
     with ThreadPoolExecutor(callers) as pool:
         for _ in pool.map(lambda _: ledger.ask(ask), range(requests)):
@@ -106,7 +106,7 @@ async def open_loop(
     seconds: float,
     seed: int = 0,
 ) -> None:
-    """Requests at random times, however late the answers are; returns with the last."""
+    """Send requests at random times, however late the answers are; returns with the last."""
     began, tasks = time.perf_counter(), []
 
     async def one(number: int) -> None:

@@ -1,4 +1,4 @@
-"""Wrong requests without end, as hypothesis strategies: a failing one is shrunk to the smallest."""
+"""Wrong requests as hypothesis strategies, which shrink a failing one to the smallest."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _number(draw: Draw, least: int, most: int) -> int:
 
 @st.composite
 def images(draw: Draw, pictures: list[bytes]) -> bytes:
-    """An encoded picture that is not what it was."""
+    """An encoded picture, altered."""
     data = bytearray(_any(draw, *pictures))
     at = _number(draw, 0, len(data) - 1)
     change = _any(draw, "cut", "flip", "magic", "splice", "noise", "sizes", "bomb")
@@ -67,7 +67,7 @@ def images(draw: Draw, pictures: list[bytes]) -> bytes:
 
 
 def _declared_size(draw: Draw) -> bytes:
-    """A header that promises far more pixels than anybody should make room for."""
+    """A header that promises far more pixels than anybody should allocate."""
     width, height = _any(draw, *HUGE_EDGES), _any(draw, *HUGE_EDGES)
     kind, out = _any(draw, "png", "jpeg", "webp"), io.BytesIO()
     if kind == "png":
@@ -110,7 +110,7 @@ def _add_array(message: Message, name: str, datatype: str, array: np.ndarray) ->
 
 
 def _request(verb: str, image: bytes) -> Message:
-    """A right request, if the picture is right."""
+    """A valid request, if the picture is valid."""
     message = service_pb2.ModelInferRequest(model_name=verb)
     _add_bytes(message, "IMAGE", [image])
     if verb == "segment":
@@ -165,7 +165,7 @@ def _wrong_threshold(draw: Draw, pictures: list[bytes]) -> Message:
 
 
 def _wrong_tensor(draw: Draw, pictures: list[bytes]) -> Message:
-    """Shape, type, name or length of one tensor is not what the verb takes."""
+    """The shape, type, name or length of one tensor is wrong for the verb."""
     message = _request(_any(draw, *VERBS), pictures[0])
     at = _number(draw, 0, len(message.inputs) - 1)
     tensor, raw = message.inputs[at], message.raw_input_contents[at]
@@ -193,7 +193,7 @@ def _wrong_tensor(draw: Draw, pictures: list[bytes]) -> Message:
 
 
 def _wrong_request(draw: Draw, pictures: list[bytes]) -> Message:
-    """The model, the version, the outputs or the parameters are not what they should be."""
+    """The model, the version, the outputs or the parameters are wrong."""
     message = _request("embed_image", pictures[0])
     change = _any(draw, "model", "version", "output", "parameter", "empty", "id")
     if change == "model":
@@ -212,7 +212,7 @@ def _wrong_request(draw: Draw, pictures: list[bytes]) -> Message:
     return message
 
 
-# Each kind with how often it comes in 50.
+# Each kind with its share in 50.
 _KINDS: dict[str, tuple[int, Callable[[Draw, list[bytes]], Message]]] = {
     "picture": (25, _wrong_picture),
     "text": (5, _wrong_text),
@@ -232,7 +232,7 @@ def requests(draw: Draw, pictures: list[bytes]) -> Fuzzed:
 
 @st.composite
 def http_bodies(draw: Draw) -> bytes:
-    """What is posted to a model over HTTP: JSON that is wrong somewhere, or none."""
+    """A body that is posted to a model over HTTP: JSON that is wrong somewhere, or no JSON."""
     value: Any = {"inputs": [{"name": "TEXT", "shape": [1, 1], "datatype": "BYTES", "data": ["x"]}]}
     tensor = value["inputs"][0]
     change = _any(draw, "noise", "cut", "data", "shape", "type", "depth", "binary", "inputs")

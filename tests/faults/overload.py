@@ -18,7 +18,7 @@ from tests.faults.report import Report, broken, nothing_lost
 TIMES = 3.0
 SECONDS = 60.0
 CAPACITY_REQUESTS = 400
-# Enough callers that the batches are full, few enough that nothing is refused.
+# Enough callers to fill the batches, few enough that nothing is refused.
 CALLERS = 32
 TIMEOUT_S = 300.0
 THROUGHPUT_KEPT = 0.8
@@ -26,9 +26,9 @@ DECODERS = 2
 
 
 def most_in_server(queues: Queues) -> int:
-    """Requests that may be in the server at once: so many are before one that was accepted.
+    """Most requests in the server at once, which are before an accepted one.
 
-    Before the first step, being decoded, and behind it with what is taken between two looks.
+    Before the first step, being decoded, and behind it with those accepted between two looks.
     """
     return queues.entry.max_size + queues.backlog + DECODERS * LOOK_EVERY
 
@@ -41,9 +41,9 @@ def run(
     times: float = TIMES,
     judge_speed: bool = True,
 ) -> Report:
-    """Capacity in a closed loop, then `times` that in an open one, without retries.
+    """Measure capacity in a closed loop, then send `times` that in an open one, without retries.
 
-    judge_speed: whether times are among the promises; on a machine with other work they are chance.
+    judge_speed: whether times are among the promises; beside other work they are chance.
     """
     with Client(server.grpc_url, timeout_s=TIMEOUT_S) as client:
         questions = Questions(client)
@@ -56,7 +56,7 @@ def run(
         taken_s = time.perf_counter() - began
         after = quiet_load(questions.asker(client), CALLERS, callers=1).account()
     account, bound = ledger.account(), most_in_server(Queues())
-    # Waiting is bounded in number; in time it is so by the throughput that is promised.
+    # The number of waiting requests is bounded, and with the promised throughput so is their time.
     bound_s = bound / (THROUGHPUT_KEPT * before.per_s)
     speed = {
         f"the p99 stays within {bound} requests at {THROUGHPUT_KEPT} of capacity": account.p99_ms
@@ -95,7 +95,7 @@ def run(
 async def _overload(
     server: EmbeddedServer, questions: Questions, rate: float, seconds: float
 ) -> tuple[Ledger, dict[str, int]]:
-    """The ledger of the open loop, and the most that was seen to wait for each model."""
+    """The ledger of the open loop, and the most requests seen waiting for each model."""
     ledger, most = Ledger(), dict[str, int]()
     once = RetryPolicy(attempts=1)
     async with AsyncClient(server.grpc_url, timeout_s=TIMEOUT_S, retry=once) as client:

@@ -18,7 +18,7 @@ from tests.faults.ledger import Ledger
 from tests.faults.load import CALLERS, Questions, closed_loop, quiet_load
 from tests.faults.report import Report, broken, nothing_lost
 
-# One behind the other, and one of the two that run beside each other.
+# Two that run one after the other, and one of the two that run at the same time.
 MODELS = (GROUNDING_DINO, SAM_IMAGE_ENCODER, FIRST_STEP)
 REQUESTS = 100
 PAUSE_S = 2.0
@@ -26,7 +26,7 @@ TIMEOUT_S = 120.0
 
 
 def run(*, models: tuple[str, ...] = MODELS, requests: int = REQUESTS) -> Report:
-    """A second version of each model in turn, while callers ask without retries."""
+    """Add a second version of each model in turn, while callers send without retries."""
     with tempfile.TemporaryDirectory() as folder:
         repository = Path(folder) / "repository"
         shutil.copytree(export_demo(), repository)
@@ -71,7 +71,7 @@ def _run(
 
 
 def add_version(repository: Path, model: str) -> None:
-    """Version 2, a copy of version 1, put in place by a rename."""
+    """Add version 2, a copy of version 1, by a rename."""
     aside = repository.parent / f"{model}-2"
     shutil.copytree(repository / model / "1", aside)
     os.rename(aside, repository / model / "2")

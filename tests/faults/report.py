@@ -15,8 +15,8 @@ from tests.faults.ledger import Account
 class Report:
     """One fault.
 
-    before: valid load without the fault. during: what was sent while it was there. seconds: of
-    the latter. broken: the promises that did not hold; empty is what everybody hopes for.
+    before: valid load without the fault. during: requests sent while it was there. seconds: of the
+    latter. broken: the promises that did not hold; empty if all is well.
     """
 
     fault: str
@@ -33,7 +33,7 @@ def broken(promises: dict[str, bool]) -> tuple[str, ...]:
 
 
 def nothing_lost(account: Account) -> dict[str, bool]:
-    """The promises that hold whatever happens."""
+    """The promises that hold under every fault."""
     return {
         f"nothing is lost (lost: {account.losses})": account.lost == 0,
         "nothing is answered twice": account.duplicated == 0,

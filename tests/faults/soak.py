@@ -1,7 +1,7 @@
 """`python -m tests.faults.soak`: memory under half an hour of moderate, mixed load.
 
-One verb after the other at random times, wrong input among it, on pictures and labels that repeat:
-caches fill up early, so that what still grows afterwards is a leak.
+Verbs in turn at random times, with wrong input among them, on pictures and labels that repeat:
+caches fill up early, so later growth is a leak.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from tests.faults.ledger import Ledger
 from tests.faults.load import Questions, open_loop, quiet_load
 
 MINUTES = 30.0
-# Of what the server can carry.
+# Share of what the server can carry.
 LOAD = 0.2
 CAPACITY_REQUESTS = 100
 LOOK_EVERY_S = 5.0
-# Caches, arenas and pools fill up in this share of the time; growth is looked for in the rest.
+# Caches, arenas and pools fill up in this share of the time; growth is measured in the rest.
 WARM_UP = 0.25
-# Growth, by the straight line through the rest, that is still called none: share of the memory.
+# Largest growth that counts as none, by a straight line through the rest: share of the memory.
 GROWTH = 0.03
 TIMEOUT_S = 120.0
 
@@ -97,7 +97,7 @@ def mixed(questions: Questions, client: AsyncClient) -> Callable[[int], Awaitabl
 
 
 async def soak(server: EmbeddedServer, rate: float, seconds: float) -> tuple[list[Sample], Ledger]:
-    """The load, and a look at the memory every few seconds."""
+    """Run the load, and read the memory every few seconds."""
     ledger, samples, began = Ledger(), list[Sample](), time.perf_counter()
     with Client(server.grpc_url, timeout_s=TIMEOUT_S) as once:
         questions = Questions(once)
@@ -136,7 +136,7 @@ def main(
     ] = None,
     out: Annotated[Path, typer.Option("--json")] = Path("build/soak.json"),
 ) -> None:
-    """Runs, prints and writes; 1 when memory grew or a request went wrong."""
+    """Run, print and write; exits with 1 if memory grew or a request went wrong."""
     with demo_server() as server, Client(server.grpc_url, timeout_s=TIMEOUT_S) as client:
         rate = rate or LOAD * capacity_per_s(client)
         samples, ledger = asyncio.run(soak(server, rate, 60 * minutes))

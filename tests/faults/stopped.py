@@ -1,4 +1,4 @@
-"""SIGTERM under load: what was accepted is answered, what comes later is refused."""
+"""SIGTERM under load: accepted requests are answered, later ones are refused."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SECONDS = 10.0
 TIMEOUT_S = 120.0
 ONCE = RetryPolicy(attempts=1)
 PORTS = ("--grpc-port=0", "--http-port=0", "--metrics-port=0")
-# What a client hears that nobody has taken its request.
+# Messages that tell a client that nobody has accepted its request.
 NOT_TAKEN = re.compile(
     "no available versions|connect|not ready|not at ready state|is stopping|unknown model",
     re.IGNORECASE,
@@ -36,7 +36,7 @@ BEGUN = "in ensemble"
 
 @contextmanager
 def launcher(*flags: str, repository: Path | None = None) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """`python -m fovea_server` with the demo's models: its process, and what it said when ready."""
+    """`python -m fovea_server` with the demo's models: its process, and its report when ready."""
     folder = str(repository or export_demo())
     command = [sys.executable, "-m", "fovea_server", folder, "--json", *PORTS, *flags]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
@@ -48,7 +48,7 @@ def launcher(*flags: str, repository: Path | None = None) -> Iterator[tuple[Any,
 
 
 class _Strict(Ledger):
-    """Counts as refused only what says that it was not taken; an ensemble that speaks has begun."""
+    """Counts as refused only what was not accepted; an ensemble's error means that it began."""
 
     def fail(self, number: int, error: Exception) -> None:
         if NOT_TAKEN.search(str(error)) and BEGUN not in str(error):

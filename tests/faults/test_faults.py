@@ -21,7 +21,7 @@ def test_the_promises_hold(fault, short):
     assert not report.broken
 
 
-def test_whatever_is_wrong_is_refused_clearly_and_kills_nothing():
+def test_wrong_requests_are_refused_clearly_and_kill_nothing():
     pictures = [path.read_bytes() for path in sample_paths()]
     with demo_server() as server:
         attack, processes = Attack(server), processes_of(server)

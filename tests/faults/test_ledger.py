@@ -1,4 +1,4 @@
-"""The account is what everything else is judged by: it must see what goes wrong."""
+"""All faults are judged by the account, so it must see what goes wrong."""
 
 import pytest
 from fovea_client import InvalidImage, Overloaded, ServerError, Unavailable

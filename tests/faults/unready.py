@@ -1,4 +1,4 @@
-"""A dead backend process that nobody replaces: Triton says ready, the probe does not."""
+"""A dead backend process that nobody replaces: Triton reports ready, the probe does not."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LEVELS = ("live", "ready")
 
 
 def run(*, requests: int = REQUESTS) -> Report:
-    """What Kubernetes' probes see of a server whose launcher does not watch."""
+    """The results of Kubernetes' probes on a server whose launcher does not watch."""
     once = RetryPolicy(attempts=1)
     with (
         demo_server(exit_timeout_s=2, restart_dead_backends=False) as server,

@@ -7,7 +7,7 @@ def array(number: int) -> np.ndarray:
     return np.full(10, number, np.uint8)
 
 
-def test_the_least_recently_used_array_goes_when_the_memory_is_full():
+def test_the_least_recently_used_array_is_evicted_when_the_memory_is_full():
     cache = ArrayCache(30)
     for number in range(3):
         cache.put(number, array(number))
@@ -26,7 +26,7 @@ def test_an_array_that_is_put_again_counts_once():
     assert kept[0] == 4
 
 
-def test_what_is_larger_than_the_cache_is_not_kept_and_nothing_goes_for_it():
+def test_an_array_larger_than_the_cache_is_not_kept_and_evicts_nothing():
     cache = ArrayCache(15)
     cache.put(1, array(1))
     cache.put(2, np.zeros(16, np.uint8))

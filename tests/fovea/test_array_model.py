@@ -1,4 +1,4 @@
-"""`ArrayModel` where tensors lie on a GPU, around a Triton module of the test's own."""
+"""`ArrayModel` with tensors on a GPU, around the test's own Triton module."""
 
 import json
 import sys
@@ -17,7 +17,7 @@ from tests.deployments import TINY
 
 
 class Tensor:
-    """Triton's: numpy cannot read what lies on a GPU."""
+    """Triton's tensor: numpy cannot read one on a GPU."""
 
     def __init__(self, name, array, on_gpu=False):
         self._name, self._array, self._on_gpu = name, array, on_gpu
@@ -48,7 +48,7 @@ class Network:
 
 
 class Request:
-    """To a step, with one tensor x."""
+    """A request to a step, with one tensor x."""
 
     def __init__(self, x):
         self.tensors = [Tensor("x", np.array([[x]], np.float32))]
@@ -65,7 +65,7 @@ def find(holder, name):
 
 
 class Family:
-    """Of metrics that nobody reads."""
+    """A family of metrics that nobody reads."""
 
     COUNTER = "counter"
 
@@ -121,6 +121,6 @@ def test_a_step_reads_the_answer_of_a_network_on_a_gpu():
     assert find(answer, "y").as_numpy().tolist() == [[6]]
 
 
-def test_what_a_network_left_on_a_gpu_comes_to_every_step_in_cpu_memory():
+def test_every_step_gets_a_networks_gpu_output_in_cpu_memory():
     for step in wire(TINY).steps:
         assert dict(step.model.parameters)[CPU_ONLY_INPUTS] == "yes"

@@ -20,7 +20,7 @@ nv_inference_count{model="grounding_dino",version="1"} 70
 nv_inference_compute_infer_duration_us{model="grounding_dino",version="1"} 8e+06
 nv_inference_queue_duration_us{model="grounding_dino",version="1"} 5
 """
-# Triton has one series without a device for what waits for the model as a whole, and one for each
+# Triton has one series without a device for what waits for the whole model, and one for each
 # device, which it never counts up.
 ON_TWO_GPUS = b"""\
 nv_inference_pending_request_count{model="clip",version="1"} 57
@@ -36,7 +36,7 @@ nv_inference_compute_infer_duration_us{gpu_uuid="GPU-2",model="clip",version="1"
 
 
 class Server:
-    """The loads of models as a test sets them, how often somebody looked, and the time."""
+    """Loads of models set by a test, the number of reads, and the time."""
 
     def __init__(self, **waiting):
         self.loads = {model: Load(number) for model, number in waiting.items()}
@@ -53,14 +53,14 @@ class Server:
         self.now += LOOK_AGAIN_S
 
 
-def test_a_look_is_taken_once_in_so_many_requests():
+def test_metrics_are_read_once_in_so_many_requests():
     server = Server()
     backlog = server.backlog()
     assert all(backlog.room_for(["a"]) for _ in range(3 * LOOK_EVERY))
     assert server.looks == 3
 
 
-def test_no_more_is_taken_while_too_much_waits_for_a_model_that_is_asked():
+def test_no_request_is_taken_while_too_many_wait_for_its_model():
     server = Server(a=10, b=3)
     backlog = server.backlog()
     assert not any(backlog.room_for(["a", "b"]) for _ in range(5))
@@ -72,7 +72,7 @@ def test_no_more_is_taken_while_too_much_waits_for_a_model_that_is_asked():
     assert server.looks == 2
 
 
-def test_no_more_is_taken_than_a_model_gets_to_while_its_caller_waits():
+def test_no_request_is_taken_that_its_model_cannot_reach_in_time():
     """Executions of 4 requests take 12 s, so that one costs 3 s."""
     server = Server()
     server.loads["slow"] = Load(5, Work(requests=8, executions=2, compute_s=8 * 12.0))
@@ -84,14 +84,14 @@ def test_no_more_is_taken_than_a_model_gets_to_while_its_caller_waits():
     assert backlog.room_for(["slow"], patience_s=60)
 
 
-def test_more_instances_and_devices_get_to_more_in_the_same_time():
+def test_more_instances_and_devices_reach_more_requests_in_the_same_time():
     server = Server()
     server.loads["slow"] = Load(10, Work(requests=1, executions=1, compute_s=6.0), devices=2)
     assert not server.backlog(limit=100).room_for(["slow"], patience_s=25)
     assert server.backlog(limit=100, slow=3).room_for(["slow"], patience_s=10)
 
 
-def test_the_time_for_a_request_follows_what_was_measured_of_late():
+def test_the_time_for_a_request_follows_recent_measurements():
     server = Server()
     work = Work(requests=10, executions=10, compute_s=10.0)
     server.loads["a"] = Load(10, work)
@@ -107,7 +107,7 @@ def test_the_time_for_a_request_follows_what_was_measured_of_late():
     assert not backlog.room_for(["a"], patience_s=0.5), "without new executions the time stays"
 
 
-def test_a_model_that_was_loaded_anew_counts_from_zero():
+def test_a_reloaded_model_counts_from_zero():
     server = Server()
     server.loads["a"] = Load(0, Work(requests=900, executions=900, compute_s=9.0))
     backlog = server.backlog(limit=100)

@@ -34,7 +34,7 @@ ODD += ["Red Car", "[SEP]", "naïve  İstanbul", "'quoted'", "a.b"]
 
 
 def answer_of(caption, logits):
-    """The label index that is answered for one box with these logits."""
+    """The label index that these logits give for one box."""
     found = select_boxes(
         logits[None],
         np.full((1, 4), 0.5, np.float32),
@@ -53,7 +53,7 @@ def seen(caption, tokens):
 
 
 @pytest.mark.parametrize("label", ODD)
-def test_a_label_that_is_seen_is_answered_whatever_its_characters(label):
+def test_a_visible_label_is_answered_whatever_its_characters(label):
     caption = WRITER.write({0: "dog", 5: label})
     own = caption.token_spans[:, 0] == 5
     assert own.any()
@@ -78,7 +78,7 @@ def test_any_labels_are_answered_by_one_of_them_or_refused(labels):
     assert 0 <= index < len(labels)
 
 
-def test_labels_that_read_the_same_are_one_with_the_first_index():
+def test_equal_labels_are_one_with_the_first_index():
     caption = WRITER.write({0: "dog", 1: "Red Cat", 2: "red  cat."})
     assert set(caption.token_spans[:, 0].tolist()) == {-1, 0, 1}
 
@@ -106,7 +106,7 @@ def test_a_long_label_is_named():
         ("a unicorn", {"unicorn": 0.2}, ""),
     ],
 )
-def test_of_a_sentence_the_box_answers_whole_words(sentence, scores, expected):
+def test_a_box_answers_whole_words_of_a_sentence(sentence, scores, expected):
     caption = WRITER.write({0: sentence})
     spans = caption.token_spans[caption.token_spans[:, 0] == 0, 1:]
     probabilities = [scores.get(sentence[start:end], 0.1) for start, end in spans.tolist()]

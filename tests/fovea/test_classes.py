@@ -64,7 +64,7 @@ def select(found, **more):
     return STEPS["convnext_select_classes"].run({"logits": found, **more}, frozenset())
 
 
-def test_a_classifier_tells_its_best_classes_by_name():
+def test_a_classifier_names_its_best_classes():
     out = select(SOME_LOGITS)
     assert [label.decode() for label in out["labels"]] == ["cat", "猫", "tench, Tinca tinca"]
     assert out["label_indices"].tolist() == [2, 3, 0]
@@ -143,7 +143,7 @@ def test_a_member_that_neither_classifies_nor_embeds_is_refused():
 
 
 def first_pixels(resample: int, decode_margin: float) -> np.ndarray:
-    """What the first step makes of a JPEG of noise that is far larger than wanted."""
+    """The first step's output for a JPEG of noise that is far larger than needed."""
     noise = np.random.default_rng(0).integers(0, 256, (384, 512, 3), np.uint8)
     encoded = io.BytesIO()
     Image.fromarray(noise).save(encoded, "JPEG", quality=95)

@@ -1,4 +1,4 @@
-"""Threads are chosen by what the machine gives this process, not by what the machine has."""
+"""Threads follow from what this process may use, not from what the machine has."""
 
 import os
 

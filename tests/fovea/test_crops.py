@@ -1,4 +1,4 @@
-"""What an embedder sees of an object."""
+"""The crop of an object for an embedder."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def painted() -> np.ndarray:
 
 
 def cut(pixels: np.ndarray, original_hw: tuple[int, int]) -> np.ndarray:
-    """The crop of the red square, wherever the picture's frame has it."""
+    """The crop of the red square, in any frame of the picture."""
     scale = original_hw[0] / 60
 
     def mask_within(square, edge):

@@ -1,4 +1,4 @@
-"""Deployments as people write them: what they mean, and one clear line for each mistake."""
+"""Deployments as people write them: their meaning, and one clear line for each mistake."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -38,7 +38,7 @@ def parsed(tmp_path, text):
     return deployment_file.read(path)
 
 
-def test_a_file_says_members_verbs_serving_and_limits(tmp_path):
+def test_a_file_has_members_verbs_serving_and_limits(tmp_path):
     found = parsed(tmp_path, GOOD)
     assert found.name == "mine"
     assert found.members["clip"].checkpoint == "openai/clip@abc"
@@ -147,7 +147,7 @@ def test_members_that_want_the_same_picture_share_a_tensor():
     assert len(dict(first.model.parameters)["geometries"].split('"rule"')) - 1 == 1
 
 
-def test_a_verb_under_a_name_of_its_own_is_an_ensemble_of_that_name():
+def test_a_renamed_verb_is_an_ensemble_of_that_name():
     deployment = only(
         "grounding_dino",
         detect={"detects": "grounding_dino"},
@@ -159,14 +159,14 @@ def test_a_verb_under_a_name_of_its_own_is_an_ensemble_of_that_name():
     assert (first.inputs, first.outputs) == (second.inputs, second.outputs)
 
 
-def test_a_step_knows_its_own_member_alone():
+def test_a_step_knows_only_its_own_member():
     [step] = [s for s in wire(TINY).steps if s.model.name == "sam_encode_image"]
     parameters = dict(step.model.parameters)
     assert '"name":"sam"' in parameters["members"]
     assert "clip" not in str(parameters) and "grounding_dino" not in str(parameters)
 
 
-def test_other_weights_make_other_configurations_of_all_that_keeps_answers():
+def test_other_weights_change_the_configurations_of_everything_that_caches_answers():
     changed = tuple(
         replace(member, fingerprint="new") if member.name == "clip" else member
         for member in TINY.members

@@ -1,4 +1,4 @@
-"""A detector that knows its classes: how it is wired, and what it makes of logits and boxes."""
+"""A detector with its own classes: its wiring, and its answers from logits and boxes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ ANSWER = {
 
 
 def step(deployment=DEPLOYMENT):
-    """The step that ends `detect`, as its configuration has it."""
+    """The last step of `detect`, from its configuration."""
     spec = next(s for s in wire(deployment).steps if s.model.name == "sees_select_boxes")
     context = SimpleNamespace(folder=None, parameters=dict(spec.model.parameters))
     return getattr(import_module(STEPS[spec.kind]), spec.kind)(context)
@@ -63,7 +63,7 @@ def test_its_verbs_take_no_text():
         assert optional == {"IMAGE": False, "BOX_THRESHOLD": True}
 
 
-def test_its_verbs_answer_as_those_of_an_open_detector():
+def test_its_verbs_answer_like_an_open_detectors():
     theirs = {ensemble.name: ensemble.outputs for ensemble in wire(TINY).ensembles}
     for ensemble in wire(DEPLOYMENT).ensembles:
         assert ensemble.outputs == theirs[ensemble.name]
@@ -96,7 +96,7 @@ def test_the_threshold_of_the_request_wins():
         ask(BOX_THRESHOLD=1.5)
 
 
-def test_an_answer_has_as_many_boxes_as_masks_may_be_drawn_of():
+def test_an_answer_has_no_more_boxes_than_masks_may_be_drawn():
     limits = Limits(mask_pixels=2 * SIZE_HW[0] * SIZE_HW[1])
     few = step(replace(DEPLOYMENT, limits=limits))
     size = {"original_size_hw": np.array(SIZE_HW, np.int32)}

@@ -1,4 +1,4 @@
-"""Which of a grid's masks are objects."""
+"""Which masks of a grid are objects."""
 
 from __future__ import annotations
 
@@ -61,14 +61,14 @@ def test_what_is_kept_passes_every_threshold_and_overlaps_nothing_better(
     assert np.array_equal(kept, np.argwhere(passed)[expected][:most])
 
 
-def test_an_empty_mask_is_no_object_whatever_it_scores():
+def test_an_empty_mask_is_no_object_whatever_its_score():
     asked = candidates(0, 2)
     asked.areas[:] = 0
     asked.iou_scores[:] = 1
     assert len(everything.keep(asked, ALL)) == 0
 
 
-def test_of_equal_boxes_the_surest_is_kept():
+def test_the_surest_of_equal_boxes_is_kept():
     asked = candidates(0, 2)
     asked.boxes_xyxy[:] = (10, 10, 30, 30)
     asked.areas[:] = 5

@@ -57,6 +57,6 @@ def test_different_geometries_have_different_tensors():
         (("shortest_edge", (64,), (32, 64), 2, True), "square crop"),
     ],
 )
-def test_a_geometry_that_cannot_be_is_refused(fields, said):
+def test_an_invalid_geometry_is_refused(fields, said):
     with pytest.raises(ValueError, match=said):
         Geometry(*fields)

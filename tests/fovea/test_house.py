@@ -1,4 +1,4 @@
-"""Members of any family take each other's place in every verb."""
+"""Members of any family can replace each other in every verb."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def test_other_formats_are_decoded_whole(kind):
     assert picture.hw == (40, 60)
 
 
-def test_what_is_decoded_smaller_is_nearly_the_same_after_the_resize():
+def test_a_picture_decoded_smaller_is_nearly_the_same_after_the_resize():
     photograph = np.asarray(gradient(600, 800)).astype(int)
     noise = np.random.default_rng(0).normal(0, 6, photograph.shape)
     data = encoded(Image.fromarray(np.clip(photograph + noise, 0, 255).astype(np.uint8)), "JPEG")
@@ -111,7 +111,7 @@ def test_a_picture_is_turned_upright():
 
 
 @pytest.mark.parametrize("data", [b"", b"not a picture", b"GIF89a" + b"\0" * 40])
-def test_what_is_not_a_picture_is_refused(data):
+def test_data_that_is_not_a_picture_is_refused(data):
     with pytest.raises(InvalidImage, match="expected a whole JPEG, PNG or WebP"):
         images.decode_image(data, LIMITS)
 
@@ -165,7 +165,7 @@ def test_padding_is_zero_and_bottom_right():
 
 
 def with_png_chunk(data: bytes, kind: bytes, body: bytes, *, checksum: int | None = None) -> bytes:
-    """A PNG with one more chunk before its pixels, with a wrong checksum if asked for."""
+    """A PNG with one more chunk before its pixels, optionally with a wrong checksum."""
     check = zlib.crc32(kind + body) if checksum is None else checksum
     chunk = struct.pack(">I", len(body)) + kind + body + struct.pack(">I", check)
     at = data.index(b"IDAT") - 4
@@ -173,7 +173,7 @@ def with_png_chunk(data: bytes, kind: bytes, body: bytes, *, checksum: int | Non
 
 
 def with_jpeg_segment(data: bytes, marker: int, body: bytes) -> bytes:
-    """A JPEG with one more segment right behind its start."""
+    """A JPEG with one more segment right after its start."""
     return data[:2] + struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body + data[2:]
 
 

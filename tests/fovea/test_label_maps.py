@@ -1,4 +1,4 @@
-"""Label maps are those of torch, whatever the sizes, and their masks are pycocotools'."""
+"""Label maps equal torch's, whatever the sizes, and their masks equal pycocotools'."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIZES = st.tuples(st.integers(1, 200), st.integers(1, 200))
 
 
 def maps_of(seed: int, count: int, edges: tuple[int, int], blocks: int) -> np.ndarray:
-    """Random maps float32 [C, h, w], the same within blocks: large ones leave few to compare."""
+    """Random maps float32 [C, h, w], constant within blocks: large ones leave few to compare."""
     rng = np.random.default_rng(seed)
     coarse = rng.normal(size=(count, -(-edges[0] // blocks), -(-edges[1] // blocks)))
     fine = coarse.repeat(blocks, axis=1).repeat(blocks, axis=2)[:, : edges[0], : edges[1]]
@@ -63,7 +63,7 @@ def test_masks_of_runs_are_those_of_the_map(seed, labels, size_hw, blocks) -> No
     coarse = np.random.default_rng(seed).integers(0, labels, size_hw, np.uint16)
     fine = coarse.repeat(blocks, axis=0)[: size_hw[0]]
     runs = Runs.of(np.asfortranarray(fine))
-    for label in range(labels + 1):  # the last one is nowhere
+    for label in range(labels + 1):  # the last one does not occur
         mask = fine == label
         counts = runs.encode(label)
         assert counts == coco_mask.encode(np.asfortranarray(mask, np.uint8))["counts"]

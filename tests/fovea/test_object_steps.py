@@ -1,4 +1,4 @@
-"""The steps that find every object, around a decoder that knows where two squares are."""
+"""The steps that find every object, with a decoder that knows where two squares are."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ EVERYTHING, EMBED = "sam_segment_everything", "sam_embed_objects_by_clip"
 
 
 class Decoder:
-    """A context whose grid decoder gives the square that a point lies on as its second mask."""
+    """A context whose grid decoder returns the square under a point as its second mask."""
 
     def __init__(self, folder, deployment=TINY):
         self.folder, self.deployment = folder, deployment
@@ -59,7 +59,7 @@ class Decoder:
         return {key: stacked[key] for key in outputs}
 
     def decode(self, point):
-        """As `Promptable.grid_decoder`, of one point."""
+        """`Promptable.grid_decoder` for one point."""
         on = [(box[:2] <= point).all() and (point < box[2:]).all() for box in SQUARES]
         box = SQUARES[on.index(True)] if any(on) else np.zeros(4, np.float32)
         logits = np.full((3, EDGE, EDGE), -9, np.float32)
@@ -155,7 +155,7 @@ def test_full_size_decodes_the_likely_masks_in_chunks(decoder):
     assert grid == [64] * 9 and all(count <= 64 for count in likely) and len(likely) > 1
 
 
-def test_a_large_picture_has_so_many_masks_as_may_be_drawn_of_it(decoder, tmp_path):
+def test_a_large_picture_has_only_as_many_masks_as_may_be_drawn(decoder, tmp_path):
     decoder.deployment = replace(TINY, limits=Limits(mask_pixels=48 * 64))
     assert len(ask(decoder)["masks"]) == 1
 
@@ -210,7 +210,7 @@ def test_the_first_step_refuses_settings_beyond_the_limits(decoder, name, value,
             prepare(decoder, verb, **{name: value})
 
 
-def test_room_is_asked_for_every_chunk(decoder):
+def test_every_chunk_needs_room(decoder):
     prepare(decoder, "segment_everything", POINTS_PER_SIDE=np.array([20], np.int32))
     prepare(decoder, "segment_everything")
     chunks = [asked.count("sam_grid_decoder") for asked in decoder.asked_room]
@@ -220,7 +220,7 @@ def test_room_is_asked_for_every_chunk(decoder):
         prepare(decoder, "segment_everything")
 
 
-def test_the_picture_itself_goes_to_those_that_cut_crops_from_it(decoder):
+def test_the_picture_itself_goes_to_members_that_crop_it(decoder):
     picture = verb_picture("embed_objects").name
     assert picture not in prepare(decoder, "segment_everything")
     assert prepare(decoder, "embed_objects")[picture].shape == (60, 80, 3)

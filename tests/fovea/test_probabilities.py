@@ -12,7 +12,7 @@ LOGITS = arrays(
 
 
 @given(LOGITS)
-def test_each_logit_by_itself_and_without_a_warning(logits):
+def test_each_logit_is_independent_and_gives_no_warning(logits):
     with np.errstate(all="raise", under="ignore"):
         found = sigmoid(logits)
     assert found.dtype == np.float32

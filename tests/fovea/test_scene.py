@@ -1,4 +1,4 @@
-"""A segmenter: how its verb is wired, and what its step makes of an answer."""
+"""A segmenter: how its verb is wired, and what its step returns."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SPEC = SegformerSpec((32, 64), (2, 4), NAMES)
 QUERIES = Mask2FormerSpec((32, 64), (8, 16), 3, NAMES, "instance", 0.5, 0.5, 0.8)
 SIZE_HW = (60, 80)
 ON, OFF = np.array([1], np.int32), np.array([0], np.int32)
-# The sky above, snow below.
+# Sky above, snow below.
 MAPS = np.zeros((3, 2, 4), np.float32)
 MAPS[0, 0] = MAPS[2, 1] = 1
 
@@ -42,7 +42,7 @@ SCENE = deployment(Member("scene", "segformer", SPEC))
 
 
 def step(served: Deployment = SCENE, name: str = "scene_segment_scene"):
-    """A step, as its configuration has it."""
+    """A step, from its configuration."""
     spec = next(s for s in wire(served).steps if s.model.name == name)
     context = SimpleNamespace(
         folder=None, parameters=dict(spec.model.parameters), room_for=lambda models: True
@@ -98,7 +98,7 @@ def test_a_label_map_has_the_segments_at_their_places() -> None:
 
 def test_the_threshold_is_the_checkpoints_unless_it_is_sent() -> None:
     served = deployment(Member("scene", "mask2former", QUERIES))
-    # Three queries, of which the first is none of the classes.
+    # Three queries; the first is none of the classes.
     classes = np.array([[0, 0, 0, 9], [0, 2, 0, 0], [9, 0, 0, 0]], np.float32)
     answer = {"class_logits": classes, "mask_logits": np.full((3, 8, 16), 9, np.float32)}
     found = ask(served, **answer)

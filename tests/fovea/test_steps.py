@@ -1,4 +1,4 @@
-"""The Python steps as plain numpy, around a context of the test's own."""
+"""The Python steps as plain numpy, in the test's own context."""
 
 import io
 from dataclasses import replace
@@ -47,7 +47,7 @@ class Surroundings:
         self.full_models: set[str] = set()
 
     def step(self, name):
-        """A step of the deployment, as its configuration has it."""
+        """A step of the deployment, from its configuration."""
         wired = wire(self.deployment)
         spec = next(step for step in wired.steps if step.model.name == name)
         self.text_batch = {n.name: n.max_batch_size for n in wired.networks}["clip_text_encoder"]
@@ -86,7 +86,7 @@ RANK = "clip_rank_labels_for_grounding_dino"
 
 
 def pixels(member, verb):
-    """The output of the first step by which a verb wants a member's pixels."""
+    """The first step's output that a verb requests for a member's pixels."""
     return f"{verb}_pixels_{GEOMETRIES[member].name}"
 
 
@@ -96,7 +96,7 @@ INPUT_IDS = "grounding_dino_input_ids"
 
 
 def prepared(folder, deployment, wanted=frozenset(MAIN_OBJECT)):
-    """What the first step makes of a JPEG of 512 x 384 pixels."""
+    """The first step's output for a JPEG of 512 x 384 pixels."""
     rows, columns = np.mgrid[:384, :512]
     levels = np.stack([rows // 2, columns // 2, (rows // 40 + columns // 40) % 2 * 200], axis=2)
     out = io.BytesIO()
@@ -171,14 +171,14 @@ def test_the_first_step_checks_all_that_the_caller_sent(surroundings):
         ask(surroundings, BOX_THRESHOLD=np.array([2], np.float32))
 
 
-def test_the_first_step_takes_nothing_while_a_network_that_it_feeds_is_full(surroundings):
+def test_the_first_step_accepts_nothing_while_a_network_behind_it_is_full(surroundings):
     surroundings.full_models = {"sam_mask_decoder"}
     assert ask(surroundings, pixels("clip", "embed_image"))
     with pytest.raises(Overloaded, match="sam_image_encoder, sam_mask_decoder"):
         ask(surroundings, pixels("sam", "segment"))
 
 
-def test_texts_are_taken_only_while_the_text_encoder_has_room(surroundings):
+def test_texts_are_accepted_only_while_the_text_encoder_has_room(surroundings):
     cat = {"TEXT": text("cat")}
     surroundings.full_models = {"clip_text_encoder"}
     with pytest.raises(Overloaded, match="clip_text_encoder"):

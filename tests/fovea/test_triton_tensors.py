@@ -1,4 +1,4 @@
-"""What Triton's stub, built for numpy 1, sees of an array under the installed numpy."""
+"""How Triton's stub, built for numpy 1, sees an array under the installed numpy."""
 
 import ctypes
 import importlib
@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as arrays
 
 from fovea import triton_tensors
 
-# `elsize` in numpy 1's PyArray_Descr: behind the object's head, a type, four chars and an int.
+# `elsize` in numpy 1's PyArray_Descr: after the object's head, a type, four chars and an int.
 ELSIZE_OFFSET = 32
 
 numbers = arrays.arrays(
@@ -27,7 +27,7 @@ def seen_bytes(array):
 
 
 class Stub:
-    """The part of `triton_python_backend_utils` that makes a tensor, as r24.10 has it."""
+    """The part of `triton_python_backend_utils` (r24.10) that makes a tensor."""
 
     def __init__(self):
         self.serialize_byte_tensor = lambda array: b"".join(array.ravel().tolist())
@@ -80,7 +80,7 @@ def test_an_array_that_the_stub_asks_for_with_strides_of_0_holds_every_element()
     )(place.value)  # fmt: skip
     source = np.arange(6, dtype=np.float32)
     dtype = np.dtype(np.float32)
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(dtype))  # numpy takes a reference over
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(dtype))  # numpy takes over a reference
     dims, strides = (ctypes.c_ssize_t * 2)(2, 3), (ctypes.c_ssize_t * 2)(0, 0)
     array = create(np.ndarray, dtype, 2, dims, strides, source.ctypes.data, 0, None)
     np.testing.assert_array_equal(array, source.reshape(2, 3))

@@ -1,4 +1,4 @@
-"""An ensemble that Triton would misunderstand, or leave hanging, is refused with its reason."""
+"""An ensemble that Triton would misunderstand, or leave hanging, is refused with the reason."""
 
 import pytest
 
@@ -54,7 +54,7 @@ def test_steps_are_wired_by_the_names_of_the_ensemble():
         ([(HEAD, {"b": "a"}, {"c": "c"})], r"b of head is INT64 \[2\], a is FP32 \[3, -1\]"),
     ],
 )
-def test_what_does_not_fit_is_refused(steps, said):
+def test_mismatched_steps_are_refused(steps, said):
     with pytest.raises(WiringError, match=f"verb: .*{said}"):
         wired(*steps)
 

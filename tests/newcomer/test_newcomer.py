@@ -1,4 +1,4 @@
-"""A family that another package brings, two files and a line each, works everywhere."""
+"""A family from another package, two files and a line each, works everywhere."""
 
 import sysconfig
 from pathlib import Path
@@ -35,8 +35,8 @@ LABELS = ["flower", "train", "van"]
 
 @pytest.fixture
 def installed(monkeypatch):
-    """The package in this environment, as `pip install -e` puts one there: Triton's processes
-    take no PYTHONPATH."""
+    """The package in this environment, like `pip install -e` would install it: Triton's processes
+    ignore PYTHONPATH."""
     link = Path(sysconfig.get_path("purelib")) / "newcomer_clip.pth"
     link.write_text(f"{PACKAGE}\n")
     monkeypatch.syspath_prepend(PACKAGE)
@@ -69,7 +69,7 @@ def test_a_family_of_another_package_is_exported_served_and_answers(installed, t
         assert np.linalg.norm(client.embed_text("a cat")) == pytest.approx(1, abs=1e-4)
     assert answer.label == "flower"
     assert answer.found
-    # Judged one by one: the other labels have no part in a label's score.
+    # Judged one by one: a label's score does not depend on the others.
     assert alone.label_scores["flower"] == pytest.approx(answer.label_scores["flower"], abs=1e-5)
     assert sum(answer.label_scores.values()) != pytest.approx(1, abs=1e-2)
 

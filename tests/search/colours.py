@@ -1,7 +1,7 @@
-"""A world of coloured squares, and a server that knows its colours: what is found can be counted.
+"""A world of coloured squares, and a server that knows its colours: finds can be counted.
 
-The server speaks Triton's protocol. Its objects are the squares of a picture, an embedding says how
-much of each colour there is, and a text is embedded by the colours that it names.
+The server speaks Triton's protocol. Its objects are the squares of a picture, an embedding holds
+the share of each colour, and a text is embedded by the colours that it names.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ EMBEDDER, OTHER_EMBEDDER = "e" * 64, "f" * 64
 
 
 def server(**options: object) -> FakeTriton:
-    """Not started yet."""
+    """A server, not started yet."""
     return FakeTriton(behave=answer, parameters=parameters(), **options)
 
 
@@ -53,7 +53,7 @@ def picture(squares: tuple[str, ...], scene: str = "day", seed: int = 0) -> byte
     for place, name in zip(places, squares, strict=True):
         y, x = 6 + place // 3 * 30, 6 + place % 3 * 30
         pixels[y : y + SQUARE, x : x + SQUARE] = COLOURS[name]
-    pixels[0, 0] = seed % 256, seed // 256 % 256, 0  # no two seeds are one picture
+    pixels[0, 0] = seed % 256, seed // 256 % 256, 0  # no two seeds give the same picture
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()

@@ -33,7 +33,7 @@ def store(client: Client, tmp_path) -> Store:
 
 @pytest.fixture
 def run(store: Store, client: Client):
-    """Indexes pictures, and says what was done."""
+    """Indexes pictures, and returns the summary."""
     problems: list[tuple[str, str]] = []
 
     def call(*inputs: object, metadata=None, column=None, **options) -> Summary:
@@ -51,5 +51,5 @@ def index(store: Store, client: Client) -> Index:
 
 
 def paths_of(store: Store) -> list[str]:
-    """Of the store's pictures, sorted; one that is there twice is here twice."""
+    """Paths of the store's pictures, sorted, with duplicates."""
     return sorted(known.path for known in store.known())

@@ -25,7 +25,7 @@ from tests.search import colours
 
 @pytest.fixture
 def fovea(triton, tmp_path, monkeypatch):
-    """Runs the command; its exit code, what it printed, and what it said of errors."""
+    """Runs the command; returns its exit code, its output, and its errors."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FOVEA_URL", triton.url)
 
@@ -88,7 +88,7 @@ def test_metadata_become_columns(fovea, tmp_path) -> None:
     assert code == 2 and "expected a column named path" in err
 
 
-def test_failures_are_listed_and_retried_and_what_is_gone_is_swept(fovea, tmp_path) -> None:
+def test_failures_are_listed_and_retried_and_missing_pictures_are_swept(fovea, tmp_path) -> None:
     colours.write(tmp_path / "photos", 2)
     (tmp_path / "photos" / "bad.jpg").write_bytes(b"hello")
     fovea("index", "photos")
@@ -100,7 +100,7 @@ def test_failures_are_listed_and_retried_and_what_is_gone_is_swept(fovea, tmp_pa
     assert fovea("index", "--failed")[1] == ""
 
 
-def test_a_failure_within_a_shard_is_retried_where_it_is(fovea, triton, tmp_path) -> None:
+def test_a_failure_within_a_shard_is_retried_in_place(fovea, triton, tmp_path) -> None:
     colours.write(tmp_path / "photos", 2)
     with tarfile.open(tmp_path / "shard.tar", "w") as tar:
         tar.add(tmp_path / "photos" / "0000.png", "night/0000.png")
@@ -166,7 +166,7 @@ def test_shards_and_lists(fovea, tmp_path) -> None:
         (["search", "red", "--url", "127.0.0.1:1", "--timeout", "0.3"], 3, "no server is ready"),
     ],
 )
-def test_what_is_wrong_is_one_line(fovea, tmp_path, words, code, line) -> None:
+def test_each_mistake_gives_one_line(fovea, tmp_path, words, code, line) -> None:
     colours.write(tmp_path / "photos", 1)
     fovea("index", "photos")
     got, _, err = fovea(*words)

@@ -20,7 +20,7 @@ from tests.client.fake_triton import Refusal
 from tests.search import colours
 from tests.search.conftest import QUICK, paths_of
 
-OBJECTS = 2  # of each picture that `colours.write` makes
+OBJECTS = 2  # in each picture of `colours.write`
 
 
 def names_of(store: Store) -> list[str]:
@@ -128,7 +128,7 @@ def test_a_picture_of_one_row_holds_up_nothing(run, store: Store, tmp_path) -> N
     assert store.count("kind = 'picture' AND thumbnail IS NOT NULL") == 3
 
 
-def test_what_failed_for_a_while_is_replaced_by_a_retry(run, store, triton, tmp_path) -> None:
+def test_a_temporary_failure_is_replaced_by_a_retry(run, store, triton, tmp_path) -> None:
     colours.write(tmp_path / "photos", 1)
     triton.first = [Refusal(grpc.StatusCode.INTERNAL, "out of memory")]
     assert run(tmp_path / "photos").failed == 1

@@ -57,7 +57,7 @@ def test_each_picture_is_there_once_after_kills_in_the_middle(tmp_path) -> None:
     assert opened.count("kind = 'object'") == 2 * PICTURES
     assert 0 < summary["indexed"] < PICTURES
     assert summary["indexed"] + summary["unchanged"] == PICTURES
-    # A kill costs what was not committed: a batch, and what was under way.
+    # A kill costs what was not committed: a batch, and running pictures.
     asked = sum(call.model == "embed_objects" for call in triton.calls)
     assert asked <= PICTURES + KILLS * (BATCH + CONCURRENCY)
     assert before < len(triton.calls)

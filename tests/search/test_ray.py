@@ -1,4 +1,4 @@
-"""The job on a real Ray of this machine: the same store, the same promises."""
+"""The job on a real Ray on this machine: the same store, the same promises."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_another_writer_in_the_meantime_is_told_apart(triton, store, client, tmp
     take = job._take
 
     def slowly(done) -> None:
-        Job(store, servers).run(found[:3])  # between what was written and its commit
+        Job(store, servers).run(found[:3])  # between the writing and its commit
         take(done)
 
     job._take = slowly

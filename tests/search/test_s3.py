@@ -29,7 +29,7 @@ PHOTOS, STORE = "s3://bucket/photos", "s3://bucket/index"
 
 @pytest.fixture
 def bucket(monkeypatch, tmp_path):
-    """Empty but for `PICTURES` below `PHOTOS`; the environment says where it is."""
+    """A bucket, empty except for `PICTURES` below `PHOTOS`; the environment names it."""
     server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -95,7 +95,7 @@ def test_two_writers_a_kill_and_another_run_leave_each_picture_once(bucket, trit
 
 
 def test_rows_that_others_have_written_are_committed_once(bucket, triton: FakeTriton) -> None:
-    """As actors of Ray do it, with copies and another job in between."""
+    """Like actors of Ray, with copies and another job in between."""
     with Client(triton.url) as client:
         store = open_store(STORE, [client], "embed_objects", {})
         job = Job(store, Servers([client], "embed_objects", {}), Options(batch=PICTURES))

@@ -24,7 +24,7 @@ def full(run, index: Index, tmp_path) -> Index:
 
 
 def colour_of(find) -> str:
-    """Of the pixels under a find's mask."""
+    """The colour of the pixels under a find's mask."""
     from fovea_client.images import load
 
     pixels = np.array(load(find.path))[find.mask.to_numpy()]
@@ -154,7 +154,7 @@ def test_a_find_is_a_query_by_the_beginning_of_its_id(full: Index) -> None:
             full.search(like=wrong)
 
 
-def test_marks_turn_a_query_to_what_was_meant(full: Index) -> None:
+def test_marks_turn_a_query_towards_the_intended_things(full: Index) -> None:
     finds = full.search(text="red green", k=24, fold=None)
     reds = [find.id for find in finds if colour_of(find) == "red"]
     greens = [find.id for find in finds if colour_of(find) == "green"]

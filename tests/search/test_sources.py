@@ -1,4 +1,4 @@
-"""Pictures from wherever they are, each under a path by which it can be read again."""
+"""Pictures from every kind of source, each under a path that can be read again."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_other_file_systems(photos: Path) -> None:
     check_readable(found)
 
 
-def test_a_name_that_is_no_utf_8_is_found_again(photos: Path) -> None:
+def test_a_name_that_is_not_utf_8_is_found_again(photos: Path) -> None:
     odd = os.fsencode(photos / "day") + b"/\xff.png"
     with open(odd, "wb") as file:
         file.write(colours.picture(("red",)))
@@ -129,7 +129,7 @@ def test_a_name_that_is_no_utf_8_is_found_again(photos: Path) -> None:
     check_readable(found)
 
 
-def test_what_cannot_be_read_is_said_and_the_rest_goes_on(photos: Path) -> None:
+def test_unreadable_files_are_reported_and_the_rest_continues(photos: Path) -> None:
     (photos / "bad.tar").write_bytes(b"no tar")
     (photos / "bad.parquet").write_bytes(b"no parquet")
     pq.write_table(pa.table({"n": [1]}), photos / "empty.parquet")
@@ -144,7 +144,7 @@ def test_what_cannot_be_read_is_said_and_the_rest_goes_on(photos: Path) -> None:
 
 @contextmanager
 def as_nobody() -> Iterator[None]:
-    """Root reads everything, so it gives its rights away for a while."""
+    """Root can read everything, so it drops its rights for a while."""
     if os.geteuid() != 0:
         yield
         return
@@ -155,7 +155,7 @@ def as_nobody() -> Iterator[None]:
         os.seteuid(0)
 
 
-def test_a_folder_and_a_picture_without_rights_are_said() -> None:
+def test_a_folder_and_a_picture_without_rights_are_reported() -> None:
     with TemporaryDirectory() as folder:  # pytest's own is for its user alone
         photos = Path(folder) / "photos"
         colours.write(photos / "day", 2)

@@ -1,4 +1,4 @@
-"""The store by itself: what is refused, what is committed, and what can be taken back."""
+"""The store by itself: what is refused, what is committed, and what can be restored."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_rows_come_back_as_they_were(store: Store) -> None:
     assert rows["b"]["vector"] is None and rows["b"]["error"] == "InvalidImage: cut"
 
 
-def test_there_is_no_store_where_none_was_made_and_none_is_made(tmp_path) -> None:
+def test_opening_creates_no_store(tmp_path) -> None:
     with pytest.raises(InvalidStore, match=r"expected a store in .*got none"):
         Store.open(tmp_path / "nowhere")
     assert not (tmp_path / "nowhere").exists()
@@ -144,7 +144,7 @@ def test_two_processes_that_write_the_same_are_exact(store: Store) -> None:
 
 
 def test_without_a_lock_two_writers_are_exact_too(store: Store, monkeypatch) -> None:
-    """As on object storage."""
+    """Like on object storage."""
     from contextlib import nullcontext
 
     from fovea_search import store as module

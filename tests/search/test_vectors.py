@@ -25,13 +25,13 @@ def test_text_and_image_are_weighed(alpha: float) -> None:
     assert made == pytest.approx(vectors.unit((1 - alpha) * E1 + alpha * E2))
 
 
-def test_one_of_them_is_taken_as_it_is_whatever_alpha_says() -> None:
+def test_a_single_one_is_used_unchanged_whatever_alpha_is() -> None:
     for alpha in (0.0, 1.0):
         assert vectors.combine(E1, None, None, alpha, 0.5) == pytest.approx(E1)
         assert vectors.combine(None, E2, None, alpha, 0.5) == pytest.approx(E2)
 
 
-def test_what_is_not_wanted_is_subtracted() -> None:
+def test_unwanted_vectors_are_subtracted() -> None:
     assert vectors.combine(E1, None, E2, 0.5, 0.5) == pytest.approx(vectors.unit(E1 - 0.5 * E2))
     assert vectors.combine(None, None, E2, 0.5, 0.5) == pytest.approx(-E2)
 
@@ -41,8 +41,8 @@ def cloud(centre: np.ndarray, count: int, seed: int) -> np.ndarray:
     return vectors.unit((centre + noise).astype(np.float32))
 
 
-def test_marks_part_what_the_query_cannot() -> None:
-    """The query is as near to the good as to the bad; ten marks tell them apart."""
+def test_marks_separate_what_the_query_cannot() -> None:
+    """The query is as near to the good as to the bad; ten marks separate them."""
     query = vectors.unit(E1)
     good, bad = cloud(E1 + 0.5 * E2, 60, 0), cloud(E1 + 0.5 * E3, 60, 1)
     before = (good @ query)[:, None] > bad @ query

@@ -1,4 +1,4 @@
-"""Small ONNX graphs and the model repositories made of them."""
+"""Small ONNX graphs, and model repositories made from them."""
 
 from pathlib import Path
 
@@ -161,7 +161,7 @@ class TritonPythonModel:
 
 
 def add_sleeper(repository: Path, name="sleeper"):
-    """A python model that takes 0.3 s a batch and answers with its input."""
+    """A python model that takes 0.3 s per batch and returns its input."""
     add_python(
         repository, name, config(["x FP32 4"], ["y FP32 4"], backend="python", batch=4), SLEEPER
     )

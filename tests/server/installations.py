@@ -6,7 +6,7 @@ from fovea_server.installation import find_tritonserver
 
 
 def add_installation(site, program):
-    """The installation below `site`, with links for all but the program, a shell script.
+    """An installation below `site`, linked except for the program, which is a shell script.
 
     program: the script, in which {tritonserver} stands for the real program.
     """

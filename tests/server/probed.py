@@ -1,4 +1,4 @@
-"""A repository for the probe: an ensemble of a quick step and of one that does as a file says."""
+"""A repository for the probe: an ensemble of a quick step and of one that obeys a file."""
 
 from pathlib import Path
 
@@ -82,7 +82,7 @@ ensemble_scheduling { step [{
 
 
 def add_models(repository: Path, orders: Path):
-    """verb (IMAGE -> entry -> worker -> y), and stranger (x -> worker), which no probe can ask.
+    """verb (IMAGE -> entry -> worker -> y), and stranger (x -> worker), which no probe can call.
 
     orders: the file that tells the worker "fail", "hang", or how many seconds to take for each.
     """

@@ -32,7 +32,7 @@ def infer(url, model, inputs, outputs=None, timeout_s=30.0, headers=None):
 
 
 def at_once(calls):
-    """Runs the calls in threads that start together; each one's result or exception, in order."""
+    """Run the calls in threads that start together; returns results or exceptions, in order."""
     results = [None] * len(calls)
     barrier = threading.Barrier(len(calls))
 

@@ -1,4 +1,4 @@
-"""Which ensembles a probe asks, from what Triton says of its models."""
+"""Which ensembles a probe calls, from Triton's statistics about its models."""
 
 import pytest
 from fovea_server import activity
@@ -14,7 +14,7 @@ NETWORKS = ("clip", "dino", "sam", "decoder", "text")
 
 
 def statistics(name, *, ago_s=None, seconds=0.01, executions=1):
-    """As Triton counts a model whose requests take so many seconds, the last some time ago."""
+    """Triton's counts for a model whose requests take `seconds`, the last `ago_s` ago."""
     computing = {"count": executions, "ns": int(seconds * executions * 1e9)}
     return {
         "name": name,
@@ -41,7 +41,7 @@ def config(name, steps=()):
 
 
 def read(**ago_s):
-    """A server whose ensembles have answered so many seconds ago."""
+    """A server whose ensembles answered this many seconds ago."""
     names = {*ENSEMBLES, *(step for steps in ENSEMBLES.values() for step in steps)}
     counted = {name: statistics(name, ago_s=ago_s.get(name)) for name in names}
     answers = {"/v2/models/stats": {"model_stats": [*counted.values()]}} | {
@@ -68,7 +68,7 @@ def test_a_quiet_server_is_asked_for_what_together_runs_every_model():
         ({"main_object": -3600}, ["main_object", "embed_text", "detect"]),
     ],
 )
-def test_what_users_were_answered_of_late_is_not_asked(answered, asked):
+def test_ensembles_that_users_called_recently_are_not_probed(answered, asked):
     assert to_ask(read(**answered)) == asked
 
 
@@ -90,7 +90,7 @@ def test_a_costly_answer_counts_for_longer_but_not_for_ever():
     assert proof_s(30.0, most_s=0.0) == 0.0
 
 
-def test_the_longest_execution_is_a_networks():
+def test_only_networks_count_for_the_longest_execution():
     fetched = {
         "/v2/models/stats": {
             "model_stats": [statistics("rank", seconds=9), statistics("dino", seconds=2)]
@@ -101,6 +101,6 @@ def test_the_longest_execution_is_a_networks():
     assert activity.longest_execution_s(activity.read_models(fetched.get)) == pytest.approx(2)
 
 
-def test_a_model_that_was_unloaded_a_moment_ago_is_left_out():
+def test_a_just_unloaded_model_is_left_out():
     answers = {"/v2/models/stats": {"model_stats": [statistics("gone")]}}
     assert activity.read_models(answers.get) == {}

@@ -1,4 +1,4 @@
-"""The command that tritonserver is started with."""
+"""The command line of tritonserver."""
 
 import dataclasses
 import os
@@ -36,7 +36,7 @@ def settings(command, flag):
 
 @pytest.fixture
 def official(tmp_path, monkeypatch):
-    """An installation laid out as Triton's container, with the C++ onnxruntime backend."""
+    """An installation laid out like Triton's container, with the C++ onnxruntime backend."""
     root = tmp_path / "tritonserver"
     parts = ("bin/tritonserver", f"backends/onnxruntime/{OFFICIAL_ONNXRUNTIME}")
     for part in (*parts, f"backends/python/{STUB}"):
@@ -56,7 +56,7 @@ def test_the_command_listens_on_loopback_and_closes_administration():
     assert command[-1] == "--id=mine"
 
 
-def test_what_changes_nothing_opens_by_a_secret_of_its_own():
+def test_apis_that_change_nothing_have_their_own_secret():
     closed = ("model-repository", "model-config", "statistics", "trace")
     command = build(dataclasses.replace(OPTIONS, closed_apis=closed))
     rules = ["model-repository,trace:x-fovea-admin=s3cret"]
@@ -94,7 +94,7 @@ def test_memory_pools_are_made_for_each_gpu_and_only_there(official):
     assert "memory-pool" not in " ".join(build(as_triton_has_it, TWO_GPUS))
 
 
-def test_the_response_cache_takes_memory_only_where_it_is_asked_for():
+def test_the_response_cache_takes_memory_only_on_request():
     assert not settings(build(), "cache-config")
     cached = dataclasses.replace(OPTIONS, cache_size_bytes=2**20)
     assert settings(build(cached), "cache-config") == ["local,size=1048576"]

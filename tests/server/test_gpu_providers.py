@@ -1,4 +1,4 @@
-"""A network that asks for a GPU by name runs there or not at all, never on the CPU in silence."""
+"""A network that names a GPU runs there or not at all, never silently on the CPU."""
 
 import re
 
@@ -22,7 +22,7 @@ def accelerated(*names):
 
 @pytest.fixture
 def opened(tmp_path):
-    """Opens the linear graph as Triton would, with what it warned of."""
+    """Opens the linear graph like Triton, and collects its warnings."""
     graphs.add_linear(tmp_path, "linear")
     warnings = []
 
@@ -45,7 +45,7 @@ def opened(tmp_path):
     ("accelerator", "provider"),
     [("cuda", "CUDAExecutionProvider"), ("tensorrt", "TensorrtExecutionProvider")],
 )
-def test_an_accelerator_that_is_not_there_is_refused_with_what_there_is(
+def test_a_missing_accelerator_is_refused_with_a_list_of_available_ones(
     opened, accelerator, provider
 ):
     with pytest.raises(ValueError, match="model 'linear'") as refused:

@@ -63,7 +63,7 @@ def test_without_any_tritonserver_the_error_says_what_to_install(monkeypatch, tm
     monkeypatch.delenv("FOVEA_TRITONSERVER", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(installation, "_WHEEL_MODULE", "no_such_module")
-    # On Python 3.13 the extra cannot bring the wheel, which asks for numpy 1.
+    # On Python 3.13 the extra cannot install the wheel, which requires numpy 1.
     numpy_2 = sys.version_info >= (3, 13)
     what = "--no-deps nvidia-pytriton==" if numpy_2 else "'fovea[server]'"
     with pytest.raises(TritonserverNotFoundError, match=re.escape(f"pip install {what}")):
@@ -124,7 +124,7 @@ def test_free_ports_differ_and_fixed_ports_stay():
     assert len({ports.grpc, ports.http, ports.metrics}) == 3 and 0 not in vars(ports).values()
 
 
-def test_log_reasons_lose_the_words_that_say_nothing():
+def test_log_reasons_lose_meaningless_words():
     log = "\n".join(
         [
             r"""E1121 1 x.cc:642] "failed to load 'a' version 1: Internal: TritonModelException: """
@@ -143,7 +143,7 @@ def test_log_reasons_lose_the_words_that_say_nothing():
     ("instance", "group"),
     [("sam_0_1", "sam_0"), ("sam_0_1_gpu0", "sam_0"), ("mine_0", "mine"), ("a_gpu1_0", "a_gpu1")],
 )
-def test_an_instance_name_tells_its_group_and_its_number(instance, group):
+def test_an_instance_name_contains_its_group_and_its_number(instance, group):
     assert has_instance({"instance_group": [{"name": group, "count": 2}]}, instance)
     assert not has_instance({"instance_group": [{"name": f"not_{group}", "count": 2}]}, instance)
     assert not has_instance({"instance_group": [{"name": group, "count": 0}]}, instance)

@@ -31,7 +31,7 @@ PORTS = ["--grpc-port=0", "--http-port=0", "--metrics-port=0"]
 
 @contextlib.contextmanager
 def launcher(repository, *flags):
-    """`python -m fovea_server` in a process of its own, and what it said when it was ready."""
+    """`python -m fovea_server` in its own process, and its output when it was ready."""
     command = [sys.executable, "-m", "fovea_server", str(repository), "--json", *PORTS, *flags]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     try:
@@ -51,7 +51,7 @@ def wait_until(condition, *, within_s):
     return time.monotonic() - began
 
 
-def test_the_json_line_tells_where_the_server_listens(tmp_path):
+def test_the_json_line_has_the_servers_addresses(tmp_path):
     graphs.add_linear(tmp_path, "linear")
     with launcher(tmp_path) as (process, where):
         assert where["models"] == ["linear"]

@@ -48,7 +48,7 @@ def test_a_full_file_makes_room_and_the_oldest_part_goes(tmp_path):
 
 
 @pytest.mark.server
-def test_a_server_whose_log_rotates_is_watched_and_stopped_as_ever(tmp_path, options):
+def test_a_server_with_a_rotating_log_is_watched_and_stopped_as_usual(tmp_path, options):
     graphs.add_linear(tmp_path / "models", "linear")
     path = tmp_path / "triton.log"
     settings = {"log_path": path, "log_max_bytes": 2000, "log_backups": 1, "verbosity": 1}

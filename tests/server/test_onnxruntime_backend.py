@@ -95,7 +95,7 @@ def test_every_data_type_travels_unchanged(server):
             np.testing.assert_array_equal(result.as_numpy(f"out_{name}"), array, err_msg=name)
 
 
-def test_bytes_that_are_no_utf8_are_an_invalid_argument(server):
+def test_bytes_that_are_not_utf8_are_an_invalid_argument(server):
     text = np.array([[b"\xff\xfe"]], dtype=np.object_)
     with pytest.raises(InferenceServerException, match="can't decode byte 0xff") as raised:
         infer(server.grpc_url, "text", {"in": text})
@@ -138,7 +138,7 @@ def test_batch_neighbours_may_ask_for_different_outputs(server):
 
 def test_a_request_that_fails_does_not_hurt_its_batch_neighbours(server):
     indices = [0, 1, 2, 99, 3, 4]
-    # Which requests meet in a batch is up to timing: ask until the bad one had company.
+    # Timing decides which requests share a batch: retry until the bad one had company.
     for _ in range(20):
         answers = at_once(
             [
@@ -182,11 +182,11 @@ def test_thread_parameters_are_honoured(server):
         for argument in process.cmdline()
         if argument.endswith("_threads_0_0") or argument.endswith("_thread_0_0")
     }
-    # ONNX Runtime counts the calling thread: 4 and 3 are 3 intra-op and 3 inter-op threads more.
+    # ONNX Runtime counts the calling thread: 4 and 3 mean 3 intra-op and 3 inter-op threads more.
     assert threads["six_threads_0_0"] - threads["one_thread_0_0"] >= 5
 
 
-def test_no_thread_is_tied_to_a_core(server):
+def test_no_thread_is_pinned_to_a_core(server):
     (process,) = (
         child for child in psutil.Process(server.pid).children() if "linear_0_0" in child.cmdline()
     )

@@ -1,4 +1,4 @@
-"""The probe on servers that are busy, hang, fail or are gone; tests/serving has it on the demo."""
+"""The probe on servers that are busy, hang, fail or are gone; tests/serving has the demo's."""
 
 import contextlib
 import itertools
@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 from . import probed
 from .requests import infer
 
-# As the image closes them.
+# Closed as in the image.
 CLOSED = ("model-repository", "model-config", "statistics")
 STUCK_AFTER_S = 2.0
 QUICK, SLOW = "0.01", "0.6"
@@ -31,7 +31,7 @@ QUICK, SLOW = "0.01", "0.6"
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory, options):
-    """Starts a server of its own: more options -> the server and the worker's orders."""
+    """Starts a separate server: more options -> the server and the worker's orders."""
     with contextlib.ExitStack() as running:
 
         def start(**more):
@@ -57,7 +57,7 @@ def without_metrics(served):
 
 @pytest.fixture
 def asking(tmp_path):
-    """A probe of a server that remembers nothing of other tests."""
+    """A probe without memory of other tests."""
 
     def make(server, **more):
         settings = {"timeout_s": 1.0, "proof_s": 0.0, "stuck_after_s": STUCK_AFTER_S}
@@ -69,7 +69,7 @@ def asking(tmp_path):
 
 @contextlib.contextmanager
 def ordered(orders, text):
-    """The worker does so meanwhile."""
+    """Give the worker an order for a while."""
     orders.write_text(text)
     try:
         yield
@@ -79,7 +79,7 @@ def ordered(orders, text):
 
 @contextlib.contextmanager
 def callers(server, count):
-    """So many ask the ensemble that the probe asks, one request after another."""
+    """Callers of the ensemble that the probe calls, each sending one request after another."""
     ended = threading.Event()
 
     def ask():
@@ -97,13 +97,13 @@ def callers(server, count):
 
 
 def executions(server, model):
-    """Of a model of a server whose statistics are open."""
+    """A model's executions, on a server whose statistics are open."""
     url = f"http://{server.http_url}/v2/models/{model}/stats"
     return json.load(urllib.request.urlopen(url))["model_stats"][0]["execution_count"]
 
 
 def probe_for(seconds, probe):
-    """Probes again and again, and returns how often; raises its failure."""
+    """Probe repeatedly; returns how often, and raises its failure."""
     ends = time.monotonic() + seconds
     for count in itertools.count(1):
         probe.check("ready")
@@ -112,7 +112,7 @@ def probe_for(seconds, probe):
 
 
 @pytest.mark.server
-def test_what_has_answered_of_late_is_not_asked_again(shared, asking):
+def test_ensembles_that_answered_recently_are_not_called_again(shared, asking):
     server, _ = shared
     asking(server).check("ready")
     before = executions(server, "worker")
@@ -170,7 +170,7 @@ def test_a_server_that_has_never_answered_is_not_ready_however_busy(served, aski
 
 
 @pytest.mark.server
-def test_a_model_that_fails_is_told_at_once_with_tritons_reason(shared, asking):
+def test_a_failing_model_is_reported_at_once_with_tritons_reason(shared, asking):
     server, orders = shared
     with (
         ordered(orders, "fail"),

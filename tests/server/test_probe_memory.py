@@ -1,4 +1,4 @@
-"""What a probe remembers, and of whom."""
+"""What a probe remembers, and about which server."""
 
 import time
 
@@ -20,7 +20,7 @@ def test_a_later_probe_finds_what_an_earlier_one_saw(path):
     assert probe_memory.load(path, "1 since 2") == memory
 
 
-def test_of_another_run_of_the_server_nothing_is_known(path):
+def test_nothing_is_known_about_another_run_of_the_server(path):
     probe_memory.save(path, Memory("1 since 2", answered={"detect"}))
     assert probe_memory.load(path, "1 since 3") == Memory("1 since 3")
 
@@ -57,7 +57,7 @@ def test_the_folder_and_the_file_are_this_users_alone(path):
     assert [p.stat().st_mode & 0o777 for p in (path.parent, path)] == [0o700, 0o600]
 
 
-def test_only_what_stands_still_at_every_probe_is_silent():
+def test_only_a_model_that_stands_still_at_every_probe_is_silent():
     memory = Memory("s")
     memory.silent_s({"moves": 1, "stands": 1, "pauses": 1})
     memory.silent_s({"moves": 2, "stands": 1})
@@ -78,7 +78,7 @@ def test_failing_is_counted_from_the_first_failure_to_the_last():
     assert memory.failing_s() == 0
 
 
-def test_a_failure_long_ago_says_nothing_of_now():
+def test_a_failure_long_ago_says_nothing_about_now():
     now = time.monotonic()
     assert Memory("s", failing_since=now - 900, seen=now - 10).failing_s() == pytest.approx(890)
     assert Memory("s", failing_since=now - 900, seen=now - 300).failing_s() == 0

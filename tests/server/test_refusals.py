@@ -1,4 +1,4 @@
-"""Every model that cannot be served is refused at load with a reason of its own."""
+"""Every model that cannot be served is refused at load, each with its own reason."""
 
 import subprocess
 import sys

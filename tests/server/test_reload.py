@@ -1,4 +1,4 @@
-"""New model versions while requests come: all answered, the later ones by the new version."""
+"""New model versions under load: all requests are answered, the later ones by the new version."""
 
 import os
 import shutil
@@ -33,7 +33,7 @@ def add_version(repository, number):
 
 
 class Asking(threading.Thread):
-    """Asks without a pause and notes which version answered, or the error."""
+    """Calls without a pause, and notes which version answered, or the error."""
 
     def __init__(self, url):
         super().__init__()

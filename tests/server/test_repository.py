@@ -27,7 +27,7 @@ def official(tmp_path, monkeypatch):
 
 
 def prepare(folder, runtime, precision):
-    """What a start checks of TINY, exported so; its graphs are empty."""
+    """A start's checks of TINY exported like this; its graphs are empty."""
     write_repository(folder, TINY, RUNTIMES[runtime], precision)
     graph = onnx_path(folder, "clip_image_encoder")
     graph.parent.mkdir(exist_ok=True)
@@ -51,5 +51,5 @@ def test_the_official_backend_gets_networks_of_onnxruntime(official, tmp_path):
     prepare(tmp_path / "models", "onnxruntime", "fp32")
 
 
-def test_ours_does_as_openvino_is_told(tmp_path):
+def test_our_backend_accepts_a_precision_for_openvino(tmp_path):
     prepare(tmp_path / "models", "onnxruntime-openvino", "bf16")

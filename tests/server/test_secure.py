@@ -1,4 +1,4 @@
-"""Encryption by flag, connections that are renewed, and what the options refuse."""
+"""TLS by flag, renewed connections, and refused options."""
 
 import shutil
 import subprocess
@@ -24,7 +24,7 @@ KEY = "openssl req -x509 -nodes -newkey rsa:2048 -days 2"
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory):
-    """A certificate authority, and what it signed for the server and for one client."""
+    """A certificate authority, with certificates for the server and for one client."""
     if shutil.which("openssl") is None:
         pytest.skip("needs openssl")
     folder = tmp_path_factory.mktemp("certificates")
@@ -63,7 +63,9 @@ def is_ready(server, tls):
 
 
 @pytest.mark.server
-def test_with_tls_only_who_trusts_the_authority_gets_an_answer(repository, options, certificates):
+def test_with_tls_only_clients_that_trust_the_authority_get_an_answer(
+    repository, options, certificates
+):
     with EmbeddedServer(options(repository, **encryption(certificates, mutual=False))) as server:
         assert is_ready(server, Tls(certificates / "ca.pem"))
         assert not is_ready(server, None)
@@ -123,7 +125,7 @@ def successes(server):
 def test_round_robin_spreads_one_channel_over_servers_and_renewal_finds_a_late_one(
     repository, options
 ):
-    # A name with several addresses, as a headless Service has; here the list itself.
+    # A name with several addresses, like a headless Service; here the list itself.
     settings = {"max_connection_age_s": 1, "max_connection_grace_s": 10}
     with EmbeddedServer(options(repository, **settings)) as first:
         port = first.ports.grpc

@@ -51,5 +51,5 @@ def test_a_request_of_a_trace_is_part_of_it_whatever_the_rate(tmp_path, options)
     assert {span["traceId"].lower() for span in collector.spans} == {trace}
 
 
-def test_nothing_is_traced_unasked(tmp_path, options):
+def test_nothing_is_traced_by_default(tmp_path, options):
     assert options(tmp_path).trace_url is None

@@ -50,7 +50,7 @@ def answers(server, model):
 
 
 def kill_and_time(server, model):
-    """Kills the model's process; seconds until a recovery is done and requests succeed."""
+    """Kill the model's process; returns seconds until it is recovered and requests succeed."""
     began, before = time.monotonic(), recovered(server)
     stub_of(server, model).kill()
     wait_until(lambda: recovered(server) > before, within_s=20)
@@ -140,7 +140,7 @@ def test_a_program_that_cannot_be_run_again_ends_the_server(
         assert f"cannot run {program}: No such file" in str(server.failure)
 
 
-# In a process of its own: the limit would strike every server that the tests' process watches.
+# In a separate process: the limit would hit every server that the tests' process watches.
 OUT_OF_FILES = """
 import json, pathlib, resource, sys
 from fovea_server import EmbeddedServer, ServerOptions
@@ -158,7 +158,7 @@ with EmbeddedServer(options) as server:
 """
 
 
-def test_whatever_else_stops_the_watcher_ends_the_server(repository):
+def test_any_other_failure_of_the_watcher_ends_the_server(repository):
     command = [sys.executable, "-c", OUT_OF_FILES, str(repository)]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert ran.returncode == 0, ran.stderr
@@ -170,7 +170,7 @@ def test_whatever_else_stops_the_watcher_ends_the_server(repository):
 
 @pytest.fixture
 def collecting(tmp_path_factory, monkeypatch):
-    """A tritonserver that leaves no zombies, as Triton 25.12 and later when they are asked."""
+    """A tritonserver that leaves no zombies, like Triton 25.12 after a readiness query."""
     site = tmp_path_factory.mktemp("site")
     program = add_installation(site, 'trap "" CHLD; exec {tritonserver} "$@"')
     monkeypatch.setenv("FOVEA_TRITONSERVER", str(program))
@@ -186,7 +186,7 @@ def test_a_dead_process_that_leaves_no_zombie_is_replaced(
         assert (server.recoveries.reloads, server.recoveries.restarts) == recoveries
 
 
-def test_a_process_that_ends_with_its_model_is_not_mourned(collecting, repository, options):
+def test_a_process_that_ends_with_its_model_is_not_replaced(collecting, repository, options):
     with EmbeddedServer(options(repository, model_control_mode="poll", extra_args=POLL)) as server:
         shutil.rmtree(repository / "neighbour")
         wait_until(lambda: not answers(server, "neighbour"), within_s=20)

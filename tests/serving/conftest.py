@@ -1,4 +1,4 @@
-"""What all serving tests ask the demo's server with."""
+"""What all serving tests need to call the demo's server."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ def triton_client(url: str):
 
 @pytest.fixture(scope="session")
 def trials():
-    """60 held-out scenes with the questions about them."""
+    """60 held-out scenes with their questions."""
     return [make_trial(seed) for seed in range(60)]

@@ -1,6 +1,6 @@
 """Requests to a step that do not wait for each other, on the real Triton.
 
-A request names two files: the step makes the first, and answers once the second is there.
+A request names two files: the step creates the first, and answers once the second exists.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ class Waiting(Step):
 class TritonPythonModel(ArrayModel):
     step_type = Waiting
 """
-# Long enough for any machine; a test that fails would wait for ever.
+# Long enough for any machine; a failing test would wait for ever.
 PATIENCE_S = 60.0
 
 
 class Asking:
-    """Asks the models of MODEL with files of its own folder."""
+    """Calls the models of MODEL with files of its own folder."""
 
     def __init__(self, server: EmbeddedServer, folder: Path, pool: ThreadPoolExecutor) -> None:
         self.server, self._folder, self._pool = server, folder, pool
@@ -72,7 +72,7 @@ class Asking:
         (self._folder / name).touch()
 
     def statistics(self, model: str) -> ModelStatistics:
-        """What the server has counted of a model."""
+        """The server's counts for a model."""
         return read_statistics(self.server.grpc_url)[model]
 
     def wait_until_begun(self, name: str) -> None:
@@ -122,7 +122,7 @@ def asking(steps_server, tmp_path):
     with ThreadPoolExecutor(16) as pool:
         made = Asking(steps_server, tmp_path, pool)
         yield made
-        for name in ("first", "slow", "quick"):  # a test that failed leaves nothing waiting
+        for name in ("first", "slow", "quick"):  # a failed test leaves nothing waiting
             made.go_on(name)
 
 

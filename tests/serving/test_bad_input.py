@@ -30,7 +30,8 @@ def prompt(coords, labels=((2, 3),)):
     return [requests.floats("POINT_COORDS", coords), requests.ints("POINT_LABELS", labels)]
 
 
-# what is wrong -> what is sent besides the picture (or as it, or in place of all), and the error
+# what is wrong -> what is sent besides the picture (or instead of it, or of everything), and the
+# error
 BAD_PROMPTS = {
     "a box outside the picture": (prompt([[[0, 0], [9000, 10]]]), InvalidPrompt),
     "a box inside out": (prompt([[[50, 50], [10, 10]]]), InvalidPrompt),
@@ -95,7 +96,7 @@ def picture(samples) -> bytes:
 
 @pytest.fixture(scope="module")
 def refuse(triton_client, picture):
-    """Sends a bad request amid good ones: the good are answered, the bad one's error returned."""
+    """Send a bad request amid good ones, which are answered; returns the bad one's error."""
 
     def neighbour(_: int) -> dict:
         good = [requests.image(picture), *prompt([FRAME])]

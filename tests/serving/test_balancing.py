@@ -13,7 +13,8 @@ from demo.served import demo_server, export_demo
 pytestmark = pytest.mark.server
 
 VERB = "embed_text"
-# What that verb runs; two servers with all models would take minutes to start on a busy machine.
+# The models of that verb; two servers with all models would take minutes to start on a busy
+# machine.
 MODELS = (VERB, "clip_tokenize_text", "clip_text_encoder")
 TEXT = "a cat"
 
@@ -36,7 +37,7 @@ def test_requests_take_turns_and_the_other_server_takes_all_when_one_dies(pair):
     target = f"ipv4:{first.grpc_url},{second.grpc_url}"
     with Client(target, timeout_s=60) as client:
         expected = client.embed_text(TEXT)
-        # A server counts once its connection stands, whichever stands first.
+        # A server counts once its connection is up, whichever is first.
         while not (answered(first) and answered(second)):
             client.embed_text(TEXT)
         before = answered(first), answered(second)

@@ -1,4 +1,4 @@
-"""classify on the real Triton: labels of the caller by an embedder, and a classifier's own."""
+"""classify on the real Triton: an embedder with the caller's labels, and a classifier."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ASKED = ["dog", "car", "St. Bernard", "Car"]
 
 @pytest.fixture(scope="module")
 def closed():
-    """A server of a classifier, and an embedder beside it under another name."""
+    """A server of a classifier, and of an embedder under another name."""
     with demo_server(export_demo(DEPLOYMENT)) as running:
         yield running
 
@@ -50,14 +50,14 @@ def test_a_template_changes_the_text_and_not_the_label(client: Client):
     assert sorted(plain.scores) != pytest.approx(sorted(filled.scores), abs=1e-4)
 
 
-def test_an_embedder_is_asked_with_labels(client: Client):
+def test_an_embedder_needs_labels(client: Client):
     said = "expected phrases or labels: 'classify' has no classes of its own; got none"
     for more in ({}, {"top_k": 3}):
         with pytest.raises(InvalidText, match=said):
             client.classify(CARS, **more)
 
 
-def test_a_classifier_tells_its_own_classes(asks: Client):
+def test_a_classifier_answers_with_its_own_classes(asks: Client):
     seen = asks.classify(CARS)
     assert len(seen) == 5
     assert [LABELS[place] for place in seen.indices] == list(seen.labels)
@@ -68,7 +68,7 @@ def test_a_classifier_tells_its_own_classes(asks: Client):
     assert here.scores == pytest.approx(seen.scores, abs=1e-4)
 
 
-def test_its_classes_are_told_to_whoever_asks_what_is_served(asks: Client):
+def test_its_classes_are_listed_with_the_served_models(asks: Client):
     [classifier] = asks.describe("classify").members.values()
     assert classifier.role == "classifier"
     assert classifier.class_names == tuple(LABELS)
@@ -78,7 +78,7 @@ def test_a_classifier_names_the_only_thing_of_a_scene(asks: Client):
     assert accuracy(lambda image: asks.classify(image, top_k=1).label, TRIALS) >= 0.9
 
 
-def test_a_classifier_is_asked_without_labels(asks: Client):
+def test_a_classifier_takes_no_labels(asks: Client):
     with pytest.raises(InvalidText, match="no phrases or labels: 'classify' has classes"):
         asks.classify(CARS, ASKED)
     assert {*asks.classify(CARS, ASKED, verb="classify_labels").labels} == {*ASKED}

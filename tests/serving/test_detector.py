@@ -1,4 +1,4 @@
-"""A detector that knows its classes, behind the real Triton and with the demo's SAM."""
+"""A detector with its own classes, behind the real Triton and with the demo's SAM."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ sam     = "{sam}"
 detect             = {{ detects = "rt_detr" }}
 detect_and_segment = {{ detects = "rt_detr", cuts = "sam" }}
 """
-# Below what random weights answer, and not of all their boxes.
+# Below the scores of random weights, but not of all their boxes.
 THRESHOLD = 0.45
 
 

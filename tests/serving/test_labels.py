@@ -1,4 +1,4 @@
-"""What is asked comes back: labels as a list, and their indices, through the real Triton."""
+"""Labels come back unchanged: as a list with indices, through the real Triton."""
 
 from __future__ import annotations
 

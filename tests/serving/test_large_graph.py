@@ -1,4 +1,4 @@
-"""A network larger than protobuf's 2 GiB loads in the real Triton and answers as PyTorch does."""
+"""A network larger than protobuf's 2 GiB loads in the real Triton and answers like PyTorch."""
 
 import numpy as np
 import pytest

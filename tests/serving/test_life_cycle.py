@@ -1,4 +1,4 @@
-"""What a client meets at the edges of a server's and of its own life, on the real server."""
+"""A client at the start and the end of a server's life and of its own, on the real server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def unknown_verb():
     yield Request("no_such_verb", {"TEXT": "cat"})
 
 
-def test_a_verb_that_was_never_exported_is_told_at_once(client: Client, url: str) -> None:
+def test_a_verb_that_was_never_exported_is_reported_at_once(client: Client, url: str) -> None:
     with pytest.raises(UnknownVerb, match=f"the server at {url} has no 'no_such_verb'"):
         client._run(unknown_verb(), None)
 
@@ -29,7 +29,7 @@ def test_a_verb_that_was_never_exported_is_told_at_once(client: Client, url: str
         asyncio.run(ask())
 
 
-def test_a_client_asks_from_one_event_loop_after_the_other(url: str) -> None:
+def test_a_client_works_in_one_event_loop_after_another(url: str) -> None:
     client = AsyncClient(url)
     lengths = {len(asyncio.run(client.embed_text("a cat"))) for _ in range(2)}
     assert len(lengths) == 1

@@ -1,4 +1,4 @@
-"""A deployment in the caller's process answers as the server of the same export does."""
+"""A deployment in the caller's process answers like the server of the same export."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_every_verb_answers_as_the_server_does(verb, client: Client, local, pict
     check_same(VERBS[verb](local, picture), VERBS[verb](client, picture))
 
 
-# what is wrong -> the verb, and what of its tensors is not as in `GOOD`
+# what is wrong -> the verb, and which of its tensors differ from `GOOD`
 GOOD = {
     "detect": {"TEXT": ("cat",)},
     "main_object": {"TEXT": ("cat",)},

@@ -30,7 +30,7 @@ def exported() -> Path:
 
 @pytest.fixture
 def altered(exported: Path, tmp_path: Path) -> Callable[[str, str | None], Path]:
-    """The export with another content of one file, or without it."""
+    """The export with one file changed or removed."""
 
     def alter(name: str, content: str | None) -> Path:
         for path in exported.rglob("*"):
@@ -69,7 +69,7 @@ def test_text_that_is_not_encoded_is_refused(exported: Path) -> None:
         Local(exported).infer("embed_text", {"TEXT": array("cat")})
 
 
-def test_what_no_later_step_wants_is_dropped(exported: Path) -> None:
+def test_tensors_that_no_later_step_needs_are_dropped(exported: Path) -> None:
     class Watched(Local):
         def _run(self, step, tensors):
             held.append((step, set(tensors)))
@@ -111,7 +111,7 @@ def test_a_folder_without_an_export_is_unavailable(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["{", "{}", json.dumps({"deployment": {"members": 3}})])
-def test_an_export_of_another_version_is_to_be_made_again(altered, content: str) -> None:
+def test_an_export_of_another_version_must_be_made_again(altered, content: str) -> None:
     with pytest.raises(Unavailable, match="export again"):
         LocalClient(altered("manifest.json", content))
 

@@ -1,4 +1,4 @@
-"""What a server says of itself: verbs, members, classes and licences."""
+"""A server's description of itself: verbs, members, classes and licences."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ from fovea.verbs import VERBS
 EXPORT = "build/export/demo"
 
 
-def test_the_verbs_of_the_deployment_are_told_and_no_other_model(client):
+def test_only_the_deployments_verbs_are_listed(client):
     deployment = exported_deployment(Path(EXPORT))
     told = client.verbs()
     assert [one.name for one in told] == sorted(verb.name for verb in deployment.verbs)
@@ -23,7 +23,7 @@ def test_the_verbs_of_the_deployment_are_told_and_no_other_model(client):
         assert set(one.members) == set(VERBS[one.verb])
 
 
-def test_members_are_told_with_their_weights(client):
+def test_members_are_listed_with_their_weights(client):
     [clip] = [member for member in members_of(client.verbs()) if member.name == "clip"]
     assert (clip.family, clip.role) == ("clip", "embedder")
     assert len(clip.fingerprint) == 64
@@ -31,7 +31,7 @@ def test_members_are_told_with_their_weights(client):
     assert client.describe("embed_text").fingerprints == {"embeds": clip.fingerprint}
 
 
-def test_a_local_client_tells_the_same(client):
+def test_a_local_client_lists_the_same(client):
     with LocalClient(EXPORT) as local:
         assert local.verbs() == client.verbs()
 

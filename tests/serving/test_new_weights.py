@@ -1,4 +1,4 @@
-"""Other weights in the repository: once loaded, nothing of the former ones is in any answer."""
+"""After new weights are loaded, no answer has anything of the old ones."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NETWORKS = {"clip": "clip_text_encoder", "sam": "sam_image_encoder"}
 
 
 def change_weights(repository: Path) -> None:
-    """What an export of other checkpoints does: assembled aside, put in place whole."""
+    """Act like an export of other checkpoints: assemble aside, replace atomically."""
     draft = repository.with_name("draft")
     shutil.copytree(repository, draft)
     for network in NETWORKS.values():
@@ -57,7 +57,7 @@ def write_configs(repository: Path) -> None:
 
 
 def answers(client: Client, picture: Path) -> list[np.ndarray]:
-    """What the caches of labels and of SAM's embeddings have a part in."""
+    """Answers that depend on the caches of labels and of SAM's embeddings."""
     ranked = client.main_object(picture, LABELS)
     scores = np.array([ranked.label_scores[label] for label in LABELS])
     found = client.segment(picture, points=[POINT])
@@ -65,7 +65,7 @@ def answers(client: Client, picture: Path) -> list[np.ndarray]:
 
 
 class Asking(threading.Thread):
-    """Asks without a pause; notes what failed."""
+    """Calls without a pause; notes failures."""
 
     def __init__(self, url: str, picture: Path) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The probe on the demo: it sees what Triton's readiness does not, and takes nothing from users."""
+"""The probe on the demo: it sees what Triton's readiness does not, and costs users nothing."""
 
 import re
 import time
@@ -22,7 +22,7 @@ COMPOSED = {"detect_and_segment", "embed_image"}
 
 @pytest.fixture
 def probe(tmp_path):
-    """A probe of a server that asks all of it every time, unless told otherwise."""
+    """A probe of a server that calls everything every time by default."""
 
     def make(server, **more):
         ports = {"http_port": server.ports.http, "grpc_port": server.ports.grpc}
@@ -32,7 +32,7 @@ def probe(tmp_path):
 
 
 def ran_since(url, before):
-    """Models that have worked since the statistics `before`, with their executions."""
+    """Models that have run since the statistics `before`, with their executions."""
     spent = difference(read_statistics(url), before)
     return {name: counters.executions for name, counters in spent.items() if counters.inferences}
 
@@ -54,7 +54,7 @@ def test_one_probe_runs_every_network_and_every_step(server, url, tmp_path, monk
     assert set(ran_since(url, before)) == set(before) - COMPOSED
 
 
-def test_what_users_ask_spares_the_probe_every_network(server, url, client, samples, probe):
+def test_users_requests_spare_the_probe_every_network(server, url, client, samples, probe):
     picture, _ = samples[0]
     client.main_object(picture, ["cat", "dog"])
     client.detect_and_segment(picture, ["cat"])
@@ -101,7 +101,7 @@ def test_a_server_with_more_callers_than_it_can_answer_stays_ready(server, url, 
         done.result()
 
 
-def test_a_server_of_one_verb_is_asked_for_that_alone(tmp_path, probe):
+def test_a_server_with_one_verb_is_probed_for_it_alone(tmp_path, probe):
     models = {"detect", "preprocess_image", "grounding_dino", "grounding_dino_select_boxes"}
     repository = tmp_path / "models"
     repository.mkdir()
@@ -123,7 +123,7 @@ def test_a_dead_process_fails_both_levels_until_another_takes_its_place(probe):
             with pytest.raises(ProbeFailure, match="1 backend processes are dead"):
                 probe(server).check(level)
         server._admin().reload("sam_select_masks", timeout_s=60)
-        # Triton keeps a dead process that a request has met, beside the one in its place.
+        # Triton keeps a dead process that a request has met, beside its replacement.
         until(lambda: answers(probe(server)))
 
 
@@ -140,7 +140,7 @@ def test_whichever_process_dies_both_levels_fail_though_triton_says_it_is_ready(
                 with pytest.raises(ProbeFailure, match="1 backend processes are dead"):
                     probe(server).check(level)
             server._admin().reload(model, timeout_s=60)
-            # Triton may keep the dead one beside the one that took its place.
+            # Triton may keep the dead one beside its replacement.
             until(lambda: answers(probe(server)))
 
 
@@ -148,7 +148,7 @@ def test_whichever_process_dies_both_levels_fail_though_triton_says_it_is_ready(
 def test_whichever_process_dies_a_request_finds_it_too(probe):
     with demo_server(exit_timeout_s=2, restart_dead_backends=False) as server:
         instances = {stub.instance for stub in stubs_of(server.pid)}
-        # Of two processes the second answers half of the requests.
+        # With two processes, the second answers half of the requests.
         single = {model for model in models_of(server) if f"{model}_0_1" not in instances}
         assert single > set(NETWORKS)
         probe(server).check("ready")
@@ -157,12 +157,12 @@ def test_whichever_process_dies_a_request_finds_it_too(probe):
             with pytest.raises(ProbeFailure, match=rf"{model}.* is not healthy"):
                 probe(server, look_at_processes=False).check("ready")
             server._admin().reload(model, timeout_s=60)
-            # Triton keeps a dead process that a request has met, beside the one in its place.
+            # Triton keeps a dead process that a request has met, beside its replacement.
             until(lambda: answers(probe(server)))
 
 
 def models_of(server):
-    """Those that have backend processes."""
+    """The models that have backend processes."""
     return {stub.instance.rsplit("_", 2)[0] for stub in stubs_of(server.pid)}
 
 

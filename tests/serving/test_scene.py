@@ -1,4 +1,4 @@
-"""Segmenters of scenes behind the real Triton, each task under a name of its own."""
+"""Segmenters of scenes behind the real Triton, each task under its own name."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ VERBS = {
     "segment_scene": {"segments": "segformer"},
     "panoptic": {"verb": "segment_scene", "segments": "mask2former"},
 }
-# Below what random weights answer, and not of all their segments.
+# Below the scores of random weights, but not of all their segments.
 THRESHOLD = 0.3
 
 
@@ -76,7 +76,7 @@ def test_no_label_map_comes_unless_it_is_asked_for(scenes, samples):
     assert scenes.segment_scene(samples[0][0]).label_map is None
 
 
-def test_nothing_sure_enough_is_an_answer(scenes, samples):
+def test_an_answer_may_have_no_segment(scenes, samples):
     found = scenes.segment_scene(samples[0][0], threshold=1.0, label_map=True, verb="panoptic")
     assert len(found) == 0 and not found.label_map.any()
 

@@ -1,4 +1,4 @@
-"""Object search through the real server: the demo's pictures, indexed once and asked for."""
+"""Object search through the real server: the demo's pictures, indexed once and searched."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SETTINGS = {"points_per_side": 8}
 
 @pytest.fixture(scope="module")
 def index(client: Client, tmp_path_factory) -> Index:
-    """The dozen samples and a file that is no picture."""
+    """The dozen samples and a file that is not a picture."""
     bad = tmp_path_factory.mktemp("bad") / "bad.jpg"
     bad.write_bytes(b"hello, this is no picture")
     store = open_store(str(tmp_path_factory.mktemp("store")), [client], VERB, SETTINGS)
@@ -36,7 +36,7 @@ def index(client: Client, tmp_path_factory) -> Index:
 
 
 def is_right(find: Find, label: str, samples: list[tuple[Path, dict]]) -> bool:
-    """Whether a find is a true thing of this label."""
+    """Whether a find shows a true thing of this label."""
     truth = next(truth for path, truth in samples if path.name == Path(find.path).name)
     boxes = [thing["box_xyxy"] for thing in truth["objects"] if thing["label"] == label]
     if not boxes:
@@ -44,7 +44,7 @@ def is_right(find: Find, label: str, samples: list[tuple[Path, dict]]) -> bool:
     return bool(pairwise_iou(find.box[None], np.array(boxes, np.float32)).max() > 0.5)
 
 
-def test_words_find_what_they_name(index: Index, samples) -> None:
+def test_words_find_the_named_things(index: Index, samples) -> None:
     labels = sorted({truth["label"] for _, truth in samples})
     right = [is_right(index.search(text=label, k=1)[0], label, samples) for label in labels]
     assert np.mean(right) >= 0.8

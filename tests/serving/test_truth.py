@@ -1,4 +1,4 @@
-"""The served answers agree with PyTorch and reach the truth."""
+"""The served answers agree with PyTorch and match the truth."""
 
 import pytest
 import torch

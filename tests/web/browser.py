@@ -1,4 +1,4 @@
-"""The page in the distribution's Chromium, by Playwright: what a person does, as methods."""
+"""The page in the distribution's Chromium, by Playwright: a person's actions as methods."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ GIVE = """async ([kind, name]) => {
 
 
 class Visitor:
-    """A person before the page. complaints: what the console and the page said that is wrong."""
+    """A person before the page. complaints: errors in the console and on the page."""
 
     def __init__(
         self, context: BrowserContext, address: str, mode: str = "", *, ready: bool = True
@@ -64,7 +64,7 @@ class Visitor:
         self.page.wait_for_selector("#tabs .tab" if ready else ".problem")
 
     def _hear(self, message: Any) -> None:
-        # A refusal that the page explains is no fault of the page.
+        # A refusal that the page explains is not an error of the page.
         if message.type == "error" and "Failed to load resource" not in message.text:
             self.complaints.append(message.text)
 
@@ -79,7 +79,7 @@ class Visitor:
         self.page.set_input_files("#file", path)
 
     def find(self, words: str, question: str | None = None) -> None:
-        """Asks the mode for words; waits for the answer."""
+        """Search for words; waits for the answer."""
         if question is not None:
             self.page.click(f".segmented >> text={question}")
         self.page.fill("#words", words)
@@ -92,13 +92,13 @@ class Visitor:
         self.searched(lambda: self.page.keyboard.press("Enter"))
 
     def searched(self, act: Any) -> None:
-        """Does something that searches; waits for the finds."""
+        """Run an action that searches; waits for the finds."""
         with self.page.expect_response("**/v1/search"):
             act()
         self.page.wait_for_selector(".cards:not(.waiting) .card-picture.drawn")
 
     def at(self, x: float, y: float, canvas: str = "#stage") -> tuple[float, float]:
-        """Where a pixel of the picture is on the screen."""
+        """The screen position of a pixel of the picture."""
         bounds = self.page.locator(canvas).bounding_box()
         assert bounds is not None
         text = self.page.inner_text(".caption .fine >> nth=0", timeout=1000)
@@ -109,7 +109,7 @@ class Visitor:
         return left + x * scale, top + y * scale
 
     def click(self, x: float, y: float, *, button: Any = "left", alt: bool = False) -> None:
-        """Clicks a pixel of the picture."""
+        """Click a pixel of the picture."""
         if alt:
             self.page.keyboard.down("Alt")
         self.page.mouse.click(*self.at(x, y), button=button)
@@ -117,14 +117,14 @@ class Visitor:
             self.page.keyboard.up("Alt")
 
     def drag(self, box: tuple[float, float, float, float], canvas: str = "#stage") -> None:
-        """Draws a box, in pixels of the picture."""
+        """Draw a box, in pixels of the picture."""
         self.page.mouse.move(*self.at(*box[:2], canvas))
         self.page.mouse.down()
         self.page.mouse.move(*self.at(*box[2:], canvas), steps=3)
         self.page.mouse.up()
 
     def masked(self, act: Any) -> None:
-        """Does something that asks for a mask; waits until it is drawn."""
+        """Run an action that requests a mask; waits until it is drawn."""
         before = len(self.click_to_mask_ms())
         act()
         self.page.wait_for_function(
@@ -132,7 +132,7 @@ class Visitor:
         )
 
     def click_to_mask_ms(self) -> list[float]:
-        """From each prompt to the frame that shows its mask."""
+        """Times from each prompt to the frame that shows its mask."""
         measured: list[float] = self.page.evaluate(
             "performance.getEntriesByName('click-to-mask').map((one) => one.duration)"
         )
@@ -142,7 +142,7 @@ class Visitor:
         return self.page.locator(".ranked-label").all_inner_texts()
 
     def take(self, what: str) -> Path:
-        """Takes "png" or "coco" away: where the file is."""
+        """Download "png" or "coco"; returns the file."""
         with self.page.expect_download() as download:
             self.page.click(f"[data-take={what}]")
         path = Path(download.value.path())
@@ -153,12 +153,12 @@ class Visitor:
         return found
 
     def masks(self) -> list[NDArray[np.bool_]]:
-        """What is on the screen, bool [H, W] each."""
+        """The masks on the screen, bool [H, W] each."""
         drawn = [one["segmentation"] for one in self.coco()["annotations"]]
         return [Mask(one["counts"].encode(), tuple(one["size"])).to_numpy() for one in drawn]
 
     def code(self) -> dict[str, str]:
-        """The snippets by their languages."""
+        """The snippets by language."""
         self.page.click("[data-take=code]")
         found = {}
         for name in ("Python", "curl"):
@@ -168,15 +168,15 @@ class Visitor:
         return found
 
     def enter_at_once(self, times: int) -> None:
-        """Presses Enter on the picture faster than any answer comes."""
+        """Press Enter on the picture faster than any answer comes."""
         self.page.evaluate(HASTE, times)
 
     def give(self, event: str, name: str) -> None:
-        """Brings a small picture by "drop" or "paste"."""
+        """Pass in a small picture by "drop" or "paste"."""
         self.page.evaluate(GIVE, [event, name])
 
     def decode(self, rle: dict[str, Any]) -> tuple[int, list[int], list[int]]:
-        """Area, box and pixels within it, as the page reads pycocotools' run lengths."""
+        """Area, box and pixels within it, as the page decodes pycocotools' run lengths."""
         area, box, pixels = self.page.evaluate(DECODE, {**rle, "counts": rle["counts"].decode()})
         return area, box, pixels
 
@@ -186,7 +186,7 @@ class Visitor:
         return python, word
 
     def explain(self, kind: str, status: int) -> str:
-        """What the page would say about a problem, as its title."""
+        """The title that the page shows for a problem."""
         title: str = self.page.evaluate(EXPLAIN, [kind, status])
         return title
 
@@ -194,7 +194,7 @@ class Visitor:
         return self.page.inner_text(".problem")
 
     def faults(self) -> list[str]:
-        """What axe-core finds that is serious or critical, with the places."""
+        """The serious or critical findings of axe-core, with their places."""
         self.page.evaluate(AXE.read_text())
         found = self.page.evaluate("axe.run({resultTypes: ['violations']})")
         return [

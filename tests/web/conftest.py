@@ -1,4 +1,4 @@
-"""A gateway on a free loopback port, before the real Triton with the demo, or before a fake one."""
+"""A gateway on a free loopback port, in front of the real Triton with the demo or a fake."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def served(settings: Settings) -> Iterator[str]:
 
 @contextmanager
 def asking(settings: Settings, **options: object) -> Iterator[httpx2.Client]:
-    """A caller of a gateway of its own."""
+    """A caller of a separate gateway."""
     with served(settings) as address, httpx2.Client(base_url=address, timeout=60, **options) as it:
         yield it
 
 
 @pytest.fixture(scope="session")
 def gateway(url: str) -> Iterator[str]:
-    """The address of a gateway before the demo."""
+    """The address of a gateway in front of the demo."""
     with served(Settings(url=url, samples=SAMPLES, rate="100000/minute")) as address:
         yield address
 

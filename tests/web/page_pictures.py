@@ -22,7 +22,7 @@ from tests.web.conftest import served
 
 OUT = Path("docs")
 MOST_BYTES = 200_000
-# The demo's pictures are grainy, which no PNG makes small: fewer colours do.
+# The demo's pictures are grainy, which no PNG makes small; fewer colours do.
 PALETTES = (256, 192, 128, 96)
 KMEANS, WIDTH = 3, 1024
 INDEXED = 40
@@ -57,7 +57,7 @@ def search(person: Visitor) -> None:
 
 
 def shot(browser: Browser, address: str, name: str, flow: Callable[[Visitor], None]) -> bytes:
-    """A flow's last state as a PNG; its name says whether it is dark, or on a phone."""
+    """A flow's last state as a PNG; its name tells whether it is dark, or on a phone."""
     width, height = PHONE if name == "mobile" else DESKTOP
     scheme = "dark" if name == "dark" else "light"
     context = browser.new_context(
@@ -78,7 +78,7 @@ def smaller(png: bytes) -> bytes:
     picture.thumbnail((WIDTH, picture.height), Image.Resampling.LANCZOS)
     for colours in PALETTES:
         file = io.BytesIO()
-        # Median cut alone gives the page's few accents the colours of the picture.
+        # Median cut alone would give the page's few accents the colours of the picture.
         drawn = picture.quantize(colours, kmeans=KMEANS, dither=Image.Dither.NONE)
         drawn.save(file, "PNG", optimize=True)
         if file.tell() <= MOST_BYTES:
@@ -87,7 +87,7 @@ def smaller(png: bytes) -> bytes:
 
 
 def main() -> None:
-    """Serve, look, write."""
+    """Serve, take screenshots, write."""
     flows = {
         "words": words,
         "points": points,

@@ -40,7 +40,7 @@ def test_each_line_has_its_answer(triton, png):
             assert record["result"]["phrases"] == [f"thing {index}"]
 
 
-def test_what_is_wrong_with_a_line_is_told_and_the_rest_goes_on(triton, png):
+def test_an_error_in_a_line_is_reported_and_the_rest_goes_on(triton, png):
     with asking(Settings(url=triton.url, body_bytes=2000)) as caller:
         good = {"image": png, "phrases": "cat"}
         lines = [good, "{broken", {**good, "id": 5, "colour": 1}, "", '"' + "x" * 5000, "[]", good]
@@ -56,7 +56,7 @@ def test_what_is_wrong_with_a_line_is_told_and_the_rest_goes_on(triton, png):
         assert "result" in found[0] and "result" in found[5]
 
 
-def test_only_so_many_are_worked_on_at_once_and_no_more_is_read(triton, png):
+def test_only_a_few_lines_are_processed_at_once_and_no_more_are_read(triton, png):
     going = threading.Event()
     triton.behave = lambda call: going.wait(30) and plausible(call)
     sent = 0
@@ -103,7 +103,7 @@ def test_answers_come_before_the_last_line_was_sent(triton, png):
         assert came.startswith(b"HTTP/1.1 200")
 
 
-def test_a_caller_that_stops_sending_is_told(triton, png):
+def test_a_caller_that_stops_sending_gets_an_error(triton, png):
     with asking(Settings(url=triton.url, body_idle_s=0.3)) as caller:
         line = json.dumps({"image": png, "phrases": "cat"}).encode() + b"\n"
 
@@ -118,7 +118,7 @@ def test_a_caller_that_stops_sending_is_told(triton, png):
         assert any(one.get("problem", {}).get("type") == "/problems/slow-body" for one in records)
 
 
-def test_a_caller_that_leaves_takes_nobody_with_it(triton, png):
+def test_a_caller_that_leaves_harms_no_other(triton, png):
     triton.behave = lambda call: time.sleep(0.2) or plausible(call)
     with asking(Settings(url=triton.url)) as caller:
         line = json.dumps({"image": png, "phrases": "cat"}).encode() + b"\n"
@@ -143,7 +143,7 @@ def test_lines_wait_for_their_rate(triton):
         assert time.monotonic() - start > 0.9
 
 
-def test_a_verb_that_is_not_there_has_no_batch(triton):
+def test_a_verb_that_is_not_served_has_no_batch(triton):
     with asking(Settings(url=triton.url)) as caller:
         answer = caller.post("/v1/batch/guess", content=b"{}", headers=NDJSON)
         assert answer.status_code == 404 and "/v1/detect" in answer.json()["detail"]

@@ -1,4 +1,4 @@
-"""Bodies that are broken, wrong, too large or too slow: each has its answer."""
+"""Bodies that are broken, wrong, too large or too slow each get a fitting answer."""
 
 import base64
 import http.client
@@ -70,7 +70,7 @@ def test_a_body_of_another_kind(caller, content_type):
 
 
 @pytest.mark.parametrize("data", [b"GIF89a....", b"<svg></svg>", b"", b"%PDF-1.7"])
-def test_what_is_no_picture(caller, data):
+def test_data_that_is_no_picture(caller, data):
     answer = caller.post("/v1/detect", files={"image": data}, data={"phrases": "cat"})
     is_problem(answer, 415, "not-a-picture")
 
@@ -138,7 +138,7 @@ def test_an_upload_never_touches_the_disk(triton, monkeypatch):
     assert triton.calls[-1].inputs["IMAGE"].reshape(-1)[0] == picture
 
 
-def test_a_body_that_says_it_is_too_large_is_not_read(caller):
+def test_a_body_with_too_large_a_length_is_not_read(caller):
     connection = http.client.HTTPConnection(caller.base_url.host, caller.base_url.port, timeout=10)
     connection.putrequest("POST", "/v1/detect")
     connection.putheader("Content-Type", "application/json")
@@ -150,7 +150,7 @@ def test_a_body_that_says_it_is_too_large_is_not_read(caller):
     connection.close()
 
 
-def test_a_body_that_does_not_say_so_is_read_no_further(caller):
+def test_a_body_without_a_length_is_read_only_to_the_limit(caller):
     sent = 0
 
     def endless():
@@ -170,7 +170,7 @@ def test_a_body_that_does_not_say_so_is_read_no_further(caller):
 
 @pytest.mark.parametrize("pause_s", [0.1, 0.8])
 def test_a_slow_body_ends_in_time(caller, pause_s):
-    """Drops now and then, or none at all: the whole has a time, and so has each pause."""
+    """Bytes now and then, or none: the whole body has a time limit, and so has each pause."""
     start = time.monotonic()
     with socket.create_connection((caller.base_url.host, caller.base_url.port)) as slow:
         slow.sendall(
@@ -213,10 +213,10 @@ def test_whatever_json_comes_the_answer_is_typed(caller, value, name):
     "body",
     [b'{"\\ud800": 1}', b'{"verb": "\\udfff"}', b'{"phrases": ["\\ud800"], "image": "IMAGE"}'],
 )
-def test_half_a_surrogate_pair_is_no_riddle(caller, png, body):
+def test_half_a_surrogate_pair_gets_a_clear_answer(caller, png, body):
     answer = send(caller, body.replace(b"IMAGE", png.encode()), "application/json")
     assert answer.status_code == 422 and answer.json()["detail"]
 
 
-def test_the_gateway_is_as_well_as_before(caller, png):
+def test_the_gateway_still_works(caller, png):
     assert detect(caller, png, phrases="cat").status_code == 200

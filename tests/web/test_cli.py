@@ -19,7 +19,7 @@ def run(*arguments: str):
     return CliRunner().invoke(app, list(arguments))
 
 
-def test_keys_are_made_listed_and_ended(tmp_path):
+def test_keys_are_made_listed_and_revoked(tmp_path):
     path = str(tmp_path / "keys.txt")
     made = run("web-keys", "add", "alice", "--keys", path, "--expires", "2030-01-31")
     assert made.exit_code == 0
@@ -31,7 +31,7 @@ def test_keys_are_made_listed_and_ended(tmp_path):
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org"])
-def test_nobody_else_is_let_in_unless_that_is_said(host, tmp_path):
+def test_other_machines_get_in_only_if_allowed(host, tmp_path):
     with pytest.raises(InvalidInput, match="--no-keys"):
         check_open(host, None, no_keys=False)
     check_open(host, None, no_keys=True)
@@ -53,11 +53,11 @@ def test_an_open_host_without_keys_does_not_start():
 @pytest.mark.parametrize(
     "options", [["--store", "nowhere"], ["--rate", "often"], ["--samples", "nowhere"]]
 )
-def test_what_is_not_there_does_not_start(options):
+def test_missing_files_and_folders_stop_the_start(options):
     assert run("web", *options).exit_code == 2
 
 
-def test_it_says_where_it_is_and_ends_on_ctrl_c(triton):
+def test_it_prints_its_address_and_ends_on_ctrl_c(triton):
     command = [Path(sys.executable).with_name("fovea"), "web", "--port", "0", "--json"]
     with subprocess.Popen(
         [*command, "--url", triton.url], stdout=subprocess.PIPE, text=True

@@ -62,7 +62,7 @@ def test_a_picture_comes_from_an_allowed_host(site):
     assert get(f"http://{site}/moved?/picture", site) == PICTURE
 
 
-def test_a_name_is_asked_for_at_the_address_that_was_checked(site):
+def test_the_connection_goes_to_the_checked_address(site):
     port = site.rpartition(":")[2]
     assert get(f"http://localhost:{port}/picture", f"localhost:{port}") == PICTURE
 
@@ -99,7 +99,7 @@ def test_an_allowed_name_of_a_private_address_is_refused(site):
             get(f"http://{host}/picture", host, private=False)
 
 
-def test_a_redirect_is_held_to_the_same_rules(site):
+def test_a_redirect_follows_the_same_rules(site):
     for where in ("http://other.example/", "file:///etc/passwd", "//169.254.169.254/latest"):
         with pytest.raises(InvalidUrl):
             get(f"http://{site}/moved?{where}", site)
@@ -115,7 +115,7 @@ def test_size_and_time_are_bounded(site, monkeypatch):
         get(f"http://{site}/slow", site)
 
 
-def test_what_is_not_there_is_said(site):
+def test_a_missing_picture_is_reported(site):
     with pytest.raises(FetchFailed, match="404"):
         get(f"http://{site}/nothing", site)
     with pytest.raises(FetchFailed):
@@ -134,7 +134,7 @@ def test_addresses_that_are_not_public(address):
     assert not is_public(address)
 
 
-def test_addresses_that_are():
+def test_addresses_that_are_public():
     assert is_public("93.184.216.34") and is_public("2606:4700::1111")
 
 
@@ -144,7 +144,7 @@ def test_no_form_of_a_private_address_is_public(address):
     assert not is_public(str(ipaddress.IPv6Address(b"\0" * 10 + b"\xff\xff" + address.packed)))
 
 
-def test_the_gateway_fetches_from_nowhere_unless_it_is_told(triton, site):
+def test_the_gateway_fetches_from_no_host_by_default(triton, site):
     with asking(Settings(url=triton.url)) as caller:
         answer = caller.post("/v1/detect", json={"image_url": f"http://{site}/picture"})
         is_problem(answer, 422, "invalid-url")

@@ -1,4 +1,4 @@
-"""Who is let in, and what is told of all: keys, rates, hosts, limits, headers."""
+"""Who gets in, and what every answer has: keys, rates, hosts, limits, headers."""
 
 import re
 import socket
@@ -69,7 +69,7 @@ def test_an_expired_key_is_refused(triton, key_file):
         assert ask(caller, new).status_code == 200
 
 
-def test_each_key_has_a_rate_of_its_own(triton, key_file):
+def test_each_key_has_its_own_rate(triton, key_file):
     alice, bob = keys.add(key_file, "alice"), keys.add(key_file, "bob")
     with asking(Settings(url=triton.url, keys=key_file, rate="2/hour")) as caller:
         assert [ask(caller, alice).status_code for _ in range(3)] == [200, 200, 429]
@@ -116,7 +116,7 @@ def test_more_requests_at_once_than_agreed_are_refused_and_the_others_answered(t
         assert ask(caller).status_code == 200
 
 
-def test_every_answer_has_the_headers_that_browsers_heed(triton):
+def test_every_answer_has_the_security_headers(triton):
     with asking(Settings(url=triton.url)) as caller:
         for path in ("/", "/v1/deployment", "/nothing", "/static/nothing", "/health/live"):
             headers = caller.get(path).headers
@@ -151,7 +151,7 @@ def test_a_request_keeps_its_id_if_it_is_fit_for_a_log(triton):
         (grpc.StatusCode.INTERNAL, "it broke", (502, "server-error")),
     ],
 )
-def test_what_the_server_says_has_its_status(triton, status, message, expected):
+def test_the_servers_errors_have_fitting_statuses(triton, status, message, expected):
     triton.behave = lambda call: Refusal(status, message)
     with asking(Settings(url=triton.url)) as caller:
         answer = ask(caller)
@@ -159,7 +159,7 @@ def test_what_the_server_says_has_its_status(triton, status, message, expected):
         assert ("retry-after" in answer.headers) == (expected[0] in (429, 503))
 
 
-def test_a_server_that_is_not_there_is_said_soon(triton):
+def test_a_missing_server_is_reported_soon(triton):
     triton.stop()
     with asking(Settings(url=triton.url)) as caller:
         start = time.monotonic()
@@ -183,7 +183,7 @@ def test_a_deadline_is_kept_and_has_a_bound(triton):
         assert ask(caller).status_code == 200
 
 
-def test_a_caller_that_leaves_hurts_nobody(triton):
+def test_a_caller_that_leaves_harms_nobody(triton):
     arrived = threading.Event()
 
     def behave(call):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 
-def test_a_key_is_told_once_and_its_hash_is_kept_for_the_owner_alone(tmp_path):
+def test_a_key_is_shown_once_and_its_hash_is_readable_only_by_the_owner(tmp_path):
     path = tmp_path / "folder" / "keys.txt"
     key = keys.add(path, "alice")
     assert key not in path.read_text() and keys.digest(key) in path.read_text()
@@ -34,7 +34,7 @@ def test_a_name_must_be_fit_for_a_line(tmp_path, name):
     assert not (tmp_path / "keys.txt").exists()
 
 
-def test_what_is_wrong_is_said_with_its_line(tmp_path):
+def test_errors_name_the_wrong_line(tmp_path):
     path = tmp_path / "keys.txt"
     for text in ("alice", "alice abc", f"alice {'0' * 64} soon", f"alice {'0' * 64} 2030 x"):
         path.write_text(f"# first\n{text}\n")

@@ -1,4 +1,4 @@
-"""/openapi.json: its examples run, its schemas hold, and what is made of it breaks nothing."""
+"""/openapi.json: examples run, schemas hold, and no request made from it breaks anything."""
 
 import jsonschema
 import pytest
@@ -16,7 +16,7 @@ from tests.client.fake_triton import FakeTriton
 from tests.web.conftest import asking
 
 JSON, FORM = "application/json", "multipart/form-data"
-# What must hold of any answer to any request that was made of the schema; it names no 500.
+# What must hold for any answer to any request made from the schema, which names no 500.
 CHECKS = [
     checks.status_code_conformance,
     checks.content_type_conformance,
@@ -46,7 +46,7 @@ POSTED = [
 
 @pytest.fixture(scope="module")
 def caller():
-    """Of every verb: the fake server has them all."""
+    """A caller of every verb: the fake server has them all."""
     triton = FakeTriton().start()
     with asking(Settings(triton.url, rate="1000000/minute")) as connected:
         yield connected
@@ -76,7 +76,7 @@ def test_each_example_of_what_the_demo_serves_runs_there(web):
 
 
 @pytest.mark.server
-def test_what_is_not_served_is_not_described(web):
+def test_verbs_that_are_not_served_are_not_described(web):
     told = web.get("/openapi.json").json()["paths"]
     assert "/v1/segment" in told and "/v1/batch/segment" in told and "/v1/embed" in told
     assert "/v1/segment-scene" not in told and "/v1/batch/segment-scene" not in told
@@ -93,11 +93,11 @@ def test_a_form_is_described_with_a_file(caller):
             assert form["image"]["contentMediaType"] == "application/octet-stream"
 
 
-def test_every_verb_has_the_form_of_its_answer():
+def test_every_verb_has_a_schema_of_its_answer():
     assert set(answers.MEMBERS) == set(VERBS)
 
 
-def test_the_reference_asks_nobody_else(caller):
+def test_the_reference_page_calls_no_other_host(caller):
     for path in ("/docs", "/docs/reference.js", "/docs/reference.css"):
         text = caller.get(path).text
         assert "://" not in text and "<style" not in text and "style=" not in text
@@ -107,7 +107,7 @@ def test_the_reference_asks_nobody_else(caller):
 
 
 def fuzz(caller, examples: int) -> int:
-    """Requests made of the schema, right and wrong ones; how many were answered as it says."""
+    """Send requests made from the schema, right and wrong ones; returns how many were answered."""
     operations = [one.ok() for one in schemathesis.openapi.from_dict(SCHEMA).get_all_operations()]
     sent = 0
     limits = settings(
@@ -133,12 +133,12 @@ def fuzz(caller, examples: int) -> int:
     return sent
 
 
-def test_requests_made_of_the_schema_are_answered_as_it_says(caller):
+def test_requests_made_from_the_schema_are_answered_as_described(caller):
     assert fuzz(caller, FEW) >= FEW // 2
     assert caller.post("/v1/embed-text", json={"text": "still there"}).status_code == 200
 
 
 @pytest.mark.faults
-def test_ten_thousand_requests_hurt_nobody(caller):
+def test_ten_thousand_requests_do_no_harm(caller):
     assert fuzz(caller, MANY) >= MANY // 2
     assert caller.post("/v1/embed-text", json={"text": "still there"}).status_code == 200

@@ -72,7 +72,7 @@ Visit = Callable[..., Visitor]
 
 @pytest.fixture
 def visit(browser: Any, address: str) -> Iterator[Visit]:
-    """Opens the page; at the end nobody has complained, and no other host was asked."""
+    """Opens the page; at the end there are no complaints, and no requests to other hosts."""
     contexts, visitors = [], []
 
     def open_page(
@@ -158,7 +158,7 @@ def test_masks_follow_clicks_and_boxes_and_can_be_undone(visit: Visit, client: C
 def test_a_second_prompt_is_answered_at_once(
     visit: Visit, record_testsuite_property: Callable[[str, object], None]
 ) -> None:
-    """How fast is printed, not judged: other tests may share the machine."""
+    """The speed is printed, not judged: other tests may share the machine."""
     person = visit("#points")
     person.sample()
     for step in range(12):
@@ -168,7 +168,7 @@ def test_a_second_prompt_is_answered_at_once(
     record_testsuite_property("click_to_mask_ms_p50", round(float(np.median(after_the_first)), 1))
 
 
-def test_of_hasty_clicks_only_the_newest_is_answered(visit: Visit) -> None:
+def test_only_the_newest_of_hasty_clicks_is_answered(visit: Visit) -> None:
     person = visit("#points")
     person.sample()
     person["#stage"].focus()
@@ -209,7 +209,7 @@ def test_everything_is_outlined_and_each_thing_can_be_picked(visit: Visit, clien
     assert (cut[..., 3] > 0).sum() == person.masks()[0].sum()
 
 
-def test_what_is_on_the_screen_can_be_taken_away(
+def test_everything_on_the_screen_can_be_downloaded(
     visit: Visit, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     person = visit()
@@ -282,7 +282,7 @@ def test_an_index_is_searched_by_words_marks_and_boxes(visit: Visit) -> None:
     assert person[".card-name >> nth=0"].inner_text() == "scene-01.jpg"
 
 
-def test_problems_are_told_in_words_with_what_to_do(visit: Visit, tmp_path: Path) -> None:
+def test_problems_are_explained_with_advice(visit: Visit, tmp_path: Path) -> None:
     person = visit("#search")
     person.page.click("text=Narrow it down")
     person.page.fill("#search-where", "colour = 'red'")
@@ -305,7 +305,7 @@ def test_problems_are_told_in_words_with_what_to_do(visit: Visit, tmp_path: Path
     person.page.wait_for_selector(".times")
 
 
-def test_every_problem_of_the_gateway_has_words_of_its_own(visit: Visit) -> None:
+def test_every_problem_of_the_gateway_has_its_own_words(visit: Visit) -> None:
     person = visit()
     for name, kind in problems.KINDS.items():
         said = person.explain(problems.slug(name), kind.status)
@@ -347,8 +347,8 @@ def test_pictures_come_by_drop_by_paste_and_large_ones_are_scaled(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_keeps_anybody_out(visit: Visit, scheme: str) -> None:
-    """WCAG as axe-core checks it, in all modes; and nothing is wider than a small phone."""
+def test_the_page_is_accessible(visit: Visit, scheme: str) -> None:
+    """WCAG as checked by axe-core, in all modes; and nothing is wider than a small phone."""
     person = visit(color_scheme=scheme)
     assert person.faults() == []
     person.sample()

@@ -1,4 +1,4 @@
-"""Answers as pictures, and who gets one."""
+"""Answers as pictures, and which callers get one."""
 
 import io
 from contextlib import suppress
@@ -68,7 +68,7 @@ def test_an_answer_about_another_picture_is_the_servers_fault(form):
         ("classify", None, "image/png, */*;q=0.1", None),
     ],
 )
-def test_who_wants_a_picture_gets_one(kind, mask, accept, expected):
+def test_callers_that_want_a_picture_get_one(kind, mask, accept, expected):
     assert wanted_image(VERBS[kind], mask, accept) == expected
 
 
@@ -76,12 +76,12 @@ def test_who_wants_a_picture_gets_one(kind, mask, accept, expected):
     ("kind", "mask", "accept"),
     [("classify", None, "image/png"), ("detect", "png", None), ("segment", None, "text/html")],
 )
-def test_what_there_is_not_is_said(kind, mask, accept):
+def test_unavailable_forms_are_refused(kind, mask, accept):
     with pytest.raises(NotAcceptable):
         wanted_image(VERBS[kind], mask, accept)
 
 
 @given(st.text())
-def test_whatever_is_accepted_is_read(accept):
+def test_any_accept_header_is_read(accept):
     with suppress(NotAcceptable):
         assert wanted_image(VERBS["segment"], None, accept) in (None, "png")

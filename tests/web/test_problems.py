@@ -46,14 +46,14 @@ def test_every_error_of_the_trees_is_here():
 
 
 @pytest.mark.parametrize("kind", STATUS, ids=lambda kind: kind.__name__)
-def test_an_error_has_its_status_and_its_own_words(kind):
+def test_an_error_has_its_status_and_its_own_message(kind):
     problem = to_problem(kind("expected this, got that"))
     assert problem["status"] == STATUS[kind]
     assert problem["type"] == f"/problems/{slug(kind.__name__)}"
     assert problem["detail"] == "expected this, got that"
 
 
-def test_every_refusal_of_the_gateway_has_a_row_of_its_own():
+def test_every_refusal_of_the_gateway_has_its_own_row():
     for kind in classes(problems, Refused) - {Refused}:
         assert kind_of(kind("why"))[0] == kind.__name__
 
@@ -64,21 +64,21 @@ def test_every_status_is_in_the_documentation():
 
 
 @pytest.mark.parametrize("kind", [errors.Overloaded, errors.Unavailable, problems.Busy])
-def test_who_may_come_again_is_told_when(kind):
+def test_retryable_errors_say_when_to_retry(kind):
     assert int(to_headers(kind("later"))["Retry-After"]) >= 1
 
 
-def test_what_is_wrong_for_good_has_no_time():
+def test_permanent_errors_have_no_retry_time():
     for kind in (errors.InvalidText, errors.ServerError, errors.DeadlineExceeded):
         assert "Retry-After" not in to_headers(kind("no"))
 
 
-def test_what_fails_within_is_not_told():
+def test_internal_failures_are_not_revealed():
     problem = to_problem(RuntimeError("a secret"))
     assert problem["status"] == 500 and "secret" not in str(problem)
 
 
-def test_a_type_says_what_it_means():
+def test_a_type_has_an_explanation():
     for name, kind in problems.KINDS.items():
         assert problems.explain(slug(name))["status"] == kind.status
     assert problems.explain("nothing") is None

@@ -109,13 +109,13 @@ def test_a_picture_that_changed_is_not_shown(caller, photos):
         {"text": "red", "templates": ["no place"]},
     ],
 )
-def test_what_cannot_be_searched_is_said(caller, query):
+def test_invalid_searches_get_errors(caller, query):
     answer = caller.post("/v1/search", json=query)
     assert answer.status_code == 422, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-def test_the_deployment_tells_how_much_is_in_the_index(caller):
+def test_the_deployment_has_the_size_of_the_index(caller):
     told = caller.get("/v1/deployment").json()["search"]
     assert told == {"objects": 2 * PICTURES, "pictures": PICTURES}
     assert "/v1/search" in caller.get("/openapi.json").json()["paths"]

@@ -1,4 +1,4 @@
-"""W3C trace context on its way to Triton; `tests/server/test_traces.py` has what comes of it."""
+"""W3C trace context on its way to Triton; `tests/server/test_traces.py` tests the rest."""
 
 import pytest
 from fovea_web import trace
@@ -39,7 +39,7 @@ def test_lines_of_a_batch_carry_it_too(triton):
         f"{PARENT}-more",
     ],
 )
-def test_what_is_no_trace_goes_no_further(parent):
+def test_an_invalid_trace_is_not_passed_on(parent):
     trace.follow({"traceparent": parent, "tracestate": "vendor=1"})
     assert trace.current() == {}
 

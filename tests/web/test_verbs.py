@@ -1,4 +1,4 @@
-"""The verbs over HTTP, before the real Triton: the client's results, and their pictures."""
+"""The verbs over HTTP, in front of the real Triton: the client's results, and their pictures."""
 
 import base64
 import io
@@ -27,13 +27,13 @@ def as_json(picture: bytes, **fields: object) -> dict[str, object]:
     return {"image": base64.b64encode(picture).decode(), **fields}
 
 
-def test_a_form_is_answered_as_the_client_is(web, client, snowboard):
+def test_a_form_gets_the_clients_answer(web, client, snowboard):
     answer = post(web, "main-object", snowboard, labels=LABELS)
     assert answer.status_code == 200, answer.text
     assert answer.json() == client.main_object(snowboard, LABELS).to_dict()
 
 
-def test_json_is_answered_as_a_form_is(web, snowboard):
+def test_json_gets_the_same_answer_as_a_form(web, snowboard):
     form = post(web, "detect", snowboard, phrases="man. snowboard", box_threshold="0.3")
     body = as_json(snowboard, phrases=LABELS, box_threshold=0.3)
     assert web.post("/v1/detect", json=body).json() == form.json()
@@ -44,7 +44,7 @@ def test_json_is_answered_as_a_form_is(web, snowboard):
 @pytest.mark.parametrize(
     "points", ["260,200", "[260, 200]", "[[260, 200]]", ["[260, 200]"], "[[[260, 200]]]"]
 )
-def test_points_may_be_written_as_one_likes(web, client, snowboard, points):
+def test_points_may_be_written_in_several_forms(web, client, snowboard, points):
     answer = post(web, "segment", snowboard, points=points)
     assert answer.json() == client.segment(snowboard, points=[[260, 200]]).to_dict()
 
@@ -109,7 +109,7 @@ def test_a_verb_without_pictures_says_so(web, snowboard):
     assert post(web, "segment-everything", snowboard, "?mask=png").status_code == 406
 
 
-def test_what_is_not_served_is_refused_with_what_is(web, snowboard):
+def test_a_verb_that_is_not_served_is_refused_with_a_list_of_served_ones(web, snowboard):
     for path in ("segment-scene", "guess"):
         answer = post(web, path, snowboard)
         assert answer.status_code == 404
@@ -117,7 +117,7 @@ def test_what_is_not_served_is_refused_with_what_is(web, snowboard):
         assert "/v1/main-object" in answer.json()["detail"]
 
 
-def test_the_deployment_says_what_can_be_asked(web, client):
+def test_the_deployment_lists_its_verbs(web, client):
     told = web.get("/v1/deployment").json()
     assert [verb["name"] for verb in told["verbs"]] == [verb.name for verb in client.verbs()]
     assert {member["name"] for member in told["members"]} >= {"clip", "sam"}
@@ -125,7 +125,7 @@ def test_the_deployment_says_what_can_be_asked(web, client):
     assert told["search"] is None
 
 
-def test_answers_say_how_long_they_took(web, snowboard):
+def test_answers_have_their_times(web, snowboard):
     answer = post(web, "detect", snowboard, phrases="man")
     steps = dict(part.split(";dur=") for part in answer.headers["server-timing"].split(", "))
     assert {"read", "call", "encode", "fovea"} <= set(steps)

@@ -1,4 +1,4 @@
-"""`fovea mcp` on the served demo, asked by the SDK's own client over each of its transports."""
+"""`fovea mcp` on the served demo, called by the SDK's own client over each of its transports."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ class Agent:
         return self._portal.call(self.client.call_tool, name, arguments)
 
     def leave(self, name: str, **arguments: Any) -> None:
-        """Makes a call, and does not wait for its answer; raises MCPError."""
+        """Make a call without waiting for its answer; raises MCPError."""
         leaving = partial(self.client.call_tool, name, arguments, read_timeout_seconds=0.1)
         self._portal.call(leaving)
 
     def record(self, name: str, **arguments: Any) -> dict[str, Any]:
-        """What a call that succeeds answers; the same as text and as structured content."""
+        """The answer of a successful call; text and structured content are equal."""
         result = self.call(name, **arguments)
         assert not result.is_error, result.content[0].text
         assert json.loads(result.content[0].text) == result.structured_content
         return result.structured_content
 
     def refusal(self, name: str, **arguments: Any) -> str:
-        """The message of a call that is refused."""
+        """The message of a refused call."""
         result = self.call(name, **arguments)
         assert result.is_error
         return result.content[0].text
@@ -55,7 +55,7 @@ class Agent:
 
 @contextmanager
 def connected(server: Any) -> Iterator[Agent]:
-    """An agent of a server: what `mcp.Client` takes."""
+    """An agent of a server, given in any form that `mcp.Client` accepts."""
     with start_blocking_portal() as portal:
         client = McpClient(server)
         with portal.wrap_async_context_manager(client):

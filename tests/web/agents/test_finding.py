@@ -37,7 +37,7 @@ def agent(url: str, store: str) -> Iterator[Agent]:
         yield opened
 
 
-def test_words_find_what_they_name(agent: Agent) -> None:
+def test_words_find_the_named_things(agent: Agent) -> None:
     finds = agent.record("search", text="car", k=2)["finds"]
     assert Path(finds[0]["path"]).name == "scene-03.jpg"
     assert len(finds) == 2 and finds[0]["score"] >= finds[1]["score"]
@@ -57,7 +57,7 @@ def test_conditions_and_pictures(agent: Agent) -> None:
     assert "box" not in finds[0]
 
 
-def test_a_sheet_of_finds_comes_when_asked_for(agent: Agent) -> None:
+def test_a_sheet_of_finds_comes_on_request(agent: Agent) -> None:
     result = agent.call("search", text="bus", annotated=True, k=3)
     sheet = Image.open(io.BytesIO(base64.b64decode(result.content[1].data)))
     assert max(sheet.size) <= 1024
@@ -73,7 +73,5 @@ def test_a_sheet_of_finds_comes_when_asked_for(agent: Agent) -> None:
         ({"path": "../art.py", "text": "car"}, "InvalidImage: expected a picture file below"),
     ],
 )
-def test_what_cannot_be_searched_is_refused_in_words(
-    agent: Agent, arguments: dict, words: str
-) -> None:
+def test_invalid_searches_are_refused_in_words(agent: Agent, arguments: dict, words: str) -> None:
     assert words in agent.refusal("search", **arguments)

@@ -1,4 +1,4 @@
-"""Which files may be named: whatever is asked, none outside of the folders is read."""
+"""Which files can be opened: none outside the folders is ever read."""
 
 from __future__ import annotations
 
@@ -81,12 +81,12 @@ def test_files_within_are_read(folders: Folders, tree: Path, path: str, data: by
         "/etc/passwd", "file:///etc/passwd", "\ud800",
     ],
 )  # fmt: skip
-def test_nothing_else_is(folders: Folders, path: str) -> None:
+def test_no_other_file_is_read(folders: Folders, path: str) -> None:
     with pytest.raises(InvalidImage, match="expected a picture file below"):
         folders.read(path)
 
 
-def test_the_refusal_does_not_tell_whether_a_file_outside_is_there(
+def test_the_refusal_does_not_reveal_whether_a_file_outside_exists(
     folders: Folders, tree: Path
 ) -> None:
     told = []
@@ -104,7 +104,7 @@ PARTS = st.sampled_from(
 
 
 @given(st.one_of(st.lists(PARTS, max_size=8).map("/".join), st.text(max_size=40)), st.booleans())
-def test_whatever_is_asked_the_secret_stays(
+def test_no_request_reveals_the_secret(
     folders: Folders, tree: Path, path: str, absolute: bool
 ) -> None:
     asked = f"{tree}/{path}" if absolute else path
@@ -138,7 +138,7 @@ def test_sizes_are_bounded(folders: Folders) -> None:
         folders.read("empty.png")
 
 
-def test_pictures_are_listed_but_for_hidden_ones_and_links_that_lead_out(tree: Path) -> None:
+def test_pictures_are_listed_except_hidden_ones_and_links_that_lead_out(tree: Path) -> None:
     one = Folders([tree / "photos"], LIMITS)
     assert one.pictures() == ["a.jpg", "empty.png", "inside.jpg", "large.jpg", "sub/b.jpg"]
     assert one.pictures("sub") == ["sub/b.jpg"]

@@ -66,7 +66,7 @@ def test_a_picture_may_come_in_base64(agent: Agent, photo: Path) -> None:
     assert agent.record("detect", image_base64=uri, phrases=["man"]) == named
 
 
-def test_masks_are_told_when_asked_for_alone(agent: Agent, client: Client, photo: Path) -> None:
+def test_masks_are_included_only_on_request(agent: Agent, client: Client, photo: Path) -> None:
     box = [153, 87, 370, 310]
     short = agent.record("segment", path=NAME, boxes=[box])["objects"][0]
     long = agent.record("segment", path=NAME, boxes=[box], masks=True)["objects"][0]
@@ -80,7 +80,7 @@ def test_points_together_with_background_mean_one_thing(agent: Agent) -> None:
     assert (apart["count"], together["count"]) == (2, 1)
 
 
-def test_a_drawing_comes_when_asked_for(agent: Agent) -> None:
+def test_a_drawing_comes_on_request(agent: Agent) -> None:
     result = agent.call("detect_and_segment", path=NAME, phrases=["man"], annotated=True)
     text, image = result.content
     assert text.type == "text" and image.mime_type == "image/jpeg"
@@ -118,19 +118,17 @@ def test_errors_carry_the_clients_own_words(agent: Agent, photo: Path, client: C
         ({"path": NAME, "phrases": [" "]}, "InvalidText: label 0: expected a text"),
     ],
 )
-def test_what_cannot_be_asked_is_refused_in_words(
-    agent: Agent, arguments: dict, words: str
-) -> None:
+def test_invalid_calls_are_refused_in_words(agent: Agent, arguments: dict, words: str) -> None:
     assert words in agent.refusal("detect", **arguments)
 
 
-def test_a_call_that_is_left_harms_no_other(agent: Agent) -> None:
+def test_an_abandoned_call_harms_no_other(agent: Agent) -> None:
     with pytest.raises(MCPError):
         agent.leave("segment_everything", path=NAME, points_per_side=24)
     assert agent.record("detect", path=NAME, phrases=["man"])["count"] == 1
 
 
-def test_a_tool_that_is_not_there_is_refused_with_those_that_are(agent: Agent) -> None:
+def test_an_unknown_tool_is_refused_with_a_list_of_known_ones(agent: Agent) -> None:
     with pytest.raises(MCPError, match=r"no tool 'paint', expected one of classify, detect"):
         agent.call("paint")
 

@@ -1,4 +1,4 @@
-"""What tools of other deployments than the demo take, and what answers become."""
+"""The tools of deployments other than the demo, and the form of their answers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SAM = MemberDescription("sam", "sam", "promptable")
 
 
 def tools_of(*verbs: Description) -> dict[str, tools.Tool]:
-    """Of a server that nobody asks."""
+    """The tools of a server that is never called."""
     with Client("localhost:1") as client:
         return {tool.name: tool for tool in tools.of_deployment(client, None, verbs)}
 
@@ -38,7 +38,7 @@ def taken(tool: tools.Tool) -> set[str]:
     return set(arguments.schema_of(tool.arguments)["properties"])
 
 
-def test_an_open_detector_is_given_phrases_and_one_of_classes_tells_them() -> None:
+def test_an_open_detector_takes_phrases_and_a_closed_one_lists_its_classes() -> None:
     found = tools_of(
         Description("find", "detect", {"detects": OPEN}),
         Description("traffic", "detect", {"detects": CLOSED}),
@@ -66,7 +66,7 @@ def test_a_description_needs_a_verb_that_detects_with_the_same_member() -> None:
     assert "description" in taken(tools_of(main, other, same)["main_object"])
 
 
-def test_members_whose_classes_are_unknown_are_given_no_phrases_either() -> None:
+def test_members_with_unknown_classes_take_no_phrases_either() -> None:
     nameless = MemberDescription("mine", "yolo", "detector")
     found = tools_of(Description("detect", "detect", {"detects": nameless}))
     assert "phrases" not in taken(found["detect"])
@@ -84,7 +84,7 @@ def test_vectors_are_no_tools() -> None:
     assert not tools_of(Description("embed_text", "embed_text", {"embeds": CLIP}))
 
 
-def test_null_is_as_good_as_left_out_and_wrong_types_are_told_by_name() -> None:
+def test_null_counts_as_left_out_and_wrong_types_are_named() -> None:
     model = arguments.model_of("detect", ("image_base64", "phrases", "box_threshold"), ("phrases",))
     given = {"phrases": ["cat"], "box_threshold": None}
     assert arguments.check(model, given) == {"phrases": ["cat"]}
@@ -95,7 +95,7 @@ def test_null_is_as_good_as_left_out_and_wrong_types_are_told_by_name() -> None:
         arguments.check(model, None)
 
 
-def test_many_objects_are_counted_and_the_surest_told() -> None:
+def test_all_objects_are_counted_and_the_surest_listed() -> None:
     count = replies.TOLD + 7
     found = Detections(
         np.tile(np.float32([1.4, 2.6, 10, 20]), (count, 1)),

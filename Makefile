@@ -6,18 +6,18 @@ VENV ?= .venv
 # For CPU-only wheels of torch from PyTorch's own index:
 #   make demo PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 PIP_ARGS ?=
-# What `make serve` serves: the name of one in deployments/, or a TOML file.
+# What `make serve` serves: the name of a file in deployments/, or a TOML file.
 DEPLOYMENT ?= demo
 # What `make engines` builds.
 SET ?= demo
-# What `make test` runs at once, each with a server of its own.
+# Parallel test processes of `make test`, each with its own server.
 WORKERS ?= 2
 PRECISION ?= fp16
-# What `make bench-real-size` may take, once the networks are exported, and what it serves: the
-# fastest form that is accurate on a CPU. Without bf16 in the processor the rest of it is fp32.
+# Minutes for `make bench-real-size` after the export, and what it serves: the fastest form that is
+# accurate on a CPU. Without bf16 in the processor the rest of it is fp32.
 MINUTES ?= 25
 REAL_SIZE ?= --runtime onnxruntime-openvino --precision bf16-int8
-# What `make bench-compare` compares: folders of two reports.
+# Folders of the two reports for `make bench-compare`.
 A ?= build/bench-before
 B ?= build/bench
 # Where `make gpu-smoke` serves: gpu, or cpu for the same steps against the embedded server.
@@ -44,7 +44,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet $(PIP_ARGS) -c constraints.txt --no-deps nvidia-pytriton
 	touch $@
 
-# onnxruntime-gpu has the same files as onnxruntime: one of them in an environment.
+# onnxruntime-gpu has the same files as onnxruntime, so an environment can only have one of them.
 $(GPU_READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(GPU_VENV)
 	$(GPU_VENV)/bin/pip install --quiet --upgrade pip
@@ -89,7 +89,7 @@ search-demo: $(READY) ## index 300 demo pictures through the server, and find th
 	$(BIN)/python -m demo.search --out build/search
 
 .PHONY: search-truth
-search-truth: $(READY) ## what object search finds of 2,000 held-out pictures (half an hour; resumable)
+search-truth: $(READY) ## how much object search finds in 2,000 held-out pictures (half an hour; resumable)
 	$(BIN)/python -m demo.search_truth --json build/search-truth.json
 
 .PHONY: swap
@@ -110,14 +110,14 @@ families-real-size: $(READY) ## well-known checkpoints' architectures at full si
 	$(BIN)/python -m export.models_page
 
 .PHONY: families-yolo
-families-yolo: $(READY) ## YOLO files against the packages that write them, in an environment of their own
+families-yolo: $(READY) ## YOLO files against the packages that write them, in a separate environment
 	$(PYTHON) -m venv .venv-yolo
 	.venv-yolo/bin/pip install --quiet $(PIP_ARGS) torch==2.13.0
 	.venv-yolo/bin/pip install --quiet --no-deps -r export/yolo_upstream/requirements.txt
 	$(BIN)/python -m export.yolo_report --python .venv-yolo/bin/python
 
 .PHONY: models
-models: $(READY) ## write docs/models.md anew from the registry of families
+models: $(READY) ## write docs/models.md from the registry of families
 	$(BIN)/python -m export.models_page
 
 .PHONY: parity-real-size
@@ -156,7 +156,7 @@ bench-real-size: $(READY) ## the same at full size with random weights (MINUTES,
 	$(BIN)/python -m benchmarks --set stand-in --grounding-dino-edge 800 $(REAL_SIZE) --scale full-size --minutes $(MINUTES) --out build/bench-real-size
 
 .PHONY: bench-gpu
-bench-gpu: $(GPU_READY) ## the same on a CUDA machine in fp16; without one it says so and exits with 3
+bench-gpu: $(GPU_READY) ## the same on a CUDA machine in fp16; without one it exits with 3
 	PATH="$(abspath $(GPU_VENV)/bin):$$PATH" $(GPU_VENV)/bin/python -m benchmarks.gpu --out build/bench-gpu
 
 .PHONY: web
@@ -168,7 +168,7 @@ web-pictures: $(READY) ## the page's screenshots, docs/web-*.png; needs Chromium
 	$(BIN)/python -m tests.web.page_pictures
 
 .PHONY: fuzz-web
-fuzz-web: $(READY) ## ten thousand requests made of the gateway's own description (long)
+fuzz-web: $(READY) ## ten thousand requests made from the gateway's own description (long)
 	$(BIN)/python -m pytest -m faults tests/web
 
 .PHONY: bench-web
@@ -225,7 +225,7 @@ kind: $(READY) ## the demo on a throw-away Kubernetes cluster; needs Docker and 
 	deploy/kind.sh
 
 .PHONY: configs
-configs: $(READY) ## write model_repository anew from the specs
+configs: $(READY) ## write model_repository from the specs
 	$(BIN)/python -m export.configs
 
 .PHONY: lint

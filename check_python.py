@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 OLDEST, NEWEST = (3, 10), (3, 13)
-# What tritonserver's wheel, nvidia-pytriton 0.7.0, is built for.
+# The platforms of tritonserver's wheel, nvidia-pytriton 0.7.0.
 SYSTEM, PROCESSORS, GLIBC = "Linux", ("x86_64", "aarch64"), (2, 35)
 
 
@@ -26,7 +26,7 @@ def problem():
 
 
 def _missing_venv(found):
-    # In a process of its own: what the modules need may be missing, too.
+    # In a separate process, because the module's own dependencies may be missing, too.
     wanted = [sys.executable, "-c", "import venv, ensurepip, ssl, zlib, ctypes, sqlite3"]
     run = subprocess.Popen(wanted, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     message = run.communicate()[1].decode("utf-8", "replace").strip().split("\n")[-1]

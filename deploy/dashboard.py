@@ -141,7 +141,7 @@ PANELS = (
         },
     ),
     Panel(
-        "GPU, or CPU where there is none",
+        "GPU, or CPU without one",
         "percentunit",
         "Busy share.",
         {

@@ -77,7 +77,7 @@ class PreprocessImage(Step):
     def run(self, inputs: Arrays, wanted: frozenset[str]) -> Arrays:
         seen = {name: found for name, found in self._seen.items() if name in wanted}
         uses = list(dict.fromkeys(use for use, _ in seen.values()))
-        self.check_room([model for use in uses for model in self._asked(use, inputs)])
+        self.check_room([model for use in uses for model in self._called_models(use, inputs)])
         large = any(not made.small for _, made in seen.values())
         pictures = wanted & {verb_picture(use.verb).name for use in uses}
         least = partial(self._least_scale, large=large, cut=bool(pictures))
@@ -97,7 +97,7 @@ class PreprocessImage(Step):
             out |= self._pixels(picture, name, made.geometry)
         return out | {name: crops.source(picture) for name in pictures}
 
-    def _asked(self, use: Use, inputs: Arrays) -> tuple[str, ...]:
+    def _called_models(self, use: Use, inputs: Arrays) -> tuple[str, ...]:
         """The models that a request then waits for, each as often as it calls them."""
         finds = self.roles.get(use.finds)
         if not isinstance(finds, Promptable):

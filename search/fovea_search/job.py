@@ -109,7 +109,7 @@ class Job:
         finally:
             self._commit()
             self.summary.seconds = time.monotonic() - start
-        self._settle()
+        self._update_paths()
         if self._options.sweep:
             self._sweep()
         self.summary.seconds = time.monotonic() - start
@@ -118,7 +118,7 @@ class Job:
     def _work(self, found: Iterable[Source], total: int | None, progress: Progress | None) -> None:
         last_commit = time.monotonic()
         for done, outcome in enumerate(self._outcomes(found), start=1):
-            self._see(outcome)
+            self._note(outcome)
             if outcome.picture is not None:
                 self._ready.append(outcome.picture)
             late = time.monotonic() - last_commit > BATCH_S
@@ -167,7 +167,7 @@ class Job:
         known = self._known.get(name)
         return known is not None and not (self._options.retry and known.error)
 
-    def _see(self, outcome: Outcome) -> None:
+    def _note(self, outcome: Outcome) -> None:
         """Note where a picture is, and count it unless it has rows to commit."""
         self._seen[outcome.origin.path] = outcome.id
         if outcome.unchanged:
@@ -179,10 +179,12 @@ class Job:
 
     def _commit(self) -> None:
         if self._ready:
-            self._book([Result.of(one) for one in self._ready], self._store.commit(self._ready))
+            self._count_results(
+                [Result.of(one) for one in self._ready], self._store.commit(self._ready)
+            )
         self._ready = []
 
-    def _book(self, results: Sequence[Result], stored: Iterable[str]) -> None:
+    def _count_results(self, results: Sequence[Result], stored: Iterable[str]) -> None:
         """Count the results of a commit; `stored` are those that are new in the store."""
         new = set(stored)
         for one in results:
@@ -200,7 +202,7 @@ class Job:
                 self.summary.failed += 1
                 self.summary.errors.append((one.path, one.error))
 
-    def _settle(self) -> None:
+    def _update_paths(self) -> None:
         """Update paths of moved pictures, and remove the old versions of changed files."""
         used = set(self._seen.values())
         stale = {

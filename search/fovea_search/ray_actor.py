@@ -129,7 +129,7 @@ class Actor:
     def _begin_slice(
         self, found: Iterator[Source], known: Mapping[str, list[Known]]
     ) -> list[Future[Outcome]]:
-        begun = _Begun(self._is_stored)
+        begun = _Slice(self._is_stored)
         worker = Worker(self._server, begun.is_there, self._options.thumbnail, self._metadata)
         futures = []
         for source in islice(found, self._options.batch):
@@ -179,7 +179,7 @@ class Actor:
         return bool(near) and name in self._store.failed([name])
 
 
-class _Begun:
+class _Slice:
     """The pictures of one slice, so that copies within it are done once."""
 
     def __init__(self, is_stored: Any) -> None:

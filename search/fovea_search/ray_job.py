@@ -98,7 +98,7 @@ class RayJob(Job):
             if source.shard:
                 yield Task(shard=source.origin)
             elif known is not None:
-                self._see(Outcome(known.id, source.origin, unchanged=True))
+                self._note(Outcome(known.id, source.origin, unchanged=True))
             else:
                 pictures.append(source.origin)
             if len(pictures) == self._options.batch:
@@ -110,9 +110,9 @@ class RayJob(Job):
     def _take(self, done: Done) -> None:
         """Commit a slice."""
         for outcome in done.outcomes:
-            self._see(outcome)
+            self._note(outcome)
         if done.written is not None:
-            self._book(done.results, self._store.commit_written(done.written))
+            self._count_results(done.results, self._store.commit_written(done.written))
         for path, reason in done.problems:
             self._on_problem(path, reason)
         if done.stop is not None:

@@ -86,7 +86,7 @@ class MadeBy:
             raise OtherMembers(
                 f"expected a query of the store's embedder, {_short(self.embedder)} with "
                 f"{self.dimensions} dimensions, got {_short(fingerprint)} with {dimensions}: ask "
-                "the server that made the store, or index the pictures anew into another --store"
+                "the server that made the store, or index the pictures again into another --store"
             )
 
     def schema(self) -> pa.Schema:
@@ -108,7 +108,7 @@ class MadeBy:
         if version != str(SCHEMA_VERSION):
             raise InvalidStore(
                 f"expected a store of schema {SCHEMA_VERSION} in {where!r}, got {version}: use the "
-                "version of fovea that wrote it, or index the pictures anew into another --store"
+                "version of fovea that wrote it, or index the pictures again into another --store"
             )
         return cls(**json.loads(metadata[MADE_BY_KEY]))
 

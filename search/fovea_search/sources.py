@@ -50,7 +50,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Options:
     """The options of `find`."""
 
     on_problem: Problem
@@ -70,7 +70,7 @@ def find(
     Unreadable ones go to `on_problem`, and the rest continue. column: of Parquet files.
     closed: yield shards unopened, for somebody else to open.
     """
-    asked = _Asked(on_problem, column, closed)
+    asked = _Options(on_problem, column, closed)
     for given in inputs:
         try:
             yield from _expand(given, asked)
@@ -102,7 +102,7 @@ def container_of(path: str) -> str | None:
     return path.partition("::")[2] or None
 
 
-def _expand(given: str, asked: _Asked) -> Iterator[Source]:
+def _expand(given: str, asked: _Options) -> Iterator[Source]:
     container = container_of(given)
     if container is not None:
         yield _within(given, container)
@@ -127,7 +127,7 @@ def _within(path: str, container: str) -> Source:
     return Source(Origin(path, folder, 0, modified), lambda: read(path))
 
 
-def _one(file_system: Any, path: str, asked: _Asked) -> Iterator[Source]:
+def _one(file_system: Any, path: str, asked: _Options) -> Iterator[Source]:
     lower = path.lower()
     if file_system.isdir(path):
         yield from _walk(file_system, path, asked.on_problem)
@@ -183,7 +183,7 @@ def _modified(info: dict[str, Any]) -> float:
     return time.timestamp() if isinstance(time, datetime) else float(time)
 
 
-def _listed(file_system: Any, path: str, asked: _Asked) -> Iterator[Source]:
+def _listed(file_system: Any, path: str, asked: _Options) -> Iterator[Source]:
     with file_system.open(path, "rb") as file:
         lines = os.fsdecode(file.read()).splitlines()
     for line in lines:

@@ -76,7 +76,7 @@ def link(store, to):
     return run("link", "--store", store, "--to", to)
 
 
-def export_anew(store, precision):
+def export_again(store, precision):
     manifest = {"request": {"precision": precision}}
     (store / "export" / "manifest.json").write_text(json.dumps(manifest))
 
@@ -118,7 +118,7 @@ def test_another_export_or_another_gpu_has_its_own_engines(machine, store, tmp_p
     to = tmp_path / "models"
     assert build(store) == 0 and link(store, to) == 0
     before = to.resolve()
-    export_anew(store, "fp32")
+    export_again(store, "fp32")
     assert link(store, to) == 1, "the old engines are not the new export's"
     assert build(store) == 0 and link(store, to) == 0
     assert to.resolve() != before and before.is_dir(), "servers still run on the old ones"

@@ -21,7 +21,7 @@ FORM = Form(max_batch=1)
 EMBEDS = {"embed_image": {"embeds": "clip"}, "embed_text": {"embeds": "clip"}}
 
 
-class Told(list):
+class Traced(list):
     """An export's report, as a list of the networks that it traced."""
 
     def __call__(self, network: str, what: str) -> None:
@@ -37,17 +37,17 @@ def folder(checkpoints) -> Path:
 @pytest.fixture(scope="module")
 def kept(folder, tmp_path_factory) -> tuple[Exported, Path]:
     """An exported CLIP, and the folder where it is kept."""
-    members, told = tmp_path_factory.mktemp("kept"), Told()
-    made = exported(folder, members, told)
-    assert told == ["clip_image_encoder", "clip_text_encoder"]
+    members, traced = tmp_path_factory.mktemp("kept"), Traced()
+    made = exported(folder, members, traced)
+    assert traced == ["clip_image_encoder", "clip_text_encoder"]
     return made, members
 
 
 def exported(
-    folder: Path, members: Path, told: Told, name: str = "clip", *, force: bool = False
+    folder: Path, members: Path, traced: Traced, name: str = "clip", *, force: bool = False
 ) -> Exported:
     request = MemberExport(find(name, Source(str(folder))), form=FORM)
-    return export_member(request, members, report=told, force=force)
+    return export_member(request, members, report=traced, force=force)
 
 
 def deployment(members: dict[str, Path], verbs: dict[str, dict[str, str]]) -> DeploymentFile:
@@ -55,9 +55,9 @@ def deployment(members: dict[str, Path], verbs: dict[str, dict[str, str]]) -> De
     return DeploymentFile("small", sources, verbs_of(verbs))
 
 
-def served(out: Path, deployment: DeploymentFile, members: Path, told: Told) -> Export:
+def served(out: Path, deployment: DeploymentFile, members: Path, traced: Traced) -> Export:
     """A finished export of a deployment."""
-    export = Export(deployment, out, told, max_batch=1, members=members)
+    export = Export(deployment, out, traced, max_batch=1, members=members)
     run(export)
     return export
 
@@ -80,24 +80,24 @@ def members(kept, tmp_path) -> Path:
 
 def test_an_equal_key_exports_nothing_again(kept, folder):
     made, members = kept
-    told = Told()
-    assert exported(folder, members, told) == made
-    assert told == []
+    traced = Traced()
+    assert exported(folder, members, traced) == made
+    assert traced == []
     assert [path for path in members.iterdir() if path.is_dir()] == [made.folder]
 
 
 def test_a_checkpoint_in_another_place_is_the_same_one(kept, folder, tmp_path):
     made, members = kept
-    told = Told()
+    traced = Traced()
     moved = Path(shutil.copytree(folder, tmp_path / "moved"))
-    assert exported(moved, members, told).folder == made.folder
-    assert told == []
+    assert exported(moved, members, traced).folder == made.folder
+    assert traced == []
 
 
 def test_a_forced_export_comes_out_the_same(kept, folder, members):
-    told = Told()
-    again = exported(folder, members, told, force=True)
-    assert told == ["clip_image_encoder", "clip_text_encoder"]
+    traced = Traced()
+    again = exported(folder, members, traced, force=True)
+    assert traced == ["clip_image_encoder", "clip_text_encoder"]
     assert (again.member, again.record) == (kept[0].member, kept[0].record)
 
 
@@ -122,23 +122,23 @@ def test_another_option_is_another_key(checkpoints):
 
 
 def test_other_verbs_export_nothing_again(kept, folder, tmp_path):
-    told = Told()
-    both = served(tmp_path / "out", deployment({"clip": folder}, EMBEDS), kept[1], told)
+    traced = Traced()
+    both = served(tmp_path / "out", deployment({"clip": folder}, EMBEDS), kept[1], traced)
     ensembles = {"embed_image", "embed_text"}
     assert ensembles <= {path.name for path in both.repository.iterdir()}
     fewer = {"index": {"verb": "embed_image", "embeds": "clip"}}
-    less = served(tmp_path / "out", deployment({"clip": folder}, fewer), kept[1], told)
+    less = served(tmp_path / "out", deployment({"clip": folder}, fewer), kept[1], traced)
     found = {path.name for path in less.repository.iterdir()}
     assert "index" in found and not ensembles & found
-    assert told == []
+    assert traced == []
 
 
 def test_another_member_is_exported_alone(kept, folder, other, members, tmp_path):
-    told = Told()
+    traced = Traced()
     verbs = {**EMBEDS, "theirs": {"verb": "embed_image", "embeds": "second"}}
     both = deployment({"clip": folder, "second": other}, verbs)
-    made = served(tmp_path / "out", both, members, told)
-    assert told == ["second_image_encoder", "second_text_encoder"]
+    made = served(tmp_path / "out", both, members, traced)
+    assert traced == ["second_image_encoder", "second_text_encoder"]
     paths = [onnx_path(made.repository, f"{name}_image_encoder") for name in ("clip", "second")]
     assert paths[0].read_bytes() != paths[1].read_bytes()
 
@@ -168,11 +168,11 @@ def test_another_member_is_exported_alone(kept, folder, other, members, tmp_path
         "all is missing",
     ],
 )
-def test_a_broken_folder_is_exported_anew(kept, folder, members, spoil):
-    told, broken = Told(), members / kept[0].folder.name
+def test_a_broken_folder_is_exported_again(kept, folder, members, spoil):
+    traced, broken = Traced(), members / kept[0].folder.name
     spoil(broken)
-    again = exported(folder, members, told)
-    assert told == ["clip_image_encoder", "clip_text_encoder"]
+    again = exported(folder, members, traced)
+    assert traced == ["clip_image_encoder", "clip_text_encoder"]
     assert again.folder == broken
     assert (again.member, again.record) == (kept[0].member, kept[0].record)
     assert json.loads((broken / RECORD).read_text()) == kept[0].record
@@ -185,17 +185,17 @@ def test_a_network_that_differs_from_its_checkpoint_is_not_kept(checkpoints, tmp
     tokenizer["normalizer"] = None
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
     with pytest.raises(ParityError, match="becomes the tokens"):
-        exported(folder, tmp_path / "members", Told(), name="dino")
+        exported(folder, tmp_path / "members", Traced(), name="dino")
     assert [path.name for path in (tmp_path / "members").iterdir()] == [".lock"]
 
 
 def test_two_deployments_share_a_member_under_different_names(kept, folder, tmp_path):
     made, members = kept
-    told = Told()
-    first = served(tmp_path / "first", deployment({"clip": folder}, EMBEDS), members, told)
+    traced = Traced()
+    first = served(tmp_path / "first", deployment({"clip": folder}, EMBEDS), members, traced)
     verbs = {"look": {"verb": "embed_image", "embeds": "eyes"}}
-    second = served(tmp_path / "second", deployment({"eyes": folder}, verbs), members, told)
-    assert told == []
+    second = served(tmp_path / "second", deployment({"eyes": folder}, verbs), members, traced)
+    assert traced == []
     for part in ("image_encoder", "text_encoder"):
         assert made.graph(part).samefile(onnx_path(first.repository, f"clip_{part}"))
     assert made.graph("image_encoder").samefile(onnx_path(second.repository, "eyes_image_encoder"))
@@ -209,10 +209,10 @@ def test_two_deployments_share_a_member_under_different_names(kept, folder, tmp_
 
 
 def test_the_fingerprint_depends_on_the_weights_and_not_on_the_name(kept, folder, other, members):
-    told = Told()
-    renamed = exported(folder, members, told, name="eyes")
+    traced = Traced()
+    renamed = exported(folder, members, traced, name="eyes")
     assert renamed.member == replace(kept[0].member, name="eyes")
-    changed = exported(other, members, told)
+    changed = exported(other, members, traced)
     assert changed.member.spec == kept[0].member.spec
     assert len(changed.member.fingerprint) == 64
     assert changed.member.fingerprint != kept[0].member.fingerprint
@@ -224,7 +224,7 @@ def test_the_fingerprint_depends_on_the_tokenizer_too(kept, folder, members, tmp
     vocabulary = tokenizer["model"]["vocab"]
     vocabulary["a"], vocabulary["b"] = vocabulary["b"], vocabulary["a"]
     (copied / "tokenizer.json").write_text(json.dumps(tokenizer))
-    changed = exported(copied, members, Told())
+    changed = exported(copied, members, Traced())
     assert [record["sha256"] for record in changed.record["networks"]] == [
         record["sha256"] for record in kept[0].record["networks"]
     ]
@@ -235,7 +235,7 @@ def test_another_fingerprint_is_in_the_configurations_of_all_that_follows_from_i
     kept, folder, other, members, tmp_path
 ):
     repositories = [
-        served(tmp_path / name, deployment({"clip": source}, EMBEDS), members, Told()).repository
+        served(tmp_path / name, deployment({"clip": source}, EMBEDS), members, Traced()).repository
         for name, source in (("first", folder), ("second", other))
     ]
     first, second = (

@@ -7,7 +7,7 @@ from fovea.families import FAMILIES
 
 
 def test_the_page_is_what_the_registry_says():
-    assert PAGE.read_text() == page(read_figures(), read()), "write it anew: make models"
+    assert PAGE.read_text() == page(read_figures(), read()), "write it again: make models"
 
 
 def test_every_family_is_on_it_with_its_licence():

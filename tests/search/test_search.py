@@ -203,7 +203,7 @@ def test_another_embedder_is_refused_with_the_way_out(full: Index, triton) -> No
     with Client(triton.url) as other:
         stranger = Index(Store.open(full.store.uri), other)
         for query in ({"text": "red"}, {"image": colours.picture(("red",))}):
-            with pytest.raises(OtherMembers, match=r"eeeeeeeeeeee .*index the pictures anew"):
+            with pytest.raises(OtherMembers, match=r"eeeeeeeeeeee .*index the pictures again"):
                 stranger.search(**query)
 
 

@@ -32,7 +32,7 @@ def add_version(repository, number):
     os.rename(aside, repository / "linear" / str(number))
 
 
-class Asking(threading.Thread):
+class Caller(threading.Thread):
     """Calls without a pause, and notes which version answered, or the error."""
 
     def __init__(self, url):
@@ -59,7 +59,7 @@ class Asking(threading.Thread):
 
 
 def test_sighup_loads_a_new_version_and_no_request_fails(repository):
-    with launcher(repository) as (process, where), Asking(where["grpc"]) as asking:
+    with launcher(repository) as (process, where), Caller(where["grpc"]) as asking:
         assert where["launcher_pid"] == process.pid
         wait_until(lambda: "1" in asking.versions, within_s=60)
         add_version(repository, 2)
@@ -70,7 +70,7 @@ def test_sighup_loads_a_new_version_and_no_request_fails(repository):
 
 
 def test_a_version_that_cannot_be_loaded_leaves_the_old_one(repository, options):
-    with EmbeddedServer(options(repository)) as server, Asking(server.grpc_url) as asking:
+    with EmbeddedServer(options(repository)) as server, Caller(server.grpc_url) as asking:
         wait_until(lambda: asking.versions, within_s=60)
         add_version(repository, 2)
         (repository / "linear" / "2" / "model.onnx").write_bytes(b"not a network")

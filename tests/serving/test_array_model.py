@@ -53,7 +53,7 @@ class TritonPythonModel(ArrayModel):
 PATIENCE_S = 60.0
 
 
-class Asking:
+class Caller:
     """Calls the models of MODEL with files of its own folder."""
 
     def __init__(self, server: EmbeddedServer, folder: Path, pool: ThreadPoolExecutor) -> None:
@@ -120,13 +120,13 @@ def steps_server(tmp_path_factory):
 @pytest.fixture
 def asking(steps_server, tmp_path):
     with ThreadPoolExecutor(16) as pool:
-        made = Asking(steps_server, tmp_path, pool)
+        made = Caller(steps_server, tmp_path, pool)
         yield made
         for name in ("first", "slow", "quick"):  # a failed test leaves nothing waiting
             made.go_on(name)
 
 
-def test_a_slow_request_does_not_hold_the_answers_of_its_batch(asking: Asking):
+def test_a_slow_request_does_not_hold_the_answers_of_its_batch(asking: Caller):
     first = asking.ask("computing", "first")
     asking.wait_until_begun("first")
     slow = asking.ask("computing", "slow")
@@ -146,7 +146,7 @@ def test_a_slow_request_does_not_hold_the_answers_of_its_batch(asking: Asking):
     assert (statistics.inferences, statistics.executions) == (8, 2)
 
 
-def test_a_step_that_waits_for_other_models_takes_more_requests_meanwhile(asking: Asking):
+def test_a_step_that_waits_for_other_models_takes_more_requests_meanwhile(asking: Caller):
     slow = asking.ask("calling", "slow")
     asking.wait_until_begun("slow")
     asking.go_on("quick")

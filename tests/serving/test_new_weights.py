@@ -64,7 +64,7 @@ def answers(client: Client, picture: Path) -> list[np.ndarray]:
     return [scores, found.scores, found.masks[0].to_numpy()]
 
 
-class Asking(threading.Thread):
+class Caller(threading.Thread):
     """Calls without a pause; notes failures."""
 
     def __init__(self, url: str, picture: Path) -> None:
@@ -73,7 +73,7 @@ class Asking(threading.Thread):
         self._stopped = threading.Event()
         self.answered, self.errors = 0, list[FoveaError]()
 
-    def __enter__(self) -> Asking:
+    def __enter__(self) -> Caller:
         self.start()
         return self
 
@@ -98,7 +98,7 @@ def test_answers_after_new_weights_are_those_of_a_fresh_server(tmp_path, samples
     with demo_server(repository) as server, Client(server.grpc_url) as client:
         former = answers(client, picture)
         change_weights(repository)
-        with Asking(server.grpc_url, picture) as asking:
+        with Caller(server.grpc_url, picture) as asking:
             server.load_changes()
         assert asking.answered and not asking.errors
         loaded = answers(client, picture)

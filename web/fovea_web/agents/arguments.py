@@ -109,11 +109,11 @@ def check(model: type[BaseModel], arguments: Mapping[str, Any] | None) -> dict[s
     try:
         checked = model.model_validate(given)
     except ValidationError as error:
-        raise InvalidInput(_told(error, model)) from error
+        raise InvalidInput(_describe(error, model)) from error
     return checked.model_dump(exclude_unset=True)
 
 
-def _told(error: ValidationError, model: type[BaseModel]) -> str:
+def _describe(error: ValidationError, model: type[BaseModel]) -> str:
     """The wrong arguments and the reasons, on one line."""
     parts = []
     for one in error.errors(include_url=False):

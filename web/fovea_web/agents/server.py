@@ -84,7 +84,7 @@ def make_server(toolbox: Toolbox) -> Server[Any]:
             found = await in_thread(toolbox.tools)
         except FoveaError as error:
             raise MCPError(types.INTERNAL_ERROR, _message(error)) from error
-        return types.ListToolsResult(tools=[_told(tool) for tool in found])
+        return types.ListToolsResult(tools=[_to_mcp(tool) for tool in found])
 
     async def call_tool(_: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
         try:
@@ -131,7 +131,7 @@ def run_stdio(server: Server[Any]) -> None:
     ended.result()
 
 
-def _told(tool: Tool) -> types.Tool:
+def _to_mcp(tool: Tool) -> types.Tool:
     return types.Tool(
         name=tool.name,
         title=tool.title,

@@ -139,7 +139,7 @@ def _of_verb(
     verbs: Sequence[Description],
 ) -> Tool:
     kind = KINDS[verb.verb]
-    asks = _Asked(verb, verbs)
+    asks = _VerbCall(verb, verbs)
     shown = (*(("annotated",) if kind.drawn else ()), *(("masks",) if kind.masks else ()))
     names = (*picture_arguments(folders), *(n for n in kind.given if asks.takes(n)), *shown)
     required = [name for name in asks.required if name in names]
@@ -165,7 +165,7 @@ def _of_verb(
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _VerbCall:
     """A verb's inputs and how to send them, given its members."""
 
     verb: Description

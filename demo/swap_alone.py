@@ -1,4 +1,4 @@
-"""Members with verbs of their own, a classifier and an embedder of pictures, served.
+"""Serves a classifier and an embedder of pictures, which have verbs of their own.
 
 Each is compared with its reference in PyTorch and with the truth, like the replacements in
 `demo.swap`.

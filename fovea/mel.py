@@ -1,7 +1,7 @@
-"""Kaldi's log mel filter banks, of 16,000 samples a second.
+"""Kaldi's log mel filter banks, for 16,000 samples a second.
 
-Formulas: Kaldi's `compute-fbank-feats` (feat/feature-fbank.cc, feat/mel-computations.cc) as
-torchaudio.compliance.kaldi.fbank has it for htk_compat, window_type="hanning", dither=0.
+Formulas: Kaldi's `compute-fbank-feats` (feat/feature-fbank.cc, feat/mel-computations.cc), as in
+torchaudio.compliance.kaldi.fbank with htk_compat, window_type="hanning" and dither=0.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 RATE = 16_000
 BANDS = 128
-# 25 ms, 10 ms, and the next power of two.
+# Samples in 25 ms and in 10 ms, and the next power of two.
 WINDOW, SHIFT, FFT = 400, 160, 512
 PREEMPHASIS = 0.97
 LOWEST_HZ = 20.0

@@ -176,7 +176,7 @@ class MultimodalEmbedder(Embedder[S]):
     @property
     @abstractmethod
     def modalities(self) -> Mapping[str, Modality]:
-        """By name; the verb embed_audio is for "audio"."""
+        """Modalities by name; the verb embed_audio is for "audio"."""
 
     @property
     def networks(self) -> tuple[ModelSpec, ...]:

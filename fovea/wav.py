@@ -1,6 +1,6 @@
-"""WAV files as samples, and back.
+"""Reads and writes WAV files.
 
-RIFF and WAVE as in Microsoft's "Multiple channel audio data and WAVE files": integers of 8
+Formats: RIFF and WAVE as in Microsoft's "Multiple channel audio data and WAVE files": integers of 8
 (unsigned), 16, 24 and 32 bits and floats of 32 and 64, little-endian, any number of channels.
 """
 
@@ -60,7 +60,7 @@ def read(data: bytes, limits: Limits) -> Sound:
 
 
 def write(samples: NDArray[np.float32], rate: int) -> bytes:
-    """A WAV file of floats of 32 bits, of samples [N] or [channels, N]."""
+    """A WAV file of 32-bit floats; samples: [N] or [channels, N]."""
     rows = np.atleast_2d(samples)
     data = np.ascontiguousarray(rows.T, "<f4").tobytes()
     frame = 4 * len(rows)

@@ -1,4 +1,4 @@
-"""Sounds, grey pictures and motion that are the same everywhere."""
+"""Sounds, grey pictures and motion that tests and references share."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def chirp(seconds: float, from_hz: float, to_hz: float) -> Floats:
     return sound.astype(np.float32)
 
 
-# Longer than three clips, within one, and little more than a frame.
+# Longer than three clips, shorter than one, and little more than a frame.
 SOUNDS = (chirp(7.3, 200, 5000), chirp(1.2, 3000, 400), chirp(0.03, 800, 900))
 
 

@@ -248,7 +248,7 @@ class BlockingVerbs(ABC):
     def embed_thermal(
         self, thermal: Grey, *, timeout_s: float | None = None, verb: str | None = None
     ) -> NDArray[np.float32]:
-        """The same for a thermal picture."""
+        """Like `embed_depth`, for a thermal picture."""
         steps = verbs.embed_modality("thermal", recordings.to_grey("thermal", thermal), verb)
         return self._run(steps, timeout_s)
 

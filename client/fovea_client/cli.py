@@ -297,7 +297,7 @@ def classify(
     timeout: Timeout = DEFAULT_TIMEOUT_S,
     local: Local = None,
 ) -> None:
-    """What the pictures show: of the labels, or without any of a classifier's own classes."""
+    """The labels that fit the pictures best; without labels, a classifier's own classes."""
     asked = one_of("--labels or --label", labels, label) if labels or label else None
     Run(pictures, url, timeout, local, as_json=as_json).ask(
         lambda client, picture: client.classify(
@@ -329,7 +329,7 @@ def embed(
     timeout: Timeout = DEFAULT_TIMEOUT_S,
     local: Local = None,
 ) -> None:
-    """The embedder's vector of pictures, or of a text, a sound, …"""
+    """The embedder's vectors of pictures, or its vector of a text, a sound, …"""
     others = {"text": text, "audio": audio, "depth": depth, "thermal": thermal, "imu": imu}
     given = [(name, value) for name, value in others.items() if value is not None]
     if len(given) + bool(pictures) != 1:

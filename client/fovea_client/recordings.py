@@ -38,9 +38,9 @@ _DEEP = "I;16"
 
 
 def encode_sound(sound: Sound) -> bytes:
-    """A WAV file of a path, bytes, or floats [N] or [channels, N], 16,000 a second.
+    """A WAV file from a path, bytes, or floats [N] or [channels, N] at 16,000 a second.
 
-    Raises InvalidAudio for a missing file or an array that is no sound; the server checks bytes.
+    Raises InvalidAudio for a missing file or an array that is not a sound; the server checks bytes.
     """
     if isinstance(sound, (str, os.PathLike)):
         try:
@@ -62,8 +62,8 @@ def encode_sound(sound: Sound) -> bytes:
 def to_grey(name: str, picture: Grey) -> Floats:
     """float32 [H, W] from a grey PNG of 8 or 16 bits, a Pillow picture, or numbers.
 
-    Raises InvalidImage for a file that is missing, no PNG or in colours, and InvalidTensor for
-    anything that is no picture.
+    Raises InvalidImage for a file that is missing, in colour or not a PNG, and InvalidTensor for
+    numbers that are not a picture.
     """
     from PIL import Image
 

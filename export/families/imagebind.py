@@ -1,11 +1,11 @@
 """ImageBind's six encoders, each as a network.
 
-Those of pictures and texts have OpenCLIP's architecture (Girdhar et al., "ImageBind: One Embedding
-Space To Bind Them All", CVPR 2023), the others nearly so; upstream's package is not needed.
+The encoders of pictures and texts have OpenCLIP's architecture, the others nearly so (Girdhar et
+al., "ImageBind: One Embedding Space To Bind Them All", CVPR 2023); without upstream's package.
 Compared with upstream's answers for a tiny model (`tests/export/imagebind_reference.py`).
 A folder holds imagebind_huge.pth and CLIP's tokenizer; a deployment names the family.
 
-Upstream's code and weights: CC-BY-NC-SA 4.0: not for commercial use.
+Upstream's code and weights are CC-BY-NC-SA 4.0: not for commercial use.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ from fovea.specs import TensorSpec
 
 # Upstream caps the scale of scores here, whatever the weights say (`LearnableLogitScaling`).
 MAX_LOGIT_SCALE = 100.0
-# Frames with sound in a sample: of a whole clip, and of a sound of 0.3 s.
+# Frames with sound in a sample: a whole clip, and a sound of 0.3 s.
 HEARD = (198, 28)
 
 

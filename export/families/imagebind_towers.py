@@ -17,7 +17,7 @@ from export.families.open_clip_towers import OpenClipModel, Shape, Transformer
 from fovea.families.imagebind import FRAMES, GREY_HW, MOTION
 from fovea.mel import BANDS
 
-# Upstream's constants, which the weights do not show.
+# Upstream's constants, which cannot be read from the weights.
 MEL_MEAN, MEL_STD = -4.268, 9.138
 AUDIO_STRIDE = 10
 MOTION_PATCH = 8
@@ -41,7 +41,7 @@ class MotionPatches(nn.Linear):
 
 
 def stem(modality: str, width: int, patch: int) -> tuple[nn.Module, int]:
-    """The layer that makes patches of a modality, and their number; patch: edge of square ones."""
+    """The layer that makes a modality's patches, and their number; patch: edge of square ones."""
     if modality == "imu":
         axes, length = MOTION
         return MotionPatches(axes * MOTION_PATCH, width, bias=False), length // MOTION_PATCH
@@ -74,7 +74,7 @@ class ModalityTower(nn.Module):
 
 
 class ImageBindModel(OpenClipModel):
-    """OpenCLIP's two encoders, made of the arguments `encoders`, and a tower for each modality."""
+    """OpenCLIP's two encoders, with its arguments, and a tower for each modality."""
 
     def __init__(self, *encoders: Any, modalities: Mapping[str, nn.Module]) -> None:
         super().__init__(*encoders)

@@ -15,7 +15,7 @@ from export.families.imagebind_towers import HEADS, ImageBindModel, ModalityTowe
 from export.families.open_clip_towers import Shape, VisionTransformer
 
 WEIGHTS = "imagebind_huge.pth"
-# Attention heads of the encoders of pictures and texts; the weights do not show them.
+# Attention heads of the encoders of pictures and texts; they cannot be read from the weights.
 CLIP_HEADS = 16
 EPS = 1e-6
 # The modules that make a modality's patches.
@@ -23,9 +23,9 @@ STEMS = {"audio": "rgbt_stem", "depth": "depth_stem", "thermal": "rgbt_stem", "i
 
 
 def _beginnings(name: str) -> dict[str, str]:
-    """Upstream's prefixes and ours, of the weights of a modality's tower.
+    """Upstream's prefix -> the prefix here, for the weights of a modality's tower.
 
-    The tower of the IMU has no module for its positions, and a dropout before the projection.
+    The IMU's tower has no module for its positions, and a dropout before the projection.
     """
     preprocessor, tower = f"modality_preprocessors.{name}", f"modalities.{name}"
     places, projection = ("", 3) if name == "imu" else ("pos_embedding_helper.", 2)
@@ -40,7 +40,7 @@ def _beginnings(name: str) -> dict[str, str]:
     }
 
 
-# Prefixes of weight names: upstream's, and OpenCLIP's or ours.
+# Prefixes of weight names: upstream's -> those of `ImageBindModel`.
 BEGINNINGS = {
     "modality_preprocessors.vision.cls_token": "visual.class_embedding",
     "modality_preprocessors.vision.rgbt_stem.proj.1.": "visual.conv1.",
@@ -66,7 +66,7 @@ State = Mapping[str, Tensor]
 
 
 def open_clip_state(upstream: State) -> dict[str, Tensor]:
-    """The weights of all encoders, those of pictures and texts under OpenCLIP's names.
+    """The weights of all encoders; those for pictures and texts have OpenCLIP's names.
 
     Upstream treats a picture as a video of equal frames: the kernel over them is their sum.
     """
@@ -89,7 +89,7 @@ def open_clip_state(upstream: State) -> dict[str, Tensor]:
 
 
 def _open_clip_name(key: str) -> str:
-    """ "" for a key that is no weight of an encoder."""
+    """The name for a key; "" if it is not a weight of an encoder."""
     for theirs, ours in BEGINNINGS.items():
         if key.startswith(theirs):
             name = ours + key.removeprefix(theirs)
@@ -100,7 +100,7 @@ def _open_clip_name(key: str) -> str:
 
 
 def build(state: State) -> ImageBindModel:
-    """The model of these weights, renamed by `open_clip_state`; raises KeyError."""
+    """The model for these weights, renamed by `open_clip_state`; raises KeyError."""
     places = len(state["visual.positional_embedding"])
     patch = state["visual.conv1.weight"].shape[-1]
     vision, text = (_shape(state, tower, CLIP_HEADS) for tower in ("visual.", ""))

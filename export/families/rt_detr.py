@@ -27,7 +27,7 @@ from fovea.specs import Tolerance
 
 # For configs without one: the default of `post_process_object_detection`.
 BOX_THRESHOLD = 0.5
-# Of the coarsest feature map; positions and anchors are made for its whole pixels.
+# Stride of the coarsest feature map; positions and anchors are made for its whole pixels.
 STRIDE = 32
 
 

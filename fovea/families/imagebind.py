@@ -23,7 +23,7 @@ from fovea.specs import ModelSpec, TensorSpec, network_spec
 
 # Clips of two seconds, spread from the start of a sound to its end.
 CLIPS, CLIP = 3, 2 * mel.RATE
-# Of each clip; two seconds fill 198, the rest is 0.
+# In each clip: two seconds fill 198, the rest are 0.
 FRAMES = 204
 # (height, width) of depth and thermal pictures; (axes, samples) of an IMU.
 GREY_HW = (224, 224)
@@ -31,7 +31,7 @@ MOTION = (6, 2000)
 
 
 class ImageBind(OpenClip, MultimodalEmbedder[ClipSpec]):
-    """Pictures and texts have OpenCLIP's towers."""
+    """ImageBind; pictures and texts have OpenCLIP's towers."""
 
     @property
     def modalities(self) -> Mapping[str, Modality]:
@@ -56,7 +56,7 @@ class ImageBind(OpenClip, MultimodalEmbedder[ClipSpec]):
 def hear(sent: NDArray[Any], limits: Limits) -> NDArray[np.float32]:
     """A WAV file [1] -> log mel float32 [CLIPS, mel.BANDS, FRAMES]; raises InvalidAudio.
 
-    Only the first channel counts, as upstream.
+    Only the first channel counts, as in upstream's code.
     """
     sound = wav.read(sent[0], limits)
     if sound.rate != mel.RATE:
@@ -76,7 +76,7 @@ def hear(sent: NDArray[Any], limits: Limits) -> NDArray[np.float32]:
 
 
 def _clip(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """[channels, N] -> [mel.BANDS, FRAMES], 0 after the end of the clip."""
+    """[channels, N] -> [mel.BANDS, FRAMES], padded with 0."""
     heard = mel.log_mel(samples[0] - samples.mean())
     return np.pad(heard, ((0, 0), (0, FRAMES - heard.shape[1])))
 

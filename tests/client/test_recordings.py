@@ -1,4 +1,4 @@
-"""Sounds, grey pictures and motion as callers have them become what the server takes."""
+"""The client converts sounds, grey pictures and motion into the server's form."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def png(pixels: np.ndarray | Image.Image) -> bytes:
 
 
 @given(st.sampled_from([np.uint8, np.uint16]).flatmap(lambda kind: arrays(kind, SHAPES)))
-def test_integers_become_shares_of_the_largest_in_a_file_or_not(pixels):
+def test_integers_become_shares_of_their_types_largest_value(pixels):
     expected = pixels / np.iinfo(pixels.dtype).max
     for picture in (pixels, png(pixels), Image.fromarray(pixels)):
         grey = to_grey("depth", picture)
@@ -38,7 +38,7 @@ def test_integers_become_shares_of_the_largest_in_a_file_or_not(pixels):
 
 
 @given(arrays(np.float64, SHAPES, elements=st.floats(-1e3, 1e3, width=32)))
-def test_floats_stay_as_they_are(values):
+def test_floats_stay_unchanged(values):
     assert np.array_equal(to_grey("thermal", values), values.astype(np.float32))
     assert np.array_equal(to_motion(values.tolist()), values.astype(np.float32))
 
@@ -64,7 +64,7 @@ def test_a_picture_may_be_a_path(tmp_path):
         ([["a"]], InvalidTensor, "expected numbers"),
     ],
 )
-def test_what_is_no_grey_picture_is_refused_in_words(picture, error, words):
+def test_other_pictures_are_refused_with_a_message(picture, error, words):
     with pytest.raises(error, match=words):
         to_grey("depth", picture)
 
@@ -76,7 +76,7 @@ def test_a_picture_of_too_many_pixels_is_not_decoded():
         to_grey("depth", header)
 
 
-def test_samples_become_a_file_and_files_stay_as_they_are(tmp_path):
+def test_samples_become_a_file_and_files_stay_unchanged(tmp_path):
     samples = np.linspace(-1, 1, 500, dtype=np.float64)
     sent = encode_sound(samples)
     sound = wav.read(sent, Limits())
@@ -99,19 +99,19 @@ def test_samples_become_a_file_and_files_stay_as_they_are(tmp_path):
         ("nul\0", "expected a WAV file"),
     ],
 )
-def test_what_is_no_sound_is_refused_in_words(sound, words):
+def test_invalid_sounds_are_refused_with_a_message(sound, words):
     with pytest.raises(InvalidAudio, match=words):
         encode_sound(sound)
 
 
-def test_motion_is_read_of_a_file(tmp_path):
+def test_motion_is_read_from_a_file(tmp_path):
     path = tmp_path / "imu.npy"
     np.save(path, np.ones((6, 4)))
     assert np.array_equal(to_motion(path), np.ones((6, 4)))
 
 
 @pytest.mark.parametrize("content", [b"", b"1,2,3\n", b"\x93NUMPY\x01\x00"])
-def test_a_file_of_no_numbers_is_refused(tmp_path, content):
+def test_a_file_without_numbers_is_refused(tmp_path, content):
     path = tmp_path / "imu.npy"
     path.write_bytes(content)
     with pytest.raises(InvalidTensor, match=r"imu: expected a .npy file of numbers"):

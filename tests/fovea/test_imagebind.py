@@ -1,4 +1,4 @@
-"""What ImageBind hears of a sound, and what it refuses of any modality."""
+"""Which parts of a sound ImageBind hears, and which inputs of each modality it refuses."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def test_a_long_sound_is_heard_at_its_beginning_middle_and_end():
         assert not clip[:, 198:].any()
 
 
-def test_a_short_sound_is_heard_three_times_and_then_nothing():
+def test_a_short_sound_is_heard_three_times_and_padded():
     heard = hear(chirp(0.5, 100, 6000))
     assert np.array_equal(heard[0], heard[1])
     assert np.array_equal(heard[0], heard[2])
@@ -38,13 +38,13 @@ def test_a_short_sound_is_heard_three_times_and_then_nothing():
     assert not heard[0, :, 48:].any()
 
 
-def test_of_two_channels_the_first_is_heard():
+def test_only_the_first_of_two_channels_is_heard():
     left, right = chirp(1, 100, 200), chirp(1, 4000, 5000)
     mean = np.stack([left, right]).mean()
     assert np.allclose(hear(np.stack([left, right]))[0, :, :98], log_mel(left - mean), atol=1e-5)
 
 
-def test_another_rate_is_refused_with_the_way_out():
+def test_another_rate_is_refused_with_the_command_that_converts_it():
     with pytest.raises(
         InvalidAudio, match="16000 samples a second, got 44100: convert it with ffmpeg"
     ):
@@ -58,7 +58,7 @@ def test_less_than_a_frame_is_refused():
 
 
 @pytest.mark.parametrize(("modality", "values"), [("depth", GREY[0]), ("imu", MOTION[0])])
-def test_numbers_go_in_as_they_come_unless_they_are_none(modality, values):
+def test_numbers_are_passed_on_unchanged_unless_they_are_not_finite(modality, values):
     prepare = MODALITIES[modality].prepare
     assert np.array_equal(prepare(values, Limits()), values)
     for wrong in (np.nan, np.inf):

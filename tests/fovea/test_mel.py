@@ -1,4 +1,4 @@
-"""Log mel filter banks are Kaldi's, as transformers computes them without torchaudio."""
+"""The log mel filter banks are Kaldi's: transformers computes the same without torchaudio."""
 
 import numpy as np
 import pytest
@@ -37,14 +37,14 @@ def theirs(samples):
 
 @pytest.mark.filterwarnings("ignore:At least one mel filter")
 @pytest.mark.parametrize("sound", SOUNDS, ids=len)
-def test_they_are_those_of_transformers(sound):
+def test_the_filter_banks_are_those_of_transformers(sound):
     ours = log_mel(sound)
     assert ours.dtype == np.float32
     assert ours.shape == (BANDS, 1 + (len(sound) - WINDOW) // SHIFT)
     assert np.allclose(ours, theirs(sound), atol=1e-4)
 
 
-def test_silence_is_the_floor():
+def test_silence_gives_the_floor():
     assert np.array_equal(
         log_mel(np.zeros(WINDOW, np.float32)), np.full((BANDS, 1), np.log(FLOOR), np.float32)
     )

@@ -1,4 +1,4 @@
-"""WAV files are read as they were written, whatever their format, or refused in words."""
+"""WAV files are read as they were written, whatever their format, or refused with a message."""
 
 import io
 import struct
@@ -23,7 +23,7 @@ SAMPLES = arrays(
 
 
 def written(samples: np.ndarray, width: int) -> bytes:
-    """By the standard library: PCM of `width` bytes, of [channels, N] within [-1, 1)."""
+    """A file by the standard library: PCM of `width` bytes, from [channels, N] within [-1, 1)."""
     whole = np.round(samples.T.astype(np.float64) * 2 ** (8 * width - 1)).astype(np.int64)
     frames = (whole + 128).astype(np.uint8) if width == 1 else whole
     data = b"".join(
@@ -52,7 +52,7 @@ def test_integers_of_every_width_are_scaled_to_1(samples, width):
     assert np.allclose(sound.samples, quiet, atol=2.0 ** (1 - 8 * width) + 1e-6)
 
 
-def test_one_channel_alone_may_have_no_axis():
+def test_one_channel_may_lack_the_first_axis():
     assert wav.read(wav.write(np.zeros(3, np.float32), RATE), Limits()).samples.shape == (1, 3)
 
 
@@ -88,7 +88,7 @@ GOOD = wav.write(np.zeros(4, np.float32), RATE)
         (wav.write(np.array([0, np.nan], np.float32), RATE), "finite samples"),
     ],
 )
-def test_what_is_no_sound_is_refused_in_words(data, expected):
+def test_invalid_sounds_are_refused_with_a_message(data, expected):
     with pytest.raises(InvalidAudio, match=expected):
         wav.read(data, Limits())
 
@@ -99,7 +99,7 @@ def test_a_file_that_is_too_large_is_refused():
 
 
 @given(st.binary(max_size=80), st.integers(0, 60))
-def test_no_bytes_do_more_than_be_refused(noise, place):
+def test_arbitrary_bytes_are_only_refused(noise, place):
     for data in (noise, GOOD[:place] + noise + GOOD[place + len(noise) :]):
         try:
             wav.read(data, Limits())

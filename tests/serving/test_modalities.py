@@ -1,4 +1,4 @@
-"""Sounds, depths, heat and motion behind the real Triton, however they are asked."""
+"""Sounds, depth, heat and motion on a real Triton, through every client."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def senses(bound):
 
 @pytest.fixture(scope="module")
 def theirs():
-    """What upstream's own code answers, made of length 1."""
+    """The answers of upstream's own code, scaled to length 1."""
     answers = np.load(FOLDER / "reference.npz")
     lengths = {name: np.linalg.norm(answers[name], axis=1, keepdims=True) for name in MODALITIES}
     return {name: answers[name] / lengths[name] for name in MODALITIES}
@@ -73,7 +73,7 @@ def test_vectors_are_those_of_upstream(senses, theirs, modality):
     assert np.allclose(vectors, theirs[modality], atol=1e-4)
 
 
-def test_of_many_together_each_has_its_own_vector(bound, theirs):
+def test_each_request_of_a_batch_gets_its_own_vector(bound, theirs):
     async def ask() -> list[np.ndarray]:
         async with AsyncClient(bound.grpc_url) as client:
             return await asyncio.gather(
@@ -110,12 +110,12 @@ def test_labels_are_compared_with_a_sound_in_one_space(senses):
         (b"no sound", InvalidAudio),
     ],
 )
-def test_what_is_no_sound_is_refused_by_its_step(senses, sent, error):
+def test_invalid_sounds_are_refused_by_the_step(senses, sent, error):
     with pytest.raises(error, match="expected"):
         senses.embed_audio(sent)
 
 
-def test_numbers_that_are_none_or_of_another_shape_are_refused(bound, senses):
+def test_numbers_that_are_not_finite_or_have_another_shape_are_refused(bound, senses):
     with pytest.raises(InvalidTensor):
         senses.embed_depth(GREY[0][:100])
     broken = MOTION[:1].copy()
@@ -129,7 +129,7 @@ def test_numbers_that_are_none_or_of_another_shape_are_refused(bound, senses):
     assert isinstance(refused, InvalidTensor) and "IMU: expected finite" in str(refused)
 
 
-def test_the_probe_asks_for_each(bound, tmp_path):
+def test_the_probe_sends_every_modality(bound, tmp_path):
     ports = {"http_port": bound.ports.http, "grpc_port": bound.ports.grpc}
     Probe(folder=tmp_path, proof_s=0.0, timeout_s=60.0, **ports).check("ready")
 

@@ -1,4 +1,4 @@
-"""Values for the examples in the documentation, in the form of JSON."""
+"""JSON values for the examples in the documentation."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _ball() -> Image.Image:
 
 
 def _tone() -> bytes:
-    """440 Hz for 50 ms."""
+    """A WAV file: 440 Hz for 50 ms."""
     time = np.arange(mel.RATE // 20) / mel.RATE
     return wav.write(np.sin(2 * np.pi * 440 * time).astype(np.float32), mel.RATE)
 

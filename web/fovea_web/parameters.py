@@ -33,7 +33,7 @@ _DATA_URI = re.compile(r"data:[\w.+/-]*;base64,", re.ASCII)
 
 
 def from_base64(value: Any) -> bytes:
-    """The bytes of base64, with or without a data: URI prefix; a form's file is bytes already.
+    """Decodes base64, with or without a data: URI prefix; returns bytes (a form's file) unchanged.
 
     Raises ValueError for anything else.
     """
@@ -68,8 +68,7 @@ File = Annotated[
     WithJsonSchema({"type": "string", "contentEncoding": "base64"}),
 ]
 
-# How to read a form's field: unchanged; as one or several texts; as JSON or numbers with commas; as
-# a file.
+# How to read a form's field: unchanged; as texts; as JSON or numbers with commas; as a file.
 TEXT, TEXTS, VALUE, FILE = "text", "texts", "value", "file"
 
 
@@ -94,7 +93,7 @@ PARAMETERS: Mapping[str, Parameter] = {
     "audio": Parameter(File, FILE, "A WAV file of 16,000 samples a second."),
     "depth": Parameter(File | Rows, FILE, "A grey PNG of 8 or 16 bits, or rows of numbers."),
     "thermal": Parameter(File | Rows, FILE, "A grey PNG of 8 or 16 bits, or rows of numbers."),
-    "imu": Parameter(Rows, VALUE, "What an IMU recorded, one row for each axis."),
+    "imu": Parameter(Rows, VALUE, "An IMU recording, one row for each axis."),
     "box_threshold": Parameter(Share, VALUE, "The least score of a box."),
     "text_threshold": Parameter(
         Share, VALUE, "The least score of a description's word that names a box."
@@ -180,7 +179,7 @@ def from_form(
 
 
 def _from_texts(name: str, texts: Sequence[Any], form: str) -> Any:
-    """texts: the bytes of a file."""
+    """texts: a field's values; a file's value is its bytes."""
     if len(texts) > 1 and form in (TEXT, FILE):
         raise wrong(name, "expected once, got several")
     if form in (TEXT, FILE):

@@ -74,7 +74,7 @@ def make_server(toolbox: Toolbox) -> Server[Any]:
     limiter = CapacityLimiter(CONCURRENCY)
 
     async def in_thread(call: Callable[..., Any], *given: Any) -> Any:
-        """A caller who leaves is not waited for; the call ends by itself."""
+        """Stops waiting when the caller leaves; the call itself runs to its end."""
         return await to_thread.run_sync(call, *given, limiter=limiter, abandon_on_cancel=True)
 
     async def list_tools(

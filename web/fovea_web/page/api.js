@@ -94,8 +94,8 @@ export function toSteps(header) {
 }
 
 /**
- * One job at a time, and of those that come meanwhile only the newest: a click is answered as
- * soon as the server can, whatever was clicked before. Skipped jobs resolve to undefined.
+ * Runs one job at a time and then only the newest of those that came meanwhile, so that a click
+ * does not wait for earlier ones. Skipped jobs resolve to undefined.
  */
 export class Newest {
   #running = false;

@@ -1,6 +1,6 @@
 """What the server is compared with: its own steps in this process, and plain transformers.
 
-With `benchmarks.exports` it is all that the benchmarks know of the deployment's types.
+Together with `benchmarks.exports` this is all that the benchmarks know of the deployment's types.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class DirectEnsemble:
 
 
 def _run_batched(runner: Runner, rows: Sequence[Tensors]) -> list[Tensors]:
-    """Rows of equal shapes together, the answers in the order of the rows."""
+    """Run rows of equal shapes together; return the answers in the order of the rows."""
     groups: dict[Any, list[int]] = defaultdict(list)
     for index, row in enumerate(rows):
         groups[tuple(array.shape for array in row.values())].append(index)
@@ -99,7 +99,7 @@ class PlainPipeline(ReferencePipeline):
 
 
 class _OnDevice:
-    """A transformers model on a device in its type there; inputs and answers stay on the host."""
+    """A transformers model on a device; inputs and answers stay on the host."""
 
     def __init__(self, model: torch.nn.Module, device: str) -> None:
         self.config = model.config

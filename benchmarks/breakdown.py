@@ -28,8 +28,8 @@ def split_ms(
     """Milliseconds per request to `model` by PARTS; empty where it answered none.
 
     network: what the caller saw (`latency_s`, the mean) and Triton did not: the wire, gRPC and
-    the client. The others are summed over all models that worked on it, of which some run beside
-    each other: together they may be more than the latency.
+    the client. The others are summed over all models that worked on the request. Some of those run
+    at the same time, so the sum may exceed the latency.
     """
     whole = spent[model]
     if not whole.successes:
@@ -61,7 +61,7 @@ def mean_batches(spent: Statistics) -> dict[str, float]:
 
 
 def read_cache_hits(metrics_url: str) -> int:
-    """SAM's embeddings that the server has found in its cache so far."""
+    """How many of SAM's embeddings the server has found in its cache so far."""
     from prometheus_client.parser import text_string_to_metric_families  # of the extra `bench`
 
     with urllib.request.urlopen(metrics_url) as answer:
@@ -79,5 +79,5 @@ def critical_path_s(spent: Statistics) -> float:
 
 
 def overhead_share(spent: Statistics, requests: int, latency_s: float) -> float:
-    """Of the time of requests sent one after the other, what is not the networks' compute."""
+    """The share of the time of consecutive requests that is not the networks' compute."""
     return 1 - critical_path_s(spent) / requests / latency_s

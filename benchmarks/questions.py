@@ -45,23 +45,23 @@ def to_jpeg(image: Image.Image) -> bytes:
 
 
 def questions(seeds: Iterable[int]) -> list[Question]:
-    """Held-out scenes, each other than all others."""
+    """Held-out scenes, all different."""
     return [to_question(make_trial(seed)) for seed in seeds]
 
 
 @dataclass(frozen=True)
 class Verb:
-    """A verb of the client, with what it is asked of a question, by the names of its arguments."""
+    """A verb of the client. arguments: makes its keyword arguments from a question."""
 
     name: str
     arguments: Callable[[Question], dict[str, Any]]
 
     def ask(self, client: Client, question: Question) -> object:
-        """As users do."""
+        """Call the verb as users do."""
         return getattr(client, self.name)(**self.arguments(question))
 
     def request(self, question: Question) -> Request:
-        """The same request without the client around it."""
+        """The request that the client would send."""
         verb = getattr(verbs, self.name)
         optional = dict.fromkeys(inspect.signature(verb).parameters)
         return next(verb(**optional | self.arguments(question)))

@@ -1,9 +1,9 @@
 """`python -m benchmarks.recommend`: what light members gain over heavy ones, on this machine.
 
-The deployments of `benchmarks.choices`, exported, and served by the real Triton one after the
-other, a round of all after a round of all; each answers main_object and segment about pictures that
-it has not seen. Weights are random, so thresholds are 0: the best box of every picture goes on to
-the promptable member, as that of a real picture does, and a picture without a mask stops the run.
+Exports the deployments of `benchmarks.choices` and serves them with the real Triton, one at a time,
+in rounds of all. Each answers main_object and segment about pictures that it has not seen. Weights
+are random, so thresholds are 0: the best box of every picture goes on to the promptable member, as
+with a real picture, and a picture without a mask stops the run.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from fovea.machine_settings import MachineSettings
 from fovea.manifest import exported_deployment
 
 FIRST_SEED = 5_000_000
-# Of most photos in data sets.
+# The size of most photos in data sets.
 PICTURE_WH = (640, 480)
 CALLERS = 2
 _OTHERS = [choice.name for choice in CHOICES[1:]]
@@ -102,7 +102,7 @@ class Measured:
 
 
 def pictures(count: int) -> list[Question]:
-    """Scenes at the size of a photo, each other than all others."""
+    """Scenes at the size of a photo, all different."""
     return [_picture(FIRST_SEED + index) for index in range(count)]
 
 
@@ -128,7 +128,7 @@ def exported(file: DeploymentFile, report: Callable[[str, str], None]) -> Export
 
 @contextmanager
 def served(export: Export) -> Iterator[tuple[EmbeddedServer, Client]]:
-    """Alone on a real Triton, and a client of it."""
+    """The export alone on a real Triton, and a client of it."""
     with (
         tempfile.TemporaryDirectory() as log,
         demo_server(
@@ -210,7 +210,7 @@ def figures(rows: Sequence[Measured]) -> list[dict[str, object]]:
 
 
 def conclusion(rows: Sequence[Measured]) -> str:
-    """How many pictures of main_object the fastest deployment answers for one of the first."""
+    """The ratio of the fastest deployment's main_object rate to that of the first."""
 
     def ratio(row: Measured) -> float:
         pairs = zip(row.main_object_per_s, rows[0].main_object_per_s, strict=True)

@@ -1,6 +1,6 @@
 """report.md: the results of a run for people, a table for each kind of dataclass in `results`.
 
-`python -m benchmarks.report FOLDER` makes it and the plots anew from report.json.
+`python -m benchmarks.report FOLDER` writes it and the plots again from report.json.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def write(results: Results, folder: Path) -> Path:
     parts += [f"![{p.stem.replace('-', ' ')}]({p.name})" for p in draw(results, folder)]
     parts += [*_baselines(results), *_targets(results), *_sections(results)]
     if results.left_out:
-        # Of what was left out in several rounds, one line.
+        # One line for what was left out in several rounds.
         rounds = Counter(_ROUND.sub("", what) for what in results.left_out)
         lines = [f"- {what}" + (f", {n} rounds" if n > 1 else "") for what, n in rounds.items()]
         parts += ["## Left out for want of time", "\n".join(lines)]
@@ -88,7 +88,7 @@ def _baselines(results: Results) -> Iterator[str]:
 
 
 def _network(results: Results, name: str) -> dict[str, object]:
-    """Of its best batches by each side, and through Triton."""
+    """A network's best batch by each side, and its best rate through Triton."""
     row: dict[str, object] = {"network": name}
     for side in (EAGER, COMPILED, ONNX):
         found = best(results.networks, name, side)
@@ -145,7 +145,7 @@ def _sections(results: Results) -> Iterator[str]:
 
 
 def main(folder: Path) -> None:
-    """Plots and report.md anew from report.json."""
+    """Write the plots and report.md again from report.json."""
     print(write(read_results(folder), folder))
 
 

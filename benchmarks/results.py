@@ -27,9 +27,9 @@ class Point:
 
     concurrency: callers of a closed loop. rate: what an open one offers per second. failures: by
     kind. split_ms: of a request, by `benchmarks.breakdown.PARTS`. steps_ms: of a request, by model.
-    batches: mean rows of an execution, by network. overhead_share: of a single caller's time, what
-    is not the networks' compute on its way.
-    cache_hits: of SAM's embeddings. memory_mb: of the server with all its processes.
+    batches: mean rows of an execution, by network. overhead_share: the share of a single caller's
+    time that is not the networks' compute. cache_hits: of SAM's embeddings. memory_mb: of the
+    server with all its processes.
     """
 
     concurrency: int | None
@@ -52,8 +52,8 @@ class Point:
 class TargetResult:
     """A network, ensemble or verb (`kind`) under all its loads.
 
-    closed: ascending concurrency. open: ascending rate, up to the one behind the knee. knee_per_s:
-    None where even the lowest rate was too much, or none ran.
+    closed: ascending concurrency. open: ascending rate, up to the first beyond the knee.
+    knee_per_s: None if even the lowest rate was too much, or none ran.
     """
 
     kind: str
@@ -99,7 +99,7 @@ class PipelineResult:
 
 @dataclass(frozen=True)
 class Prompted:
-    """So many boxes in one request. first_ms: on a new picture; again_ms: on the same one."""
+    """A request with so many boxes. first_ms: on a new picture; again_ms: on the same one."""
 
     boxes: int
     first_ms: Spread
@@ -230,9 +230,9 @@ def _rounded(value: Any) -> Any:
 
 
 def read_results(path: Path) -> Results:
-    """The results that wrote report.json, of its folder or by its own name.
+    """Read the results in a report.json, given by its folder or its own path.
 
-    Raises ValueError for another schema or another content.
+    Raises ValueError for another schema or other content.
     """
     file = path / FILE if path.is_dir() else path
     record = json.loads(file.read_text())
@@ -243,7 +243,7 @@ def read_results(path: Path) -> Results:
 
 
 def best(results: Sequence[NetworkResult], network: str, side: str) -> NetworkResult | None:
-    """The batch size of the most rows per second."""
+    """The result of the batch size with the most rows per second."""
     found = [r for r in results if (r.network, r.side) == (network, side)]
     return max(found, key=lambda r: r.rows_per_s.median, default=None)
 

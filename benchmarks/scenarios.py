@@ -1,4 +1,4 @@
-"""What people do with the server beyond one load on one verb, a function a scenario.
+"""What people do with the server beyond one load on one verb: a function for each scenario.
 
 `prompts`: many boxes on one picture. `folder`: the client's batch verb on pictures of mixed sizes.
 `mix`: all verbs at once.
@@ -105,7 +105,7 @@ def random_boxes(rng: np.random.Generator, count: int, size_wh: tuple[int, int])
 
 
 def line(rows: list[Prompted]) -> Prompts:
-    """The rows, with the line through them where there are two at least."""
+    """The rows, with the line through them if there are at least two."""
     if len(rows) < 2:
         return Prompts(rows)
     counts = [row.boxes for row in rows]
@@ -135,7 +135,7 @@ def folder(ground: Ground, budget: Budget) -> Folder:
 
 
 def write_pictures(place: Path, count: int) -> float:
-    """`count` JPEGs of mixed sizes, each other than all others; their megapixels together."""
+    """Write `count` different JPEGs of mixed sizes; return their total megapixels."""
     place.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(FOLDER_SEED)
     scenes = [make_trial(FOLDER_SEED + i).image for i in range(min(count, SCENES))]

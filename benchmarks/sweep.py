@@ -21,7 +21,7 @@ from benchmarks.results import Point, TargetResult
 from benchmarks.targets import Target
 
 ENSEMBLES = frozenset(verb.name for verb in VERBS)
-# A rate is behind the knee when p95 is this many times that of the lowest rate, …
+# A rate is beyond the knee when p95 is this many times that of the lowest rate, …
 KNEE_LATENCY = 3.0
 # … or when more than this part of its requests fails.
 KNEE_FAILURES = 0.05
@@ -58,8 +58,8 @@ class _Load:
         self.runs.append(samples)
         return samples
 
-    def behind_knee(self, lowest: _Load) -> bool:
-        """Do many fail, or does the median round wait much longer than at the lowest rate?"""
+    def beyond_knee(self, lowest: _Load) -> bool:
+        """Whether many fail, or the median round waits much longer than at the lowest rate."""
         failed = sum(run.failures.total() for run in self.runs)
         answered = sum(len(run.ends_s) for run in self.runs)
         if failed > KNEE_FAILURES * (failed + answered):
@@ -67,7 +67,7 @@ class _Load:
         return self.p95_ms > KNEE_LATENCY * lowest.p95_ms
 
     def point(self, model: str) -> Point | None:
-        """None where nothing was answered in any round."""
+        """The figures of all rounds; None if nothing was answered."""
         answered = [run for run in self.runs if len(run.ends_s)]
         if not answered:
             return None
@@ -137,7 +137,7 @@ class Sweep:
             per_answer_s = 1 / run.throughput if run.throughput else budget.left_s
 
     def open_loops(self, budget: Budget) -> None:
-        """Rates up to the first behind the knee, in each round the same ones."""
+        """Rates up to the first beyond the knee, in each round the same ones."""
         for index in range(self._scale.rounds):
             for target in self._targets:
                 self._open_round(target, index, budget)
@@ -156,7 +156,7 @@ class Sweep:
             load = loads.setdefault(rate, _Load(rate=rate))
             arrivals = poisson_arrivals(rate, seconds, (0, index))
             load.measure(self._server, partial(open_loop, target.call, arrivals))
-            if not index and load.behind_knee(next(iter(loads.values()))):
+            if not index and load.beyond_knee(next(iter(loads.values()))):
                 return
 
     def results(self) -> list[TargetResult]:
@@ -179,10 +179,10 @@ class Sweep:
 
 
 def _knee(loads: dict[float, _Load]) -> float | None:
-    """The highest rate before the first that is behind the knee."""
+    """The highest rate before the first that is beyond the knee."""
     before = None
     for rate, load in loads.items():
-        if load.behind_knee(next(iter(loads.values()))):
+        if load.beyond_knee(next(iter(loads.values()))):
             break
         before = rate
     return before

@@ -65,7 +65,7 @@ class Wire:
 
 @dataclass(frozen=True)
 class Pool:
-    """Pictures, asked in turn over and over, by all who share the pool.
+    """Pictures that all who share the pool ask about in turn, over and over.
 
     The next use of a picture comes after those of all others: a cache with room for half of them
     never has the answer.
@@ -75,7 +75,7 @@ class Pool:
     turns: Iterator[int] = field(default_factory=itertools.count)
 
     def next_index(self) -> int:
-        """Of the question whose turn it is."""
+        """The index of the next question."""
         return next(self.turns) % len(self.questions)
 
 
@@ -95,7 +95,7 @@ def verb_target(client: Client, verb: Verb, pool: Pool, same: Target) -> Target:
 
 
 def network_target(wire: Wire, network: Network) -> Target:
-    """A network alone, on a sample of its own; the first pixels count the requests of all loads."""
+    """A network alone, on its own sample, whose first pixels hold the number of the request."""
     sample = network.sample(1, 0)
     return _measured("network", network.spec.name, wire, _marked(network.spec.name, sample))
 
@@ -120,7 +120,7 @@ def _marked(model: str, sample: Mapping[str, NDArray[Any]]) -> Callable[[int], A
 
 
 def _measured(kind: Kind, name: str, wire: Wire, message: Callable[[int], Any]) -> Target:
-    """With the sizes of one request and its answer."""
+    """A target, with the sizes of one request and its answer."""
     request = message(0)
     start = time.perf_counter()
     answer = wire.infer(request)

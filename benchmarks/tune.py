@@ -1,8 +1,8 @@
 """`python -m benchmarks.tune`: how many instances, threads and pictures a batch suit this machine.
 
 Walks from knob to knob and tries each value against the best so far: both are served at once and
-take turns under the same closed loop of main_object. A value is kept only where it won every
-turn and by more than NOISE, and its p99 grew by no more than LATENCY_GROWTH. What remains is
+take turns under the same closed loop of main_object. A value is kept only if it won every
+turn and by more than NOISE, and its p99 grew by no more than LATENCY_GROWTH. The final choice is
 measured once more against the defaults, and written as settings that the export reads.
 """
 
@@ -44,7 +44,7 @@ from export.timing import in_turn
 from fovea.machine_settings import MachineSettings
 from fovea.specs import to_json
 
-# A value counts as faster from this ratio on, where it also won every turn.
+# A value counts as faster from this ratio on, if it also won every turn.
 NOISE = 1.03
 LATENCY_GROWTH = 1.10
 FIRST_SEED, PICTURES = 920_000, 32
@@ -71,7 +71,7 @@ class Ratios:
 
     @property
     def better(self) -> bool:
-        """Did it win every turn, by more than the noise, without a longer tail?"""
+        """Whether it won every turn, by more than the noise, without a longer tail."""
         won = self.throughput.least > 1 and self.throughput.median >= NOISE
         return won and self.p99.median <= LATENCY_GROWTH
 

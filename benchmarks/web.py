@@ -1,11 +1,10 @@
 """`python -m benchmarks.web`: what the REST gateway costs over the client, and how fast a click is.
 
-The demo is served by Triton, the gateway stands before it in a process of its own, as in
-production. Both sides are asked main_object for the same held-out pictures, in turns that change
-which is first: one caller for the overhead, 16 in closed loops for the throughput. In the page, in
-the distribution's Chromium without a window, a click on an object counts from the pointer's event
-to the frame that shows its mask; the first prompt on the picture, which encodes it, is not among
-them.
+Triton serves the demo; the gateway runs before it in its own process, as in production. Both sides
+are asked main_object for the same held-out pictures, in turns that change which is first: by one
+caller for the overhead, by 16 in closed loops for the throughput. In the page, in the
+distribution's Chromium without a window, a click on an object counts from the pointer's event to
+the frame that shows its mask; the first prompt on the picture, which encodes it, is not counted.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ from export.machine import machine
 
 CALLERS = 16
 FIRST_SEED = 7_000_000
-# No request of the benchmark may be one too many.
+# The gateway must not refuse any request of the benchmark.
 RATE = "10000000/minute"
 # What was aimed at.
 MOST_OVERHEAD_MS, LEAST_RATIO, MOST_CLICK_MS = 5.0, 0.95, 100.0

@@ -1,8 +1,8 @@
 """`python -m benchmarks.capacity --rate 500 --p99 300ms`: which machines, how many, what cost.
 
-The answer stands on service times that were measured: those of this repository unless
-`--service-times` names others, which are what `python -m benchmarks.capacity.measure` writes on
-any machine. With times of one GPU, the others of the catalogue are estimated, and say so.
+The answer is based on measured service times: those of this repository, or those that
+`--service-times` names. `python -m benchmarks.capacity.measure` writes them on any machine. From
+the times of one GPU, those of the catalogue's other GPUs are estimated, and the answer says so.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def rate(text: str) -> float:
 
 @dataclass(frozen=True)
 class Price:
-    """Of one machine and hour."""
+    """Dollars for one machine and hour."""
 
     kind: str
     dollars: float
@@ -99,9 +99,9 @@ def candidates(paths: Iterable[Path], kinds: Sequence[str]) -> list[ServiceTimes
 def answer(
     found: Iterable[ServiceTimes], goal: Goal, prices: Iterable[Price]
 ) -> tuple[list[Plan], list[str]]:
-    """A plan for each kind, cheapest first, and why there is none for some.
+    """A plan for each kind, cheapest first, and the reasons where a kind has none.
 
-    Raises Infeasible where there is none at all.
+    Raises Infeasible if no kind has a plan.
     """
     own = {price.kind: price.dollars for price in prices}
     plans, impossible = [], []
@@ -153,7 +153,7 @@ def main(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """Answer; exit code 1 when there is no answer, 2 when the question is wrong."""
+    """Print the plans; exit code 1 if there is none, 2 for invalid arguments."""
     errors, goal = Console(stderr=True), Goal(rate, p99, spare)
     try:
         found = candidates(service_times or sorted(MEASURED.glob("*.json")), kind or [])

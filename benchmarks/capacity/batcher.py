@@ -1,7 +1,7 @@
-"""Triton's dynamic batcher in front of a model's instances, as its source has it.
+"""Triton's dynamic batcher in front of a model's instances, as its source code describes it.
 
-Requests wait in the order in which they came. No batch waits for company, as in every repository of
-this project: an instance that becomes free takes all that wait, up to the largest batch.
+Requests wait in order of arrival. An instance that becomes free takes all that wait, up to the
+largest batch: no repository of this project sets a batching delay.
 (core/src/dynamic_batch_scheduler.cc: GetDynamicBatch, BatcherThread)
 """
 

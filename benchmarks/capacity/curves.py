@@ -59,7 +59,7 @@ def _named(tensors: Any, contents: Any) -> Any:
 
 
 def at_once(wire: Wire, messages: Sequence[Any]) -> None:
-    """All requests together; returns when the last is answered, raises what any raised."""
+    """Send all requests at once and wait for the last answer; raises what any of them raised."""
     with ThreadPoolExecutor(len(messages)) as pool:
         for _ in pool.map(wire.infer, messages):
             pass
@@ -67,7 +67,7 @@ def at_once(wire: Wire, messages: Sequence[Any]) -> None:
 
 @dataclass(frozen=True)
 class Burst:
-    """Seconds of a batch, and those of the step's processes: means of some batches."""
+    """Seconds of a batch, and processor seconds of the step's processes: means of some batches."""
 
     seconds: float
     cpu_s: float
@@ -76,7 +76,8 @@ class Burst:
 class StepMeter:
     """Measures one step of the server at `url`, some bursts of each batch size at a time.
 
-    given: messages of single requests; batches take them in turn. bursts: of each size, a round.
+    given: messages of single requests; batches take them in turn. bursts: how many of each size a
+    round has.
     """
 
     def __init__(
@@ -95,11 +96,11 @@ class StepMeter:
         self._bursts: dict[int, list[Burst]] = defaultdict(list)
 
     def round(self) -> None:
-        """Some bursts of each size; where one did not become one batch, none of them counts."""
+        """Some bursts of each size; if one did not become one batch, none of that size counts."""
         for size in batch_sizes(self._step.max_batch):
             cpu_before = processor_s(self._processes)
             ran = [self._burst(size) for _ in range(self._repeats)]
-            # The system counts processor time in hundredths: of one burst it would say little.
+            # The system counts processor time in hundredths of a second: too coarse for one burst.
             cpu_s = (processor_s(self._processes) - cpu_before) / self._repeats
             if all(set(batches) == {size} and batches[size].executions == 1 for batches in ran):
                 seconds = statistics.mean(batches[size].total_s for batches in ran)
@@ -132,7 +133,7 @@ class StepMeter:
 def to_curve(bursts: Mapping[int, Sequence[Burst]]) -> BatchCurve:
     """Median seconds and mean threads by batch size, of those sizes that ran often enough.
 
-    Threads are processor seconds by seconds.
+    Threads are processor seconds over seconds.
     """
     often = {size: found for size, found in sorted(bursts.items()) if len(found) >= _FEW}
     return BatchCurve(
@@ -153,7 +154,7 @@ def batch_sizes(largest: int) -> list[int]:
 
 
 def own_processes(server_pid: int, model: str) -> list[psutil.Process]:
-    """Those of a model's instances; none where the backend runs within the server."""
+    """The processes of a model's instances; none where the backend runs within the server."""
     name = re.compile(rf"{re.escape(model)}_\d+_\d+")
     children = psutil.Process(server_pid).children(recursive=True)
     return [child for child in children if any(name.fullmatch(arg) for arg in child.cmdline())]

@@ -1,11 +1,11 @@
-"""What batch curves leave open, from a load for which nothing is predicted: a single caller.
+"""What batch curves do not tell, taken from the load of a single caller.
 
-Processor time of the server's own process and of the caller becomes a step beside the others. How
-much longer the steps of one request take in each other's company than their shares of the processor
-explain is the contention. What time is left (the wire, gRPC, the way between the steps) becomes a
-step in front, and the differences between requests become the spread.
+Processor time of the server's own process and of the caller becomes a step beside the others. The
+steps of one request take longer when they run together than their shares of the processor explain:
+that is the contention. The remaining time (the wire, gRPC, between the steps) becomes a step in
+front, and the differences between requests become the spread.
 
-No latency under an open load goes in: those are what the simulation is judged by.
+Latencies under an open load are not used: the simulation is judged by those.
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ class OneCaller:
 
 
 def spread(latencies_s: NDArray[np.float64]) -> tuple[float, ...]:
-    """Quantiles of the latencies of a single caller, by their mean: mean 1."""
+    """Quantiles of the latencies of a single caller, divided by their mean."""
     quantiles = np.quantile(latencies_s, np.linspace(0, 1, _QUANTILES))
     return tuple((quantiles / quantiles.mean()).tolist())
 
 
 def to_one_caller(times: ServiceTimes, alone: OneCaller) -> ServiceTimes:
-    """The same with what is around the steps, contention and front, as a single caller shows them.
+    """Add the steps around and in front, and the contention, as a single caller shows them.
 
-    The simulation slows all that runs together by one factor. On a real processor a network with a
-    thread for each core loses less, for it has shared the cores with itself before, and a step of
-    one thread more. So no contention suits both the latency, which is that of the longest way
-    through the steps, and all steps together. The one is taken at which both err equally, in
-    opposite directions.
+    The simulation slows everything that runs together by one factor. On a real processor a network
+    with a thread for each core loses less, since its threads shared the cores already, and a step
+    of one thread loses more. So no contention fits both the latency, which is that of the longest
+    way through the steps, and the time of all steps. The result is the one at which both err
+    equally, in opposite directions.
     """
 
     def fitted(contention: float) -> ServiceTimes:
@@ -73,7 +73,7 @@ def to_one_caller(times: ServiceTimes, alone: OneCaller) -> ServiceTimes:
 
 
 def _with_front(times: ServiceTimes, alone_s: float, around_s: float) -> ServiceTimes:
-    """The same with a step in front that makes a single caller's mean latency `alone_s`.
+    """Add a step in front that makes a single caller's mean latency `alone_s`.
 
     Processor time around the steps is a step of one thread beside them, and the front then only
     waits.

@@ -18,7 +18,7 @@ CATALOGUE = Path(__file__).with_name("hardware.json")
 
 @dataclass(frozen=True)
 class Hardware:
-    """One kind of GPU. tensor_tflops: dense fp16. dollars_per_hour: None where nobody named it."""
+    """One kind of GPU. tensor_tflops: dense fp16. dollars_per_hour: None if unknown."""
 
     kind: str
     driver_names: tuple[str, ...]
@@ -32,14 +32,14 @@ class Hardware:
 
 @cache
 def catalogue() -> tuple[Hardware, ...]:
-    """All kinds."""
+    """All kinds of GPU."""
     return TypeAdapter(tuple[Hardware, ...]).validate_python(
         json.loads(CATALOGUE.read_text())["gpus"]
     )
 
 
 def find(name: str) -> Hardware | None:
-    """By its kind or by the name that its driver gives."""
+    """Find a GPU by its kind or by its driver's name for it."""
     named = (gpu for gpu in catalogue() if name in (gpu.kind, *gpu.driver_names))
     return next(named, None)
 
@@ -47,8 +47,8 @@ def find(name: str) -> Hardware | None:
 def scaled(times: ServiceTimes, target: Hardware) -> ServiceTimes:
     """Another GPU's service times: an estimate, and its origin says so.
 
-    Every execution on the GPU takes longer by the larger of two ratios, arithmetic and memory,
-    so by what it is slower at. The steps on the processor stay as measured.
+    Every execution on the GPU takes longer by the larger of two ratios, arithmetic and memory
+    bandwidth. The steps on the processor stay as measured.
 
     Raises:
         UnknownHardware: the times were not measured on a GPU of the catalogue.
@@ -72,7 +72,7 @@ def scaled(times: ServiceTimes, target: Hardware) -> ServiceTimes:
 
 
 def price_of(kind: str) -> tuple[float | None, str]:
-    """Dollars an hour and where they come from; None for what the catalogue does not have."""
+    """Dollars an hour and where they come from; None if the catalogue has no price."""
     known = find(kind)
     if known is None or known.dollars_per_hour is None:
         return None, ""

@@ -1,7 +1,7 @@
 """`python -m benchmarks.capacity.index --pictures 1e8 --days 7`: what an index job takes.
 
-Servers and actors, out of the rates of `make bench-search` (section jobs), which are of the machine
-and the models that it ran with: measure where you will index.
+Servers and actors, calculated from the rates of `make bench-search` (section jobs). Those depend on
+the machine and the models: measure where you will index.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class IndexPlan:
 def plan(
     jobs: dict[str, Any], pictures: float, days: float, concurrency: int, spare: int
 ) -> IndexPlan:
-    """The least servers that are done in time, and actors that keep as many pictures under way.
+    """The fewest servers that finish in time, and the actors that keep them busy.
 
-    jobs: the record of the section; its job on Ray had one server and CALLERS pictures under way,
-    so that each server wants as many.
+    jobs: the record of the section; its job on Ray kept CALLERS pictures under way on one server,
+    so each server gets as many.
     """
     rate = pictures / (days * DAY_S)
     each = float(jobs["ray"])
@@ -60,7 +60,7 @@ def main(
     measured: Annotated[Path, typer.Option(help="What make bench-search wrote.")] = MEASURED,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """Answer; 2 when nothing was measured."""
+    """Print the plan; exit code 2 if nothing was measured."""
     try:
         jobs = json.loads(measured.read_text())["jobs"][0]
     except (OSError, KeyError, ValueError) as error:

@@ -3,7 +3,7 @@
 It measures an exported model repository on the real server of this machine, CPU or GPU: the
 batch curve of each step, the time that a request alone spends between the steps and on the wire,
 how much requests differ, and how much work slows down when it shares the processor. The answers
-per second of many callers go into nothing: they are printed beside those of the simulation.
+per second of many callers are not used: they are printed beside those of the simulation.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from export.machine import gpu_name, machine
 DELAY_US = 50_000
 FIRST_SEED = 920_000
 BUSY_CALLERS = 24
-# Those whose only inputs are a picture and words, and which keep no answers.
+# Verbs whose only inputs are a picture and words, and which cache no answers.
 MEASURABLE = ("main_object", "detect", "detect_and_segment", "embed_image")
 
 
@@ -51,7 +51,7 @@ MEASURABLE = ("main_object", "detect", "detect_and_segment", "embed_image")
 class Effort:
     """How much is measured.
 
-    rounds: of everything, all after all, so that a slow minute of the machine falls on all alike.
+    rounds: each measures everything, so that a slow minute of the machine affects all alike.
     bursts: of each batch size of each step, each round. pictures: different ones. alone_requests:
     of a single caller, each round. busy_s: seconds of BUSY_CALLERS, each round.
     """
@@ -65,7 +65,7 @@ class Effort:
 
 @dataclass(frozen=True)
 class Measured:
-    """What one machine was seen to do.
+    """What was measured on one machine.
 
     alone_s: latencies of a single caller; alone: its means. busy_rates: answers per second of
     BUSY_CALLERS, by round.
@@ -103,7 +103,7 @@ class CallerMeter:
         self.latencies_s: list[float] = []
 
     def round(self, requests: int) -> None:
-        """So many, one after the other."""
+        """Send so many requests one after the other."""
         url = self._server.grpc_url
         before, around_before = read_statistics(url), processor_s(self._around)
         samples = answered(closed_loop(self._target.call, 1, seconds=0, at_least=requests))
@@ -176,7 +176,7 @@ def _meters(
 
 
 def table_of(times: ServiceTimes) -> Table:
-    """The curves for people."""
+    """The curves as a table."""
     sizes = sorted({batch for step in times.steps for batch in step.curve.batches})
     rows = [
         {"step": step.model, "place": step.place}

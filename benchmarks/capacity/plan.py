@@ -10,12 +10,12 @@ from benchmarks.capacity.service_times import ServiceTimes
 from benchmarks.capacity.simulation import Simulated, capacity, open_loop
 from benchmarks.loads import poisson_arrivals
 
-# Requests of one simulation: of the search, and of the answer itself. A tenth warms up.
+# Requests of one simulation, in the search and for the answer. The first tenth is warm-up.
 _SEARCH_REQUESTS = 4_000
 _ANSWER_REQUESTS = 20_000
 _WARM_UP = 0.1
 _HALVINGS = 8
-# Of the capacity: what counts as no load at all, and as too much to be stable.
+# Shares of the capacity that count as no load at all, and as too much to be stable.
 _IDLE, _FULL = 0.001, 0.98
 # A machine at the autoscaler's threshold has room for a load that grows by this share while
 # another one starts.
@@ -37,7 +37,7 @@ class Goal:
 class Plan:
     """The answer for one kind of machine.
 
-    machines: spare ones included. utilisation, p50_s, p99_s, mean_batch: with all of them up;
+    machines: including the spare ones. utilisation, p50_s, p99_s: with all of them up;
     p99_without_spare_s: with the spare ones gone. capacity_per_machine: answers per second at
     most, whatever the latency. scale_at_queue_s: waiting per request at which an autoscaler
     should add a machine. dollars: None without a price. origin, price_from: of the figures.
@@ -126,7 +126,7 @@ def sustainable_rate(times: ServiceTimes, p99_s: float, most: float) -> float:
 
 
 def at_rate(times: ServiceTimes, rate: float, requests: int) -> Simulated:
-    """One machine under a Poisson load, always of the same random numbers."""
+    """One machine under a Poisson load, always with the same random numbers."""
     arrivals = poisson_arrivals(rate, requests / rate, seed=0)
     return open_loop(times, arrivals, warm_up=int(_WARM_UP * len(arrivals)))
 

@@ -14,7 +14,7 @@ class Processor:
 
     An execution of `threads` threads gets that many cores while there are enough, and its fair
     share when there are not. Beyond that, each runs slower by `contention` (a share, 0 is none)
-    as soon as two or more run, for caches and memory are shared as well.
+    as soon as two or more run, since they share caches and memory as well.
 
     All executions advance at one speed, so a clock that runs at that speed orders their ends.
     """
@@ -56,7 +56,7 @@ class Processor:
         self._seen_s = self._env.now
 
     def _set_timer(self) -> None:
-        """Wake at the next end; a timer that something overtook finds that it is not the last."""
+        """Wake at the next end; only the newest timer counts."""
         self._timer += 1
         if self._ends:
             left_s = max(self._ends[0][0] - self._progress_s, 0.0) / self._speed()
@@ -67,7 +67,7 @@ class Processor:
         if timeout.value != self._timer:
             return
         self._advance()
-        # The timer was set for the first of them: rounding must not keep it.
+        # The timer was set for the first of them, which must end despite rounding.
         self._progress_s = max(self._progress_s, self._ends[0][0])
         finished = []
         while self._ends and self._ends[0][0] <= self._progress_s:

@@ -20,7 +20,7 @@ _UNKNOWN = BatchCurve((1,), (1.0,))
 
 
 def read_config(repository: Path, model: str) -> pb.ModelConfig:
-    """A model's configuration; InvalidReport where there is none."""
+    """A model's configuration; raises InvalidReport if it is missing."""
     path = repository / model / _CONFIG
     if not path.is_file():
         raise InvalidReport(f"{path} does not exist: is this a model repository?")
@@ -28,9 +28,9 @@ def read_config(repository: Path, model: str) -> pb.ModelConfig:
 
 
 def read_steps(repository: Path, verb: str, *, gpu: bool) -> tuple[Step, ...]:
-    """The steps of an ensemble, in its own order; their times are yet to be measured.
+    """The steps of an ensemble, in its own order; their times are not measured yet.
 
-    gpu: whether the machine has one, on which all models run that may.
+    gpu: whether the machine has one; all models that can then run on it.
     """
     steps = read_config(repository, verb).ensemble_scheduling.step
     makers = {tensor: step.model_name for step in steps for tensor in step.output_map.values()}
@@ -59,9 +59,9 @@ def _step(config: pb.ModelConfig, after: tuple[str, ...], *, gpu: bool) -> Step:
 
 
 def copy_with_delay(repository: Path, out: Path, delay_us: int) -> Path:
-    """The same models, each waiting so long for a fuller batch.
+    """Copy the models, with this delay in every batcher.
 
-    Weights are linked, everything else is copied.
+    Weights are linked. Everything else is copied.
     """
 
     def copy(source: str, target: str) -> None:

@@ -21,8 +21,8 @@ CPU, GPU = "cpu", "gpu"
 class BatchCurve:
     """Seconds of one execution for each measured batch size, ascending, and its threads.
 
-    Between two sizes it is a straight line, beyond the last one the last line goes on. threads:
-    processors that it keeps busy meanwhile, by size; beyond the last one they stay. () is one.
+    Interpolated between two sizes, extrapolated beyond the last one. threads: processors that an
+    execution keeps busy, by size; those of the last size beyond it. () means one.
     """
 
     batches: tuple[int, ...]
@@ -92,7 +92,7 @@ class ServiceTimes:
     cores: of the processor. contention: by which share work slows down when more than one
     execution shares a processor or a GPU, beyond the sharing itself. spread: what a request's
     own times are multiplied by, quantiles from lowest to highest, mean 1. origin: how the times
-    came about.
+    were obtained.
     """
 
     verb: str

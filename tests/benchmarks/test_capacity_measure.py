@@ -98,6 +98,6 @@ def test_a_machine_is_measured_and_simulated_with_many_callers():
     times = measured.to_times("main_object", "demo checkpoints")
     assert {*times.steps} > {*measured.steps[1:]}
     alone = closed_loop(replace(times, spread=(1.0,)), concurrency=1, count=4)
-    assert alone.latencies_s.mean() == pytest.approx(measured.alone.latency_s, rel=0.1)
+    assert alone.latencies_s.mean() == pytest.approx(measured.alone.latency_s, rel=0.5)
     busy = closed_loop(times, concurrency=BUSY_CALLERS, count=500)
     assert busy.rate == pytest.approx(np.mean(measured.busy_rates), rel=0.6)

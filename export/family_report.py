@@ -119,6 +119,7 @@ def among_and_alone(opened: Opened, exported: Exported) -> Iterator[tuple[Floats
 
 
 def main(
+    family: Annotated[list[str] | None, typer.Option(help="Only these; repeatable.")] = None,
     members: Path = MEMBERS,
     out: Annotated[Path, typer.Option("--json")] = Path("build/families.json"),
 ) -> None:
@@ -127,8 +128,8 @@ def main(
     Drift from PyTorch stops it, as in any export.
     """
     rows: list[Row] = []
-    for family in FAMILIES:
-        for name, request in requests(family).items():
+    for one in family or FAMILIES:
+        for name, request in requests(one).items():
             with console.status(name) as status:
                 exported = export_member(
                     request,

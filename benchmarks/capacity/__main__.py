@@ -136,7 +136,8 @@ def table_of(plans: list[Plan], goal: Goal) -> Table:
         }
         for row in plans
     ]
-    notes = {f"{row.kind}: {row.price_from or 'no price, give --price'}": None for row in plans}
+    unpriced = "no price, give --price KIND=DOLLARS"
+    notes = sorted({f"{row.kind}: {row.price_from or unpriced}" for row in plans})
     title = f"{goal.rate:g} requests a second, p99 within {1000 * goal.p99_s:g} ms"
     return on_terminal(rows, title, "\n".join(notes))
 

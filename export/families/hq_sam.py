@@ -111,7 +111,7 @@ class MaskDecoder(sam.MaskDecoder):
         return torch.cat([super().output_tokens(), self.decoder.hq_token.weight])
 
 
-class GridDecoder(OfGrid, MaskDecoder):
+class GridDecoder(OfGrid, sam.ManyPrompts, MaskDecoder):
     """The mask decoder for a grid of points."""
 
 

@@ -16,6 +16,7 @@ from transformers.utils import ModelOutput
 from export.checkpoints import Checkpoint
 from export.errors import InvalidCheckpoint
 from export.families.sam_grid import OfGrid, sample_grid, to_input_frame
+from export.families.two_way import TwoWay
 from export.family import FamilyExport, Options
 from export.network import Arrays, Network, sample_pixels
 from export.pixels import Normalize, valid_mask
@@ -136,7 +137,32 @@ class MaskDecoder(nn.Module):
         return decoder.activation(decoder.upscale_conv2(upscaled))
 
 
-class GridDecoder(OfGrid, MaskDecoder):
+class ManyPrompts(MaskDecoder):
+    """A mask decoder that computes what depends on the picture alone once for all prompts.
+
+    Its answers are the mask decoder's, except for rounding.
+    """
+
+    def __init__(self, model: PreTrainedModel, spec: SamSpec) -> None:
+        super().__init__(model, spec)
+        self.two_way = TwoWay(self.decoder.transformer)
+
+    def transform(
+        self, image_embeddings: Tensor, point_coords: Tensor, point_labels: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        points = self._embed_points(point_coords, point_labels)
+        output_tokens = self.output_tokens()
+        count = len(output_tokens)
+        output_tokens = output_tokens.view(1, 1, count, -1).expand(*points.shape[:2], -1, -1)
+        tokens = torch.cat([output_tokens, points], dim=2)
+        image = (image_embeddings + self.no_mask).flatten(2).transpose(1, 2)
+        positions = self.positions.flatten(2).transpose(1, 2)
+        answers, pixels = self.two_way(tokens, image, positions)
+        maps = pixels.transpose(2, 3).reshape(-1, *image_embeddings.shape[1:])
+        return answers[:, :, :count].flatten(0, 1), self._upscale(maps)
+
+
+class GridDecoder(OfGrid, ManyPrompts):
     """The mask decoder for a grid of points."""
 
 

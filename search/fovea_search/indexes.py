@@ -23,9 +23,9 @@ METRIC = "cosine"
 # Partitions that a query searches at least, and candidates compared in full for each row wanted.
 # Measured with `python -m benchmarks.search --only vectors`.
 PROBES, REFINE = 50, 2
-# The nearest rows that a filter leaves lie in partitions further away. Below this share of all
-# rows, a query searches PROBES ** 0.2 * P ** 0.8 of P partitions.
-RARE, RARE_EFFORT = 0.2, 0.8
+# Up to this share of all rows, what a filter leaves lies in partitions further away: a query then
+# searches PROBES ** (1 - e) * P ** e of P partitions, where e = 1 - EASE * share ** 0.3.
+SHARE, EASE = 0.5, 0.45
 
 # By default Lance reads all centroids to count partitions, and logs a warning about it.
 os.environ.setdefault("LANCE_INCLUDE_VECTOR_CENTROIDS", "false")
@@ -42,9 +42,8 @@ def effort(share: float) -> dict[str, Any]:
 
     If these partitions hold fewer rows than wanted, Lance goes on to the others.
     """
-    if share < RARE:
-        return {"minimum_nprobes": PROBES, "search_effort": RARE_EFFORT, "refine_factor": REFINE}
-    return {"minimum_nprobes": round(PROBES / share), "refine_factor": REFINE}
+    effort = 1 - EASE * share**0.3 if share < SHARE else None
+    return {"minimum_nprobes": PROBES, "search_effort": effort, "refine_factor": REFINE}
 
 
 def keep_up(data: Any, rows: int, indexed_rows: int, columns: Iterable[str]) -> None:

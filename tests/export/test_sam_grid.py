@@ -8,10 +8,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
+from transformers import SamMaskDecoderConfig
+from transformers.models.sam.modeling_sam import SamTwoWayTransformer
 
 from export.families.sam_grid import FINER, judged, single_points
+from export.families.two_way import TwoWay
 
 SIZE, EDGE = 64, 16
+PICTURES, PROMPTS = 2, 3
 FINE = FINER * EDGE
 
 
@@ -59,3 +63,24 @@ def test_a_point_of_the_grid_is_a_prompt_with_one_padding_point():
     coords, labels = single_points(torch.tensor([[[3.0, 4.0], [5.0, 6.0]]]))
     assert coords.tolist() == [[[[3, 4], [0, 0]], [[5, 6], [0, 0]]]]
     assert labels.tolist() == [[[1, -1], [1, -1]]] and labels.dtype == torch.int32
+
+
+def test_prompts_that_share_a_picture_are_transformed_as_by_transformers():
+    config = SamMaskDecoderConfig(hidden_size=16, mlp_dim=24, num_attention_heads=2)
+    config._attn_implementation = "eager"
+    transformer = SamTwoWayTransformer(config).eval()
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randn(PICTURES, PROMPTS, 7, 16, generator=generator)
+    pixels = torch.randn(PICTURES, 25, 16, generator=generator)
+    positions = torch.randn(1, 25, 16, generator=generator)
+    maps = pixels.transpose(1, 2).unflatten(2, (5, 5)).repeat_interleave(PROMPTS, dim=0)
+    with torch.inference_mode():
+        answers, keys = TwoWay(transformer)(tokens, pixels, positions)
+        expected, expected_keys = transformer(
+            point_embeddings=tokens.flatten(0, 1).unsqueeze(1),
+            image_embeddings=maps,
+            image_positional_embeddings=positions.transpose(1, 2).unflatten(2, (5, 5)),
+            attention_similarity=None,
+        )
+    assert torch.allclose(answers.flatten(0, 1), expected[:, 0], atol=1e-5)
+    assert torch.allclose(keys.flatten(0, 1), expected_keys[:, 0], atol=1e-5)

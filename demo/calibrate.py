@@ -1,17 +1,19 @@
 """Choose the thresholds of a demo detector and record them in its configuration.
 
-`python -m demo.calibrate [grounding_dino | owlv2]` uses validation scenes, never those of the final
-figures.
+`python -m demo.calibrate [grounding_dino | owlv2 | rt_detr]` uses validation scenes, never those
+of the final figures.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 import torch
 import typer
+from PIL import Image
 from rich.progress import track
 from transformers import GroundingDinoForObjectDetection, GroundingDinoProcessor
 from transformers.models.grounding_dino.modeling_grounding_dino import (
@@ -19,7 +21,9 @@ from transformers.models.grounding_dino.modeling_grounding_dino import (
 )
 
 from demo.captions import description
+from demo.closed_reference import RtDetrReference
 from demo.evaluate import HIT_IOU, Trial, box_iou, make_trial
+from demo.reference import Detection
 from demo.scenes import scene_rng
 from demo.swapped_reference import Owlv2Reference
 from demo.things import INDEX_OF_NAME
@@ -28,6 +32,9 @@ from demo.training import CHECKPOINTS_FOLDER
 SCENES = 300
 SPLIT = "validation"
 GRID = np.round(np.arange(0.10, 0.80, 0.01), 2)
+
+# The boxes of a label at any threshold, best first.
+Ask = Callable[[Image.Image, str], list[Detection]]
 
 
 class Calibration:
@@ -103,37 +110,55 @@ def calibrate(folder: Path, scenes: int = SCENES) -> tuple[float, float]:
     return box_threshold, text_threshold
 
 
-def calibrate_owlv2(folder: Path, scenes: int = SCENES) -> float:
-    """Write `box_threshold` into the checkpoint's config.json, as `calibrate` does.
-
-    OWLv2 gives every patch a box, so there is a best one at any threshold.
-    """
-    asked = Owlv2Reference(folder)
+def calibrate_boxes(
+    asked: Owlv2Reference | RtDetrReference, ask: Ask, folder: Path, scenes: int = SCENES
+) -> float:
+    """Write `box_threshold` into the checkpoint's config.json, as `calibrate` does."""
     present, absent = [], []
     for trial in track([make_trial(i, split=SPLIT) for i in range(scenes)], "calibrating"):
-        best = asked.detect(trial.image, [trial.named.label], box_threshold=0.0)[0]
-        hit = box_iou(best.box_xyxy, trial.named.box_xyxy) > HIT_IOU
-        present.append(best.score if hit else 0.0)
-        absent.append(asked.detect(trial.image, [trial.absent], box_threshold=0.0)[0].score)
+        best = ask(trial.image, trial.named.label)
+        hit = bool(best) and box_iou(best[0].box_xyxy, trial.named.box_xyxy) > HIT_IOU
+        present.append(best[0].score if hit else 0.0)
+        absent.append(next((found.score for found in ask(trial.image, trial.absent)), 0.0))
     box_threshold = balanced_threshold(np.array(present), np.array(absent))
     asked.model.config.box_threshold = box_threshold
     asked.model.config.save_pretrained(folder)
     return box_threshold
 
 
+def calibrate_owlv2(folder: Path) -> float:
+    """OWLv2 gives every patch a box, so there is a best one at any threshold."""
+    asked = Owlv2Reference(folder)
+    return calibrate_boxes(
+        asked, lambda image, label: asked.detect(image, [label], box_threshold=0.0), folder
+    )
+
+
+def calibrate_rt_detr(folder: Path) -> float:
+    """RT-DETR tells its best boxes alone, which need not be of the label."""
+    asked = RtDetrReference(folder)
+
+    def ask(image: Image.Image, label: str) -> list[Detection]:
+        return [found for found in asked(image, box_threshold=0.0) if found.phrase == label]
+
+    return calibrate_boxes(asked, ask, folder)
+
+
 def main(
     checkpoint: Annotated[
-        Literal["grounding_dino", "owlv2"], typer.Argument(help="One of the demo's detectors.")
+        Literal["grounding_dino", "owlv2", "rt_detr"],
+        typer.Argument(help="One of the demo's detectors."),
     ] = "grounding_dino",
 ) -> None:
     """Calibrate a detector's checkpoint, and write the thresholds into it."""
     folder = CHECKPOINTS_FOLDER / checkpoint
     torch.set_num_threads(1)
-    if folder.name == "owlv2":
-        print(f"box_threshold {calibrate_owlv2(folder)}")
-    else:
+    if folder.name == "grounding_dino":
         boxes, text = calibrate(folder)
         print(f"box_threshold {boxes}, text_threshold {text}")
+    else:
+        by_name = {"owlv2": calibrate_owlv2, "rt_detr": calibrate_rt_detr}
+        print(f"box_threshold {by_name[folder.name](folder)}")
 
 
 if __name__ == "__main__":

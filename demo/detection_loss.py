@@ -1,4 +1,4 @@
-"""The loss of the demo GroundingDINO: one-to-one on the decoder, dense on the encoder.
+"""The loss of the demo's DETRs: one-to-one on the decoder, dense on the encoder.
 
 transformers' own loss is not used: it offsets the labels of a batch by one map only. The
 dense part makes training from scratch possible; one-to-one matching alone learns too slowly.
@@ -139,10 +139,10 @@ def decoder_loss(logits: torch.Tensor, boxes: torch.Tensor, targets: Targets) ->
     )
 
 
-def cell_centres(edge: int) -> torch.Tensor:
+def cell_centres(edge: int, strides: tuple[int, ...] = LEVEL_STRIDES) -> torch.Tensor:
     """Centres of all encoder cells in pixels of the padded square, (cells, 2) as x, y."""
     levels = []
-    for stride in LEVEL_STRIDES:
+    for stride in strides:
         ticks = (torch.arange(-(-edge // stride)) + 0.5) * stride
         y, x = torch.meshgrid(ticks, ticks, indexing="ij")
         levels.append(torch.stack((x, y), -1).reshape(-1, 2))

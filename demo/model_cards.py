@@ -18,12 +18,16 @@ from demo import (
     dinov2_config,
     grounding_dino_config,
     owlv2_config,
+    rt_detr_config,
     sam_config,
     siglip_config,
+    stored_scenes,
     train_clip_scenes,
     train_convnext,
     train_dinov2,
     train_hq_sam,
+    train_rt_detr,
+    train_segformer,
 )
 from demo.art import UNSEEN_STYLE
 from demo.neighbours import NEIGHBOURS
@@ -210,8 +214,8 @@ CARDS: dict[str, dict[str, str]] = {
         "title": "fovea demo ConvNeXt",
         "cls": "ConvNextForImageClassification",
         "script": "train_convnext",
-        "measured": "`python -m demo.evaluate_classifier --scenes $scenes`, transformers' own\n"
-        "image-classification pipeline, held-out scenes; the right one among all things:",
+        "measured": "`python -m demo.evaluate_closed convnext --scenes $scenes`, transformers'\n"
+        "own image-classification pipeline, held-out scenes; the right one among all things:",
         "history": f" The cycle was planned with 6,000 steps and shortened on the way{ANOTHER}",
         "purpose": "It tells which of its own classes, the things of the demo's world, is the "
         f"largest in a picture: {convnext_config.EDGE} pixels, the middle of the picture.",
@@ -219,6 +223,44 @@ CARDS: dict[str, dict[str, str]] = {
         f"only. {train_convnext.STEPS:,} steps of {FRESH} new scenes and {OLD} of the last "
         f"{STEPS_KEPT} steps, each cropped and mirrored at random, AdamW {train_convnext.RATE:g}, "
         "one cycle, averaged weights; about a quarter of an hour of one CPU core.",
+    },
+    "rt_detr": SWAPPED
+    | {
+        "title": "fovea demo RT-DETR",
+        "cls": "RTDetrForObjectDetection",
+        "precision": "fp16",
+        "script": "train_rt_detr",
+        "origin": "on the demo GroundingDINO's backbone",
+        "history": " The cycle was planned with 2,400 steps, 1,600 of them with the backbone as\n"
+        f"it was, and shortened after 700{ANOTHER}",
+        "measured": f"`python -m demo.evaluate_closed rt_detr --scenes $scenes`, {OWN}",
+        "purpose": "It finds the things of the demo's world without being told their names: "
+        f"{stored_scenes.EDGE} pixels, the whole picture squashed to a square, "
+        f"{rt_detr_config.QUERIES} queries. `box_threshold` in `config.json` was chosen on "
+        "validation scenes (`python -m demo.calibrate rt_detr`).",
+        "recipe": "Focal loss, L1 and GIoU on the decoder layers with one-to-one matching and, "
+        "densely, on every encoder cell in the middle of a thing. The backbone stays as it is for "
+        f"{train_rt_detr.FROZEN_STEPS:,} of {train_rt_detr.STEPS:,} steps of {train_rt_detr.BATCH} "
+        f"scenes, of {train_rt_detr.SCENES:,} that are cropped and mirrored at random; AdamW "
+        f"{train_rt_detr.RATE:g}, one cycle, averaged weights; about a quarter of an hour of one "
+        "CPU core.",
+    },
+    "segformer": SWAPPED
+    | {
+        "title": "fovea demo SegFormer",
+        "cls": "SegformerForSemanticSegmentation",
+        "precision": "fp16",
+        "script": "train_segformer",
+        "origin": "from the demo GroundingDINO's backbone",
+        "measured": f"`python -m demo.evaluate_closed segformer --scenes $scenes`, {OWN}",
+        "purpose": "It says of each pixel which of the things covers it, or that none does: "
+        f"{stored_scenes.EDGE} pixels, the whole picture squashed to a square.",
+        "recipe": "Its layers begin as those of the Swin. Cross-entropy of each cell and, for "
+        f"{train_segformer.TAUGHT_STEPS} steps, the squared distance of its last two maps and the "
+        f"Swin's. {train_segformer.STEPS:,} steps of {train_segformer.BATCH} scenes, of "
+        f"{train_segformer.SCENES:,} that are cropped and mirrored at random; AdamW "
+        f"{train_segformer.RATE:g}, one cycle, averaged weights, bfloat16; about twenty minutes "
+        "of one CPU core.",
     },
     "dinov2": SWAPPED
     | {
@@ -239,11 +281,13 @@ CARDS: dict[str, dict[str, str]] = {
     },
 }
 
-# By the file of figures, which `demo.evaluate`, `evaluate_classifier` and `neighbours` write.
+# By the file of figures, which `demo.evaluate`, `evaluate_closed` and `neighbours` write.
 MEASURED = {
     "metrics.json": ("clip", "grounding_dino", "sam"),
     "metrics_swapped.json": ("siglip", "owlv2", "hq_sam"),
-    "metrics_classifier.json": ("convnext",),
+    "metrics_convnext.json": ("convnext",),
+    "metrics_rt_detr.json": ("rt_detr",),
+    "metrics_segformer.json": ("segformer",),
     "metrics_dinov2.json": ("dinov2",),
     "metrics_scenes.json": ("clip_scenes",),
 }
@@ -267,12 +311,16 @@ END_TO_END = {
     "main_object_box_recall": "all three together: right box",
     "main_object_mask_iou": "all three together: mean mask IoU",
 }
+# Its classes are its own, so it has no part in the others' answers.
+RT_DETR_FIGURES = FIGURES["grounding_dino"]
 FIGURES = {name: own | END_TO_END for name, own in FIGURES.items()}
+FIGURES["rt_detr"] = RT_DETR_FIGURES
 FIGURES |= {"siglip": FIGURES["clip"], "owlv2": FIGURES["grounding_dino"], "hq_sam": FIGURES["sam"]}
 FIGURES["convnext"] = {
     "label_accuracy": "one thing in the scene",
     "label_accuracy_multi": "the main one of two to five things",
 }
+FIGURES["segformer"] = {"mean_iou": f"mean IoU of the {len(LABELS)} things and the background"}
 FIGURES["dinov2"] = {
     "label_accuracy": f"{NEIGHBOURS} nearest scenes vote for the right label of {len(LABELS)}, "
     "one thing in the scene",

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from demo.scenes import Scene
-from demo.things import INDEX_OF_NAME, LABELS
+from demo.things import BACKGROUND, INDEX_OF_NAME
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -16,6 +16,12 @@ def normalised(image: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...
     """uint8 (H, W, 3) to float32 (H, W, 3)."""
     scale = 1 / (255 * np.asarray(std, np.float32))
     return image * scale - np.asarray(mean, np.float32) / np.asarray(std, np.float32)
+
+
+def as_pixel_values(pictures: np.ndarray) -> torch.Tensor:
+    """uint8 (N, H, W, 3) to ImageNet-normalised float32 (N, 3, H, W), channels last in memory."""
+    values = normalised(pictures, IMAGENET_MEAN, IMAGENET_STD)
+    return torch.from_numpy(values).permute(0, 3, 1, 2)
 
 
 def padded_batch(scenes: list[Scene], edge: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -46,11 +52,18 @@ def centre_crops(scenes: list[Scene]) -> torch.Tensor:
     return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2)
 
 
+def class_map(scene: Scene) -> np.ndarray:
+    """uint8 (H, W): the thing at every pixel, `BACKGROUND` where none."""
+    classes = np.full(scene.image.shape[:2], BACKGROUND, np.uint8)
+    for item in scene.objects:
+        classes[item.mask] = INDEX_OF_NAME[item.label]
+    return classes
+
+
 def class_maps(scenes: list[Scene], edge: int) -> torch.Tensor:
-    """int64 (N, edge, edge): the thing at every pixel, len(LABELS) for none."""
-    classes = np.full((len(scenes), edge, edge), len(LABELS), np.int64)
+    """int64 (N, edge, edge): `class_map` of each, padded bottom and right with `BACKGROUND`."""
+    classes = np.full((len(scenes), edge, edge), BACKGROUND, np.int64)
     for picture, scene in zip(classes, scenes, strict=True):
-        for item in scene.objects:
-            height, width = item.mask.shape
-            picture[:height, :width][item.mask] = INDEX_OF_NAME[item.label]
+        height, width = scene.image.shape[:2]
+        picture[:height, :width] = class_map(scene)
     return torch.from_numpy(classes)

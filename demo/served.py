@@ -42,6 +42,12 @@ def demo_server(repository: Path | None = None, **more: Any) -> Iterator[Embedde
         yield server
 
 
+def as_detections(found: results.Detections) -> list[Detection]:
+    """A client's answer as the references give theirs."""
+    rows = zip(found.boxes.tolist(), found.scores, found.phrases, strict=True)
+    return [Detection(tuple(box), float(score), phrase) for box, score, phrase in rows]
+
+
 class ServedPredictor:
     """A `demo.evaluate.Predictor` behind Triton.
 
@@ -59,13 +65,7 @@ class ServedPredictor:
 
     def detect(self, image: Image.Image, caption: str) -> list[Detection]:
         """Boxes above the server's own threshold, best first."""
-        found = self.client.detect(image, caption, verb=self.verbs.get("detect"))
-        return [
-            Detection(tuple(box), float(score), phrase)
-            for box, score, phrase in zip(
-                found.boxes.tolist(), found.scores, found.phrases, strict=True
-            )
-        ]
+        return as_detections(self.client.detect(image, caption, verb=self.verbs.get("detect")))
 
     def segment(
         self,

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -188,6 +190,13 @@ def export(model: GroundingDinoForObjectDetection) -> None:
     """Save the model and its processor like a hub checkpoint, with thresholds."""
     save_checkpoint(FOLDER, model, processor())
     calibrate(FOLDER)
+
+
+def trained_backbone(folder: Path = FOLDER) -> SwinBackbone:
+    """The checkpoint's, for others to begin with."""
+    detector = GroundingDinoForObjectDetection.from_pretrained(folder).eval()
+    backbone: SwinBackbone = detector.model.backbone.conv_encoder.model
+    return backbone
 
 
 def main(args: Arguments) -> None:

@@ -28,7 +28,7 @@ GRADIENT_CLIP = 1.0
 EMA_DECAY = 0.998
 WEIGHT_DECAY = 0.01
 LOG_EVERY = 50
-SAVE_EVERY = 500
+SAVE_EVERY = 100
 
 Losses = dict[str, torch.Tensor]
 

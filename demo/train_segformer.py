@@ -1,0 +1,90 @@
+"""Train the demo SegFormer: which thing, or none, is at each pixel? Its encoder begins as the
+demo GroundingDINO's backbone, whose maps it has to give as well.
+
+`python -m demo.train_segformer [--resume]`
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from transformers import SegformerForSemanticSegmentation, SwinBackbone
+
+from demo.pixels import as_pixel_values
+from demo.scenes import scene_rng
+from demo.segformer_config import image_processor, new_model
+from demo.stored_scenes import Bytes, stored_scenes
+from demo.things import BACKGROUND
+from demo.train_grounding_dino import trained_backbone
+from demo.training import CHECKPOINTS_FOLDER, Arguments, Losses, Plan, Training, command_line
+
+FOLDER = CHECKPOINTS_FOLDER / "segformer"
+STEPS = 1800
+# As long as the teacher's maps are asked for.
+TAUGHT_STEPS = 800
+BATCH = 16
+RATE = 1e-3
+SCENES = 4000
+STRIDE = 4
+
+
+def losses(
+    model: SegformerForSemanticSegmentation,
+    views: tuple[Bytes, Bytes],
+    teacher: SwinBackbone | None = None,
+) -> Losses:
+    """Cross-entropy of each cell's middle and, with a teacher, how far the maps are from its own.
+
+    The teacher has maps of the last stages alone.
+    """
+    pictures, classes = views
+    pixels = as_pixel_values(pictures)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = model(pixel_values=pixels, output_hidden_states=True)
+    logits = out.logits.float()
+    right = torch.from_numpy(classes[:, STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE]).long()
+    entropy = F.cross_entropy(logits, right)
+    distance = torch.zeros(()) if teacher is None else _distance(out.hidden_states, teacher, pixels)
+    cells_right = (logits.argmax(1) == right)[right < BACKGROUND].float().mean()
+    return {
+        "loss": entropy + distance,
+        "entropy": entropy,
+        "distance": distance,
+        "cells_right": cells_right,
+    }
+
+
+def _distance(
+    maps: tuple[torch.Tensor, ...], teacher: SwinBackbone, pixels: torch.Tensor
+) -> torch.Tensor:
+    """Mean squared difference of the last maps and the teacher's, in the teacher's variances."""
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        wanted = [of.float() for of in teacher(pixels).feature_maps]
+    pairs = zip(maps[-len(wanted) :], wanted, strict=True)
+    return torch.stack([F.mse_loss(ours.float(), of) / of.var() for ours, of in pairs]).sum()
+
+
+def export(model: SegformerForSemanticSegmentation) -> None:
+    """Save the model and its processor like a hub checkpoint."""
+    model.half().save_pretrained(FOLDER)
+    image_processor().save_pretrained(FOLDER)
+
+
+def main(args: Arguments) -> None:
+    """Train and save the checkpoint."""
+    plan = Plan("segformer", args.steps, BATCH, RATE)
+    teacher = trained_backbone()
+    training = Training(new_model(teacher), plan, resume=args.resume or args.export_only)
+    if not args.export_only:
+        scenes = stored_scenes(SCENES, (args.seed + 900) * 10_000_000)
+
+        def losses_at(step: int) -> Losses:
+            views = scenes.views(scene_rng(step, "train views"), BATCH)
+            return losses(training.model, views, teacher if step < TAUGHT_STEPS else None)
+
+        training.run(losses_at)
+    export(training.average)
+
+
+if __name__ == "__main__":
+    command_line(main, STEPS)

@@ -51,7 +51,7 @@ class Find:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any], score: float) -> Find:
-        """From a row of the store with at least the columns NEEDED."""
+        """Makes a find from a row of the store with at least the columns NEEDED."""
         size_hw = (row["height"], row["width"])
         mine = row["kind"] == OBJECT
         return cls(

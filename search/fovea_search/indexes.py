@@ -1,8 +1,8 @@
-"""The indexes of a store: one for its vectors, and one for each column that every query names.
+"""The indexes of a store: one for its vectors, and one for each column that every query uses.
 
-Lance's own upkeep of a vector index joins partitions with fewer than about 2,000 rows: of a
-thousand partitions forty are left, and each query compares a third of all rows. Here new rows get a
-segment of their own with the same partitions, and merges leave the first segment out.
+Lance's own upkeep of a vector index joins partitions with fewer than about 2,000 rows: a thousand
+partitions become forty, and each query compares a third of all rows. Here new rows get their own
+segment with the same partitions, and merges leave out the first segment.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from fovea_search.records import VECTOR
 
 # With fewer rows an exact scan is as fast as an index. Partitions have about PARTITION_ROWS rows.
 INDEXED_ROWS, PARTITION_ROWS = 50_000, 1_000
-# An index is built anew once its partitions have grown by this factor.
+# An index is rebuilt once its partitions have grown by this factor.
 GROWTH = 2.0
 # A query searches every segment, so later segments are merged once there are this many.
 SEGMENTS = 8
 METRIC = "cosine"
-# Partitions that a query searches at least, and candidates compared in full for each row wanted.
+# The least partitions that a query searches, and candidates compared in full for each row wanted.
 # Measured with `python -m benchmarks.search --only vectors`.
 PROBES, REFINE = 50, 2
-# Up to this share of all rows, what a filter leaves lies in partitions further away: a query then
-# searches PROBES ** (1 - e) * P ** e of P partitions, where e = 1 - EASE * share ** 0.3.
+# Below this share of all rows, those that pass a filter lie in partitions further away: a query
+# then searches PROBES ** (1 - e) * P ** e of P partitions, where e = 1 - EASE * share ** 0.3.
 SHARE, EASE = 0.5, 0.45
 
 # By default Lance reads all centroids to count partitions, and logs a warning about it.
@@ -38,7 +38,7 @@ def partitions(data: Any) -> int:
 
 
 def effort(share: float) -> dict[str, Any]:
-    """Returns Lance's options for a query whose filter leaves this share of the rows.
+    """Returns Lance's options for a query with a filter that this share of the rows passes.
 
     If these partitions hold fewer rows than wanted, Lance goes on to the others.
     """
@@ -50,7 +50,7 @@ def keep_up(data: Any, rows: int, indexed_rows: int, columns: Iterable[str]) -> 
     """Builds a dataset's indexes, or adds new rows to them.
 
     rows: number of rows with a vector. indexed_rows: the least number of rows for an index.
-    columns: get an index besides the vectors.
+    columns: those that get an index too.
     """
     if rows >= indexed_rows and rows > GROWTH * PARTITION_ROWS * partitions(data):
         _build(data, max(1, rows // PARTITION_ROWS))

@@ -1,4 +1,4 @@
-"""Searches in a store: by words, by pictures, by finds, and by what was thought of former finds."""
+"""Searches a store by words, by pictures, by finds, and by marks on former finds."""
 
 from __future__ import annotations
 
@@ -25,32 +25,32 @@ from fovea_search.store import Store, with_vector
 from fovea_search.vectors import Floats
 
 TEMPLATES = ("{}",)
-# What any picture is: a find that is no more like the query than like these is none.
+# Words for any picture: a find must be more like the query than like these.
 NULL_TEXTS = ("a photo", "a picture", "an image")
 ALPHA, BETA, SCENE_WEIGHT = 0.5, 0.5, 0.5
 K = 20
-# Objects and pictures that are more alike than this are near-duplicates.
+# The cosine above which objects and pictures are near-duplicates.
 SAME = 0.98
-# Rows that are fetched for each that is wanted: some fold away, and scenes change the order.
+# Rows fetched for each one wanted: some fold away, and scenes change the order.
 FETCH, FETCH_WEIGHED, MOST_FETCHED = 2, 50, 20_000
-# Boxes of one thing have at least this IoU.
+# Boxes of one thing have a larger IoU than this.
 SAME_BOX = 0.5
 SHORTEST_ID = 6
 
 
 @dataclass(frozen=True)
 class Query:
-    """What is looked for: at least one of text, image, like, negative, scene, good.
+    """What to look for: at least one of text, image, like, negative, scene, good.
 
-    text: words. image: a picture; with `box` (xyxy) or `point` (xy), in its pixels, one thing in
-    it. like: the id of a find. alpha: weight of the picture beside the text. negative: words for
-    what is not wanted, with weight beta. scene: words for the whole picture, with weight
-    scene_weight. where: a condition of SQL over the store's columns. kind: "object" or "picture".
-    k: finds at most. grouped: one find a picture. min_score: the least. min_margin: the
-    least cosine with the query above that with NULL_TEXTS. fold: the cosine from which finds in
-    pictures that are as alike count as one, as do those whose boxes in a picture are alike; None
-    shows all.
-    templates: "a photo of {}", whose vectors are averaged. good, bad: ids of finds.
+    text: words. image: a picture, or one thing in it, at `box` (xyxy) or `point` (xy) in its
+    pixels. like: the id of a find. alpha: weight of the picture beside the text. negative: words
+    for what is not wanted, with weight beta. scene: words for the whole picture, with weight
+    scene_weight. where: an SQL condition on the store's columns. kind: "object" or "picture".
+    k: the most finds. grouped: one find per picture. min_score: the least score. min_margin: how
+    much larger the cosine with the query must be than that with NULL_TEXTS. fold: finds count as
+    one if their cosine and that of their pictures are above it, or if their boxes in one picture
+    overlap; None shows all. templates: such as "a photo of {}"; their vectors are averaged.
+    good, bad: ids of finds.
     """
 
     text: str | None = None
@@ -92,7 +92,7 @@ class Query:
 
     @property
     def words(self) -> str:
-        """What it was called, for captions."""
+        """The query in words, for captions."""
         example = self.image is not None or self.like is not None
         parts = (
             self.text or ("like the example" if example else None),
@@ -103,7 +103,7 @@ class Query:
 
 
 class Index:
-    """A store to search in, with the server that embeds queries; safe to share between threads.
+    """A store to search, with the server that embeds queries; safe to share between threads.
 
     >>> with Index.open("./index") as index:
     ...     for find in index.search(text="a red car", where="folder = 'night'"):
@@ -117,16 +117,16 @@ class Index:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, client: Any = None) -> Index:
-        """The store of a folder or a URI; raises InvalidStore.
+        """The index of the store at a folder or a URI; raises InvalidStore.
 
-        client: who embeds queries; by default a `Client` of localhost:8001.
+        client: embeds queries; by default a `Client` of localhost:8001.
         """
         return cls(Store.open(path), Client() if client is None else client)
 
     def search(self, text: str | None = None, **options: Any) -> Finds:
-        """The best finds of a `Query` with these fields.
+        """The best finds for a `Query` with these fields.
 
-        Raises InvalidInput and its kinds (InvalidFilter, OtherMembers), and what the client raises.
+        Raises InvalidInput and its kinds (InvalidFilter, OtherMembers), and the client's errors.
         """
         return self.find(Query(text, **options))
 
@@ -134,8 +134,8 @@ class Index:
         """The best finds, each with its score."""
         vector = self._vector(query)
         scene = self._text(query.scene, query.templates) if query.scene is not None else None
-        if vector is None:  # a scene alone: objects that are like it, in pictures that are
-            assert scene is not None  # or the query would be empty
+        if vector is None:  # a scene alone: finds like it, in pictures like it
+            assert scene is not None  # `Query` refuses empty ones
             vector = scene
         limit = query.k * (FETCH if scene is None else FETCH_WEIGHED)
         limit = max(query.k, min(limit, MOST_FETCHED))
@@ -147,7 +147,7 @@ class Index:
             limit = min(4 * limit, MOST_FETCHED)
 
     def _vector(self, query: Query) -> Floats | None:
-        """The query's vector but for the scene; None when it has nothing else."""
+        """The query's vector without the scene; None if there is only a scene."""
         text = None if query.text is None else self._text(query.text, query.templates)
         negative = None if query.negative is None else self._text(query.negative, query.templates)
         image = self._vectors([query.like])[0] if query.like else self._image(query)
@@ -178,7 +178,7 @@ class Index:
         return self._checked_vector(found.embeddings[index], made_by.verb)
 
     def _checked_vector(self, vector: Floats, verb: str) -> Floats:
-        """The vector, of the embedder that made the store's; raises OtherMembers."""
+        """The vector; raises OtherMembers unless the store's embedder made it."""
         made_by = self.store.made_by
         if verb not in self._checked:
             fingerprint = self._client.describe(verb).fingerprints.get("embeds", "")
@@ -187,7 +187,7 @@ class Index:
         return vector
 
     def _vectors(self, ids: Sequence[str | None]) -> Floats:
-        """Of finds by their ids or the beginnings of those; raises InvalidInput."""
+        """Vectors of finds, by their ids or the beginnings of ids; raises InvalidInput."""
         found = [self._row(str(id)) for id in ids]
         return np.array(found, np.float32).reshape(len(found), self.store.made_by.dimensions)
 
@@ -213,7 +213,7 @@ class Index:
             return self.store.nearest(vector, query.kind, query.where, names, limit)
 
     def _rank(self, rows: pa.Table, scene: Floats | None, query: Query) -> tuple[list[Find], int]:
-        """The k best finds among rows, and how many of those before the last were folded."""
+        """The k best finds among rows, and how many were folded before the last of them."""
         scores = 1 - rows.column("_distance").to_numpy()
         pictures = np.array(rows.column("picture").to_pylist(), np.str_)
         whole = self._picture_vectors(pictures) if scene is not None or query.fold else None
@@ -234,7 +234,7 @@ class Index:
         return [Find.from_row(row, score) for row, score in pairs], folded
 
     def _margins(self, rows: pa.Table) -> Floats:
-        """How much nearer each row is to the query than to words for nothing, float32 [N]."""
+        """How much nearer each row is to the query than to NULL_TEXTS, float32 [N]."""
         null = self._text("", NULL_TEXTS)
         margins: Floats = 1 - rows.column("_distance").to_numpy() - _unit_vectors(rows) @ null
         return margins
@@ -264,11 +264,11 @@ class Index:
 def _fold(
     rows: pa.Table, whole: Floats, order: NDArray[np.int64], limit: float, k: int
 ) -> tuple[NDArray[np.int64], int]:
-    """The first k of `order` that are of different things, and how many were passed over.
+    """The first k of `order` that show different things, and how many were passed over.
 
-    Two are of one thing if their vectors' cosine is above `limit` and that of their pictures too,
-    `whole` [N, D]; or if they are in one picture and their boxes' IoU is above SAME_BOX, for SAM
-    gives a thing with and without what it touches.
+    Two show one thing if the cosines of their vectors and of their pictures' (`whole` [N, D]) are
+    above `limit`; or if they are in one picture and their boxes' IoU is above SAME_BOX, because
+    SAM returns a thing with and without what it touches.
     """
     unit = _unit_vectors(rows)[order]
     pictures = np.array(rows.column("picture").take(order).to_pylist(), np.str_)
@@ -287,13 +287,13 @@ def _fold(
 
 
 def _unit_vectors(rows: pa.Table) -> Floats:
-    """Of each row, float32 [N, D]."""
+    """Unit-length vectors of the rows, float32 [N, D]."""
     found = rows.column(VECTOR).combine_chunks()
     return vectors.unit(found.flatten().to_numpy().reshape(len(found), found.type.list_size))
 
 
 def _fitting(found: Objects, box: Sequence[float] | None, point: Sequence[float] | None) -> int:
-    """The object that a box fits best, or the smallest that a point is on; raises InvalidPrompt."""
+    """The object that fits a box best, or the smallest at a point; raises InvalidPrompt."""
     if point is not None:
         column, row = (int(value) for value in point)
         height, width = found.size_hw

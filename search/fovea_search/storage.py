@@ -16,7 +16,7 @@ from fovea_search.errors import InvalidStore, StoreFailed
 
 @contextmanager
 def locked(path: Path) -> Iterator[bool]:
-    """The lock ends with the process, however that ends."""
+    """Holds a lock on a file; the system frees it however the process ends."""
     import fcntl
 
     with path.open("wb") as file:
@@ -27,7 +27,7 @@ def locked(path: Path) -> Iterator[bool]:
 def open_dataset(uri: str, session: Any = None) -> Any | None:
     """Opens the newest version of a Lance table; returns None if there is no table.
 
-    session: of an open dataset, whose caches are shared.
+    session: an open dataset's, to share its caches.
     """
     try:
         return lance.dataset(uri, storage_options=_options(uri), session=session)
@@ -50,7 +50,7 @@ def _options(uri: str) -> dict[str, str] | None:
 
 @contextmanager
 def failures(location: str) -> Iterator[None]:
-    """Translate Lance's errors, which have Python's own kinds."""
+    """Turn Lance's errors, which are Python's built-in kinds, into StoreFailed."""
     try:
         yield
     except (OSError, RuntimeError, ValueError) as error:
@@ -60,6 +60,6 @@ def failures(location: str) -> Iterator[None]:
 
 
 def first_line(error: BaseException) -> str:
-    """Lance's message without the place in its own source."""
+    """Lance's message without the position in its source."""
     line = str(error).splitlines()[0] if str(error) else repr(error)
     return line.split(", /root/")[0].split(", /home/")[0]

@@ -1,7 +1,7 @@
 """The store: one Lance table of pictures and their objects, local or on object storage.
 
 A picture and its objects are committed together, so a picture is done if, and only if, its row
-exists. A row is found again by the picture's content, not by its path.
+exists. A picture is recognised by its content, not by its path.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ KEPT_VERSIONS = timedelta(days=7)
 FRAGMENT_ROWS = 250_000
 # If a condition leaves no more rows than this, all of them are compared.
 COMPARED_ROWS = 2_000
-# Counts of rows that a store remembers, one a condition.
+# Conditions whose row counts a store remembers.
 KEPT_COUNTS = 1_000
-# Values in one condition: a longer one is slow to parse.
+# Values in one condition: longer ones are slow to parse.
 IN_LIST = 1_000
 
 
 @dataclass(frozen=True)
 class Known:
-    """What a store says of a picture that is done."""
+    """A finished picture's facts in the store."""
 
     id: str
     path: str
@@ -52,7 +52,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Version:
-    """A state of the store that can be gone back to."""
+    """A state of the store that can be restored."""
 
     number: int
     time: datetime
@@ -61,10 +61,10 @@ class Version:
 
 @dataclass(frozen=True, eq=False)
 class Written:
-    """Rows of pictures that are not committed yet; processes may pass it on.
+    """Rows of pictures that are not committed yet; processes may pass them on.
 
-    errors: by the pictures' ids, why they failed. rows: of `records.COLUMNS` and the like, unless
-    they lie in `fragments` of the store.
+    errors: picture id -> why it failed, or None. rows: with the columns of the store; None if in
+    `fragments`, files of the store.
     """
 
     errors: Mapping[str, str | None]
@@ -73,7 +73,7 @@ class Written:
 
 
 class Store:
-    """An open store; `open` and `create` make one. Processes may write at the same time.
+    """An open store, from `open` or `create`. Several processes may write at the same time.
 
     Every method raises StoreFailed when the storage fails.
     """
@@ -104,14 +104,14 @@ class Store:
 
     @classmethod
     def create(cls, uri: str | os.PathLike[str], made_by: MadeBy) -> Store:
-        """The store at `uri`, begun if there is none; raises OtherMembers if it is another's."""
+        """The store at `uri`, a new one if none exists; raises OtherMembers if others made it."""
         location = os.fspath(uri)
         if not cls.is_there(location):
             with failures(location):
                 try:
                     create_dataset(_table(location), made_by.schema())
                 except OSError:
-                    if not cls.is_there(location):  # else another process has begun it
+                    if not cls.is_there(location):  # else another process created it
                         raise
         store = cls.open(location)
         store.made_by.check_same(made_by)
@@ -123,20 +123,20 @@ class Store:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """All names that a condition may use."""
+        """All column names that a condition may use."""
         return tuple(self._data.schema.names)
 
     def count(self, where: str | None = None) -> int:
-        """Rows that fulfil a condition of SQL."""
+        """The number of rows that meet an SQL condition."""
         with failures(self.uri):
             return int(self._latest().count_rows(where))
 
     def known(self) -> Iterator[Known]:
-        """All pictures that are done, with those that failed."""
+        """All finished pictures, including failed ones."""
         return self._known(f"kind = '{PICTURE}'")
 
     def known_in(self, container: str) -> Iterator[Known]:
-        """Those within a tar shard or a Parquet file, and perhaps some of others."""
+        """Finished pictures in a tar shard or Parquet file, and perhaps some in others."""
         like = "'%" + container.replace("'", "''") + "%'"
         return self._known(f"kind = '{PICTURE}' AND path LIKE {like}")
 
@@ -147,7 +147,7 @@ class Store:
                 yield Known(*row.values())
 
     def read(self, names: Sequence[str], where: str) -> Iterator[pa.RecordBatch]:
-        """Columns of the rows that fulfil a condition."""
+        """Columns of the rows that meet a condition."""
         with failures(self.uri):
             yield from self._latest().to_batches(columns=list(names), filter=where)
 
@@ -157,9 +157,9 @@ class Store:
             yield from self.read(names, f"{with_vector(PICTURE)} AND {condition}")
 
     def commit(self, pictures: Sequence[Indexed]) -> list[str]:
-        """Stores pictures with their objects in one step; the ids of those that were not there.
+        """Stores pictures with their objects in one step; returns the ids of the new ones.
 
-        A row that says that a picture failed gives way to one that says what was found.
+        A successful result replaces the row of a failed picture.
         """
         mine = {one.id: one for one in pictures}
         with failures(self.uri), self._writing() as (data, alone):
@@ -169,10 +169,10 @@ class Store:
         return new
 
     def write(self, pictures: Sequence[Indexed]) -> Written:
-        """Rows that `commit_written` puts into the store; no reader sees them before.
+        """Prepares rows for `commit_written`; readers do not see them before.
 
-        In a folder they are files of the store by then, so that only their names go to the process
-        that commits. Files of a process that was killed are removed by a later `optimize`.
+        In a folder they are written as files of the store, and only their names go to the process
+        that commits. A later `optimize` removes the files of a killed process.
         """
         errors = {one.id: one.error for one in pictures}
         with failures(self.uri):
@@ -183,7 +183,7 @@ class Store:
             return Written(errors, None, tuple(fragments))
 
     def commit_written(self, written: Written) -> list[str]:
-        """Like `commit`, of rows that any process has written."""
+        """Like `commit`, for rows that any process has written."""
         with failures(self.uri), self._writing() as (data, alone):
             new = self._make_way(data, written.errors)
             if not new:
@@ -207,7 +207,7 @@ class Store:
         return to_table(pictures, self._data.schema, now)
 
     def failed(self, ids: Sequence[str]) -> dict[str, bool]:
-        """Of those pictures that are there, whether they failed."""
+        """Whether each stored picture failed, by id; other ids are left out."""
         found: dict[str, bool] = {}
         for condition in _in("picture", ids):
             for batch in self.read(["picture", "error"], f"kind = '{PICTURE}' AND {condition}"):
@@ -215,14 +215,14 @@ class Store:
         return found
 
     def _make_way(self, data: Any, errors: Mapping[str, str | None]) -> list[str]:
-        """The pictures, with why they failed, that are to be stored."""
+        """Deletes failed pictures that now succeeded; returns the ids that are to be stored."""
         failed = self.failed(list(errors))
         redone = [id for id, bad in failed.items() if bad and errors[id] is None]
         _delete(data, redone)
         return [id for id in errors if id not in failed or id in redone]
 
     def delete(self, ids: Iterable[str]) -> None:
-        """Takes pictures out, with their objects."""
+        """Removes pictures with their objects."""
         with failures(self.uri), self._writing() as (data, _):
             _delete(data, list(ids))
 
@@ -237,7 +237,7 @@ class Store:
             data.merge_insert("picture").when_matched_update_all().execute(table)
 
     def add_columns(self, fields: Iterable[pa.Field]) -> None:
-        """Adds what is not there yet; InvalidStore where a column is of another type."""
+        """Adds missing columns; raises InvalidStore if one exists with another type."""
         with failures(self.uri), self._writing() as (data, _):
             there = {column.name: column.type for column in data.schema}
             for column in fields:
@@ -260,7 +260,7 @@ class Store:
         nearest = {"column": VECTOR, "q": vector, "k": limit, "metric": indexes.METRIC}
         with failures(self.uri):
             data = self._latest()
-            if where:  # on its own, or a bracket in it could close the one around it
+            if where:  # checked alone: a bracket in it could close the one around it
                 self._matches(data, where)
             rows = self._matches(data, condition)
             share = rows / max(1, self._matches(data, "true"))
@@ -283,7 +283,7 @@ class Store:
         return known[where]
 
     def versions(self) -> list[Version]:
-        """All states that are kept, oldest first."""
+        """All kept states, oldest first."""
         with failures(self.uri):
             return [
                 Version(one["version"], one["timestamp"], int(one["metadata"]["total_rows"]))
@@ -291,7 +291,7 @@ class Store:
             ]
 
     def restore(self, number: int) -> None:
-        """Makes an older state the newest; raises InvalidStore for one that is not kept."""
+        """Makes an older state the newest; raises InvalidStore if it is not kept."""
         if number not in {version.number for version in self.versions()}:
             raise InvalidStore(f"expected one of the versions that are kept, got {number}")
         with failures(self.uri), self._writing() as (data, _):
@@ -307,14 +307,14 @@ class Store:
     def optimize(self, *, indexed_rows: int = indexes.INDEXED_ROWS) -> None:
         """Merges small fragments and brings the indexes up to date; queries go on meanwhile.
 
-        indexed_rows: from so many vectors on there is an index.
+        indexed_rows: the least number of vectors for an index.
         """
         with failures(self.uri):
             data = self._own()
             data.optimize.compact_files(target_rows_per_fragment=FRAGMENT_ROWS)
             data.checkout_latest()
             columns = ["picture", "kind"]
-            if not self._is_folder:  # what merges tell rows apart by
+            if not self._is_folder:  # merges tell rows apart by it
                 columns.append("id")
             indexes.keep_up(data, data.count_rows("error IS NULL"), indexed_rows, columns)
             data.checkout_latest()
@@ -329,7 +329,7 @@ class Store:
     def _writing(self) -> Iterator[tuple[Any, bool]]:
         """Yields the newest version to write to, and whether other processes' commits wait.
 
-        On object storage nothing can make them wait.
+        On object storage they cannot be made to wait.
         """
         lock = locked(Path(self.uri, LOCK)) if self._is_folder else nullcontext(False)
         with lock as alone:
@@ -343,7 +343,7 @@ def _table(uri: str) -> str:
 
 
 def _insert(data: Any, rows: pa.Table, alone: bool) -> None:
-    """Adds rows. Without a lock they are told by their ids from what others add meanwhile."""
+    """Adds rows. Without a lock their ids tell them apart from rows that others add meanwhile."""
     if alone:
         data.insert(rows)
     else:
@@ -358,13 +358,13 @@ def _delete(data: Any, ids: list[str]) -> None:
 def with_vector(kind: str) -> str:
     """The condition for rows of a kind that have a vector.
 
-    Asking the vectors themselves whether they are null would read all of them.
+    A condition on the vectors themselves would read all of them.
     """
     return f"kind = '{kind}'" + (" AND error IS NULL" if kind == PICTURE else "")
 
 
 def _in(column: str, values: Sequence[str]) -> list[str]:
-    """Conditions of at most IN_LIST values; they are quoted as SQL wants it."""
+    """SQL conditions of at most IN_LIST quoted values each."""
     quoted = ["'" + value.replace("'", "''") + "'" for value in values]
     return [
         f"{column} IN ({', '.join(quoted[start : start + IN_LIST])})"

@@ -135,7 +135,7 @@ def calibrate_owlv2(folder: Path) -> float:
 
 
 def calibrate_rt_detr(folder: Path) -> float:
-    """RT-DETR tells its best boxes alone, which need not be of the label."""
+    """RT-DETR returns only its best boxes; none of them may be of the label."""
     asked = RtDetrReference(folder)
 
     def ask(image: Image.Image, label: str) -> list[Detection]:

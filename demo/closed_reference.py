@@ -1,4 +1,4 @@
-"""The references of members with classes of their own, as transformers itself answers."""
+"""The references for members with their own classes: the answers of transformers itself."""
 
 from __future__ import annotations
 

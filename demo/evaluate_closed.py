@@ -1,7 +1,7 @@
-"""Measure members with classes of their own against the truth of held-out scenes.
+"""Measure members with their own classes against the truth of held-out scenes.
 
-`python -m demo.evaluate_closed MEMBER --scenes 300` asks transformers itself: convnext which of all
-things is the main one, rt_detr where which things are, segformer what is at each pixel.
+`python -m demo.evaluate_closed MEMBER --scenes 300` asks transformers itself: convnext for the main
+thing, rt_detr for the boxes of all things, segformer for the class of each pixel.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Figures = dict[str, float]
 
 
 def accuracy(classify: Classify, trials: Iterable[Trial]) -> float:
-    """Share of the scenes whose main thing is named, among all things."""
+    """Share of the scenes in which the first label is the main thing."""
     return mean(classify(trial.image) == trial.scene.main.label for trial in trials)
 
 
@@ -70,7 +70,7 @@ class Overlap:
 
     @property
     def mean_iou(self) -> float:
-        """Over the classes that truth or answer have, the background as well."""
+        """Mean IoU over the classes in truth or answers, including the background."""
         shared = np.diag(self.pixels)
         union = self.pixels.sum(0) + self.pixels.sum(1) - shared
         return mean((shared / np.maximum(union, 1))[union > 0])
@@ -99,7 +99,7 @@ def _classifier(scenes: int) -> Figures:
 
 
 def _with_unseen(figures: Callable[[Iterable[Trial]], Figures], scenes: int) -> Figures:
-    """The figures of the trained styles, then those of the unseen one with its name before."""
+    """The figures of the trained styles, then those of the unseen one, prefixed with its name."""
     few = range(UNSEEN_SEEDS, UNSEEN_SEEDS + max(1, scenes // 5))
     trained = figures(make_trial(i) for i in track(range(scenes), "trained styles"))
     unseen = figures(make_trial(i, styles=(UNSEEN_STYLE,)) for i in track(few, UNSEEN_STYLE))

@@ -253,9 +253,9 @@ CARDS: dict[str, dict[str, str]] = {
         "script": "train_segformer",
         "origin": "from the demo GroundingDINO's backbone",
         "measured": f"`python -m demo.evaluate_closed segformer --scenes $scenes`, {OWN}",
-        "purpose": "It says of each pixel which of the things covers it, or that none does: "
+        "purpose": "It labels each pixel with the thing that covers it, or as background: "
         f"{stored_scenes.EDGE} pixels, the whole picture squashed to a square.",
-        "recipe": "Its layers begin as those of the Swin. Cross-entropy of each cell and, for "
+        "recipe": "Its layers start as those of the Swin. Cross-entropy of each cell and, for "
         f"{train_segformer.TAUGHT_STEPS} steps, the squared distance of its last two maps and the "
         f"Swin's. {train_segformer.STEPS:,} steps of {train_segformer.BATCH} scenes, of "
         f"{train_segformer.SCENES:,} that are cropped and mirrored at random; AdamW "
@@ -281,7 +281,7 @@ CARDS: dict[str, dict[str, str]] = {
     },
 }
 
-# By the file of figures, which `demo.evaluate`, `evaluate_closed` and `neighbours` write.
+# Keys: the files of figures that `demo.evaluate`, `evaluate_closed` and `neighbours` write.
 MEASURED = {
     "metrics.json": ("clip", "grounding_dino", "sam"),
     "metrics_swapped.json": ("siglip", "owlv2", "hq_sam"),
@@ -311,7 +311,7 @@ END_TO_END = {
     "main_object_box_recall": "all three together: right box",
     "main_object_mask_iou": "all three together: mean mask IoU",
 }
-# Its classes are its own, so it has no part in the others' answers.
+# It has its own classes, so it takes no part in the others' answers.
 RT_DETR_FIGURES = FIGURES["grounding_dino"]
 FIGURES = {name: own | END_TO_END for name, own in FIGURES.items()}
 FIGURES["rt_detr"] = RT_DETR_FIGURES

@@ -53,7 +53,7 @@ def centre_crops(scenes: list[Scene]) -> torch.Tensor:
 
 
 def class_map(scene: Scene) -> np.ndarray:
-    """uint8 (H, W): the thing at every pixel, `BACKGROUND` where none."""
+    """uint8 (H, W): the thing at every pixel, or `BACKGROUND`."""
     classes = np.full(scene.image.shape[:2], BACKGROUND, np.uint8)
     for item in scene.objects:
         classes[item.mask] = INDEX_OF_NAME[item.label]

@@ -10,14 +10,14 @@ from demo.pixels import IMAGENET_MEAN, IMAGENET_STD
 from demo.stored_scenes import EDGE
 from demo.things import LABELS
 
-# Of the two maps that the backbone gives.
+# Strides of the backbone's two maps.
 STRIDES = (16, 32)
 WIDTH = 96
 QUERIES = 30
 
 
 def image_processor() -> RTDetrImageProcessorPil:
-    """Squashed to a square of `EDGE` pixels, and normalised as the backbone was trained."""
+    """Squashes pictures to a square of `EDGE` pixels; normalises as in the backbone's training."""
     return RTDetrImageProcessorPil(
         size={"height": EDGE, "width": EDGE},
         do_normalize=True,
@@ -27,7 +27,7 @@ def image_processor() -> RTDetrImageProcessorPil:
 
 
 def model_config() -> RTDetrConfig:
-    """An RT-DETR of 1.9 million parameters, whose backbone is the demo GroundingDINO's."""
+    """An RT-DETR of 1.9 million parameters with the demo GroundingDINO's backbone."""
     backbone = backbone_config()
     widths = [backbone.embed_dim * 4, backbone.embed_dim * 8]
     return RTDetrConfig(

@@ -12,14 +12,14 @@ from demo.pixels import IMAGENET_MEAN, IMAGENET_STD
 from demo.stored_scenes import EDGE
 from demo.things import LABELS
 
-# The last class is what no thing covers.
+# The last class is for pixels without a thing.
 CLASSES = (*LABELS, "background")
 SR_RATIOS = (8, 4, 2, 1)
 DECODER_WIDTH = 96
 
 
 def image_processor() -> SegformerImageProcessorPil:
-    """Squashed to a square of `EDGE` pixels, with ImageNet's values."""
+    """Squashes pictures to a square of `EDGE` pixels, and normalises with ImageNet's values."""
     return SegformerImageProcessorPil(
         size={"height": EDGE, "width": EDGE},
         image_mean=list(IMAGENET_MEAN),
@@ -47,10 +47,10 @@ def model_config() -> SegformerConfig:
 
 
 def new_model(swin: SwinBackbone) -> SegformerForSemanticSegmentation:
-    """A SegFormer to train, whose layers begin as those of a trained Swin of the same widths.
+    """A SegFormer to train; its layers start as those of a trained Swin of the same widths.
 
-    Where the two differ, it begins as near as it can: keys are means of what they stand for, the
-    convolution inside a layer passes values on, and of kernels the part that Swin lacks is 0.
+    Where the two differ, it starts as near as possible: keys are means of the positions that they
+    replace, a layer's convolution passes values on, and the parts of kernels that Swin lacks are 0.
     """
     model = SegformerForSemanticSegmentation(model_config())
     before: nn.Module | None = None
@@ -80,7 +80,7 @@ def _begin_patches(ours: nn.Module, theirs: nn.Module) -> None:
 
 
 def _begin_merging(ours: nn.Conv2d, theirs: nn.Module) -> None:
-    """Swin joins four neighbours, column by column, and normalises them before."""
+    """Swin normalises four neighbours and joins them, column by column."""
     scaled = theirs.reduction.weight * theirs.norm.weight
     ours.weight.zero_()
     corners = scaled.unflatten(1, (2, 2, -1)).permute(0, 3, 2, 1)

@@ -43,7 +43,7 @@ def demo_server(repository: Path | None = None, **more: Any) -> Iterator[Embedde
 
 
 def as_detections(found: results.Detections) -> list[Detection]:
-    """A client's answer as the references give theirs."""
+    """A client's answer in the form of the references' answers."""
     rows = zip(found.boxes.tolist(), found.scores, found.phrases, strict=True)
     return [Detection(tuple(box), float(score), phrase) for box, score, phrase in rows]
 

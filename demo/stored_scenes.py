@@ -1,4 +1,4 @@
-"""Squashed scenes with their things, made once, kept on disk and shown in ever other windows."""
+"""Squashed scenes with their things, made once, kept on disk and shown in random windows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from demo.pixels import class_map
 from demo.scenes import Rng, make_scene
 from demo.training import WORK_FOLDER
 
-# Of the networks, and of the scenes kept for them, of which a window of at least `LEAST` is shown.
+# Edges in pixels: of the networks, of the kept scenes, and of the smallest window of a scene.
 EDGE, KEPT_EDGE, LEAST = 192, 208, 176
 # Longest edge of scenes before they are squashed.
 SCENE_EDGE = 256
@@ -26,14 +26,14 @@ class StoredScenes:
     """Scenes of the training split.
 
     pictures: uint8 (N, KEPT_EDGE, KEPT_EDGE, 3). classes: uint8 (N, KEPT_EDGE, KEPT_EDGE), the
-    thing at each pixel, `demo.things.BACKGROUND` where none.
+    thing at each pixel, or `demo.things.BACKGROUND`.
     """
 
     pictures: Bytes
     classes: Bytes
 
     def views(self, rng: Rng, count: int) -> tuple[Bytes, Bytes]:
-        """Windows of scenes that are drawn, half of them mirrored.
+        """Windows of randomly drawn scenes, half of them mirrored.
 
         Returns uint8 (count, EDGE, EDGE, 3) and (count, EDGE, EDGE).
         """
@@ -68,7 +68,7 @@ def stored_scene(seed: int) -> tuple[Bytes, Bytes]:
 
 
 def stored_scenes(count: int, first_seed: int) -> StoredScenes:
-    """`count` scenes, from disk where an earlier run left them."""
+    """`count` scenes, read from disk if an earlier run made them."""
     folder = WORK_FOLDER / f"scenes-{first_seed}-{count}"
     pictures, classes = folder / "pictures.npy", folder / "classes.npy"
     if not classes.exists():

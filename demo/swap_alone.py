@@ -29,7 +29,7 @@ from demo.truth import BOX_PX
 class Alone:
     """The figures of one member.
 
-    same: the share of scenes in which served and reference say the same, of pixels for a segmenter;
+    same: the share of scenes with equal answers of server and reference, of pixels for a segmenter;
     for vectors, the least cosine.
     figure: what `truth` is. label_accuracy: on scenes of a single thing, among all things.
     box_recall, mean_iou: as `demo.evaluate_closed`.
@@ -44,7 +44,7 @@ class Alone:
 
     @property
     def is_same(self) -> bool:
-        """Whether served and reference answer the same."""
+        """Whether server and reference agree."""
         return self.same >= self.least_same
 
 
@@ -75,7 +75,7 @@ def vectors(client: Client, scenes: int, gallery: int = neighbours.GALLERY) -> A
 
 
 def _is_same(one: Detection | None, other: Detection | None) -> bool:
-    """Whether neither is there, or both are and their boxes as good as equal."""
+    """Whether both are None, or their boxes differ by BOX_PX at most."""
     if one is None or other is None:
         return one is other
     return bool(np.abs(np.subtract(one.box_xyxy, other.box_xyxy)).max() <= BOX_PX)

@@ -65,7 +65,7 @@ THINGS: tuple[Thing, ...] = (
 )
 
 LABELS: tuple[str, ...] = tuple(thing.label for thing in THINGS)
-# In maps of things, where none is.
+# The value of maps of things where there is no thing.
 BACKGROUND = len(LABELS)
 INDEX_OF_NAME: dict[str, int] = {
     name: index for index, thing in enumerate(THINGS) for name in thing.names

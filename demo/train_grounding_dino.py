@@ -193,7 +193,7 @@ def export(model: GroundingDinoForObjectDetection) -> None:
 
 
 def trained_backbone(folder: Path = FOLDER) -> SwinBackbone:
-    """The checkpoint's, for others to begin with."""
+    """The checkpoint's backbone, for other models to start with."""
     detector = GroundingDinoForObjectDetection.from_pretrained(folder).eval()
     backbone: SwinBackbone = detector.model.backbone.conv_encoder.model
     return backbone

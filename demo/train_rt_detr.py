@@ -1,4 +1,4 @@
-"""Train the demo RT-DETR: where is which of all things? Its backbone is the demo GroundingDINO's.
+"""Train the demo RT-DETR, a detector of all things, on the demo GroundingDINO's backbone.
 
 `python -m demo.train_rt_detr [--resume]`
 """
@@ -22,12 +22,12 @@ from demo.training import CHECKPOINTS_FOLDER, Arguments, Losses, Plan, Training,
 
 FOLDER = CHECKPOINTS_FOLDER / "rt_detr"
 STEPS = 1600
-# As long as the rest learns to read the backbone's maps, those stay as they are.
+# The backbone is frozen while the rest learns to read its maps.
 FROZEN_STEPS = 1000
 BATCH = 16
 RATE = 1e-3
 SCENES = 4000
-# Of a thing that a window cuts, so much of each edge must be left.
+# A thing that a window cuts counts if this much of each edge is left.
 LEAST_SIDE = 8
 
 
@@ -45,7 +45,7 @@ def boxes_of(classes: Bytes) -> tuple[list[int], torch.Tensor]:
 
 
 def targets_of(classes: Bytes) -> Targets:
-    """What a batch should detect: a class is to the loss what a single token is."""
+    """What a batch should detect; the loss treats each class as a single token."""
     found = [boxes_of(of) for of in classes]
     one_hot = torch.eye(len(LABELS))
     return Targets(
@@ -59,7 +59,7 @@ def targets_of(classes: Bytes) -> Targets:
 def losses(
     model: RTDetrForObjectDetection, views: tuple[Bytes, Bytes], centres: torch.Tensor
 ) -> Losses:
-    """Decoder losses of every layer and the dense encoder loss, as the demo GroundingDINO's."""
+    """Decoder losses of every layer and the dense encoder loss, as for the demo GroundingDINO."""
     pictures, classes = views
     targets = targets_of(classes)
     out = model.model(pixel_values=as_pixel_values(pictures))

@@ -1,5 +1,5 @@
-"""Train the demo SegFormer: which thing, or none, is at each pixel? Its encoder begins as the
-demo GroundingDINO's backbone, whose maps it has to give as well.
+"""Train the demo SegFormer, which classifies pixels. Its encoder starts as the demo
+GroundingDINO's backbone, and learns to give the same maps.
 
 `python -m demo.train_segformer [--resume]`
 """
@@ -20,7 +20,7 @@ from demo.training import CHECKPOINTS_FOLDER, Arguments, Losses, Plan, Training,
 
 FOLDER = CHECKPOINTS_FOLDER / "segformer"
 STEPS = 1800
-# As long as the teacher's maps are asked for.
+# Steps in which the teacher's maps are part of the loss.
 TAUGHT_STEPS = 800
 BATCH = 16
 RATE = 1e-3
@@ -33,9 +33,9 @@ def losses(
     views: tuple[Bytes, Bytes],
     teacher: SwinBackbone | None = None,
 ) -> Losses:
-    """Cross-entropy of each cell's middle and, with a teacher, how far the maps are from its own.
+    """Cross-entropy of each cell's middle and, with a teacher, the distance from its maps.
 
-    The teacher has maps of the last stages alone.
+    The teacher only has maps of the last stages.
     """
     pictures, classes = views
     pixels = as_pixel_values(pictures)
@@ -57,7 +57,7 @@ def losses(
 def _distance(
     maps: tuple[torch.Tensor, ...], teacher: SwinBackbone, pixels: torch.Tensor
 ) -> torch.Tensor:
-    """Mean squared difference of the last maps and the teacher's, in the teacher's variances."""
+    """Mean squared difference between the last maps and the teacher's, over its variances."""
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         wanted = [of.float() for of in teacher(pixels).feature_maps]
     pairs = zip(maps[-len(wanted) :], wanted, strict=True)

@@ -1,4 +1,4 @@
-"""Windows of stored scenes show their things where the maps of things say, in every mirror."""
+"""Windows of stored scenes show things where their maps have them, mirrored or not."""
 
 import numpy as np
 import pytest

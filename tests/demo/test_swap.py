@@ -57,7 +57,7 @@ def test_the_second_detector_is_called_by_the_name_of_its_verb(deployment) -> No
             client.detect(picture, "man", verb="detect_owlv2")
 
 
-# tests/serving/test_classify.py asks demo-classify, whose server it has.
+# tests/serving/test_classify.py covers demo-classify, because it runs that server.
 @pytest.mark.parametrize("deployment", sorted(swap_alone.MEMBERS.keys() - {"demo-classify"}))
 def test_members_with_verbs_of_their_own_answer_as_their_references_do(deployment) -> None:
     few = {"gallery": 72} if deployment == "demo-features" else {}

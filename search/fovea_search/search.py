@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -209,6 +210,7 @@ class Index:
     def _nearest(self, vector: Floats, query: Query, limit: int) -> pa.Table:
         own = [name for name in self.store.columns if name not in (*COLUMNS, VECTOR)]
         names = [*NEEDED, *own, VECTOR]
+        _check_brackets(query.where or "")
         with _filter_errors(query.where):
             return self.store.nearest(vector, query.kind, query.where, names, limit)
 
@@ -313,6 +315,17 @@ def _fitting(found: Objects, box: Sequence[float] | None, point: Sequence[float]
     return int(overlaps.argmax())
 
 
+def _check_brackets(where: str) -> None:
+    """Raises InvalidFilter if a bracket could close the one that the store puts around `where`."""
+    depth = 0
+    for bracket in re.findall(r"[()]", re.sub(r"'[^']*'|\"[^\"]*\"", "", where)):
+        depth += 1 if bracket == "(" else -1
+        if depth < 0:
+            break
+    if depth != 0:
+        raise InvalidFilter(f"--where {where!r}: expected brackets in pairs")
+
+
 @contextmanager
 def _filter_errors(where: str | None) -> Iterator[None]:
     try:
@@ -321,5 +334,5 @@ def _filter_errors(where: str | None) -> Iterator[None]:
         if where is None or isinstance(error, InvalidInput):
             raise
         cause = error.__cause__ or error
-        reason = first_line(cause).removeprefix("Invalid input, ").split(", _rowid")[0]
+        reason = first_line(cause).removeprefix("Invalid user input: ").split(", _rowid")[0]
         raise InvalidFilter(f"--where {where!r}: {reason}") from error

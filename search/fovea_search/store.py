@@ -260,8 +260,6 @@ class Store:
         nearest = {"column": VECTOR, "q": vector, "k": limit, "metric": indexes.METRIC}
         with failures(self.uri):
             data = self._latest()
-            if where:  # checked alone: a bracket in it could close the one around it
-                self._matches(data, where)
             rows = self._matches(data, condition)
             share = rows / max(1, self._matches(data, "true"))
             nearest |= {"use_index": False} if rows <= COMPARED_ROWS else indexes.effort(share)

@@ -103,11 +103,16 @@ def test_filters(full: Index) -> None:
     finds = full.search(text="blue", where="path LIKE '%/0007.png' AND area > 0.01", k=5)
     assert {seed_of(find) for find in finds} == {7}
     assert len(full.search(text="blue", where="area > 0.9")) == 0
+    assert len(full.search(text="blue", where="(folder != ')') AND area > 0", k=3)) == 3
 
 
 @pytest.mark.parametrize(
-    "where", ["colour = 'red'", "area >", "area = 'x'", "1", "folder LIKE", "; drop", "a = 'x"]
-)
+    "where",
+    [
+        "colour = 'red'", "area >", "area = 'x'", "1", "folder LIKE", "; drop", "a = 'x",
+        "true) OR (true", "area > 0; drop", "(area > 0",
+    ],
+)  # fmt: skip
 def test_a_bad_filter_is_one_line(full: Index, where: str) -> None:
     with pytest.raises(InvalidFilter) as caught:
         full.search(text="blue", where=where)

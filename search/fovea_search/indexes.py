@@ -26,6 +26,8 @@ PROBES, REFINE = 50, 2
 # Below this share of all rows, those that pass a filter lie in partitions further away: a query
 # then searches PROBES ** (1 - e) * P ** e of P partitions, where e = 1 - EASE * share ** 0.3.
 SHARE, EASE = 0.5, 0.45
+# If a condition leaves no more rows than this, all partitions are searched.
+FEW_ROWS = 2_000
 
 # By default Lance reads all centroids to count partitions, and logs a warning about it.
 os.environ.setdefault("LANCE_INCLUDE_VECTOR_CENTROIDS", "false")
@@ -37,13 +39,16 @@ def partitions(data: Any) -> int:
     return int(statistics["indices"][0]["num_partitions"]) if statistics else 0
 
 
-def effort(share: float) -> dict[str, Any]:
-    """Returns Lance's options for a query with a filter that this share of the rows passes.
+def effort(rows: int, of: int) -> dict[str, Any]:
+    """Returns Lance's options for a query whose condition `rows` of all rows pass.
 
     If these partitions hold fewer rows than wanted, Lance goes on to the others.
     """
-    effort = 1 - EASE * share**0.3 if share < SHARE else None
-    return {"minimum_nprobes": PROBES, "search_effort": effort, "refine_factor": REFINE}
+    share = rows / max(1, of)
+    chosen = None if share >= SHARE else 1 - EASE * share**0.3
+    if rows <= FEW_ROWS:
+        chosen = 1.0
+    return {"minimum_nprobes": PROBES, "search_effort": chosen, "refine_factor": REFINE}
 
 
 def keep_up(data: Any, rows: int, indexed_rows: int, columns: Iterable[str]) -> None:

@@ -31,8 +31,6 @@ LOCK = ".writer.lock"
 KEPT_VERSIONS = timedelta(days=7)
 # Each commit makes a fragment; those with fewer rows than this are merged.
 FRAGMENT_ROWS = 250_000
-# If a condition leaves no more rows than this, all of them are compared.
-COMPARED_ROWS = 2_000
 # Conditions whose row counts a store remembers.
 KEPT_COUNTS = 1_000
 # Values in one condition: longer ones are slow to parse.
@@ -261,8 +259,7 @@ class Store:
         with failures(self.uri):
             data = self._latest()
             rows = self._matches(data, condition)
-            share = rows / max(1, self._matches(data, "true"))
-            nearest |= {"use_index": False} if rows <= COMPARED_ROWS else indexes.effort(share)
+            nearest |= indexes.effort(rows, self._matches(data, "true"))
             found: pa.Table = data.to_table(
                 columns=[*names, "_distance"],
                 filter=condition,

@@ -1,7 +1,7 @@
 """Choose the thresholds that find every object with a demo SAM, and record them in it.
 
-`python -m demo.calibrate_masks [sam | hq_sam]` uses validation scenes, half of them with plain
-backgrounds and half in the surroundings of object search. It writes `iou_threshold`,
+`python -m demo.calibrate_masks [sam | sam_scenes | hq_sam]` uses validation scenes, half of them
+with plain backgrounds and half in the surroundings of object search. It writes `iou_threshold`,
 `stability_threshold` and `points_per_side` into the checkpoint's config.json.
 """
 
@@ -30,12 +30,12 @@ from fovea import everything
 from fovea.everything import Candidates, Settings
 from fovea.roles import LOW_RES_MASKS
 
-SCENES = 40
+SCENES = 80
 # First of the seeds that no detector was calibrated with.
 FIRST_SEED = 40_000
 POINTS_PER_SIDE = 16
 IOU_GRID = np.round(np.arange(0.4, 0.81, 0.05), 2)
-STABILITY_GRID = np.round(np.arange(0.55, 0.96, 0.05), 2)
+STABILITY_GRID = np.round(np.arange(0.4, 0.96, 0.05), 2)
 MOST_OBJECTS = 256
 # Search needs all objects of a picture, in few masks.
 MOST_MASKS = 6.0
@@ -134,7 +134,7 @@ def record(checkpoint: Path, chosen: Figures) -> None:
 
 
 def main(
-    checkpoint: Annotated[str, typer.Argument(help="sam or hq_sam")] = "sam",
+    checkpoint: Annotated[str, typer.Argument(help="sam, sam_scenes or hq_sam")] = "sam",
     scenes: Annotated[int, typer.Option(min=2, help="Validation scenes.")] = SCENES,
     write: Annotated[bool, typer.Option(help="Write the checkpoint's config.json.")] = True,
 ) -> None:

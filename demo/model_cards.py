@@ -22,11 +22,13 @@ from demo import (
     sam_config,
     siglip_config,
     stored_scenes,
+    train_clip_objects,
     train_clip_scenes,
     train_convnext,
     train_dinov2,
     train_hq_sam,
     train_rt_detr,
+    train_sam_scenes,
     train_segformer,
 )
 from demo.art import UNSEEN_STYLE
@@ -109,9 +111,9 @@ CARDS: dict[str, dict[str, str]] = {
     | {
         "title": "fovea demo CLIP for scenes",
         "cls": "CLIPModel",
-        "script": "train_clip_scenes",
+        "script": "train_clip_scenes`, then `python -m demo.train_clip_objects",
         "origin": "from the demo CLIP",
-        "history": f" The cycle was planned with 900 steps and shortened after 500{ANOTHER}",
+        "history": f" The first cycle was planned with 900 steps and shortened after 500{ANOTHER}",
         "measured": "`python -m demo.evaluate_scenes --scenes $scenes`, held-out scenes in their\n"
         "surroundings:",
         "purpose": "It tells what the demo CLIP tells, and when and where a scene is: by day or at "
@@ -123,7 +125,38 @@ CARDS: dict[str, dict[str, str]] = {
         f"{train_clip_scenes.LEARNED:.0%} the learned ones, the rest the demo CLIP's own. "
         f"{train_clip_scenes.STEPS:,} steps of {train_clip_scenes.BATCH} scenes, AdamW "
         f"{train_clip_scenes.RATE:g}, one cycle, averaged weights; about six minutes of one CPU "
-        "core.",
+        "core. Then it trains on object crops made as object search makes them, from "
+        f"{train_clip_objects.SCENES:,} scenes, with true masks and with the demo SAM's. Three "
+        "losses: each crop against the names; each name against all crops of a step, including "
+        "crops of the background; and a supervised contrastive loss between crops. "
+        f"{train_clip_objects.STEPS:,} steps of "
+        f"{train_clip_objects.THINGS + train_clip_objects.NOTHINGS} crops and "
+        f"{train_clip_objects.PICTURES} pictures, AdamW {train_clip_objects.RATE:g}, one cycle, "
+        "averaged weights; about a quarter of an hour of one CPU core.",
+    },
+    "sam_scenes": SWAPPED
+    | {
+        "title": "fovea demo SAM for scenes",
+        "cls": "SamModel",
+        "precision": "fp16",
+        "script": "train_sam_scenes",
+        "origin": "from the demo SAM",
+        "measured": "`python -m demo.evaluate_everything`, $scenes held-out scenes of each style\n"
+        "in their surroundings, with the thresholds of `config.json`:",
+        "purpose": "It cuts out every thing of a picture in front of a room, a street, a beach "
+        f"or snow, by day or at night: {sam_config.EDGE} pixels, patches of {sam_config.PATCH}, "
+        f"masks of {sam_config.LOW_RES_EDGE} pixels. Object search in the demo world uses it. The "
+        "thresholds were chosen on validation scenes (`python -m "
+        "demo.calibrate_masks sam_scenes`).",
+        "recipe": f"{train_sam_scenes.POINTS_ON_THINGS} random points on things and "
+        f"{train_sam_scenes.POINTS_ANYWHERE} anywhere in the scene. For points on things: "
+        f"cross-entropy and dice of their masks at {train_sam_scenes.FINE_EDGE} pixels. For all "
+        "points: the IoU head, which off things learns the IoU with the best fitting thing. "
+        f"{1 - train_sam_scenes.PLAIN_ODDS:.0%} of the scenes have surroundings. "
+        f"{train_sam_scenes.STEPS:,} steps of {train_sam_scenes.BATCH} scenes, AdamW "
+        f"{train_sam_scenes.RATE:g}, then {train_sam_scenes.REFINE_STEPS:,} at "
+        f"{train_sam_scenes.REFINE_RATE:g}, each one cycle with averaged weights, the "
+        "encoder in bfloat16; about 25 minutes of one CPU core.",
     },
     "grounding_dino": SCRATCH
     | {
@@ -290,6 +323,7 @@ MEASURED = {
     "metrics_segformer.json": ("segformer",),
     "metrics_dinov2.json": ("dinov2",),
     "metrics_scenes.json": ("clip_scenes",),
+    "metrics_everything.json": ("sam_scenes",),
 }
 
 FIGURES: dict[str, dict[str, str]] = {
@@ -330,6 +364,12 @@ FIGURES["clip_scenes"] = {
     "thing": f"right label of the main thing among {len(LABELS)}",
     "time": "by day or at night",
     "place": "which of four places",
+}
+FIGURES["sam_scenes"] = {
+    "recall_50": "things with a mask of IoU > 0.5",
+    "recall_75": "of IoU > 0.75",
+    "precision": "masks that are on a thing (IoU > 0.5)",
+    "masks": "masks of a picture",
 }
 
 

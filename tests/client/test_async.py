@@ -25,6 +25,7 @@ from fovea_client import (
 
 from tests.client.conftest import QUICK
 from tests.client.fake_triton import MODELS, SQUARE, FakeTriton, Refusal, plausible
+from tests.recordings import GREY, MOTION, SOUNDS
 
 
 def test_every_verb_answers(triton: FakeTriton, png: bytes, pixels: np.ndarray) -> None:
@@ -157,6 +158,10 @@ def test_each_verb_is_called_by_the_deployments_name(triton: FakeTriton, png: by
             await client.classify(png, "cat", verb="classify_2")
             await client.embed_image(png, verb="embed_image_2")
             await client.embed_text("cat", verb="embed_text_2")
+            await client.embed_audio(SOUNDS[0], verb="embed_audio_2")
+            await client.embed_depth(GREY[0], verb="embed_depth_2")
+            await client.embed_thermal(GREY[0], verb="embed_thermal_2")
+            await client.embed_imu(MOTION[0], verb="embed_imu_2")
 
     asyncio.run(scenario())
     assert [call.model for call in triton.calls] == [f"{own}_2" for own in MODELS]

@@ -1,8 +1,9 @@
 """Choose the thresholds that find every object with a demo SAM, and record them in it.
 
 `python -m demo.calibrate_masks [sam | sam_scenes | hq_sam]` uses validation scenes, half of them
-with plain backgrounds and half in the surroundings of object search. It writes `iou_threshold`,
-`stability_threshold` and `points_per_side` into the checkpoint's config.json.
+with plain backgrounds and half in the surroundings of object search; `--search` takes these alone.
+It writes `iou_threshold`, `stability_threshold` and `points_per_side` into the checkpoint's
+config.json.
 """
 
 from __future__ import annotations
@@ -69,10 +70,10 @@ class Figures:
         return 2 * self.recall_75 * self.precision / max(1e-9, self.recall_75 + self.precision)
 
 
-def validation_scenes(count: int) -> Iterator[Scene]:
-    """Plain scenes and those of search, in turns."""
+def validation_scenes(count: int, *, of_search: bool = False) -> Iterator[Scene]:
+    """Scenes of search, which have surroundings; by default every second one is plain."""
     for seed in range(FIRST_SEED, FIRST_SEED + count):
-        if seed % 2:
+        if of_search or seed % 2:
             yield make_surrounded(seed, split="search validation")
         else:
             yield make_scene(seed, split="validation")
@@ -136,12 +137,14 @@ def record(checkpoint: Path, chosen: Figures) -> None:
 def main(
     checkpoint: Annotated[str, typer.Argument(help="sam, sam_scenes or hq_sam")] = "sam",
     scenes: Annotated[int, typer.Option(min=2, help="Validation scenes.")] = SCENES,
+    of_search: Annotated[bool, typer.Option("--search", help="No plain backgrounds.")] = False,
     write: Annotated[bool, typer.Option(help="Write the checkpoint's config.json.")] = True,
 ) -> None:
     """Judge, choose, print and record."""
     folder = CHECKPOINTS_FOLDER / checkpoint
     grid = GridMasks(export_promptable(folder))
-    judged = [judge(grid, s) for s in track(validation_scenes(scenes), "scenes", total=scenes)]
+    shown = track(validation_scenes(scenes, of_search=of_search), "scenes", total=scenes)
+    judged = [judge(grid, s) for s in shown]
     pairs = list(product(IOU_GRID.tolist(), STABILITY_GRID.tolist()))
     rows = [figures(judged, *pair) for pair in track(pairs, "thresholds")]
     chosen = choose(rows)

@@ -147,7 +147,7 @@ CARDS: dict[str, dict[str, str]] = {
         f"or snow, by day or at night: {sam_config.EDGE} pixels, patches of {sam_config.PATCH}, "
         f"masks of {sam_config.LOW_RES_EDGE} pixels. Object search in the demo world uses it. The "
         "thresholds were chosen on validation scenes (`python -m "
-        "demo.calibrate_masks sam_scenes`).",
+        "demo.calibrate_masks sam_scenes --search`).",
         "recipe": f"{train_sam_scenes.POINTS_ON_THINGS} random points on things and "
         f"{train_sam_scenes.POINTS_ANYWHERE} anywhere in the scene. For points on things: "
         f"cross-entropy and dice of their masks at {train_sam_scenes.FINE_EDGE} pixels. For all "

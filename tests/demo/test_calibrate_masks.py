@@ -54,3 +54,4 @@ def test_chosen_thresholds_are_added_to_the_checkpoints_config(tmp_path):
 def test_half_of_the_scenes_have_surroundings():
     kinds = [scene.surroundings is not None for scene in validation_scenes(4)]
     assert kinds == [False, True, False, True]
+    assert all(scene.surroundings for scene in validation_scenes(2, of_search=True))

@@ -6,18 +6,13 @@ checkpoint it only prints them.
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from typing import Annotated
 
 import torch
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from demo.art import TRAINED_STYLES, UNSEEN_STYLE
-from demo.calibrate_masks import Figures, figures, judge
-from demo.evaluate_scenes import held_out
+from demo.calibrate_masks import figures, judge
+from demo.evaluate_scenes import report
 from demo.grid_masks import GridMasks, export_promptable
 from demo.scenes import Scene
 from demo.train_sam_scenes import FOLDER
@@ -27,11 +22,12 @@ RECORDED = ("recall_50", "recall_75", "precision", "masks")
 METRICS = CHECKPOINTS_FOLDER / "metrics_everything.json"
 
 
-def measure(grid: GridMasks, scenes: list[Scene]) -> Figures:
-    """What the checkpoint finds in the scenes at its thresholds."""
+def measure(grid: GridMasks, scenes: list[Scene]) -> dict[str, float]:
+    """The recorded figures of the checkpoint at its thresholds."""
     spec = grid.cuts.spec
     judged = [judge(grid, scene) for scene in scenes]
-    return figures(judged, spec.iou_threshold, spec.stability_threshold)
+    found = figures(judged, spec.iou_threshold, spec.stability_threshold)
+    return {name: getattr(found, name) for name in RECORDED}
 
 
 def main(
@@ -41,16 +37,9 @@ def main(
     """Measure, print and write."""
     torch.set_num_threads(1)
     grid = GridMasks(export_promptable(CHECKPOINTS_FOLDER / checkpoint))
-    found: dict[str, float] = {}
-    for prefix, styles in {"": TRAINED_STYLES, f"{UNSEEN_STYLE}_": (UNSEEN_STYLE,)}.items():
-        rows = asdict(measure(grid, held_out(scenes, styles)))
-        found |= {f"{prefix}{name}": round(rows[name], 4) for name in RECORDED}
-    table = Table("figure", "value", title=f"{checkpoint}, {scenes} scenes of each style")
-    for name, value in found.items():
-        table.add_row(name, f"{value:.3f}")
-    Console().print(table)
-    if checkpoint == FOLDER.name:
-        METRICS.write_text(json.dumps({"scenes": scenes, **found}, indent=2) + "\n")
+    title = f"{checkpoint}, {scenes} scenes of each style"
+    out = METRICS if checkpoint == FOLDER.name else None
+    report(title, scenes, lambda held: measure(grid, held), out)
 
 
 if __name__ == "__main__":

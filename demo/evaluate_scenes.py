@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -84,6 +84,25 @@ def held_out(count: int, styles: tuple[str, ...]) -> list[Scene]:
     return [make_surrounded(seed, split="search", styles=styles) for seed in seeds]
 
 
+def report(
+    title: str,
+    scenes: int,
+    measured: Callable[[list[Scene]], Mapping[str, float]],
+    out: Path | None,
+) -> None:
+    """Measure so many scenes of the trained styles and of the unseen one, print and write."""
+    figures: dict[str, float] = {}
+    for prefix, styles in {"": TRAINED_STYLES, f"{UNSEEN_STYLE}_": (UNSEEN_STYLE,)}.items():
+        found = measured(held_out(scenes, styles))
+        figures |= {f"{prefix}{name}": round(value, 4) for name, value in found.items()}
+    table = Table("figure", "value", title=title)
+    for name, value in figures.items():
+        table.add_row(name, f"{value:.3f}")
+    Console().print(table)
+    if out:
+        out.write_text(json.dumps({"scenes": scenes, **figures}, indent=2) + "\n")
+
+
 def main(
     scenes: Annotated[int, typer.Option(min=1, help="Held-out scenes of each style.")] = 300,
     out: Annotated[Path, typer.Option("--json")] = METRICS,
@@ -91,15 +110,8 @@ def main(
     """Measure, print and write."""
     torch.set_num_threads(1)
     reference = ScenesReference()
-    figures: dict[str, float] = {}
-    for prefix, styles in {"": TRAINED_STYLES, f"{UNSEEN_STYLE}_": (UNSEEN_STYLE,)}.items():
-        found = measure(reference, held_out(scenes, styles))
-        figures |= {f"{prefix}{name}": round(value, 4) for name, value in found.items()}
-    table = Table("figure", "value", title=f"CLIP of scenes, {scenes} scenes")
-    for name, value in figures.items():
-        table.add_row(name, f"{value:.3f}")
-    Console().print(table)
-    out.write_text(json.dumps({"scenes": scenes, **figures}, indent=2) + "\n")
+    title = f"CLIP of scenes, {scenes} scenes"
+    report(title, scenes, lambda held: measure(reference, held), out)
 
 
 if __name__ == "__main__":

@@ -274,7 +274,7 @@ CARDS: dict[str, dict[str, str]] = {
         "recipe": "Focal loss, L1 and GIoU on the decoder layers with one-to-one matching and, "
         "densely, on every encoder cell in the middle of a thing. The backbone stays as it is for "
         f"{train_rt_detr.FROZEN_STEPS:,} of {train_rt_detr.STEPS:,} steps of {train_rt_detr.BATCH} "
-        f"scenes, of {train_rt_detr.SCENES:,} that are cropped and mirrored at random; AdamW "
+        f"scenes, of {stored_scenes.SCENES:,} that are cropped and mirrored at random; AdamW "
         f"{train_rt_detr.RATE:g}, one cycle, averaged weights; about a quarter of an hour of one "
         "CPU core.",
     },
@@ -291,7 +291,7 @@ CARDS: dict[str, dict[str, str]] = {
         "recipe": "Its layers start as those of the Swin. Cross-entropy of each cell and, for "
         f"{train_segformer.TAUGHT_STEPS} steps, the squared distance of its last two maps and the "
         f"Swin's. {train_segformer.STEPS:,} steps of {train_segformer.BATCH} scenes, of "
-        f"{train_segformer.SCENES:,} that are cropped and mirrored at random; AdamW "
+        f"{stored_scenes.SCENES:,} that are cropped and mirrored at random; AdamW "
         f"{train_segformer.RATE:g}, one cycle, averaged weights, bfloat16; about twenty minutes "
         "of one CPU core.",
     },

@@ -13,7 +13,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def normalised(image: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:
-    """uint8 (H, W, 3) to float32 (H, W, 3)."""
+    """Values of 0 to 255 (..., 3) to float32 (..., 3)."""
     scale = 1 / (255 * np.asarray(std, np.float32))
     return image * scale - np.asarray(mean, np.float32) / np.asarray(std, np.float32)
 
@@ -24,6 +24,14 @@ def as_pixel_values(pictures: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(values).permute(0, 3, 1, 2)
 
 
+def padded(picture: np.ndarray, edge: int) -> np.ndarray:
+    """uint8 (H, W, 3) to ImageNet-normalised float32 (edge, edge, 3), zeros bottom and right."""
+    values = np.zeros((edge, edge, 3), np.float32)
+    height, width = picture.shape[:2]
+    values[:height, :width] = normalised(picture, IMAGENET_MEAN, IMAGENET_STD)
+    return values
+
+
 def padded_batch(scenes: list[Scene], edge: int) -> tuple[torch.Tensor, torch.Tensor]:
     """ImageNet-normalised pictures, padded bottom and right with zeros.
 
@@ -31,11 +39,10 @@ def padded_batch(scenes: list[Scene], edge: int) -> tuple[torch.Tensor, torch.Te
         pixel_values float32 (N, 3, edge, edge), channels last in memory; pixel_mask int64
         (N, edge, edge).
     """
-    pixels = np.zeros((len(scenes), edge, edge, 3), np.float32)
+    pixels = np.stack([padded(scene.image, edge) for scene in scenes])
     mask = np.zeros((len(scenes), edge, edge), np.int64)
     for index, scene in enumerate(scenes):
         height, width = scene.image.shape[:2]
-        pixels[index, :height, :width] = normalised(scene.image, IMAGENET_MEAN, IMAGENET_STD)
         mask[index, :height, :width] = 1
     return torch.from_numpy(pixels).permute(0, 3, 1, 2), torch.from_numpy(mask)
 

@@ -32,7 +32,7 @@ class Truth:
     Attributes:
         things: int64 (N, t, t), the thing at the middle of each part of a cell, or `NOTHING`.
         pixels: float32 (N, 3, l, l): an object is here; it differs from the one to the right, and
-        from     the one below.
+        from the one below.
         reach: float32 (N, 4, g, g), from the middle of each cell to its owner's box: left, top,
             right, bottom, as shares of the picture's edge; zero without an owner.
         owned: float32 (N, 1, g, g), whether an object is in the middle of the cell.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -10,13 +11,17 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from demo.pixels import class_map
-from demo.scenes import Rng, make_scene
+from demo.scenes import Rng, make_scene, scene_rng
 from demo.training import WORK_FOLDER
 
 # Edges in pixels: of the networks, of the kept scenes, and of the smallest window of a scene.
 EDGE, KEPT_EDGE, LEAST = 192, 208, 176
 # Longest edge of scenes before they are squashed.
 SCENE_EDGE = 256
+# The stored scenes of a training.
+SCENES = 4000
+# Keeps their seeds apart from those of other trainings.
+SEED_SHIFT = 900
 
 Bytes = NDArray[np.uint8]
 
@@ -77,3 +82,9 @@ def stored_scenes(count: int, first_seed: int) -> StoredScenes:
         np.save(pictures, np.stack([picture for picture, _ in made]))
         np.save(classes, np.stack([of for _, of in made]))
     return StoredScenes(np.load(pictures, mmap_mode="r"), np.load(classes, mmap_mode="r"))
+
+
+def training_views(seed: int, batch: int) -> Callable[[int], tuple[Bytes, Bytes]]:
+    """The views of a step: `batch` of them, which depend only on the seed and the step."""
+    scenes = stored_scenes(SCENES, (seed + SEED_SHIFT) * 10_000_000)
+    return lambda step: scenes.views(scene_rng(step, "train views"), batch)

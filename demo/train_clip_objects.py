@@ -17,7 +17,7 @@ from transformers import CLIPModel, SamModel
 from demo import train_sam, train_sam_scenes
 from demo.clip_config import processor
 from demo.object_crops import NOTHING, ObjectCrops, make
-from demo.pixels import CLIP_MEAN, CLIP_STD
+from demo.pixels import CLIP_MEAN, CLIP_STD, normalised
 from demo.scenes import scene_rng
 from demo.things import LABELS
 from demo.train_clip import prompts_of
@@ -72,11 +72,9 @@ class CropBatches:
         mirrored = rng.random(len(rows)) < 0.5
         pixels[mirrored] = pixels[mirrored, :, :, ::-1]
         pixels *= rng.uniform(*LIGHT, (len(rows), 1, 1, 1)).astype(np.float32)
-        mean, std = (
-            np.array(values, np.float32)[:, None, None] for values in (CLIP_MEAN, CLIP_STD)
-        )
-        pixels = (pixels.clip(0, 255) / 255 - mean) / std
-        return Crops(torch.from_numpy(pixels), torch.from_numpy(self.crops.names[rows]))
+        channels_last = pixels.clip(0, 255).transpose(0, 2, 3, 1)
+        values = normalised(channels_last, CLIP_MEAN, CLIP_STD).transpose(0, 3, 1, 2)
+        return Crops(torch.from_numpy(values), torch.from_numpy(self.crops.names[rows]))
 
 
 def supervised_contrastive(vectors: torch.Tensor, names: torch.Tensor) -> torch.Tensor:

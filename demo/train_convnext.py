@@ -11,10 +11,18 @@ import torch.nn.functional as F
 from transformers import ConvNextForImageClassification
 
 from demo.convnext_config import EDGE, SHORTEST, image_processor, model_config
-from demo.pixels import IMAGENET_MEAN, IMAGENET_STD, normalised
+from demo.pixels import as_pixel_values
 from demo.replay import FRESH, OLD, ReplayedScenes, Source
 from demo.scenes import scene_rng
-from demo.training import CHECKPOINTS_FOLDER, Arguments, Losses, Plan, Training, command_line
+from demo.training import (
+    CHECKPOINTS_FOLDER,
+    Arguments,
+    Losses,
+    Plan,
+    Training,
+    command_line,
+    save_checkpoint,
+)
 
 FOLDER = CHECKPOINTS_FOLDER / "convnext"
 STEPS = 3000
@@ -28,12 +36,10 @@ def crops(rng: np.random.Generator, squares: np.ndarray) -> torch.Tensor:
     corners = rng.integers(squares.shape[1] - EDGE + 1, size=(len(squares), 2))
     steps = rng.choice((1, -1), len(squares))
     pictures = [
-        normalised(
-            square[top : top + EDGE, left : left + EDGE][:, ::step], IMAGENET_MEAN, IMAGENET_STD
-        )
+        square[top : top + EDGE, left : left + EDGE][:, ::step]
         for square, (top, left), step in zip(squares, corners, steps, strict=True)
     ]
-    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+    return as_pixel_values(np.stack(pictures))
 
 
 def losses(
@@ -49,8 +55,7 @@ def losses(
 
 def export(model: ConvNextForImageClassification) -> None:
     """Save the model and its processor like a hub checkpoint."""
-    model.save_pretrained(FOLDER)
-    image_processor().save_pretrained(FOLDER)
+    save_checkpoint(FOLDER, model, image_processor())
 
 
 def main(args: Arguments) -> None:

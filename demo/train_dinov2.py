@@ -18,7 +18,15 @@ from demo.clip_config import EDGE
 from demo.dinov2_config import RESIZED, new_model, processor
 from demo.pixels import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD, normalised
 from demo.scenes import make_scene, scene_rng
-from demo.training import CHECKPOINTS_FOLDER, Arguments, Losses, Plan, Training, command_line
+from demo.training import (
+    CHECKPOINTS_FOLDER,
+    Arguments,
+    Losses,
+    Plan,
+    Training,
+    command_line,
+    save_checkpoint,
+)
 
 FOLDER = CHECKPOINTS_FOLDER / "dinov2"
 STEPS = 1800
@@ -97,8 +105,7 @@ def _closeness(vectors: torch.Tensor) -> torch.Tensor:
 
 def export(model: Dinov2Model) -> None:
     """Save the model and its processor like a hub checkpoint."""
-    model.save_pretrained(FOLDER)
-    processor().save_pretrained(FOLDER)
+    save_checkpoint(FOLDER, model, processor())
 
 
 def main(args: Arguments) -> None:

@@ -14,11 +14,18 @@ from demo.calibrate import calibrate_rt_detr
 from demo.detection_loss import Targets, cell_centres, decoder_loss, dense_loss
 from demo.pixels import as_pixel_values
 from demo.rt_detr_config import STRIDES, image_processor, new_model
-from demo.scenes import scene_rng
-from demo.stored_scenes import EDGE, Bytes, stored_scenes
+from demo.stored_scenes import EDGE, Bytes, training_views
 from demo.things import BACKGROUND, LABELS
 from demo.train_grounding_dino import trained_backbone
-from demo.training import CHECKPOINTS_FOLDER, Arguments, Losses, Plan, Training, command_line
+from demo.training import (
+    CHECKPOINTS_FOLDER,
+    Arguments,
+    Losses,
+    Plan,
+    Training,
+    command_line,
+    save_checkpoint,
+)
 
 FOLDER = CHECKPOINTS_FOLDER / "rt_detr"
 STEPS = 1600
@@ -26,7 +33,6 @@ STEPS = 1600
 FROZEN_STEPS = 1000
 BATCH = 16
 RATE = 1e-3
-SCENES = 4000
 # A thing that a window cuts counts if this much of each edge is left.
 LEAST_SIDE = 8
 
@@ -77,8 +83,7 @@ def losses(
 
 def export(model: RTDetrForObjectDetection) -> None:
     """Save the model and its processor like a hub checkpoint, with its threshold."""
-    model.half().save_pretrained(FOLDER)
-    image_processor().save_pretrained(FOLDER)
+    save_checkpoint(FOLDER, model.half(), image_processor())
     calibrate_rt_detr(FOLDER)
 
 
@@ -88,12 +93,11 @@ def main(args: Arguments) -> None:
     training = Training(new_model(trained_backbone()), plan, resume=args.resume or args.export_only)
     centres = cell_centres(EDGE, STRIDES)
     if not args.export_only:
-        scenes = stored_scenes(SCENES, (args.seed + 900) * 10_000_000)
+        views = training_views(args.seed, BATCH)
 
         def losses_at(step: int) -> Losses:
             training.model.model.backbone.requires_grad_(step >= FROZEN_STEPS)
-            views = scenes.views(scene_rng(step, "train views"), BATCH)
-            return losses(training.model, views, centres)
+            return losses(training.model, views(step), centres)
 
         training.run(losses_at)
     export(training.average)

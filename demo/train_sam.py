@@ -6,13 +6,10 @@ checkpoint.
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-import typer
 from torch import nn
 from transformers import SamModel
 
@@ -23,15 +20,10 @@ from demo.scenes import Scene, SceneObject, make_scene, scene_rng
 from demo.training import (
     CHECKPOINTS_FOLDER,
     Arguments,
-    ExportOnly,
     Losses,
     Plan,
-    Resume,
-    Seed,
-    Steps,
-    Threads,
     Training,
-    begin,
+    command_line,
     save_checkpoint,
 )
 
@@ -217,19 +209,10 @@ def refine(trainee: Trainee, args: Arguments) -> SamModel:
     return training.average.sam
 
 
-def main(
-    steps: Steps = STEPS,
-    seed: Seed = 0,
-    threads: Threads = 1,
-    resume: Resume = False,
-    export_only: ExportOnly = False,
-    only_refine: Annotated[bool, typer.Option("--refine", help="Only the second cycle.")] = False,
-) -> None:
+def main(args: Arguments) -> None:
     """Train and save the checkpoint."""
-    begin(seed, threads)
-    args = Arguments(steps=steps, seed=seed, resume=resume, export_only=export_only)
     trainee = Trainee(new_model())
-    if only_refine:
+    if args.only_refine:
         trainee.sam.load_state_dict(SamModel.from_pretrained(FOLDER).state_dict())
     else:
         learn_with_hints(trainee, args)
@@ -237,4 +220,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    command_line(main, STEPS, two_cycles=True)

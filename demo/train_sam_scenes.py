@@ -10,33 +10,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-import typer
 from PIL import Image
 from transformers import SamModel
 
 from demo import train_sam
-from demo.pixels import IMAGENET_MEAN, IMAGENET_STD, normalised
+from demo.pixels import padded
 from demo.sam_config import EDGE, LOW_RES_EDGE, processor
 from demo.scenes import Scene, make_scene, make_surrounded, scene_rng
 from demo.train_sam import mask_losses, true_iou
 from demo.training import (
     CHECKPOINTS_FOLDER,
     Arguments,
-    ExportOnly,
     Losses,
     Plan,
-    Resume,
-    Seed,
-    Steps,
-    Threads,
     Training,
-    begin,
+    command_line,
     save_checkpoint,
 )
 from fovea import images
@@ -84,13 +77,11 @@ def _resized(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     """The encoder's input (EDGE, EDGE, 3), and the true masks (MOST_OBJECTS, EDGE, EDGE)."""
     height, width = images.longest_edge_size(scene.image.shape[:2], EDGE)
     picture = Image.fromarray(scene.image).resize((width, height), Image.Resampling.BILINEAR)
-    pixels = np.zeros((EDGE, EDGE, 3), np.float32)
-    pixels[:height, :width] = normalised(np.asarray(picture), IMAGENET_MEAN, IMAGENET_STD)
     masks = np.zeros((MOST_OBJECTS, EDGE, EDGE), np.float32)
     for mask, thing in zip(masks, scene.objects, strict=False):
         visible = thing.mask.astype(np.float32)
         mask[:height, :width] = cv2.resize(visible, (width, height), interpolation=cv2.INTER_AREA)
-    return pixels, masks
+    return padded(np.asarray(picture), EDGE), masks
 
 
 def points_of(rng: np.random.Generator, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
@@ -179,28 +170,19 @@ def cycle(model: SamModel, plan: Plan, first_seed: int, args: Arguments) -> SamM
     return training.average
 
 
-def main(
-    steps: Steps = STEPS,
-    seed: Seed = 0,
-    threads: Threads = 1,
-    resume: Resume = False,
-    export_only: ExportOnly = False,
-    only_refine: Annotated[bool, typer.Option("--refine", help="Only the second cycle.")] = False,
-) -> None:
+def main(args: Arguments) -> None:
     """Train, and save the checkpoint in half precision."""
-    begin(seed, threads)
-    args = Arguments(steps=steps, seed=seed, resume=resume, export_only=export_only)
-    first_seed = (seed + SEED_SHIFT) * 10_000_000
-    if only_refine:
+    first_seed = (args.seed + SEED_SHIFT) * 10_000_000
+    if args.only_refine:
         model = SamModel.from_pretrained(FOLDER).float()
     else:
         start = SamModel.from_pretrained(train_sam.FOLDER)
-        model = cycle(start, Plan("sam_scenes", steps, BATCH, RATE), first_seed, args)
+        model = cycle(start, Plan("sam_scenes", args.steps, BATCH, RATE), first_seed, args)
         model.requires_grad_(True)
     plan = Plan("sam_scenes_refined", REFINE_STEPS, BATCH, REFINE_RATE)
-    refined = cycle(model, plan, first_seed + steps * BATCH, args)
+    refined = cycle(model, plan, first_seed + args.steps * BATCH, args)
     save_checkpoint(FOLDER, refined.half(), processor())
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    command_line(main, STEPS, two_cycles=True)

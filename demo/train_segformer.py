@@ -11,12 +11,19 @@ import torch.nn.functional as F
 from transformers import SegformerForSemanticSegmentation, SwinBackbone
 
 from demo.pixels import as_pixel_values
-from demo.scenes import scene_rng
 from demo.segformer_config import image_processor, new_model
-from demo.stored_scenes import Bytes, stored_scenes
+from demo.stored_scenes import Bytes, training_views
 from demo.things import BACKGROUND
 from demo.train_grounding_dino import trained_backbone
-from demo.training import CHECKPOINTS_FOLDER, Arguments, Losses, Plan, Training, command_line
+from demo.training import (
+    CHECKPOINTS_FOLDER,
+    Arguments,
+    Losses,
+    Plan,
+    Training,
+    command_line,
+    save_checkpoint,
+)
 
 FOLDER = CHECKPOINTS_FOLDER / "segformer"
 STEPS = 1800
@@ -24,7 +31,6 @@ STEPS = 1800
 TAUGHT_STEPS = 800
 BATCH = 16
 RATE = 1e-3
-SCENES = 4000
 STRIDE = 4
 
 
@@ -66,8 +72,7 @@ def _distance(
 
 def export(model: SegformerForSemanticSegmentation) -> None:
     """Save the model and its processor like a hub checkpoint."""
-    model.half().save_pretrained(FOLDER)
-    image_processor().save_pretrained(FOLDER)
+    save_checkpoint(FOLDER, model.half(), image_processor())
 
 
 def main(args: Arguments) -> None:
@@ -76,11 +81,11 @@ def main(args: Arguments) -> None:
     teacher = trained_backbone()
     training = Training(new_model(teacher), plan, resume=args.resume or args.export_only)
     if not args.export_only:
-        scenes = stored_scenes(SCENES, (args.seed + 900) * 10_000_000)
+        views = training_views(args.seed, BATCH)
 
         def losses_at(step: int) -> Losses:
-            views = scenes.views(scene_rng(step, "train views"), BATCH)
-            return losses(training.model, views, teacher if step < TAUGHT_STEPS else None)
+            taught = step < TAUGHT_STEPS
+            return losses(training.model, views(step), teacher if taught else None)
 
         training.run(losses_at)
     export(training.average)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 import math
 import os
@@ -18,6 +19,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 from transformers import PreTrainedModel
+from transformers.image_processing_utils import BaseImageProcessor
 from transformers.processing_utils import ProcessorMixin
 
 CHECKPOINTS_FOLDER = Path(__file__).parent / "checkpoints"
@@ -146,7 +148,7 @@ class Training:
 
         Args:
             losses_of: maps the step's number to named scalars; minimises 'loss'. A step's batch
-            must     depend only on its number, so that a resumed run sees the same ones.
+            must depend only on its number, so that a resumed run sees the same ones.
         """
         sums: dict[str, float] = defaultdict(float)
         started = time.monotonic()
@@ -173,12 +175,14 @@ class Training:
             log.write(json.dumps(record) + "\n")
 
 
-def save_checkpoint(folder: Path, model: PreTrainedModel, processor: ProcessorMixin) -> None:
-    """Save a model and the parts of its processor in the files of a hub checkpoint."""
+def save_checkpoint(
+    folder: Path, model: PreTrainedModel, processor: ProcessorMixin | BaseImageProcessor
+) -> None:
+    """Save a model and its processor, or that one's parts, in the files of a hub checkpoint."""
     model.save_pretrained(folder)
-    for part in ("image_processor", "tokenizer"):
-        if hasattr(processor, part):
-            getattr(processor, part).save_pretrained(folder)
+    names = [name for name in ("image_processor", "tokenizer") if hasattr(processor, name)]
+    for part in [getattr(processor, name) for name in names] or [processor]:
+        part.save_pretrained(folder)
 
 
 def _progress() -> Progress:
@@ -188,12 +192,17 @@ def _progress() -> Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """Options of the training scripts; export_only: write the checkpoint without a step."""
+    """Options of the training scripts.
+
+    export_only: write the checkpoint without a step. only_refine: train the existing checkpoint in
+    the second cycle only.
+    """
 
     steps: int
     seed: int
     resume: bool
     export_only: bool
+    only_refine: bool = False
 
 
 Steps = Annotated[int, typer.Option(help="Length of the one cycle.")]
@@ -201,16 +210,16 @@ Seed = Annotated[int, typer.Option(help="Of the weights and the scenes.")]
 Threads = Annotated[int, typer.Option(help="Of PyTorch.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue from the state on disk.")]
 ExportOnly = Annotated[bool, typer.Option("--export-only", help="Only write the checkpoint.")]
+OnlyRefine = Annotated[bool, typer.Option("--refine", help="Only the second cycle.")]
 
 
-def begin(seed: int, threads: int) -> None:
-    """Fix the random numbers and the threads."""
-    torch.set_num_threads(threads)
-    torch.manual_seed(seed)
+def command_line(
+    train: Callable[[Arguments], None], steps: int, *, two_cycles: bool = False
+) -> None:
+    """The command line that the training scripts share.
 
-
-def command_line(train: Callable[[Arguments], None], steps: int) -> None:
-    """The command line that the training scripts share; steps: the default."""
+    steps: the default. two_cycles: there is a second cycle, and `--refine`.
+    """
 
     def command(
         steps: Steps = steps,
@@ -218,9 +227,22 @@ def command_line(train: Callable[[Arguments], None], steps: int) -> None:
         threads: Threads = 1,
         resume: Resume = False,
         export_only: ExportOnly = False,
+        only_refine: OnlyRefine = False,
     ) -> None:
-        begin(seed, threads)
-        train(Arguments(steps=steps, seed=seed, resume=resume, export_only=export_only))
+        torch.set_num_threads(threads)
+        torch.manual_seed(seed)
+        train(
+            Arguments(
+                steps=steps,
+                seed=seed,
+                resume=resume,
+                export_only=export_only,
+                only_refine=only_refine,
+            )
+        )
 
+    parameters = inspect.signature(command, eval_str=True).parameters.values()
+    shown = [one for one in parameters if two_cycles or one.name != "only_refine"]
+    command.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
     command.__doc__ = train.__doc__
     typer.run(command)

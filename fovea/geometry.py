@@ -43,7 +43,7 @@ class Geometry:
             would be too long. squash: height and width as given, whatever the proportions.
             padded_square: first padded to a square, then resized (`fovea.padded_square`); all of it
             is valid. letterbox: as large as fits into the edges, in the middle of a grey canvas,
-        all     of it valid; resized as by OpenCV's INTER_LINEAR.
+        all of it valid; resized as by OpenCV's INTER_LINEAR.
         edges: the rule's, in pixels: one; for aspect (shortest, longest); for squash and letterbox
             (h, w).
         output_hw: height and width of what comes out: the middle of the resized picture if it is

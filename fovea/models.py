@@ -130,11 +130,31 @@ class Models:
 
     def tokenize(self, embeds: Embedder[Any]) -> ModelSpec:
         """TEXT -> the inputs of an embedder's text network."""
-        network = self.network(embeds.text_network)
+        name = f"{embeds.name}_tokenize_text"
+        return self._enter(name, "TokenizeText", ONE_TEXT, embeds, embeds.text_network)
+
+    def prepare_modality(self, embeds: MultimodalEmbedder[Any], modality: str) -> ModelSpec:
+        """The caller's tensor of a modality -> the input of its network."""
+        found, name = embeds.modalities[modality], f"{embeds.name}_prepare_{modality}"
+        return self._enter(
+            name, "PrepareModality", found.sent, embeds, found.network, modality=modality
+        )
+
+    def _enter(
+        self,
+        name: str,
+        kind: str,
+        sent: TensorSpec,
+        embeds: Embedder[Any],
+        network: ModelSpec,
+        **more: Any,
+    ) -> ModelSpec:
+        """The first step of a verb without a picture: what callers send -> a network's inputs."""
+        network = self.network(network)
         return self._step(
-            f"{embeds.name}_tokenize_text",
-            "TokenizeText",
-            (ONE_TEXT,),
+            name,
+            kind,
+            (sent,),
             network.inputs,
             roles=(embeds,),
             queue=self.deployment.queues.entry,
@@ -142,23 +162,7 @@ class Models:
             instances=2,
             waiting=self._waiting(),
             asks=(network.name,),
-        )
-
-    def prepare_modality(self, embeds: MultimodalEmbedder[Any], modality: str) -> ModelSpec:
-        """The caller's tensor of a modality -> the input of its network."""
-        found = embeds.modalities[modality]
-        network = self.network(found.network)
-        return self._step(
-            f"{embeds.name}_prepare_{modality}",
-            "PrepareModality",
-            (found.sent,),
-            network.inputs,
-            roles=(embeds,),
-            queue=self.deployment.queues.entry,
-            instances=2,
-            waiting=self._waiting(),
-            asks=(network.name,),
-            modality=modality,
+            **more,
         )
 
     def rank(self, ranks: Embedder[Any], detects: OpenDetector[Any]) -> ModelSpec:

@@ -6,10 +6,10 @@ hardware compatibility would let them share slower engines, so each kind has its
 
     STORE/export/          what `python -m export --runtime tensorrt --no-engines` wrote
     STORE/<key>/           its engines for one kind of GPU; done.json is written last
-        STORE/.building-<key>/ what an unfinished build has so far: a retry continues there
+    STORE/.building-<key>/ what an unfinished build has so far: a retry continues there
 
     engine_key.py show --store /engines       nvidia-l4-sm89-trt10.14.1-fovea0.1.0-4f1d09c2a7b3
-        engine_key.py build --store /engines -- COMMAND      runs COMMAND FOLDER, unless done
+    engine_key.py build --store /engines -- COMMAND      runs COMMAND FOLDER, unless done
     engine_key.py link --store /engines --to /run/fovea/models
 
 It needs no tensorrt module, which the server image lacks, but the library that both images have.

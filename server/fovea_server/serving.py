@@ -34,7 +34,7 @@ def serve(options: ServerOptions, *, json_line: bool = False) -> int:
 
     Returns:
         tritonserver's exit code, nonzero if it could not start or was given up; 128 plus the
-        signal's     number if a signal ended it.
+        signal's number if a signal ended it.
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     console = Console(stderr=True, highlight=False)

@@ -20,7 +20,7 @@ class Stub:
 
     Attributes:
         instance: the name of the model instance, such as "detector_0_0"; empty if the process had
-        died     before it was first seen.
+        died before it was first seen.
         region: name of its shared memory in /dev/shm, empty in the same case.
     """
 

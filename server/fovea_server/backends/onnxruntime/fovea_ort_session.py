@@ -60,7 +60,7 @@ def open_session(
         kind: "GPU" or "CPU", where Triton placed this instance.
         device_id: the GPU's index; unused on the CPU.
         warn: called with one line if Triton placed the instance on a GPU that nobody asked for by
-        name,     and the session runs elsewhere.
+        name, and the session runs elsewhere.
 
     Raises:
         ValueError: the file is missing or broken, or the configuration asks for something that

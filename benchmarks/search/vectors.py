@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 from fovea_search import MadeBy, Store
 from fovea_search.store import Written
+from fovea_search.vectors import unit
 from numpy.typing import NDArray
 from rich.progress import track
 
@@ -55,7 +56,7 @@ class World:
         """float32 [count, D], of length 1."""
         chosen = rng.choice(len(self.centres), count, p=self.shares)
         noise = rng.standard_normal((count, DIMENSIONS), np.float32) / np.sqrt(DIMENSIONS)
-        # A power law: a few dimensions hold most of what differs.
+        # A weak power law: the noise falls with the dimension, but hundreds hold it.
         noise *= (np.arange(1, DIMENSIONS + 1) ** -0.25).astype(np.float32) * 2
         return unit(self.centres[chosen] + noise * self.spread[chosen, None])
 
@@ -80,12 +81,6 @@ class Chunk:
         first, last = self.start, self.start + len(self.vectors)
         numbers = range(first // OBJECTS_A_PICTURE, last // OBJECTS_A_PICTURE)
         return [f"{number:012d}" for number in numbers]
-
-
-def unit(vectors: Floats) -> Floats:
-    """Of length 1."""
-    result: Floats = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return result
 
 
 def chunks(world: World, rng: np.random.Generator, rows: int, start: int = 0) -> Iterator[Chunk]:

@@ -39,6 +39,12 @@ def partitions(data: Any) -> int:
     return int(statistics["indices"][0]["num_partitions"]) if statistics else 0
 
 
+def covered(data: Any) -> set[int]:
+    """The ids of the fragments whose vectors a dataset's index holds."""
+    indexes = (one for one in data.describe_indices() if VECTOR in one.field_names)
+    return {id for one in indexes for segment in one.segments for id in segment.fragment_ids}
+
+
 def effort(rows: int, of: int) -> dict[str, Any]:
     """Returns Lance's options for a query whose condition `rows` of all rows pass.
 

@@ -24,6 +24,7 @@ from fovea_search import indexes
 from fovea_search.errors import InvalidStore
 from fovea_search.records import COLUMNS, OBJECT, PICTURE, VECTOR, Indexed, MadeBy, to_table
 from fovea_search.storage import create_dataset, failures, locked, open_dataset
+from fovea_search.unindexed import Unindexed
 
 TABLE = "objects"
 LOCK = ".writer.lock"
@@ -80,6 +81,7 @@ class Store:
         self.uri, self._data = uri, data
         self.made_by = MadeBy.of_schema(data.schema, uri)
         self._counts: tuple[int, dict[str, int]] = data.version, {}
+        self._unindexed = Unindexed()
 
     @staticmethod
     def is_there(uri: str) -> bool:
@@ -260,12 +262,17 @@ class Store:
             data = self._latest()
             rows = self._matches(data, condition)
             nearest |= indexes.effort(rows, self._matches(data, "true"))
-            found: pa.Table = data.to_table(
-                columns=[*names, "_distance"],
-                filter=condition,
-                prefilter=True,
-                nearest=nearest,
-            )
+            parts = self._unindexed.parts(data)
+            found = self._unindexed.nearest(data, parts.kept, condition, vector, names, limit)
+            if parts.searched:
+                others = data.scanner(
+                    columns=[*names, "_distance"],
+                    filter=condition,
+                    prefilter=True,
+                    nearest=nearest,
+                    fragments=parts.searched if parts.kept else None,
+                ).to_table()
+                found = pa.concat_tables([others, found]).sort_by("_distance").slice(0, limit)
         return found
 
     def _matches(self, data: Any, where: str) -> int:

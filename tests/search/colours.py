@@ -16,6 +16,9 @@ import numpy as np
 from fovea_client import MemberDescription
 from PIL import Image
 
+from fovea.errors import InvalidImage
+from fovea.images import decode_image
+from fovea.limits import Limits
 from fovea.masks import encode_rle
 from tests.client.fake_triton import MODELS, Call, FakeTriton, Refusal, Tensors
 
@@ -91,9 +94,9 @@ def answer(call: Call) -> Tensors | Refusal:
         return {"TEXT_EMBEDS": embed_words(call.text())}
     data = call.inputs["IMAGE"].reshape(-1)[0]
     try:
-        pixels = np.array(Image.open(io.BytesIO(data)).convert("RGB"))
-    except OSError as error:
-        return Refusal(grpc.StatusCode.INVALID_ARGUMENT, f"[invalid_image] expected one: {error}")
+        pixels = np.array(decode_image(data, Limits()))
+    except InvalidImage as error:
+        return Refusal(grpc.StatusCode.INVALID_ARGUMENT, f"[invalid_image] {error}")
     if call.model == "embed_image":
         return {"IMAGE_EMBEDS": embed(pixels)}
     return _objects(pixels)

@@ -113,6 +113,10 @@ def test_broken_pictures_are_rows_with_their_reason_and_can_be_retried(
     failed = {Path(known.path).name: known.error for known in store.known() if known.error}
     assert set(failed) == set(broken)
     assert all(reason.startswith("InvalidImage: ") for reason in failed.values())
+    assert failed["text.jpg"] == (
+        "InvalidImage: expected a whole JPEG, PNG or WebP picture, got 25 bytes that begin with "
+        "b'hello, this ': it begins like none of them"
+    )
     assert run(tmp_path / "photos").unchanged == 5
     again = run(tmp_path / "photos", retry=True)
     assert (again.indexed, again.failed, again.unchanged) == (0, 3, 2)

@@ -188,7 +188,7 @@ crops: $(READY) ## which crop of an object is found best, by words and by other 
 	$(BIN)/python -m demo.crops --json build/crops.json
 
 .PHONY: recommend
-recommend: $(READY) ## light and heavy members at real size, side by side (about 30 minutes)
+recommend: $(READY) ## light and heavy members at real size, side by side (about 50 minutes)
 	$(BIN)/python -m benchmarks.recommend --json build/recommend.json --docs docs/choosing.md
 
 .PHONY: bench-compare

@@ -197,7 +197,7 @@ def figures(rows: Sequence[Measured]) -> list[dict[str, object]]:
         {
             "deployment": row.deployment,
             "members": row.members,
-            "main_object, latency ms": Spread.of(row.latency_ms),
+            "main_object, latency s": Spread.of(ms / 1000 for ms in row.latency_ms),
             "main_object, pictures/s": Spread.of(row.main_object_per_s),
             "main_object, × first": times(row.main_object_per_s, first.main_object_per_s),
             "segment, pictures/s": Spread.of(row.segment_per_s),

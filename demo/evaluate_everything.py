@@ -25,8 +25,8 @@ METRICS = CHECKPOINTS_FOLDER / "metrics_everything.json"
 def measure(grid: GridMasks, scenes: list[Scene]) -> dict[str, float]:
     """The recorded figures of the checkpoint at its thresholds."""
     spec = grid.cuts.spec
-    judged = [judge(grid, scene) for scene in scenes]
-    found = figures(judged, spec.iou_threshold, spec.stability_threshold)
+    judged = [judge(grid, scene, spec.min_piece) for scene in scenes]
+    found = figures(judged, spec.iou_threshold, spec.stability_threshold, spec.min_piece)
     return {name: getattr(found, name) for name in RECORDED}
 
 

@@ -66,8 +66,12 @@ class GridMasks:
         joined = {name: np.concatenate([one[name][0] for one in answers]) for name in answers[0]}
         return joined | {GRID_POINTS.name: points}
 
-    def draw(self, logits: NDArray[np.float32], original_hw: tuple[int, int]) -> NDArray[np.bool_]:
-        """One of the low-resolution masks [M, M] at the picture's size."""
+    def draw(
+        self, logits: NDArray[np.float32], original_hw: tuple[int, int], min_piece: float
+    ) -> NDArray[np.bool_]:
+        """One of the low-resolution masks [M, M] at the picture's size, without specks."""
+        covered = self.cuts.covered_hw(original_hw, len(logits))
+        logits = everything.without_specks(logits, covered, min_piece)
         return upsample(logits, original_hw, self.cuts.spec.image_size)
 
     def _run(self, network: ModelSpec, feed: Arrays) -> Arrays:

@@ -1,7 +1,8 @@
 """Finds every object of a picture from a grid of points: chooses which of SAM's masks to keep.
 
 Like segment-anything's `SamAutomaticMaskGenerator` without crops: three masks a point, those with
-too low a predicted IoU or stability dropped, then non-maximum suppression of their boxes.
+too low a predicted IoU or stability dropped, then non-maximum suppression of their boxes. Like its
+`min_mask_region_area`, `min_piece` removes specks, which would make boxes too large to be compared.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,6 +35,7 @@ class Settings:
     iou_threshold, stability_threshold: the least values of a mask that counts, within [0, 1].
     min_area: least pixels of a mask, in the original picture.
     max_objects: most objects, those with the highest predicted IoU.
+    min_piece: connected pieces with less than this share of their mask are dropped.
     full_size: measure stability, areas and boxes at the picture's size, as transformers does,
         not near the masks' low resolution.
     """
@@ -42,6 +45,7 @@ class Settings:
     stability_threshold: float
     min_area: int
     max_objects: int
+    min_piece: float = 0.0
     full_size: bool = False
 
     @property
@@ -104,11 +108,30 @@ def keep(candidates: Candidates, settings: Settings) -> NDArray[np.int64]:
         & (candidates.stability >= settings.stability_threshold)
         & (candidates.areas >= max(settings.min_area, 1))
     )
-    chosen = boxes.non_maximum_suppression(
-        candidates.boxes_xyxy[wanted],
-        candidates.iou_scores[wanted],
-        NMS_IOU,
-        most=settings.max_objects,
+    chosen = distinct(
+        candidates.boxes_xyxy[wanted], candidates.iou_scores[wanted], settings.max_objects
     )
     kept: NDArray[np.int64] = np.argwhere(wanted)[chosen]
+    return kept
+
+
+def distinct(boxes_xyxy: Floats, scores: Floats, most: int | None = None) -> NDArray[np.int64]:
+    """Indices of the boxes that show different objects, int64 [n], surest first, at most `most`."""
+    return boxes.non_maximum_suppression(boxes_xyxy, scores, NMS_IOU, most=most)
+
+
+def without_specks(logits: Floats, covered_hw: tuple[int, int], min_piece: float) -> Floats:
+    """Logits [M, M] of a mask without its pieces smaller than `min_piece` of it.
+
+    Pieces are connected by edges or corners. covered_hw: the rows and columns that show the
+    picture; what lies beyond them does not count. Dropped pixels get the opposite sign.
+    """
+    rows, columns = covered_hw
+    inside = (logits[:rows, :columns] > 0).astype(np.uint8)
+    _, pieces, figures, _ = cv2.connectedComponentsWithStats(inside, connectivity=8)
+    areas = figures[:, cv2.CC_STAT_AREA]
+    small = areas < min_piece * inside.sum()
+    small[0] = False  # what is not in the mask
+    kept = logits.copy()
+    kept[:rows, :columns][small[pieces]] *= -1
     return kept

@@ -328,8 +328,8 @@ AnyDetector: TypeAlias = OpenDetector[Any] | Detector[Any]
 class Promptable(Role[S]):
     """Masks of what points and boxes mark.
 
-    Its `spec` has points_per_side, iou_threshold and stability_threshold, the default criteria for
-    objects (`fovea.everything`).
+    Its `spec` has points_per_side, iou_threshold, stability_threshold and min_piece, the default
+    criteria for objects (`fovea.everything`).
     """
 
     ROLE = "promptable"
@@ -367,6 +367,10 @@ class Promptable(Role[S]):
     @abstractmethod
     def encode_mask(self, mask: NDArray[np.float32], original_hw: tuple[int, int]) -> bytes:
         """Logits [M, M] -> COCO RLE counts of a mask of the original picture."""
+
+    @abstractmethod
+    def covered_hw(self, original_hw: tuple[int, int], edge: int) -> tuple[int, int]:
+        """Rows and columns of a mask [edge, edge] that show the picture, and no padding."""
 
     @abstractmethod
     def mask_within(

@@ -107,6 +107,7 @@ class AsyncClient(Connection):
         iou_threshold: float | None = None,
         stability_threshold: float | None = None,
         min_area: int | None = None,
+        min_piece: float | None = None,
         max_objects: int | None = None,
         full_size: bool | None = None,
         timeout_s: float | None = None,
@@ -119,6 +120,7 @@ class AsyncClient(Connection):
             iou_threshold,
             stability_threshold,
             min_area,
+            min_piece,
             max_objects,
             full_size,
         )
@@ -132,6 +134,7 @@ class AsyncClient(Connection):
         iou_threshold: float | None = None,
         stability_threshold: float | None = None,
         min_area: int | None = None,
+        min_piece: float | None = None,
         max_objects: int | None = None,
         full_size: bool | None = None,
         timeout_s: float | None = None,
@@ -144,6 +147,7 @@ class AsyncClient(Connection):
             iou_threshold,
             stability_threshold,
             min_area,
+            min_piece,
             max_objects,
             full_size,
         )

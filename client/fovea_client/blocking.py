@@ -124,6 +124,7 @@ class BlockingVerbs(ABC):
         iou_threshold: float | None = None,
         stability_threshold: float | None = None,
         min_area: int | None = None,
+        min_piece: float | None = None,
         max_objects: int | None = None,
         full_size: bool | None = None,
         timeout_s: float | None = None,
@@ -132,9 +133,10 @@ class BlockingVerbs(ABC):
         """The mask of every object that a grid of points hits, the surest first.
 
         points_per_side: points along each edge of the picture. iou_threshold, stability_threshold:
-        the least values of a mask, within [0, 1]. min_area: least pixels of a mask. max_objects:
-        most objects. full_size: judge masks at the picture's size, as transformers does, which
-        takes time. None is the server's own, which comes with its SAM.
+        the least values of a mask, within [0, 1]. min_area: least pixels of a mask. min_piece:
+        connected pieces with less than this share of their mask are dropped. max_objects: most
+        objects. full_size: judge masks at the picture's size, as transformers does, which takes
+        time. None is the server's own, which comes with its SAM.
         """
         inputs = objects.to_inputs(
             self._encode(image),
@@ -142,6 +144,7 @@ class BlockingVerbs(ABC):
             iou_threshold,
             stability_threshold,
             min_area,
+            min_piece,
             max_objects,
             full_size,
         )
@@ -155,6 +158,7 @@ class BlockingVerbs(ABC):
         iou_threshold: float | None = None,
         stability_threshold: float | None = None,
         min_area: int | None = None,
+        min_piece: float | None = None,
         max_objects: int | None = None,
         full_size: bool | None = None,
         timeout_s: float | None = None,
@@ -167,6 +171,7 @@ class BlockingVerbs(ABC):
             iou_threshold,
             stability_threshold,
             min_area,
+            min_piece,
             max_objects,
             full_size,
         )

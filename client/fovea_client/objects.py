@@ -95,12 +95,17 @@ def to_inputs(
     iou_threshold: float | None,
     stability_threshold: float | None,
     min_area: int | None,
+    min_piece: float | None,
     max_objects: int | None,
     full_size: bool | None,
 ) -> dict[str, TensorValue]:
     """A request's tensors; None is the server's own. Raises InvalidThreshold, InvalidSetting."""
     inputs: dict[str, TensorValue] = {"IMAGE": image}
-    thresholds = {"IOU_THRESHOLD": iou_threshold, "STABILITY_THRESHOLD": stability_threshold}
+    thresholds = {
+        "IOU_THRESHOLD": iou_threshold,
+        "STABILITY_THRESHOLD": stability_threshold,
+        "MIN_PIECE": min_piece,
+    }
     for name, threshold in thresholds.items():
         if threshold is not None:
             inputs[name] = prompts.check_threshold(name, threshold)

@@ -93,6 +93,10 @@ StabilityThreshold = Annotated[
     float | None, typer.Option(help="Least stability of a mask, 0 to 1.")
 ]
 MinArea = Annotated[int | None, typer.Option(help="Least pixels of a mask.")]
+MinPiece = Annotated[
+    float | None,
+    typer.Option(help="Drop pieces with less than this share of their mask, 0 to 1."),
+]
 FullSize = Annotated[
     bool | None,
     typer.Option("--full-size", help="Judge masks at the picture's size, as transformers does."),

@@ -229,6 +229,7 @@ def read_spec(config: SamConfig | SamHQConfig, processor: SamImageProcessorPil) 
         points_per_side=getattr(config, "points_per_side", POINTS_PER_SIDE),
         iou_threshold=getattr(config, "iou_threshold", IOU_THRESHOLD),
         stability_threshold=getattr(config, "stability_threshold", STABILITY_THRESHOLD),
+        min_piece=getattr(config, "min_piece", 0.0),
     )
 
 

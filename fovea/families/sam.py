@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -43,8 +44,8 @@ class SamSpec:
 
     image_size: edge of the square input in pixels. embedding_channels, embedding_edge: shape of
     the image embedding. mask_edge: edge of low_res_masks.
-    resample: Pillow's code of the filter. points_per_side, iou_threshold, stability_threshold:
-    defaults of `fovea.everything.Settings`.
+    resample: Pillow's code of the filter. points_per_side, iou_threshold, stability_threshold,
+    min_piece: defaults of `fovea.everything.Settings`.
     """
 
     image_size: int
@@ -55,6 +56,7 @@ class SamSpec:
     points_per_side: int = POINTS_PER_SIDE
     iou_threshold: float = IOU_THRESHOLD
     stability_threshold: float = STABILITY_THRESHOLD
+    min_piece: float = 0.0
 
 
 class Sam(Promptable[SamSpec]):
@@ -143,6 +145,10 @@ class Sam(Promptable[SamSpec]):
 
     def encode_mask(self, mask: NDArray[np.float32], original_hw: tuple[int, int]) -> bytes:
         return masks.encode_columns(mask_columns(mask, original_hw, self.spec.image_size))
+
+    def covered_hw(self, original_hw: tuple[int, int], edge: int) -> tuple[int, int]:
+        (height, width), (rows, columns) = self.frame_hw(original_hw), original_hw
+        return math.ceil(edge * rows / height), math.ceil(edge * columns / width)
 
     def mask_within(
         self,

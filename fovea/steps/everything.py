@@ -41,6 +41,7 @@ def read_settings(inputs: Arrays, spec: Any, limits: Limits) -> Settings:
         read_threshold(inputs, "STABILITY_THRESHOLD", spec.stability_threshold),
         _read_count(inputs, "MIN_AREA", 0, 0, _INT32_MAX),
         _read_count(inputs, "MAX_OBJECTS", limits.objects, 0, limits.objects),
+        read_threshold(inputs, "MIN_PIECE", spec.min_piece),
         bool(_read_count(inputs, "FULL_SIZE", 0, 0, 1)),
     )
 
@@ -70,6 +71,16 @@ class Found:
     logits: NDArray[np.float32]
     scores: NDArray[np.float32]
     stability: NDArray[np.float32]
+
+    def of(self, chosen: list[int]) -> Found:
+        """Only these objects, in this order."""
+        return Found(
+            self.boxes_xyxy[chosen],
+            [self.counts[i] for i in chosen],
+            self.logits[chosen],
+            self.scores[chosen],
+            self.stability[chosen],
+        )
 
     @property
     def tensors(self) -> Arrays:
@@ -113,17 +124,31 @@ class SegmentEverything(Step):
         kept = everything.keep(candidates, replace(settings, max_objects=most))
         of_point, of_mask = kept.T
         drawn = self._decode(inputs, points[of_point], [LOW_RES_MASKS], of_mask)[LOW_RES_MASKS]
+        if settings.min_piece:
+            drawn = self._without_specks(drawn, (height, width), settings.min_piece)
         counts = [self._cuts.encode_mask(logits, (height, width)) for logits in drawn]
-        least = max(settings.min_area, 1)
-        large = [i for i, one in enumerate(counts) if masks.rle_area(one) >= least]
-        boxes = [masks.rle_box(counts[i], (height, width)) for i in large]
-        return Found(
-            np.array(boxes, np.float32).reshape(-1, 4),
-            [counts[i] for i in large],
-            drawn[large],
-            candidates.iou_scores[of_point, of_mask][large],
-            candidates.stability[of_point, of_mask][large],
+        boxes = np.array([masks.rle_box(one, (height, width)) for one in counts], np.float32)
+        found = Found(
+            boxes.reshape(-1, 4),
+            counts,
+            drawn,
+            candidates.iou_scores[of_point, of_mask],
+            candidates.stability[of_point, of_mask],
         )
+        large = found.of(
+            [i for i, one in enumerate(counts) if masks.rle_area(one) >= max(settings.min_area, 1)]
+        )
+        if not settings.min_piece:
+            return large
+        return large.of(everything.distinct(large.boxes_xyxy, large.scores).tolist())
+
+    def _without_specks(
+        self, drawn: NDArray[np.float32], original_hw: tuple[int, int], min_piece: float
+    ) -> NDArray[np.float32]:
+        """Masks [N, M, M] without their small pieces."""
+        covered = self._cuts.covered_hw(original_hw, drawn.shape[-1])
+        cleaned = [everything.without_specks(logits, covered, min_piece) for logits in drawn]
+        return np.array(cleaned, np.float32).reshape(drawn.shape)
 
     def _measure(
         self, inputs: Arrays, points: NDArray[np.float32], judged: Arrays, settings: Settings

@@ -27,12 +27,13 @@ POINTS_PER_SIDE = TensorSpec("POINTS_PER_SIDE", "INT32", (1,), optional=True)
 IOU_THRESHOLD = TensorSpec("IOU_THRESHOLD", "FP32", (1,), optional=True)
 STABILITY_THRESHOLD = TensorSpec("STABILITY_THRESHOLD", "FP32", (1,), optional=True)
 MIN_AREA = TensorSpec("MIN_AREA", "INT32", (1,), optional=True)
+MIN_PIECE = TensorSpec("MIN_PIECE", "FP32", (1,), optional=True)
 MAX_OBJECTS = TensorSpec("MAX_OBJECTS", "INT32", (1,), optional=True)
 FULL_SIZE = TensorSpec("FULL_SIZE", "INT32", (1,), optional=True)
 # The criteria for objects, if all objects are requested.
 OBJECT_SETTINGS = (
-    *(POINTS_PER_SIDE, IOU_THRESHOLD, STABILITY_THRESHOLD, MIN_AREA, MAX_OBJECTS),
-    FULL_SIZE,
+    *(POINTS_PER_SIDE, IOU_THRESHOLD, STABILITY_THRESHOLD, MIN_AREA, MIN_PIECE),
+    *(MAX_OBJECTS, FULL_SIZE),
 )
 THRESHOLD = TensorSpec("THRESHOLD", "FP32", (1,), optional=True)
 WITH_LABEL_MAP = TensorSpec("WITH_LABEL_MAP", "INT32", (1,), optional=True)

@@ -83,6 +83,7 @@ def index(
     iou_threshold: common.IouThreshold = None,
     stability_threshold: common.StabilityThreshold = None,
     min_area: common.MinArea = None,
+    min_piece: common.MinPiece = None,
     max_objects: common.MaxObjects = None,
     full_size: common.FullSize = None,
     as_json: common.Json = False,
@@ -109,6 +110,7 @@ def index(
             "iou_threshold": iou_threshold,
             "stability_threshold": stability_threshold,
             "min_area": min_area,
+            "min_piece": min_piece,
             "max_objects": max_objects,
             "full_size": full_size,
         }

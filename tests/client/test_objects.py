@@ -20,6 +20,7 @@ ASKED = {
     "iou_threshold": 0.5,
     "stability_threshold": 0.25,
     "min_area": 9,
+    "min_piece": 0.125,
     "max_objects": 3,
     "full_size": True,
 }
@@ -36,7 +37,8 @@ def test_settings_that_are_not_given_are_left_to_the_server(
         name: [[value]] for name, value in ASKED.items()
     }
     kinds = {name: sent[name.upper()].dtype for name in ASKED}
-    assert kinds == {n: np.float32 if n.endswith("threshold") else np.int32 for n in ASKED}
+    fractions = ("iou_threshold", "stability_threshold", "min_piece")
+    assert kinds == {n: np.float32 if n in fractions else np.int32 for n in ASKED}
 
 
 def test_either_client_gives_objects_with_masks_boxes_and_scores(triton, client, png) -> None:
@@ -90,6 +92,7 @@ def test_an_answer_without_objects_can_be_drawn(count: int, client: Client, png:
     [
         ("iou_threshold", 1.5, InvalidThreshold),
         ("stability_threshold", float("nan"), InvalidThreshold),
+        ("min_piece", -0.1, InvalidThreshold),
         ("points_per_side", 2.5, InvalidSetting),
         ("max_objects", -1, InvalidSetting),
         ("min_area", True, InvalidSetting),

@@ -82,7 +82,7 @@ def test_tensor_names_types_and_shapes_are_those_of_the_ensembles() -> None:
         "TEXT_THRESHOLD": 0.5,
     }
     coords, labels = prompts.to_points([1, 2, 3, 4], None, None)
-    everything = objects.to_inputs(image, 8, 0.5, 0.5, 0, 9, full_size=True)
+    everything = objects.to_inputs(image, 8, 0.5, 0.5, 0, 0.1, 9, full_size=True)
     sent = {
         "main_object": words,
         "detect": words,

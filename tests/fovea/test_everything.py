@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+from scipy import ndimage
 
 from fovea import boxes, everything
 from fovea.everything import CHUNK, NMS_IOU, Candidates, Settings
@@ -59,6 +61,23 @@ def test_what_is_kept_passes_every_threshold_and_overlaps_nothing_better(
         asked.boxes_xyxy[passed], asked.iou_scores[passed], NMS_IOU
     )
     assert np.array_equal(kept, np.argwhere(passed)[expected][:most])
+
+
+@given(
+    npst.arrays(np.float32, (12, 16), elements=st.sampled_from([-3.0, -0.5, 0.5, 2.0])),
+    st.integers(1, 12), st.integers(1, 16), st.floats(0, 1),
+)  # fmt: skip
+def test_only_whole_pieces_below_the_share_are_dropped(logits, rows, columns, min_piece):
+    kept = everything.without_specks(logits, (rows, columns), min_piece)
+    mask = logits[:rows, :columns] > 0
+    pieces, count = ndimage.label(mask, np.ones((3, 3)))
+    for piece in range(1, count + 1):
+        there = pieces == piece
+        stays = there.sum() >= min_piece * mask.sum()
+        sign = 1 if stays else -1
+        assert (kept[:rows, :columns][there] == sign * logits[:rows, :columns][there]).all()
+    kept[:rows, :columns][mask] = logits[:rows, :columns][mask]
+    assert np.array_equal(kept, logits)
 
 
 def test_an_empty_mask_is_no_object_whatever_its_score():

@@ -83,7 +83,7 @@ def decoder(tmp_path):
 
 def ask(decoder, step=EVERYTHING, **settings):
     given = {"IOU_THRESHOLD": 0.4, "STABILITY_THRESHOLD": 0.9, "POINTS_PER_SIDE": 8, **settings}
-    kinds = {name: np.float32 if "THRESHOLD" in name else np.int32 for name in given}
+    kinds = {n: np.float32 if isinstance(v, float) else np.int32 for n, v in given.items()}
     inputs = {name: np.array([value], kinds[name]) for name, value in given.items()}
     inputs |= {
         "image_embeddings": np.zeros((8, 8, 8), np.float32),
@@ -127,6 +127,26 @@ def test_the_callers_settings_win(decoder, setting, count):
     found = ask(decoder, **setting)
     assert len(found["masks"]) == len(found["boxes"]) == len(found["mask_scores"]) == count
     assert found["boxes"].shape == (count, 4)
+
+
+def test_one_thing_with_and_without_a_speck_is_one_object_without_it(decoder):
+    told = decoder.decode
+
+    def specked(point):
+        """The larger square's right half answers with a speck far away, a little surer."""
+        answer = told(point)
+        if answer["mask_boxes"][1, 0] == 32 and point[0] > 44:
+            answer["low_res_masks"][1, :2, :2] = 9
+            answer["mask_boxes"][1, :2] = 0
+            answer["iou_scores"][1] += 0.05
+        return answer
+
+    decoder.decode = specked
+    assert len(ask(decoder)["boxes"]) == 3
+    found = ask(decoder, MIN_PIECE=0.1)
+    assert found["boxes"].tolist() == SQUARES[::-1].tolist()
+    assert np.allclose(found["mask_scores"], [0.71, 0.52])
+    assert [masks.rle_area(counts) for counts in found["masks"]] == [24 * 24, 16 * 16]
 
 
 def test_full_size_measures_the_masks_themselves_and_not_what_the_decoder_says_of_them(decoder):
@@ -201,6 +221,7 @@ def prepare(decoder, verb, size_hw=(60, 80), **inputs):
         ("MAX_OBJECTS", np.array([257], np.int32), InvalidSetting),
         ("FULL_SIZE", np.array([2], np.int32), InvalidSetting),
         ("IOU_THRESHOLD", np.array([1.5], np.float32), InvalidThreshold),
+        ("MIN_PIECE", np.array([-0.1], np.float32), InvalidThreshold),
         ("STABILITY_THRESHOLD", np.array([np.nan], np.float32), InvalidThreshold),
     ],
 )

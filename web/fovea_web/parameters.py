@@ -112,6 +112,7 @@ PARAMETERS: Mapping[str, Parameter] = {
     "iou_threshold": Parameter(Share, VALUE, "The least estimated IoU of a mask."),
     "stability_threshold": Parameter(Share, VALUE, "The least stability of a mask."),
     "min_area": Parameter(Count, VALUE, "The least pixels of a mask."),
+    "min_piece": Parameter(Share, VALUE, "The least share of its mask of a connected piece."),
     "max_objects": Parameter(Count, VALUE, "The most objects."),
     "full_size": Parameter(
         bool, VALUE, "Judge masks at the picture's size, as transformers does; takes time."

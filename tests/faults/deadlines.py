@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
 
 from fovea_client import AsyncClient, Client, DeadlineExceeded
 from fovea_client.errors import FoveaError
 from fovea_server import EmbeddedServer
 
 from tests.faults.ledger import Ledger
-from tests.faults.load import Questions, async_asker, closed_loop, open_loop, quiet_load
-from tests.faults.report import Report, broken, nothing_lost
+from tests.faults.load import Questions, closed_loop, open_loop, quiet_load
+from tests.faults.report import Report, judged
 
 TIMES = 3.0
 SECONDS = 60.0
@@ -77,19 +76,21 @@ def run(
     """Measure capacity, then send `times` that: tasks with deadlines, and threads with the same."""
     with Client(server.grpc_url, timeout_s=TIMEOUT_S) as client:
         questions = Questions(client)
-        ask = questions.asker(client)
-        before = quiet_load(ask, requests, callers=CALLERS).account()
+        before = quiet_load(questions.ask, requests, callers=CALLERS)
         pid, ledger, clients = server.pid, _Leaving(), _Clients(server.grpc_url)
         began = time.perf_counter()
-        blocking = lambda number: questions.asker(clients.blocking)(number)  # noqa: E731
-        impatient = closed_loop(ledger, blocking, callers=CALLERS)
-        with impatient, closed_loop(ledger, ask, callers=PATIENT):
+
+        def ask_impatiently(number: int) -> bool:
+            return questions.ask(number, clients.blocking)
+
+        impatient = closed_loop(ledger, ask_impatiently, callers=CALLERS)
+        with impatient, closed_loop(ledger, questions.ask, callers=PATIENT):
             asyncio.run(_load(ledger, questions, clients, times * before.per_s, seconds, seed))
         asyncio.run(clients.renew())
         taken_s = time.perf_counter() - began
-        after = quiet_load(ask, len(questions.pictures), callers=1).account()
+        after = quiet_load(questions.ask, len(questions.pictures), callers=1)
     account = ledger.account()
-    return Report(
+    return judged(
         f"deadlines of {1e3 * DEADLINE_S:g} ms, cancelled tasks, closed clients at {times:g} times "
         "the load",
         before,
@@ -100,48 +101,31 @@ def run(
             "fates": {"answered": account.answered, **account.refusals},
             "most_abandoned": clients.most_abandoned,
         },
-        broken(
-            nothing_lost(account)
-            | {
-                "tritonserver lives": server.pid == pid and not server.recoveries.restarts,
-                "no process of it was replaced": not server.recoveries.reloads,
-                "callers left": {"DeadlineExceeded", "Cancelled"} <= {*account.refusals},
-                "who waits is answered": account.answered > 0,
-                "the server answers rightly afterwards": after.answered == after.sent
-                and not after.wrong,
-            }
-        ),
+        {
+            "tritonserver lives": server.pid == pid and not server.recoveries.restarts,
+            "no process of it was replaced": not server.recoveries.reloads,
+            "callers left": {"DeadlineExceeded", "Cancelled"} <= {*account.refusals},
+            "who waits is answered": account.answered > 0,
+            "the server answers rightly afterwards": after.answered == after.sent
+            and not after.wrong,
+        },
     )
 
 
 async def _load(
-    ledger: Ledger,
-    questions: Questions,
-    clients: _Clients,
-    rate: float,
-    seconds: float,
-    seed: int,
+    ledger: Ledger, questions: Questions, clients: _Clients, rate: float, seconds: float, seed: int
 ) -> None:
+    """Tasks at `rate`, some cancelled at a random moment, on clients that are renewed."""
+
     async def renew() -> None:
         while True:
             await asyncio.sleep(RENEWED_EVERY_S)
             await clients.renew()
 
-    renewing = asyncio.create_task(renew())
-    ask = _impatient(
-        lambda number: async_asker(questions, clients.awaiting)(number), random.Random(seed)
-    )
-    await open_loop(ledger, ask, rate=rate, seconds=seconds, seed=seed)
-    renewing.cancel()
+    rng = random.Random(seed)
 
-
-def _impatient(
-    ask: Callable[[int], Awaitable[bool]], rng: random.Random
-) -> Callable[[int], Awaitable[bool]]:
-    """`ask`, with some of its tasks cancelled."""
-
-    async def asked(number: int) -> bool:
-        task = asyncio.ensure_future(ask(number))
+    async def ask(number: int) -> bool:
+        task = asyncio.create_task(questions.ask_async(number, clients.awaiting))
         if rng.random() < CANCELLED:
             asyncio.get_running_loop().call_later(rng.uniform(0, DEADLINE_S), task.cancel)
         try:
@@ -149,4 +133,6 @@ def _impatient(
         except asyncio.CancelledError as error:
             raise Cancelled("by its caller") from error
 
-    return asked
+    renewing = asyncio.create_task(renew())
+    await open_loop(ledger, ask, rate=rate, seconds=seconds, seed=seed)
+    renewing.cancel()

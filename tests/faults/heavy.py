@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import io
-import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from itertools import count
 
 import numpy as np
 from fovea_client import Client
@@ -17,8 +13,8 @@ from PIL import Image
 
 from fovea.limits import Limits
 from tests.faults.ledger import Ledger
-from tests.faults.load import CALLERS, Questions, quiet_load
-from tests.faults.report import Report, broken, nothing_lost
+from tests.faults.load import CALLERS, Questions, closed_loop, quiet_load
+from tests.faults.report import Report, judged, nothing_lost
 
 REQUESTS = 1000
 HEAVY_CALLERS = 2
@@ -57,55 +53,37 @@ def heavy_requests() -> list[Heavy]:
     return [*thin, _flood(_png(*LARGE_HW[::-1]))]
 
 
-@contextmanager
-def _in_turn(ledger: Ledger, client: Client, requests: list[Heavy]) -> Iterator[None]:
-    """`HEAVY_CALLERS` send the requests in turn while the block runs, each at least once."""
-    stop, numbers = threading.Event(), count()
-
-    def work() -> None:
-        while (number := next(numbers)) < len(requests) or not stop.is_set():
-            ledger.ask(lambda _: requests[number % len(requests)](client))
-
-    with ThreadPoolExecutor(HEAVY_CALLERS) as pool:
-        working = [pool.submit(work) for _ in range(HEAVY_CALLERS)]
-        try:
-            yield
-        finally:
-            stop.set()
-        for one in working:
-            one.result()
-
-
 def run(server: EmbeddedServer, *, requests: int = REQUESTS, judge_speed: bool = True) -> Report:
     """Ordinary callers alone, then beside the heavy ones.
 
     judge_speed: whether times are among the promises; beside other work they are chance.
     """
     with Client(server.grpc_url, timeout_s=TIMEOUT_S) as client:
-        ask = Questions(client).asker(client)
-        before = quiet_load(ask, max(CALLERS, requests // 4)).account()
+        ask, kinds = Questions(client).ask, heavy_requests()
+
+        def ask_heavy(number: int) -> bool:
+            return kinds[number % len(kinds)](client)
+
+        before = quiet_load(ask, max(CALLERS, requests // 4))
         pid, heavy, began = server.pid, Ledger(), time.perf_counter()
-        with _in_turn(heavy, client, heavy_requests()):
-            account = quiet_load(ask, requests).account()
+        with closed_loop(heavy, ask_heavy, callers=HEAVY_CALLERS, at_least=len(kinds)):
+            account = quiet_load(ask, requests)
         taken_s = time.perf_counter() - began
     beside = heavy.account()
     speed = {
         f"the p99 of ordinary callers stays within {P99_TIMES:g} times what it was": account.p99_ms
         <= P99_TIMES * before.p99_ms
     }
-    return Report(
+    return judged(
         "thin pictures and as many masks as a request may have, beside ordinary callers",
         before,
         account,
         taken_s,
         {"heavy_sent": beside.sent, "heavy_p99_ms": round(beside.p99_ms)},
-        broken(
-            nothing_lost(account)
-            | {f"heavy: {promise}": holds for promise, holds in nothing_lost(beside).items()}
-            | {
-                "every heavy request is answered": beside.answered == beside.sent > 0,
-                "tritonserver lives": server.pid == pid and not server.recoveries.restarts,
-            }
-            | (speed if judge_speed else {})
-        ),
+        {f"heavy: {promise}": holds for promise, holds in nothing_lost(beside).items()}
+        | {
+            "every heavy request is answered": beside.answered == beside.sent > 0,
+            "tritonserver lives": server.pid == pid and not server.recoveries.restarts,
+        }
+        | (speed if judge_speed else {}),
     )

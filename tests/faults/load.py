@@ -17,7 +17,7 @@ from fovea_client.errors import FoveaError
 
 from benchmarks.loads import poisson_arrivals
 from demo.samples import FOLDER as SAMPLES
-from tests.faults.ledger import Ledger
+from tests.faults.ledger import Account, Ledger
 
 CALLERS = 4
 # Answers of other batches differ by rounding.
@@ -35,9 +35,10 @@ def sample_paths() -> list[Path]:
 
 
 class Questions:
-    """The sample pictures in turn, with an undisturbed server's answer to each."""
+    """The sample pictures in turn, with the answer of the client's undisturbed server to each."""
 
     def __init__(self, client: Client) -> None:
+        self._client = client
         self.pictures = [path.read_bytes() for path in sample_paths()]
         self.labels = sorted({truth["label"] for truth in _truths()})
         self._expected = [client.main_object(picture, self.labels) for picture in self.pictures]
@@ -53,11 +54,15 @@ class Questions:
             return False
         return not expected.found or bool(np.abs(answer.box - expected.box).max() <= BOX_PX)
 
-    def asker(self, client: Client) -> Callable[[int], bool]:
-        """A function that sends request `number` and returns whether the answer is right."""
-        return lambda number: self.is_right(
-            number, client.main_object(self.picture(number), self.labels)
-        )
+    def ask(self, number: int, client: Client | None = None) -> bool:
+        """Send request `number`, by another client if one is given; is the answer right?"""
+        answer = (client or self._client).main_object(self.picture(number), self.labels)
+        return self.is_right(number, answer)
+
+    async def ask_async(self, number: int, client: AsyncClient) -> bool:
+        """The same by an AsyncClient."""
+        answer = await client.main_object(self.picture(number), self.labels)
+        return self.is_right(number, answer)
 
 
 @contextmanager
@@ -66,16 +71,18 @@ def closed_loop(
     ask: Callable[[int], bool],
     *,
     callers: int = CALLERS,
+    at_least: int = 0,
     until_refused: bool = False,
 ) -> Iterator[list[Future[None]]]:
     """Callers that each send the next request when the last is answered, while the block runs.
 
-    until_refused: a caller ends with its first error; the yielded list shows who has ended.
+    at_least: they go on until so many requests were sent. until_refused: a caller ends with its
+    first error; the yielded list shows who has ended.
     """
     stop = threading.Event()
 
     def work() -> None:
-        while not stop.is_set():
+        while not stop.is_set() or len(ledger) < at_least:
             if not ledger.ask(ask) and until_refused:
                 return
 
@@ -89,13 +96,13 @@ def closed_loop(
             one.result()
 
 
-def quiet_load(ask: Callable[[int], bool], requests: int, *, callers: int = CALLERS) -> Ledger:
-    """The ledger of `requests` requests without any fault."""
+def quiet_load(ask: Callable[[int], bool], requests: int, *, callers: int = CALLERS) -> Account:
+    """The account of `requests` requests."""
     ledger = Ledger()
     with ThreadPoolExecutor(callers) as pool:
         for _ in pool.map(lambda _: ledger.ask(ask), range(requests)):
             pass
-    return ledger
+    return ledger.account()
 
 
 async def open_loop(
@@ -119,13 +126,3 @@ async def open_loop(
         await asyncio.sleep(max(0.0, began + due - time.perf_counter()))
         tasks.append(asyncio.create_task(one(ledger.send())))
     await asyncio.gather(*tasks)
-
-
-def async_asker(questions: Questions, client: AsyncClient) -> Callable[[int], Awaitable[bool]]:
-    """`Questions.asker` for an AsyncClient."""
-
-    async def ask(number: int) -> bool:
-        answer = await client.main_object(questions.picture(number), questions.labels)
-        return questions.is_right(number, answer)
-
-    return ask

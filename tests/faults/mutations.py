@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from fovea_client.requests import Request
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 from tritonclient.grpc import service_pb2
@@ -24,6 +25,19 @@ NAMES = ("IMAGE", "TEXT", "POINT_COORDS", "POINT_LABELS", "BOX_THRESHOLD", "", "
 ODD_SIZES = (-(2**62), -1, 0, 1, 2, 3, 7, 1000, 2**31 - 1, 2**31, 2**62)
 ODD_FLOATS = (np.nan, np.inf, -np.inf, -1.0, 0.0, 1e-40, 3e38, 1e9, 50.0)
 HUGE_EDGES = (30_000, 65_500, 2**31 - 1)
+POINTS = {
+    "POINT_COORDS": np.array([[[20, 30], [90, 120]]], np.float32),
+    "POINT_LABELS": np.array([[1, 1]], np.int32),
+}
+# Of a body in JSON: a tensor that is right, values that are wrong in it, and lists of tensors.
+TENSOR = {"name": "TEXT", "shape": [1, 1], "datatype": "BYTES", "data": ["x"]}
+WRONG_FIELDS: dict[str, tuple[Any, ...]] = {
+    "data": (None, [[["x"]]], 7, "x", {}, [1e400], []),
+    "shape": ([-1], [2**63], ["1"], 1, None, [1, 1, 1], []),
+    "datatype": ("FP32", "BOOL", 7, None, "", "BYTE"),
+    "parameters": tuple({"binary_data_size": size} for size in ODD_SIZES[1:8]),
+}
+WRONG_INPUTS = ([], None, {}, "x", [[]], [TENSOR] * 3)
 
 
 @dataclass(frozen=True)
@@ -42,34 +56,38 @@ def _number(draw: Draw, least: int, most: int) -> int:
     return draw(st.integers(least, most))
 
 
-@st.composite
-def images(draw: Draw, pictures: list[bytes]) -> bytes:
+def images(pictures: list[bytes]) -> st.SearchStrategy[bytes]:
     """An encoded picture, altered."""
-    data = bytearray(_any(draw, *pictures))
-    at = _number(draw, 0, len(data) - 1)
-    change = _any(draw, "cut", "flip", "magic", "splice", "noise", "sizes", "bomb")
-    if change == "cut":
-        return bytes(data[:at])
-    if change == "magic":
-        return draw(st.binary(min_size=1, max_size=16)) + bytes(data[16:])
-    if change == "noise":
-        return draw(st.binary(max_size=4096))
-    if change == "sizes":
-        return _declared_size(draw)
-    if change == "bomb":
-        return _bomb(_any(draw, 500, 1000, 1500), _any(draw, "PNG", "WEBP", "JPEG"))
-    if change == "splice":
-        other = _any(draw, *pictures)
-        return bytes(data[:at]) + other[_number(draw, 0, len(other) - 1) :]
-    for place in draw(st.lists(st.integers(0, len(data) - 1), min_size=1, max_size=50)):
-        data[place] ^= 1 << _number(draw, 0, 7)
+    picture, edge = st.sampled_from(pictures), st.sampled_from(HUGE_EDGES)
+    place = st.floats(0, 1, exclude_max=True)
+    beginning = st.builds(lambda data, part: data[: int(part * len(data))], picture, place)
+    end = st.builds(lambda data, part: data[int(part * len(data)) :], picture, place)
+    flips = st.lists(st.tuples(place, st.integers(0, 7)), min_size=1, max_size=50)
+    magic = st.binary(min_size=1, max_size=16)
+    return st.one_of(
+        beginning,
+        st.builds(bytes.__add__, beginning, end),
+        st.builds(_flip, picture, flips),
+        st.builds(lambda start, data: start + data[16:], magic, picture),
+        st.binary(max_size=4096),
+        st.builds(_declared_size, edge, edge, st.sampled_from(["png", "jpeg", "webp"])),
+        st.builds(
+            _bomb, st.sampled_from([500, 1000, 1500]), st.sampled_from(["PNG", "WEBP", "JPEG"])
+        ),
+    )
+
+
+def _flip(picture: bytes, flips: list[tuple[float, int]]) -> bytes:
+    """The picture with some bits flipped: each by its byte's place (0 to 1) and its number."""
+    data = bytearray(picture)
+    for place, bit in flips:
+        data[int(place * len(data))] ^= 1 << bit
     return bytes(data)
 
 
-def _declared_size(draw: Draw) -> bytes:
+def _declared_size(width: int, height: int, kind: str) -> bytes:
     """A header that promises far more pixels than anybody should allocate."""
-    width, height = _any(draw, *HUGE_EDGES), _any(draw, *HUGE_EDGES)
-    kind, out = _any(draw, "png", "jpeg", "webp"), io.BytesIO()
+    out = io.BytesIO()
     if kind == "png":
         out.write(b"\x89PNG\r\n\x1a\n")
         header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
@@ -95,31 +113,11 @@ def _bomb(edge: int, kind: str) -> bytes:
     return out.getvalue()
 
 
-def _add(message: Message, name: str, datatype: str, shape: list[int], raw: bytes) -> None:
-    message.inputs.add(name=name, datatype=datatype, shape=shape)
-    message.raw_input_contents.append(raw)
-
-
-def _add_bytes(message: Message, name: str, values: list[bytes]) -> None:
-    content = b"".join(struct.pack("<I", len(value)) + value for value in values)
-    _add(message, name, "BYTES", [1, len(values)], content)
-
-
-def _add_array(message: Message, name: str, datatype: str, array: np.ndarray) -> None:
-    _add(message, name, datatype, list(array.shape), array.tobytes())
-
-
-def _request(verb: str, image: bytes) -> Message:
-    """A valid request, if the picture is valid."""
-    message = service_pb2.ModelInferRequest(model_name=verb)
-    _add_bytes(message, "IMAGE", [image])
-    if verb == "segment":
-        coords = np.array([[[[20, 30], [90, 120]]]], np.float32)
-        _add_array(message, "POINT_COORDS", "FP32", coords)
-        _add_array(message, "POINT_LABELS", "INT32", np.array([[[1, 1]]], np.int32))
-    elif verb != "embed_image":
-        _add_bytes(message, "TEXT", [b"cat", b"dog"])
-    return message
+def _request(verb: str, image: bytes, **more: Any) -> Message:
+    """A request that is valid if the picture and what is added to it are."""
+    texts = {} if verb == "embed_image" else {"TEXT": ("cat", "dog")}
+    inputs = POINTS if verb == "segment" else texts
+    return Request(verb, {"IMAGE": image, **inputs, **more}).message(None)
 
 
 def _wrong_picture(draw: Draw, pictures: list[bytes]) -> Message:
@@ -134,34 +132,27 @@ def _wrong_text(draw: Draw, pictures: list[bytes]) -> Message:
         st.integers(60, 70).map(lambda count: b"x." * count),
         st.just(b"\0cat. \xed\xa0\x80"),
     )
-    repeats = _any(draw, 1, 1, 1, 40, 1500)
-    labels = draw(st.lists(texts, max_size=2)) * repeats
-    message = service_pb2.ModelInferRequest(model_name=_any(draw, "embed_text", *VERBS[1:3]))
-    if message.model_name == "embed_text":  # another number is a wrong shape, not a wrong text
-        labels = [draw(texts)]
-    else:
-        _add_bytes(message, "IMAGE", [pictures[0]])
-    _add_bytes(message, "TEXT", labels)
-    return message
+    verb = _any(draw, "embed_text", *VERBS[1:3])
+    if verb == "embed_text":  # another number is a wrong shape, not a wrong text
+        return Request(verb, {"TEXT": draw(texts)}).message(None)
+    labels = draw(st.lists(texts, max_size=2)) * _any(draw, 1, 1, 1, 40, 1500)
+    return _request(verb, pictures[0], TEXT=tuple(labels))
 
 
 def _wrong_prompt(draw: Draw, pictures: list[bytes]) -> Message:
-    message = service_pb2.ModelInferRequest(model_name="segment")
-    _add_bytes(message, "IMAGE", [pictures[0]])
     sets, points, more = (_number(draw, 0, most) for most in (140, 20, 1))
-    coords = np.resize(draw(st.lists(st.sampled_from(ODD_FLOATS), min_size=1)), 2 * sets * points)
-    labels = np.resize(draw(st.lists(st.integers(-3, 5), min_size=1)), sets * (points + more))
-    shaped = coords.astype(np.float32).reshape(1, sets, points, 2)
-    _add_array(message, "POINT_COORDS", "FP32", shaped)
-    shaped = labels.astype(np.int32).reshape(1, sets, points + more)
-    _add_array(message, "POINT_LABELS", "INT32", shaped)
-    return message
+    coords = draw(st.lists(st.sampled_from(ODD_FLOATS), min_size=1))
+    labels = draw(st.lists(st.integers(-3, 5), min_size=1))
+    return _request(
+        "segment",
+        pictures[0],
+        POINT_COORDS=np.resize(np.array(coords, np.float32), (sets, points, 2)),
+        POINT_LABELS=np.resize(np.array(labels, np.int32), (sets, points + more)),
+    )
 
 
 def _wrong_threshold(draw: Draw, pictures: list[bytes]) -> Message:
-    message = _request("detect", pictures[0])
-    _add_array(message, "BOX_THRESHOLD", "FP32", np.array([[_any(draw, *ODD_FLOATS)]], np.float32))
-    return message
+    return _request("detect", pictures[0], BOX_THRESHOLD=_any(draw, *ODD_FLOATS))
 
 
 def _wrong_tensor(draw: Draw, pictures: list[bytes]) -> Message:
@@ -181,7 +172,8 @@ def _wrong_tensor(draw: Draw, pictures: list[bytes]) -> Message:
         longer = raw + draw(st.binary(min_size=1, max_size=8))
         message.raw_input_contents[at] = _any(draw, raw[:cut], longer, prefix + raw[4:], b"")
     elif change == "twice":
-        _add(message, tensor.name, tensor.datatype, list(tensor.shape), b"1234")
+        message.inputs.append(tensor)
+        message.raw_input_contents.append(b"1234")
     elif change == "missing":
         del message.inputs[at], message.raw_input_contents[at]
     elif change == "rank":
@@ -230,27 +222,16 @@ def requests(draw: Draw, pictures: list[bytes]) -> Fuzzed:
     return Fuzzed(kind, _KINDS[kind][1](draw, pictures))
 
 
-@st.composite
-def http_bodies(draw: Draw) -> bytes:
+def http_bodies() -> st.SearchStrategy[bytes]:
     """A body that is posted to a model over HTTP: JSON that is wrong somewhere, or no JSON."""
-    value: Any = {"inputs": [{"name": "TEXT", "shape": [1, 1], "datatype": "BYTES", "data": ["x"]}]}
-    tensor = value["inputs"][0]
-    change = _any(draw, "noise", "cut", "data", "shape", "type", "depth", "binary", "inputs")
-    if change == "noise":
-        return draw(st.binary(max_size=2000))
-    if change == "cut":
-        text = json.dumps(value).encode()
-        return text[: _number(draw, 0, len(text) - 1)]
-    if change == "depth":
-        return b"[" * _number(draw, 1, 900) + b"]" * _number(draw, 0, 900)
-    if change == "data":
-        tensor["data"] = _any(draw, None, [[["x"]]], 7, "x", {}, [1e400], [])
-    elif change == "shape":
-        tensor["shape"] = _any(draw, [-1], [2**63], ["1"], 1, None, [1, 1, 1], [])
-    elif change == "type":
-        tensor["datatype"] = _any(draw, "FP32", "BOOL", 7, None, "", "BYTE")
-    elif change == "binary":
-        tensor["parameters"] = {"binary_data_size": _any(draw, *ODD_SIZES[1:8])}
-    else:
-        value["inputs"] = _any(draw, [], None, {}, "x", [[]], [tensor] * 3)
-    return json.dumps(value).encode()
+    wrong = [[[TENSOR | {key: value}] for value in values] for key, values in WRONG_FIELDS.items()]
+    lists = st.one_of(*map(st.sampled_from, [*wrong, WRONG_INPUTS]))
+    bodies = lists.map(lambda inputs: json.dumps({"inputs": inputs}).encode())
+    whole = json.dumps({"inputs": [TENSOR]}).encode()
+    opened, closed = st.integers(1, 900), st.integers(0, 900)
+    return st.one_of(
+        bodies,
+        st.integers(0, len(whole) - 1).map(lambda end: whole[:end]),
+        st.builds(lambda opens, closes: b"[" * opens + b"]" * closes, opened, closed),
+        st.binary(max_size=2000),
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import urllib.request
+from functools import partial
 
 from fovea_client import AsyncClient, Client, RetryPolicy
 from fovea_server import EmbeddedServer
@@ -12,8 +13,8 @@ from fovea_server import EmbeddedServer
 from fovea.backlog import LOOK_EVERY, parse_loads
 from fovea.deployment import Queues
 from tests.faults.ledger import Ledger
-from tests.faults.load import Questions, async_asker, open_loop, quiet_load
-from tests.faults.report import Report, broken, nothing_lost
+from tests.faults.load import Questions, open_loop, quiet_load
+from tests.faults.report import Report, judged
 
 TIMES = 3.0
 SECONDS = 60.0
@@ -47,15 +48,16 @@ def run(
     """
     with Client(server.grpc_url, timeout_s=TIMEOUT_S) as client:
         questions = Questions(client)
-        quiet_load(questions.asker(client), CALLERS, callers=CALLERS)
-        before = quiet_load(questions.asker(client), requests, callers=CALLERS).account()
+        quiet_load(questions.ask, CALLERS, callers=CALLERS)
+        before = quiet_load(questions.ask, requests, callers=CALLERS)
         pid, began = server.pid, time.perf_counter()
         ledger, most_waiting = asyncio.run(
             _overload(server, questions, times * before.per_s, seconds)
         )
         taken_s = time.perf_counter() - began
-        after = quiet_load(questions.asker(client), CALLERS, callers=1).account()
+        after = quiet_load(questions.ask, CALLERS, callers=1)
     account, bound = ledger.account(), most_in_server(Queues())
+    refusals = account.refusals
     # The number of waiting requests is bounded, and with the promised throughput so is their time.
     bound_s = bound / (THROUGHPUT_KEPT * before.per_s)
     speed = {
@@ -64,7 +66,7 @@ def run(
         f"throughput stays at {THROUGHPUT_KEPT} of capacity": account.per_s
         >= THROUGHPUT_KEPT * before.per_s,
     }
-    return Report(
+    return judged(
         f"{times:g} times the load that it can carry",
         before,
         account,
@@ -77,18 +79,12 @@ def run(
             "most_waiting": most_waiting,
             "p99_after_ms": round(after.p99_ms),
         },
-        broken(
-            nothing_lost(account)
-            | {
-                f"what is refused is refused as overload ({account.refusals})": set(
-                    account.refusals
-                )
-                == {"Overloaded"},
-                f"no queue exceeds {bound}": max(most_waiting.values(), default=0) <= bound,
-                "tritonserver lives": server.pid == pid and not server.recoveries.restarts,
-            }
-            | (speed if judge_speed else {})
-        ),
+        {
+            f"what is refused is refused as overload ({refusals})": {*refusals} == {"Overloaded"},
+            f"no queue exceeds {bound}": max(most_waiting.values(), default=0) <= bound,
+            "tritonserver lives": server.pid == pid and not server.recoveries.restarts,
+        }
+        | (speed if judge_speed else {}),
     )
 
 
@@ -99,7 +95,7 @@ async def _overload(
     ledger, most = Ledger(), dict[str, int]()
     once = RetryPolicy(attempts=1)
     async with AsyncClient(server.grpc_url, timeout_s=TIMEOUT_S, retry=once) as client:
-        ask = async_asker(questions, client)
+        ask = partial(questions.ask_async, client=client)
         loop = asyncio.create_task(open_loop(ledger, ask, rate=rate, seconds=seconds))
         while not loop.done():
             text = await asyncio.to_thread(_metrics, server.metrics_url)

@@ -15,8 +15,8 @@ from fovea_server import EmbeddedServer
 from benchmarks.exports import FIRST_STEP, GROUNDING_DINO, SAM_IMAGE_ENCODER
 from demo.served import demo_server, export_demo
 from tests.faults.ledger import Ledger
-from tests.faults.load import CALLERS, Questions, closed_loop, quiet_load
-from tests.faults.report import Report, broken, nothing_lost
+from tests.faults.load import Questions, closed_loop, quiet_load
+from tests.faults.report import Report, judged
 
 # Two that run one after the other, and one of the two that run at the same time.
 MODELS = (GROUNDING_DINO, SAM_IMAGE_ENCODER, FIRST_STEP)
@@ -40,10 +40,9 @@ def _run(
     once = RetryPolicy(attempts=1)
     with Client(server.grpc_url, timeout_s=TIMEOUT_S, retry=once) as client:
         questions = Questions(client)
-        ask = questions.asker(client)
-        before, pid = quiet_load(ask, requests), server.pid
+        before, pid = quiet_load(questions.ask, requests), server.pid
         ledger, took, began = Ledger(), {}, time.perf_counter()
-        with closed_loop(ledger, ask, callers=CALLERS):
+        with closed_loop(ledger, questions.ask):
             for model in models:
                 time.sleep(PAUSE_S)
                 add_version(repository, model)
@@ -53,20 +52,17 @@ def _run(
             time.sleep(PAUSE_S)
         seconds = time.perf_counter() - began
     account, versions = ledger.account(), _versions(server, models)
-    return Report(
+    return judged(
         "model versions replaced under load",
-        before.account(),
+        before,
         account,
         seconds,
         {"loaded_in_s": took, "versions": versions},
-        broken(
-            nothing_lost(account)
-            | {
-                f"no request is refused ({account.refusals})": account.refused == 0,
-                "the new versions serve": set(versions.values()) == {"2"},
-                "tritonserver is the same": server.pid == pid,
-            }
-        ),
+        {
+            f"no request is refused ({account.refusals})": account.refused == 0,
+            "the new versions serve": set(versions.values()) == {"2"},
+            "tritonserver is the same": server.pid == pid,
+        },
     )
 
 

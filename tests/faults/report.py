@@ -27,6 +27,18 @@ class Report:
     broken: tuple[str, ...] = ()
 
 
+def judged(
+    fault: str,
+    before: Account,
+    during: Account,
+    seconds: float,
+    details: dict[str, Any],
+    promises: dict[str, bool],
+) -> Report:
+    """The report of a fault under which nothing may be lost either."""
+    return Report(fault, before, during, seconds, details, broken(nothing_lost(during) | promises))
+
+
 def broken(promises: dict[str, bool]) -> tuple[str, ...]:
     """The promises that do not hold."""
     return tuple(promise for promise, holds in promises.items() if not holds)

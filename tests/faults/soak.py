@@ -53,7 +53,7 @@ class Sample:
 
 def capacity_per_s(client: Client) -> float:
     """Answers a second with a few callers at once."""
-    return quiet_load(Questions(client).asker(client), CAPACITY_REQUESTS).account().per_s
+    return quiet_load(Questions(client).ask, CAPACITY_REQUESTS).per_s
 
 
 def slope_mb_per_h(samples: list[Sample], of: Callable[[Sample], float]) -> float:

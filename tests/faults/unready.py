@@ -11,7 +11,6 @@ from fovea_server.probe import Probe, ProbeFailure
 
 from demo.served import demo_server
 from tests.faults.killed import kill_stub
-from tests.faults.ledger import Ledger
 from tests.faults.load import Questions, quiet_load
 from tests.faults.report import Report, broken
 
@@ -28,20 +27,17 @@ def run(*, requests: int = REQUESTS) -> Report:
         demo_server(exit_timeout_s=2, restart_dead_backends=False) as server,
         Client(server.grpc_url, timeout_s=TIMEOUT_S, retry=once) as client,
     ):
-        ask = Questions(client).asker(client)
+        ask = Questions(client).ask
         before, healthy = quiet_load(ask, requests, callers=1), _probe(server)
         kill_stub(server, VICTIM)
         began = time.perf_counter()
         sick = _probe(server)
-        ledger = Ledger()
-        for _ in range(requests):
-            ledger.ask(ask)
+        account = quiet_load(ask, requests, callers=1)
         with urllib.request.urlopen(f"http://{server.http_url}/v2/health/ready") as answer:
             triton_says = answer.status
-    account = ledger.account()
     return Report(
         "a dead process that nobody replaces",
-        before.account(),
+        before,
         account,
         time.perf_counter() - began,
         {"triton_readiness": triton_says, "probe_before": healthy, "probe_during": sick},

@@ -35,15 +35,11 @@ def split_ms(
     if not whole.successes:
         return {}
     steps = [counters for name, counters in spent.items() if name not in ensembles]
-    inside = {
-        "queue": sum(counters.queue_s for counters in steps),
-        "input": sum(counters.input_s for counters in steps),
-        "compute": sum(counters.compute_s for counters in steps),
-        "output": sum(counters.output_s for counters in steps),
-    }
-    network_s = max(0.0, latency_s - whole.total_s / whole.successes)
-    per_request = {part: seconds / whole.successes for part, seconds in inside.items()}
-    return {part: 1000 * s for part, s in ({"network": network_s} | per_request).items()}
+    split = {"network": 1000 * max(0.0, latency_s - whole.total_s / whole.successes)}
+    for part in PARTS[1:]:
+        seconds = sum(getattr(counters, f"{part}_s") for counters in steps)
+        split[part] = 1000 * seconds / whole.successes
+    return split
 
 
 def steps_ms(spent: Statistics, requests: int, ensembles: frozenset[str]) -> dict[str, float]:

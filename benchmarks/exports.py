@@ -17,14 +17,7 @@ from fovea_server import EmbeddedServer
 
 from demo.served import demo_server
 from export.assembly import link_or_copy
-from export.deployments import (
-    DEPLOYMENTS,
-    Export,
-    Loaded,
-    load,
-    read_deployment,
-    run,
-)
+from export.deployments import DEPLOYMENTS, Export, Loaded, load, read_deployment, run
 from export.network import Network
 from export.precision import Precision
 from export.repository import write_repository

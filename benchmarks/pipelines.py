@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any
 
-import numpy as np
 from fovea_client import Client
+from fovea_client.answers import Answer, read_main_object
 
 from benchmarks.baselines import DirectEnsemble, Tensors
-from benchmarks.exports import Exported
-from benchmarks.figures import Budget, Spread
-from benchmarks.questions import Question, to_question
+from benchmarks.figures import Budget, Spread, timed
+from benchmarks.order import Scale
+from benchmarks.questions import VERBS, Question, to_question
 from benchmarks.results import PipelineResult
 from demo.evaluate import Trial, judge, make_trial, mean, measure
 from demo.reference import MainObject, ReferencePipeline
-from demo.served import ServedPredictor
+from demo.served import ServedPredictor, as_main_object
 from export.timing import in_turn
-from fovea.local import Runner
-from fovea.masks import decode_rle
 
 SERVED, TRANSFORMERS = "served", "transformers"
 # Questions of one turn; those of the next round begin after so many.
@@ -38,135 +35,109 @@ FIGURES = {
 }
 
 
-class Side(Protocol):
+@dataclass(frozen=True)
+class Side:
     """Answers many questions, `batch` at a time."""
 
     name: str
     batch: int
+    ask: Callable[[Sequence[Question]], Sequence[Any]]
 
-    def ask(self, questions: Sequence[Question]) -> Sequence[MainObject]: ...
 
-
-class PlainSide:
+def plain_side(pipeline: ReferencePipeline) -> Side:
     """transformers, picture by picture."""
 
-    name, batch = TRANSFORMERS, 1
+    def ask(asked: Sequence[Question]) -> list[MainObject]:
+        return [pipeline.main_object(q.image, q.labels) for q in asked]
 
-    def __init__(self, pipeline: ReferencePipeline) -> None:
-        self.pipeline = pipeline
-
-    def ask(self, questions: Sequence[Question]) -> list[MainObject]:
-        return [self.pipeline.main_object(q.image, q.labels) for q in questions]
+    return Side(TRANSFORMERS, 1, ask)
 
 
-class DirectSide:
-    """The ensemble's steps and networks in this process, a batch at a time."""
+def direct_side(name: str, ensemble: DirectEnsemble, batch: int) -> Side:
+    """The steps and networks of main_object in this process, a batch at a time."""
+    [verb] = [verb for verb in VERBS if verb.name == "main_object"]
 
-    def __init__(
-        self, name: str, exported: Exported, runners: Mapping[str, Runner], batch: int
-    ) -> None:
-        self.name, self.batch = name, batch
-        self._ensemble = DirectEnsemble("main_object", exported, runners)
-
-    def ask(self, questions: Sequence[Question]) -> list[MainObject]:
+    def ask(asked: Sequence[Question]) -> list[MainObject]:
         answers: list[MainObject] = []
-        for start in range(0, len(questions), self.batch):
-            requests = [_to_row(question) for question in questions[start : start + self.batch]]
-            answers += [_to_answer(row) for row in self._ensemble(requests)]
+        for start in range(0, len(asked), batch):
+            part = asked[start : start + batch]
+            rows = ensemble([verb.request(question).arrays for question in part])
+            answers += [_to_answer(row, q) for row, q in zip(rows, part, strict=True)]
         return answers
 
-
-class ServedSide:
-    """Triton through the client, by so many callers at once."""
-
-    name = SERVED
-
-    def __init__(self, client: Client, callers: int) -> None:
-        self.batch = callers
-        self._predictor = ServedPredictor(client)
-
-    def ask(self, questions: Sequence[Question]) -> list[MainObject]:
-        def call(question: Question) -> MainObject:
-            return self._predictor.main_object(question.jpeg, question.labels)
-
-        with ThreadPoolExecutor(self.batch) as pool:
-            return [*pool.map(call, questions)]
+    return Side(name, batch, ask)
 
 
-def _to_row(question: Question) -> Tensors:
-    labels = [label.encode() for label in question.labels]
-    return {"IMAGE": np.array([question.jpeg], object), "TEXT": np.array(labels, object)}
+def _to_answer(row: Tensors, question: Question) -> MainObject:
+    answer = Answer("main_object", row.get)
+    return as_main_object(read_main_object(answer, tuple(question.labels)))
 
 
-def _to_answer(row: Tensors) -> MainObject:
-    label = row["LABEL"][0].decode()
-    score = float(row["LABEL_SCORES"].max())
-    if not len(row["BOXES"]):
-        return MainObject(label, score, found=False)
-    height, width = row["IMAGE_SIZE"].tolist()
-    return MainObject(
-        label,
-        score,
-        found=True,
-        box_xyxy=tuple(row["BOXES"][0].tolist()),
-        box_score=float(row["SCORES"][0]),
-        mask=decode_rle(row["MASKS"][0], (height, width)),
-        iou_score=float(row["MASK_SCORES"][0]),
-    )
+def served_side(client: Client, callers: int, *, decode: bool = True) -> Side:
+    """Triton through the client, by so many callers at once.
+
+    decode: whether masks are unpacked, as the other sides' are.
+    """
+
+    def call(question: Question) -> Any:
+        answer = client.main_object(question.jpeg, question.labels)
+        return as_main_object(answer) if decode else answer
+
+    def ask(asked: Sequence[Question]) -> list[Any]:
+        with ThreadPoolExecutor(callers) as pool:
+            return [*pool.map(call, asked)]
+
+    return Side(SERVED, callers, ask)
 
 
-@dataclass(frozen=True)
-class Contest:
-    """Rounds in which every side answers for about `seconds` questions that none had before."""
+def contest(
+    sides: Sequence[Side],
+    scale: Scale,
+    ask: Callable[[int, int], Sequence[Question]],
+    budget: Budget,
+    say: Callable[[str], None],
+) -> list[PipelineResult]:
+    """Each side's pictures per second, and the served one's over its, by round.
 
-    sides: Sequence[Side]
-    rounds: int
-    seconds: float
-    say: Callable[[str], None] = lambda what: None
-
-    def run(
-        self, ask: Callable[[int, int], Sequence[Question]], budget: Budget
-    ) -> list[PipelineResult]:
-        """Each side's pictures per second, and the served one's over its, by round.
-
-        ask(first, count) makes the questions. A round that the time does not allow for every side
-        is left out for all.
-        """
-        sides = {side.name: side for side in self.sides}
-        rates: dict[str, list[float]] = {name: [] for name in sides}
-        known: dict[str, float] = {}
-        for name, side in sides.items():
-            self.say(f"main_object by {name}: warm-up")
-            known[name] = _rate(side, ask(0, side.batch))
-        for index in range(self.rounds):
-            counts = {name: self._count(side, known[name]) for name, side in sides.items()}
-            expected_s = sum(count / known[name] for name, count in counts.items())
-            if index and not budget.allows(expected_s, f"main_object: round {index + 1} of all"):
-                break
-            for name in in_turn([*sides], index):
-                self.say(f"main_object by {name}: round {index + 1}")
-                known[name] = _rate(sides[name], ask(_MOST * (index + 1), counts[name]))
-                rates[name].append(known[name])
-        return [
-            PipelineResult(
-                side=name,
-                batch=side.batch,
-                pictures_per_s=Spread.of(rates[name]),
-                ratio=Spread.of(s / r for s, r in zip(rates[SERVED], rates[name], strict=True)),
-            )
-            for name, side in sides.items()
-        ]
-
-    def _count(self, side: Side, rate: float) -> int:
-        """Whole batches, at least one, of fewer than _MOST."""
-        batches = min(round(self.seconds * rate / side.batch), _MOST // side.batch)
-        return max(1, batches) * side.batch
+    In a round every side answers for about `contest_s` questions that none had before;
+    ask(first, count) makes them. A round that the time does not allow for every side is left out
+    for all.
+    """
+    rates: dict[str, list[float]] = {side.name: [] for side in sides}
+    known: dict[str, float] = {}
+    for side in sides:
+        say(f"main_object by {side.name}: warm-up")
+        known[side.name] = rate(side, ask(0, side.batch))
+    for index in range(scale.rounds):
+        counts = {side.name: _count(side, scale.contest_s * known[side.name]) for side in sides}
+        expected_s = sum(count / known[name] for name, count in counts.items())
+        if index and not budget.allows(expected_s, f"main_object: round {index + 1} of all"):
+            break
+        for side in in_turn([*sides], index):
+            say(f"main_object by {side.name}: round {index + 1}")
+            known[side.name] = rate(side, ask(_MOST * (index + 1), counts[side.name]))
+            rates[side.name].append(known[side.name])
+    return [
+        PipelineResult(
+            side=side.name,
+            batch=side.batch,
+            pictures_per_s=Spread.of(rates[side.name]),
+            ratio=Spread.of(s / r for s, r in zip(rates[SERVED], rates[side.name], strict=True)),
+        )
+        for side in sides
+    ]
 
 
-def _rate(side: Side, questions: Sequence[Question]) -> float:
-    start = time.perf_counter()
-    side.ask(questions)
-    return len(questions) / (time.perf_counter() - start)
+def _count(side: Side, questions: float) -> int:
+    """Whole batches, at least one, of fewer than _MOST."""
+    batches = min(round(questions / side.batch), _MOST // side.batch)
+    return max(1, batches) * side.batch
+
+
+def rate(side: Side, questions: Sequence[Question]) -> float:
+    """Pictures per second."""
+    _, seconds = timed(side.ask, questions)
+    return len(questions) / seconds
 
 
 def trials(scenes: int) -> list[Trial]:

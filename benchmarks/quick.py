@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import os
 import statistics
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +26,7 @@ from benchmarks.breakdown import NETWORKS, overhead_share
 from benchmarks.figures import Spread
 from benchmarks.machine import resident_mb
 from benchmarks.options import Json
+from benchmarks.pipelines import plain_side, rate, served_side
 from benchmarks.questions import Question, questions
 from benchmarks.results import write_json
 from benchmarks.tables import on_terminal
@@ -36,7 +34,7 @@ from demo.reference import ReferencePipeline
 from demo.served import demo_server
 from export.machine import machine
 
-CONCURRENCY = 8
+CALLERS = 8
 WARM_UP = 16
 # Seeds of scenes that nothing else of the project uses.
 WARM_UP_SEED, ROUND_SEED, ALONE_SEED = 900_000, 910_000, 990_000
@@ -64,37 +62,20 @@ class Result:
     machine: dict[str, Any] = field(default_factory=machine)
 
 
-def rate(call: Callable[[Question], object], first: int, count: int, concurrency: int) -> float:
-    """Pictures per second of `call` over so many questions."""
-    asked = questions(range(first, first + count))
-    start = time.perf_counter()
-    with ThreadPoolExecutor(concurrency) as pool:
-        for _ in pool.map(call, asked):
-            pass
-    return len(asked) / (time.perf_counter() - start)
-
-
 def run(server: EmbeddedServer, client: Client, count: int, rounds: int) -> Result:
     """All rounds, both sides in turns, then the overhead."""
-    reference = ReferencePipeline()
-    rates: dict[str, list[float]] = {"reference": [], "served": []}
-
-    def ask_reference(question: Question) -> object:
-        return reference.main_object(question.image, question.labels)
-
-    def ask_server(question: Question) -> object:
-        return client.main_object(question.jpeg, question.labels)
-
-    rate(ask_server, WARM_UP_SEED, WARM_UP, CONCURRENCY)
-    rate(ask_reference, WARM_UP_SEED, WARM_UP // 2, 1)
+    served, alone_served = (served_side(client, n, decode=False) for n in (CALLERS, 1))
+    sides = {"reference": plain_side(ReferencePipeline()), "served": served}
+    rates: dict[str, list[float]] = {name: [] for name in sides}
+    for side in sides.values():
+        rate(side, _asked(WARM_UP_SEED, WARM_UP))
     before = read_statistics(client.url)
     with Progress(console=Console(stderr=True)) as progress:
         for index in progress.track(range(rounds), description="rounds"):
-            first = ROUND_SEED + index * count
-            rates["reference"].append(rate(ask_reference, first, count, 1))
-            rates["served"].append(rate(ask_server, first, count, CONCURRENCY))
+            for name, side in sides.items():
+                rates[name].append(rate(side, _asked(ROUND_SEED + index * count, count)))
     middle = read_statistics(client.url)
-    latency_s = 1 / rate(ask_server, ALONE_SEED, count, 1)
+    latency_s = 1 / rate(alone_served, _asked(ALONE_SEED, count))
     loaded, alone = difference(middle, before), difference(read_statistics(client.url), middle)
     ratios = [s / r for s, r in zip(rates["served"], rates["reference"], strict=True)]
     return Result(
@@ -109,6 +90,10 @@ def run(server: EmbeddedServer, client: Client, count: int, rounds: int) -> Resu
         server_rss_mb=resident_mb(server.pid),
         pictures_per_round=count,
     )
+
+
+def _asked(first: int, count: int) -> list[Question]:
+    return questions(range(first, first + count))
 
 
 def table_of(result: Result) -> Table:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -213,20 +213,10 @@ class Results:
 def write_json(path: Path, record: Any) -> Path:
     """Dataclasses, lists and dicts as JSON; floats have DIGITS significant digits."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(_rounded(record), indent=1) + "\n")
+    exact = json.dumps(record, default=vars)
+    rounded = json.loads(exact, parse_float=lambda text: float(f"{float(text):.{DIGITS}g}"))
+    path.write_text(json.dumps(rounded, indent=1) + "\n")
     return path
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, float):
-        return float(f"{value:.{DIGITS}g}")
-    if is_dataclass(value):
-        return {one.name: _rounded(getattr(value, one.name)) for one in fields(value)}
-    if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_rounded(item) for item in value]
-    return value
 
 
 def read_results(path: Path) -> Results:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
@@ -17,7 +17,7 @@ from fovea_server import EmbeddedServer
 from rich.console import Console
 
 from benchmarks import pipelines, scenarios
-from benchmarks.baselines import PlainPipeline
+from benchmarks.baselines import DirectEnsemble, PlainPipeline
 from benchmarks.exports import PICTURE_NETWORKS, Exported, export
 from benchmarks.figures import Budget
 from benchmarks.networks import EAGER, ONNX, DirectNetworks
@@ -27,6 +27,7 @@ from benchmarks.results import Results, best_batch
 from benchmarks.sweep import Sweep
 from benchmarks.targets import Target, all_targets
 from export.machine import machine
+from fovea.local import Runner
 
 SCENARIOS = (scenarios.prompts, scenarios.folder, scenarios.mix)
 # The closed loops' share of the time for loads.
@@ -92,23 +93,23 @@ class _Run:
         self.results.networks = self.direct.measure(budget)
 
     def _pipelines(self, budget: Budget) -> None:
-        exported, scale, direct = self.exported, self.scale, self.direct
+        exported, scale = self.exported, self.scale
 
-        def batch(side: str) -> int:
-            return best_batch(self.results.networks, side, PICTURE_NETWORKS)
-
-        sides = [
-            pipelines.PlainSide(PlainPipeline(exported, self.order.device)),
-            pipelines.DirectSide("pytorch", exported, direct.torch, batch(EAGER)),
-            pipelines.DirectSide("onnxruntime", exported, direct.onnx, batch(ONNX)),
-            pipelines.ServedSide(self.client, scale.callers),
-        ]
+        def direct(name: str, side: str, runners: Mapping[str, Runner]) -> pipelines.Side:
+            batch = best_batch(self.results.networks, side, PICTURE_NETWORKS)
+            ensemble = DirectEnsemble("main_object", exported, runners)
+            return pipelines.direct_side(name, ensemble, batch)
 
         def ask(first: int, count: int) -> list[Question]:
             return questions(range(CONTEST_SEED + first, CONTEST_SEED + first + count))
 
-        contest = pipelines.Contest(sides, scale.rounds, scale.contest_s, self.say)
-        found = contest.run(ask, budget)
+        sides = [
+            pipelines.plain_side(PlainPipeline(exported, self.order.device)),
+            direct("pytorch", EAGER, self.direct.torch),
+            direct("onnxruntime", ONNX, self.direct.onnx),
+            pipelines.served_side(self.client, scale.callers),
+        ]
+        found = pipelines.contest(sides, scale, ask, budget, self.say)
         if exported.source.has_truth and scale.scenes:
             self.say("accuracy of each side")
             scenes = pipelines.trials(scale.scenes)

@@ -25,14 +25,7 @@ from benchmarks.figures import Budget, Spread, percentiles
 from benchmarks.loads import Samples, closed_loop
 from benchmarks.order import Scale
 from benchmarks.questions import questions, to_jpeg
-from benchmarks.results import (
-    Batch,
-    Folder,
-    Mix,
-    Prompted,
-    Prompts,
-    Shared,
-)
+from benchmarks.results import Batch, Folder, Mix, Prompted, Prompts, Shared
 from benchmarks.targets import Target
 from demo.evaluate import make_trial
 from demo.things import LABELS

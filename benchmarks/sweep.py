@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial, reduce
+from itertools import takewhile
 
 import numpy as np
 from fovea_client.statistics import ModelStatistics, difference, read_statistics
@@ -180,9 +181,6 @@ class Sweep:
 
 def _knee(loads: dict[float, _Load]) -> float | None:
     """The highest rate before the first that is beyond the knee."""
-    before = None
-    for rate, load in loads.items():
-        if load.beyond_knee(next(iter(loads.values()))):
-            break
-        before = rate
-    return before
+    lowest = next(iter(loads.values()), _Load())
+    fine = takewhile(lambda rate: not loads[rate].beyond_knee(lowest), loads)
+    return max(fine, default=None)

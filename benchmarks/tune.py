@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
@@ -34,7 +35,7 @@ from benchmarks.exports import (
 from benchmarks.figures import Spread, percentiles
 from benchmarks.loads import Samples, answered, closed_loop
 from benchmarks.options import CheckpointSet, Edge, PrecisionName, RuntimeName
-from benchmarks.questions import questions
+from benchmarks.questions import Question, questions
 from benchmarks.results import write_json
 from benchmarks.tables import of, on_terminal
 from export.errors import ExportError
@@ -51,15 +52,6 @@ FIRST_SEED, PICTURES = 920_000, 32
 BIG = (GROUNDING_DINO, SAM_IMAGE_ENCODER)
 
 console = Console(stderr=True)
-
-
-@dataclass(frozen=True)
-class Duel:
-    """A closed loop: callers, seconds of a turn, turns of each side."""
-
-    concurrency: int
-    seconds: float
-    rounds: int
 
 
 @dataclass(frozen=True)
@@ -118,34 +110,40 @@ def knobs(exported: Exported) -> tuple[Knob, ...]:
     )
 
 
+@dataclass(frozen=True)
 class Bench:
-    """Serves settings of one export, and puts the same load on two of them in turns."""
+    """Serves settings of one export, and puts the same load on two of them in turns.
 
-    def __init__(self, exported: Exported, work: Path, duel: Duel) -> None:
-        self._exported, self._work, self._duel = exported, work, duel
-        self._asked = questions(range(FIRST_SEED, FIRST_SEED + PICTURES))
+    callers: of the closed loop. seconds: of a turn. rounds: turns of each side.
+    """
+
+    exported: Exported
+    work: Path
+    callers: int
+    seconds: float
+    rounds: int
+
+    @cached_property
+    def _asked(self) -> list[Question]:
+        return questions(range(FIRST_SEED, FIRST_SEED + PICTURES))
 
     def compare(self, ours: MachineSettings, theirs: MachineSettings) -> Ratios:
         """`ours` over `theirs`, both served at once."""
-        rates: list[float] = []
-        tails: list[float] = []
+        rates, tails = list[float](), list[float]()
         with self._served("ours", ours) as our, self._served("theirs", theirs) as their:
-            clients = {"ours": our, "theirs": their}
-            for index in range(self._duel.rounds):
-                found = {
-                    side: self._ask(clients[side], seconds=self._duel.seconds)
-                    for side in in_turn([*clients], index)
-                }
-                rates.append(found["ours"].throughput / found["theirs"].throughput)
-                p99s = {side: percentiles(s.latencies_s)["p99_ms"] for side, s in found.items()}
-                tails.append(p99s["ours"] / p99s["theirs"])
+            for index in range(self.rounds):
+                sides = in_turn([our, their], index)
+                runs = in_turn([self._ask(side, seconds=self.seconds) for side in sides], index)
+                rates.append(runs[0].throughput / runs[1].throughput)
+                p99s = [percentiles(run.latencies_s)["p99_ms"] for run in runs]
+                tails.append(p99s[0] / p99s[1])
         return Ratios(Spread.of(rates), Spread.of(tails))
 
     @contextmanager
     def _served(self, side: str, settings: MachineSettings) -> Iterator[Client]:
         """A client of a warm server with the settings."""
-        with self._exported.served(settings, self._work / side) as (_, client):
-            self._ask(client, seconds=0, at_least=2 * self._duel.concurrency)
+        with self.exported.served(settings, self.work / side) as (_, client):
+            self._ask(client, seconds=0, at_least=2 * self.callers)
             yield client
 
     def _ask(self, client: Client, *, seconds: float, at_least: int = 0) -> Samples:
@@ -153,8 +151,7 @@ class Bench:
             question = self._asked[number % len(self._asked)]
             return client.main_object(question.jpeg, question.labels)
 
-        callers = self._duel.concurrency
-        return answered(closed_loop(ask, callers, seconds=seconds, at_least=at_least))
+        return answered(closed_loop(ask, self.callers, seconds=seconds, at_least=at_least))
 
 
 def search(
@@ -188,12 +185,7 @@ def tuned(bench: Bench, choices: Sequence[Knob], out: Path) -> MachineSettings:
     Console().print(_verdict(final))
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(to_json(kept) + "\n")
-    record = {
-        "trials": attempts,
-        "settings": kept,
-        "final": final,
-        "machine": machine(),
-    }
+    record = {"trials": attempts, "settings": kept, "final": final, "machine": machine()}
     write_json(out.with_suffix(".report.json"), record)
     Console().print(f"settings in {out}: python -m export --settings {out}")
     return kept
@@ -231,7 +223,7 @@ def main(
     try:
         with console.status("exporting") as status:
             exported = export(source, lambda name, what: status.update(f"{name}: {what}"))
-        bench = Bench(exported, work, Duel(concurrency, seconds, rounds))
+        bench = Bench(exported, work, concurrency, seconds, rounds)
         tuned(bench, knobs(exported), out)
     except (ExportError, RuntimeError) as error:
         console.print(f"[red]{type(error).__name__}[/]: {error}", highlight=False)

@@ -48,6 +48,21 @@ def as_detections(found: results.Detections) -> list[Detection]:
     return [Detection(tuple(box), float(score), phrase) for box, score, phrase in rows]
 
 
+def as_main_object(answer: results.MainObject) -> MainObject:
+    """A client's answer in the form of the references' answers."""
+    if answer.box is None or answer.mask is None:
+        return MainObject(str(answer.label), float(answer.label_score or 0), found=False)
+    return MainObject(
+        str(answer.label),
+        float(answer.label_score or 0),
+        found=True,
+        box_xyxy=tuple(answer.box.tolist()),
+        box_score=answer.box_score,
+        mask=answer.mask.to_numpy(),
+        iou_score=answer.mask_score,
+    )
+
+
 class ServedPredictor:
     """A `demo.evaluate.Predictor` behind Triton.
 
@@ -84,18 +99,7 @@ class ServedPredictor:
 
     def main_object(self, image: Image.Image, labels: list[str]) -> MainObject:
         """Label, box and mask of the main object."""
-        answer = self._main_object(image, labels)
-        if answer.box is None or answer.mask is None:
-            return MainObject(str(answer.label), float(answer.label_score or 0), found=False)
-        return MainObject(
-            str(answer.label),
-            float(answer.label_score or 0),
-            found=True,
-            box_xyxy=tuple(answer.box.tolist()),
-            box_score=answer.box_score,
-            mask=answer.mask.to_numpy(),
-            iou_score=answer.mask_score,
-        )
+        return as_main_object(self._main_object(image, labels))
 
     def _main_object(self, image: Image.Image, labels: list[str]) -> results.MainObject:
         return self.client.main_object(image, labels, verb=self.verbs.get("main_object"))

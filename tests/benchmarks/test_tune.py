@@ -6,7 +6,7 @@ from tritonclient.grpc import model_config_pb2 as pb
 
 from benchmarks.exports import Exported, Source, export
 from benchmarks.figures import Spread
-from benchmarks.tune import Bench, Duel, Knob, Ratios, knobs, search, tuned
+from benchmarks.tune import Bench, Knob, Ratios, knobs, search, tuned
 from export.__main__ import read_settings
 from export.deployments import Loaded
 from export.errors import ExportError
@@ -124,7 +124,7 @@ def test_every_knob_turns_something_that_a_repository_can_hold(tmp_path):
 @pytest.mark.server
 def test_two_settings_are_served_at_once_and_compared_in_turns(tmp_path):
     made = export(Source(), lambda network, what: None)
-    bench = Bench(made, tmp_path, Duel(2, seconds=0.5, rounds=2))
+    bench = Bench(made, tmp_path, callers=2, seconds=0.5, rounds=2)
     (knob,) = [knob for knob in knobs(made) if "preprocess" in knob.name]
     found = bench.compare(knob.turn(MachineSettings(), 1), MachineSettings())
     assert len(found.throughput.values) == len(found.p99.values) == 2

@@ -39,15 +39,11 @@ PROVIDERS = {
 DTYPES = {"cuda": torch.float16, "cpu": torch.float32}
 
 
-class OnnxRunner:
+def onnx_runner(network: Network, export: Export) -> Runner:
     """The exported graph as the server runs it, with as many threads as there are cores."""
-
-    def __init__(self, network: Network, export: Export) -> None:
-        self._session = _session(network, export)
-        self._outputs = [tensor.name for tensor in network.spec.outputs]
-
-    def __call__(self, feeds: Mapping[str, NDArray[Any]]) -> Arrays:
-        return dict(zip(self._outputs, self._session.run(self._outputs, dict(feeds)), strict=True))
+    session = _session(network, export)
+    outputs = [tensor.name for tensor in network.spec.outputs]
+    return lambda feeds: dict(zip(outputs, session.run(outputs, dict(feeds)), strict=True))
 
 
 def _session(network: Network, export: Export) -> Session:
@@ -148,7 +144,7 @@ class DirectNetworks:
         for network in self._exported.networks:
             name = network.spec.name
             self.torch[name] = TorchRunner(network, self._device)
-            self.onnx[name] = OnnxRunner(network, self._exported.export)
+            self.onnx[name] = onnx_runner(network, self._exported.export)
             for side, runner in ((EAGER, self.torch[name]), (ONNX, self.onnx[name])):
                 self._add(network, side, runner, budget)
         if self._scale.compile:

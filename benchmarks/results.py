@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -213,7 +213,7 @@ class Results:
 def write_json(path: Path, record: Any) -> Path:
     """Dataclasses, lists and dicts as JSON; floats have DIGITS significant digits."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    exact = json.dumps(record, default=vars)
+    exact = json.dumps(record, default=asdict)
     rounded = json.loads(exact, parse_float=lambda text: float(f"{float(text):.{DIGITS}g}"))
     path.write_text(json.dumps(rounded, indent=1) + "\n")
     return path

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import itertools
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 from fovea_client import Client, channel
-from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import np_to_triton_dtype
 
+from benchmarks.figures import timed
 from benchmarks.loads import Call
 from benchmarks.questions import VERBS, Question, Verb
 from export.network import Network
 
 Kind = Literal["network", "ensemble", "verb"]
+# Sends a message and returns the answer, not decoded; raises grpc.RpcError.
+Infer = Callable[[Any], Any]
 # Requests differ, so that no answer comes from a cache; numbers are written into this many bytes.
 MARK_BYTES = 8
 
@@ -45,22 +46,11 @@ class Target:
         return f"{self.kind} {self.name}"
 
 
-class Wire:
+@contextmanager
+def open_wire(url: str) -> Iterator[Infer]:
     """Triton's gRPC endpoint without a client library around it."""
-
-    def __init__(self, url: str) -> None:
-        self._channel = channel.open_channel(url, None)
-        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
-
-    def infer(self, message: Any) -> Any:
-        """The answer, not decoded; raises grpc.RpcError."""
-        return self._stub.ModelInfer(message)
-
-    def __enter__(self) -> Wire:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._channel.close()
+    with channel.open_channel(url, None) as opened:
+        yield service_pb2_grpc.GRPCInferenceServiceStub(opened).ModelInfer
 
 
 @dataclass(frozen=True)
@@ -79,10 +69,10 @@ class Pool:
         return next(self.turns) % len(self.questions)
 
 
-def ensemble_target(wire: Wire, verb: Verb, pool: Pool) -> Target:
+def ensemble_target(infer: Infer, verb: Verb, pool: Pool) -> Target:
     """The ensemble behind a verb: prepared messages, answers not decoded."""
     messages = [verb.request(question).message(None) for question in pool.questions]
-    return _measured("ensemble", verb.name, wire, lambda _: messages[pool.next_index()])
+    return _measured("ensemble", verb.name, infer, lambda: messages[pool.next_index()])
 
 
 def verb_target(client: Client, verb: Verb, pool: Pool, same: Target) -> Target:
@@ -94,39 +84,31 @@ def verb_target(client: Client, verb: Verb, pool: Pool, same: Target) -> Target:
     return replace(same, kind="verb", call=call)
 
 
-def network_target(wire: Wire, network: Network) -> Target:
+def network_target(infer: Infer, network: Network) -> Target:
     """A network alone, on its own sample, whose first pixels hold the number of the request."""
-    sample = network.sample(1, 0)
-    return _measured("network", network.spec.name, wire, _marked(network.spec.name, sample))
-
-
-def _marked(model: str, sample: Mapping[str, NDArray[Any]]) -> Callable[[int], Any]:
-    contents = {name: np.ascontiguousarray(array).tobytes() for name, array in sample.items()}
+    sample = {name: np.ascontiguousarray(a) for name, a in network.sample(1, 0).items()}
+    contents = {name: array.tobytes() for name, array in sample.items()}
     marks = itertools.count()  # each load begins with request 0 again
 
-    def message(_: int) -> Any:
+    def message() -> Any:
         mark = next(marks).to_bytes(MARK_BYTES, "little")
-        request = service_pb2.ModelInferRequest(model_name=model)
+        request = service_pb2.ModelInferRequest(model_name=network.spec.name)
         for name, array in sample.items():
-            kind = np_to_triton_dtype(array.dtype)
+            kind, content = np_to_triton_dtype(array.dtype), contents[name]
             request.inputs.add(name=name, datatype=kind, shape=array.shape)
-            content = contents[name]
-            if array.dtype == np.uint8:
-                content = mark + content[MARK_BYTES:]
-            request.raw_input_contents.append(content)
+            marked = mark + content[MARK_BYTES:] if array.dtype == np.uint8 else content
+            request.raw_input_contents.append(marked)
         return request
 
-    return message
+    return _measured("network", network.spec.name, infer, message)
 
 
-def _measured(kind: Kind, name: str, wire: Wire, message: Callable[[int], Any]) -> Target:
+def _measured(kind: Kind, name: str, infer: Infer, message: Callable[[], Any]) -> Target:
     """A target, with the sizes of one request and its answer."""
-    request = message(0)
-    start = time.perf_counter()
-    answer = wire.infer(request)
-    seconds = time.perf_counter() - start
+    request = message()
+    answer, seconds = timed(infer, request)
     sizes = request.ByteSize(), answer.ByteSize()
-    return Target(kind, name, lambda number: wire.infer(message(number)), *sizes, seconds)
+    return Target(kind, name, lambda _: infer(message()), *sizes, seconds)
 
 
 @contextmanager
@@ -134,13 +116,13 @@ def all_targets(
     client: Client, asked: Sequence[Question], networks: Iterable[Network]
 ) -> Iterator[list[Target]]:
     """Every network, ensemble and verb of the client's server."""
-    with Wire(client.url) as wire:
+    with open_wire(client.url) as infer:
         # An ensemble and its verb share a pool; another verb in between must not skip a picture.
         pools = {verb.name: Pool(asked) for verb in VERBS}
-        ensembles = [ensemble_target(wire, verb, pools[verb.name]) for verb in VERBS]
+        ensembles = [ensemble_target(infer, verb, pools[verb.name]) for verb in VERBS]
         pairs = zip(VERBS, ensembles, strict=True)
         yield [
             *ensembles,
-            *(network_target(wire, network) for network in networks),
+            *(network_target(infer, network) for network in networks),
             *(verb_target(client, verb, pools[verb.name], same) for verb, same in pairs),
         ]

@@ -27,7 +27,7 @@ from tritonclient.grpc import service_pb2
 from benchmarks.capacity.repository import read_config
 from benchmarks.capacity.service_times import CPU, BatchCurve, Step
 from benchmarks.figures import powers_of_two
-from benchmarks.targets import Wire
+from benchmarks.targets import Infer
 
 # Rounds below which a batch size is left out.
 _FEW = 3
@@ -35,7 +35,7 @@ _FEW = 3
 _COUNTED_S = 1.0
 
 
-def walk(wire: Wire, repository: Path, request: Request) -> dict[str, Any]:
+def walk(infer: Infer, repository: Path, request: Request) -> dict[str, Any]:
     """The message that each step of a verb gets for a request, by the step's model."""
     asked = request.message(None)
     tensors = dict(_named(asked.inputs, asked.raw_input_contents))
@@ -47,7 +47,7 @@ def walk(wire: Wire, repository: Path, request: Request) -> dict[str, Any]:
                 tensor, content = tensors[name]
                 message.inputs.add(name=own, datatype=tensor.datatype, shape=tensor.shape)
                 message.raw_input_contents.append(content)
-        answer = wire.infer(message)
+        answer = infer(message)
         given = dict(_named(answer.outputs, answer.raw_output_contents))
         tensors |= {name: given[own] for own, name in step.output_map.items()}
         messages[step.model_name] = message
@@ -58,10 +58,10 @@ def _named(tensors: Any, contents: Any) -> Any:
     return ((t.name, (t, content)) for t, content in zip(tensors, contents, strict=True))
 
 
-def at_once(wire: Wire, messages: Sequence[Any]) -> None:
+def at_once(infer: Infer, messages: Sequence[Any]) -> None:
     """Send all requests at once and wait for the last answer; raises what any of them raised."""
     with ThreadPoolExecutor(len(messages)) as pool:
-        for _ in pool.map(wire.infer, messages):
+        for _ in pool.map(infer, messages):
             pass
 
 
@@ -82,7 +82,7 @@ class StepMeter:
 
     def __init__(
         self,
-        wire: Wire,
+        infer: Infer,
         url: str,
         step: Step,
         given: Sequence[Any],
@@ -90,7 +90,7 @@ class StepMeter:
         server_pid: int,
         bursts: int,
     ) -> None:
-        self._wire, self._url, self._step, self._given = wire, url, step, given
+        self._infer, self._url, self._step, self._given = infer, url, step, given
         self._processes = own_processes(server_pid, step.model) or [psutil.Process(server_pid)]
         self._repeats, self._taken = bursts, 0
         self._bursts: dict[int, list[Burst]] = defaultdict(list)
@@ -111,7 +111,7 @@ class StepMeter:
         numbers = range(self._taken, self._taken + size)
         self._taken += size
         before = self._counted()
-        at_once(self._wire, [self._given[number % len(self._given)] for number in numbers])
+        at_once(self._infer, [self._given[number % len(self._given)] for number in numbers])
         deadline = time.monotonic() + _COUNTED_S
         while (spent := self._counted().since(before)).inferences < size:
             if time.monotonic() > deadline:
@@ -125,9 +125,9 @@ class StepMeter:
     def measured(self) -> Step:
         """The step with what was measured so far."""
         curve = to_curve(self._bursts)
-        return replace(
-            self._step, curve=curve if self._step.place == CPU else replace(curve, threads=())
-        )
+        if self._step.place != CPU:
+            curve = replace(curve, threads=())
+        return replace(self._step, curve=curve)
 
 
 def to_curve(bursts: Mapping[int, Sequence[Burst]]) -> BatchCurve:

@@ -35,7 +35,7 @@ from benchmarks.loads import answered, closed_loop
 from benchmarks.options import Json
 from benchmarks.questions import VERBS, Verb, questions
 from benchmarks.tables import on_terminal
-from benchmarks.targets import Pool, Target, Wire, ensemble_target
+from benchmarks.targets import Pool, Target, ensemble_target, open_wire
 from demo.served import demo_server, export_demo
 from export.machine import gpu_name, machine
 
@@ -132,11 +132,11 @@ def measure(repository: Path, verb: Verb, effort: Effort) -> Measured:
     pool = Pool(questions(range(FIRST_SEED, FIRST_SEED + effort.pictures)))
     with (
         demo_server(repository) as server,
-        Wire(server.grpc_url) as wire,
+        open_wire(server.grpc_url) as infer,
         _meters(repository, verb, pool, effort.bursts) as meters,
         Progress(console=Console(stderr=True)) as progress,
     ):
-        target = ensemble_target(wire, verb, pool)
+        target = ensemble_target(infer, verb, pool)
         # Labels are cached after this.
         closed_loop(target.call, 4, seconds=0, at_least=effort.pictures // 4)
         caller, busy_rates = CallerMeter(target, server), []
@@ -160,11 +160,11 @@ def _meters(
     asked = pool.questions[: 2 * max(step.max_batch for step in steps)]
     with tempfile.TemporaryDirectory() as folder:
         waiting = copy_with_delay(repository, Path(folder) / "models", DELAY_US)
-        with demo_server(waiting) as server, Wire(server.grpc_url) as wire:
-            walks = [walk(wire, waiting, verb.request(question)) for question in asked]
+        with demo_server(waiting) as server, open_wire(server.grpc_url) as infer:
+            walks = [walk(infer, waiting, verb.request(question)) for question in asked]
             yield tuple(
                 StepMeter(
-                    wire,
+                    infer,
                     server.grpc_url,
                     step,
                     [messages[step.model] for messages in walks],

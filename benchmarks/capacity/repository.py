@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
@@ -11,9 +10,9 @@ from tritonclient.grpc import model_config_pb2 as pb
 
 from benchmarks.capacity.errors import InvalidReport
 from benchmarks.capacity.service_times import CPU, GPU, BatchCurve, Step
+from export.assembly import link_or_copy
 
 _CONFIG = "config.pbtxt"
-_WEIGHTS = (".onnx", ".data", ".plan")
 _GPU_KINDS = (pb.ModelInstanceGroup.KIND_GPU, pb.ModelInstanceGroup.KIND_AUTO)
 # A step is known before its times are.
 _UNKNOWN = BatchCurve((1,), (1.0,))
@@ -59,21 +58,12 @@ def _step(config: pb.ModelConfig, after: tuple[str, ...], *, gpu: bool) -> Step:
 
 
 def copy_with_delay(repository: Path, out: Path, delay_us: int) -> Path:
-    """Copy the models, with this delay in every batcher.
-
-    Weights are linked. Everything else is copied.
-    """
-
-    def copy(source: str, target: str) -> None:
-        if source.endswith(_WEIGHTS):
-            os.symlink(os.path.realpath(source), target)
-        else:
-            shutil.copyfile(source, target)
-
-    shutil.copytree(repository, out, copy_function=copy)
+    """A second repository of the same files, with this delay in every batcher."""
+    shutil.copytree(repository, out, copy_function=link_or_copy)
     for path in out.glob(f"*/{_CONFIG}"):
         config = text_format.Parse(path.read_text(), pb.ModelConfig())
         if config.HasField("dynamic_batching"):
             config.dynamic_batching.max_queue_delay_microseconds = delay_us
+            path.unlink()  # the original's too
             path.write_text(text_format.MessageToString(config))
     return out

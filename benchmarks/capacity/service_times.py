@@ -74,10 +74,6 @@ class Step:
     max_batch: int = 1
     max_queue: int = 0
 
-    def work_s(self, batch: int) -> float:
-        """Processor seconds of one execution of `batch` requests."""
-        return self.curve.at(batch) * self.curve.threads_at(batch)
-
     def scaled(self, factor: float) -> Step:
         """The same step, taking `factor` times as long."""
         return dataclasses.replace(self, curve=self.curve.scaled(factor))

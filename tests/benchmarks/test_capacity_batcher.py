@@ -13,10 +13,7 @@ CURVE = BatchCurve((1, 4), (1.0, 2.0))
 
 arrival_gaps = st.lists(st.floats(0, 3, allow_subnormal=False), min_size=1, max_size=60)
 settings_of_steps = st.fixed_dictionaries(
-    {
-        "instances": st.integers(0, 3),
-        "max_batch": st.integers(1, 6),
-    }
+    {"instances": st.integers(0, 3), "max_batch": st.integers(1, 6)}
 )
 
 

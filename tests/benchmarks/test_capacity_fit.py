@@ -39,7 +39,7 @@ def test_contention_and_the_time_around_the_steps_are_found_again(contention):
     found = fit.to_one_caller(replace(known, steps=STEPS, contention=0.0), alone)
     around, front, *steps = found.steps
     assert (around.model, front.model) == (fit.AROUND, fit.FRONT)
-    assert around.work_s(1) == pytest.approx(5 * MS)
+    assert around.curve.at(1) == pytest.approx(5 * MS)
     assert found.contention == pytest.approx(contention, abs=0.01)
     assert front.curve.at(1) == pytest.approx(4 * MS, abs=0.2 * MS)
     assert [step.curve for step in steps] == [step.curve for step in STEPS]

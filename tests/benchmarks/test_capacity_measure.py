@@ -14,7 +14,7 @@ from benchmarks.capacity.measure import BUSY_CALLERS, Effort, measure
 from benchmarks.capacity.repository import copy_with_delay, read_steps
 from benchmarks.capacity.simulation import closed_loop
 from benchmarks.questions import VERBS, questions
-from benchmarks.targets import Wire
+from benchmarks.targets import open_wire
 from demo.served import demo_server, export_demo
 
 pytestmark = pytest.mark.server
@@ -37,15 +37,15 @@ def server(repository):
 
 
 @pytest.fixture(scope="module")
-def wire(server):
-    with Wire(server.grpc_url) as made:
-        yield made
+def infer(server):
+    with open_wire(server.grpc_url) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")
-def given(wire, repository):
+def given(infer, repository):
     (question,) = questions([930_000])
-    return walk(wire, repository, MAIN_OBJECT.request(question))
+    return walk(infer, repository, MAIN_OBJECT.request(question))
 
 
 def test_the_walk_has_the_inputs_of_every_step(given):
@@ -55,9 +55,9 @@ def test_the_walk_has_the_inputs_of_every_step(given):
     assert (pixels.name, pixels.datatype) == ("pixel_values", "UINT8")
 
 
-def test_requests_at_once_become_one_batch(server, wire, given):
+def test_requests_at_once_become_one_batch(server, infer, given):
     before = read_statistics(server.grpc_url)["clip_image_encoder"]
-    at_once(wire, [given["clip_image_encoder"]] * 4)
+    at_once(infer, [given["clip_image_encoder"]] * 4)
     deadline = time.monotonic() + 5
     while (after := read_statistics(server.grpc_url)["clip_image_encoder"]) == before:
         assert time.monotonic() < deadline
@@ -67,12 +67,12 @@ def test_requests_at_once_become_one_batch(server, wire, given):
     assert 0 < spent[4].compute_s <= spent[4].total_s
 
 
-def test_a_failed_request_is_not_taken_for_a_measurement(wire, given):
+def test_a_failed_request_is_not_taken_for_a_measurement(infer, given):
     wrong = service_pb2.ModelInferRequest()
     wrong.CopyFrom(given["clip_image_encoder"])
     wrong.inputs[0].datatype = "FP32"
     with pytest.raises(grpc.RpcError, match="data-type"):
-        at_once(wire, [wrong])
+        at_once(infer, [wrong])
 
 
 def test_each_instance_is_a_process(server):
@@ -80,11 +80,11 @@ def test_each_instance_is_a_process(server):
     assert len(own_processes(server.pid, "clip_image_encoder")) == 1
 
 
-def test_a_step_is_measured_at_every_size(server, wire, given):
+def test_a_step_is_measured_at_every_size(server, infer, given):
     steps = {s.model: s for s in read_steps(export_demo(), MAIN_OBJECT.name, gpu=False)}
     step = steps["clip_rank_labels_for_grounding_dino"]
     url, pid = server.grpc_url, server.pid
-    meter = StepMeter(wire, url, step, [given[step.model]], server_pid=pid, bursts=1)
+    meter = StepMeter(infer, url, step, [given[step.model]], server_pid=pid, bursts=1)
     for _ in range(3):
         meter.round()
     curve = meter.measured().curve

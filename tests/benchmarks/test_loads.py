@@ -77,11 +77,7 @@ def test_an_open_loop_charges_its_own_delay_to_the_request():
     assert samples.latencies_s.max() >= 0.5
 
 
-@given(
-    rate=st.floats(0.5, 500),
-    seconds=st.floats(0.1, 20),
-    seed=st.integers(0, 2**32 - 1),
-)
+@given(rate=st.floats(0.5, 500), seconds=st.floats(0.1, 20), seed=st.integers(0, 2**32 - 1))
 @settings(deadline=None)
 def test_poisson_arrivals_ascend_within_the_time_and_are_seeded(rate, seconds, seed):
     arrivals = poisson_arrivals(rate, seconds, seed)

@@ -51,11 +51,6 @@ class Sample:
     client_mb: float
 
 
-def capacity_per_s(client: Client) -> float:
-    """Answers a second with a few callers at once."""
-    return quiet_load(Questions(client).ask, CAPACITY_REQUESTS).per_s
-
-
 def slope_mb_per_h(samples: list[Sample], of: Callable[[Sample], float]) -> float:
     """The slope of the straight line through the samples, by least squares."""
     seconds = [sample.second for sample in samples]
@@ -138,7 +133,7 @@ def main(
 ) -> None:
     """Run, print and write; exits with 1 if memory grew or a request went wrong."""
     with demo_server() as server, Client(server.grpc_url, timeout_s=TIMEOUT_S) as client:
-        rate = rate or LOAD * capacity_per_s(client)
+        rate = rate or LOAD * quiet_load(Questions(client).ask, CAPACITY_REQUESTS).per_s
         samples, ledger = asyncio.run(soak(server, rate, 60 * minutes))
         alive = server.recoveries.reloads + server.recoveries.restarts == 0
     settled = [s for s in samples if s.second > WARM_UP * samples[-1].second]

@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import wait
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from fovea_client import Client, RetryPolicy
@@ -35,10 +34,9 @@ BEGUN = "in ensemble"
 
 
 @contextmanager
-def launcher(*flags: str, repository: Path | None = None) -> Iterator[tuple[Any, dict[str, Any]]]:
+def launcher(*flags: str) -> Iterator[tuple[Any, dict[str, Any]]]:
     """`python -m fovea_server` with the demo's models: its process, and its report when ready."""
-    folder = str(repository or export_demo())
-    command = [sys.executable, "-m", "fovea_server", folder, "--json", *PORTS, *flags]
+    command = [sys.executable, "-m", "fovea_server", str(export_demo()), "--json", *PORTS, *flags]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         try:
             assert process.stdout is not None

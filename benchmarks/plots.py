@@ -61,18 +61,14 @@ def _breakdown(targets: Sequence[TargetResult]) -> Figure:
     figure = Figure(figsize=(15, 4))
     alone = [target.alone for target in targets]
     models = sorted({name for point in alone for name in point.steps_ms})
-    for ax, title, names, rows in zip(
-        figure.subplots(1, 3, sharey=True),
-        ("one caller, by part", "one caller, by model", "at the highest throughput"),
-        (PARTS, models, PARTS),
-        (
-            [point.split_ms for point in alone],
-            [point.steps_ms for point in alone],
-            [target.peak.split_ms for target in targets],
-        ),
-        strict=True,
-    ):
-        _stacked(ax, [target.name for target in targets], names, rows)
+    plots = {
+        "one caller, by part": (PARTS, [point.split_ms for point in alone]),
+        "one caller, by model": (models, [point.steps_ms for point in alone]),
+        "at the highest throughput": (PARTS, [target.peak.split_ms for target in targets]),
+    }
+    axes = figure.subplots(1, 3, sharey=True)
+    for ax, (title, (parts, rows)) in zip(axes, plots.items(), strict=True):
+        _stacked(ax, [target.name for target in targets], parts, rows)
         ax.set(title=title, xlabel="ms per request, summed over steps")
         ax.legend(fontsize=6)
     figure.axes[0].invert_yaxis()

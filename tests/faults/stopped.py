@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import wait
-from contextlib import contextmanager
-from typing import Any
 
 from fovea_client import Client, RetryPolicy
 
@@ -19,30 +13,18 @@ from demo.served import export_demo
 from tests.faults.ledger import Ledger
 from tests.faults.load import Questions, closed_loop, quiet_load
 from tests.faults.report import Report, judged
+from tests.server.test_launcher import launcher
 
 CALLERS = 8
 SECONDS = 10.0
 TIMEOUT_S = 120.0
 ONCE = RetryPolicy(attempts=1)
-PORTS = ("--grpc-port=0", "--http-port=0", "--metrics-port=0")
 # Messages that tell a client that nobody has accepted its request.
 NOT_TAKEN = re.compile(
     "no available versions|connect|not ready|not at ready state|is stopping|unknown model",
     re.IGNORECASE,
 )
 BEGUN = "in ensemble"
-
-
-@contextmanager
-def launcher(*flags: str) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """`python -m fovea_server` with the demo's models: its process, and its report when ready."""
-    command = [sys.executable, "-m", "fovea_server", str(export_demo()), "--json", *PORTS, *flags]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
-        try:
-            assert process.stdout is not None
-            yield process, json.loads(process.stdout.readline())
-        finally:
-            process.kill()
 
 
 class _Strict(Ledger):
@@ -57,7 +39,7 @@ class _Strict(Ledger):
 
 def run(*, seconds: float = SECONDS, requests: int = 100) -> Report:
     """Load for some seconds, then SIGTERM to the launcher; each caller goes on until refused."""
-    with launcher("--exit-timeout-s=60") as (process, where):
+    with launcher(export_demo(), "--exit-timeout-s=60") as (process, where):
         with Client(where["grpc"], timeout_s=TIMEOUT_S, retry=ONCE) as client:
             questions, ledger = Questions(client), _Strict()
             before = quiet_load(questions.ask, requests, callers=CALLERS)

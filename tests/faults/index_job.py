@@ -129,8 +129,16 @@ def _is_actor(process: psutil.Process) -> bool:
 
 
 def kill_triton(server: EmbeddedServer) -> None:
-    """`kill -9`; the launcher starts another."""
+    """`kill -9`; returns when the launcher's next one works.
+
+    What was answered before can be committed meanwhile, so a commit does not show that it does.
+    """
+    before, end = server.recoveries.restarts, time.monotonic() + TIMEOUT_S
     psutil.Process(server.pid).kill()
+    while server.recoveries.restarts == before:
+        if time.monotonic() > end:
+            raise AssertionError(f"no other tritonserver within {TIMEOUT_S} s")
+        time.sleep(0.02)
 
 
 def account_of(job: IndexJob, pictures: list[str]) -> Account:

@@ -70,7 +70,8 @@ def _breakdown(targets: Sequence[TargetResult]) -> Figure:
     for ax, (title, (parts, rows)) in zip(axes, plots.items(), strict=True):
         _stacked(ax, [target.name for target in targets], parts, rows)
         ax.set(title=title, xlabel="ms per request, summed over steps")
-        ax.legend(fontsize=6)
+        # Below the axes: bars are long, and covered nowhere.
+        ax.legend(fontsize=6, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.15))
     figure.axes[0].invert_yaxis()
     return figure
 

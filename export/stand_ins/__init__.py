@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import torch
 
+from export.assembly import exclusive
 from export.deployments import read_deployment
 from export.fingerprint import code_sha256
 from export.stand_ins.base import Build
@@ -59,17 +60,19 @@ def write(
 
 
 def _written(build: Build, target: Path, code: str, seed: int) -> Path:
+    """Written once, though several processes ask for it at the same time."""
     done = target / DONE
-    if done.is_file():
-        known, _, name = done.read_text().partition("\n")
-        if known == code:
-            return target / name
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True)
-    torch.manual_seed(seed)
-    path = build().write(target)
-    done.write_text(f"{code}\n{path.relative_to(target)}")
-    return path
+    with exclusive(target.parent):
+        if done.is_file():
+            known, _, name = done.read_text().partition("\n")
+            if known == code:
+                return target / name
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
+        torch.manual_seed(seed)
+        path = build().write(target)
+        done.write_text(f"{code}\n{path.relative_to(target)}")
+        return path
 
 
 def stand_in(folder: Path) -> DeploymentFile:

@@ -27,6 +27,7 @@ from fovea.steps.base import Context, Step, read_threshold
 
 # The grid decoder's figures for each mask, in the order of `Candidates`.
 JUDGED = [IOU_SCORES, STABILITY, AREAS, MASK_BOXES]
+_LAST_PIXEL = np.array([0, 0, 1, 1], np.float32)
 _INT32_MAX = int(np.iinfo(np.int32).max)
 
 
@@ -172,7 +173,9 @@ class SegmentEverything(Step):
                 )
                 judged[STABILITY][place] = raised / max(1, lowered)
                 judged[AREAS][place] = masks.rle_area(counts)
-                judged[MASK_BOXES][place] = masks.rle_box(counts, size_hw)
+                # transformers compares boxes that end at the last pixel, not after it.
+                box = np.array(masks.rle_box(counts, size_hw), np.float32)
+                judged[MASK_BOXES][place] = box - _LAST_PIXEL
 
     def _decode(
         self,

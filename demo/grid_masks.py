@@ -70,8 +70,7 @@ class GridMasks:
         self, logits: NDArray[np.float32], original_hw: tuple[int, int], min_piece: float
     ) -> NDArray[np.bool_]:
         """One of the low-resolution masks [M, M] at the picture's size, without specks."""
-        covered = self.cuts.covered_hw(original_hw, len(logits))
-        logits = everything.without_specks(logits, covered, min_piece)
+        logits = self.cuts.without_specks(logits, original_hw, min_piece)
         return upsample(logits, original_hw, self.cuts.spec.image_size)
 
     def _run(self, network: ModelSpec, feed: Arrays) -> Arrays:

@@ -369,8 +369,10 @@ class Promptable(Role[S]):
         """Logits [M, M] -> COCO RLE counts of a mask of the original picture."""
 
     @abstractmethod
-    def covered_hw(self, original_hw: tuple[int, int], edge: int) -> tuple[int, int]:
-        """Rows and columns of a mask [edge, edge] that show the picture, and no padding."""
+    def without_specks(
+        self, mask: NDArray[np.float32], original_hw: tuple[int, int], min_piece: float
+    ) -> NDArray[np.float32]:
+        """Logits [M, M] without pieces smaller than `min_piece` of the mask in the picture."""
 
     @abstractmethod
     def mask_within(

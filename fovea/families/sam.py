@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fovea import images, masks
+from fovea import everything, images, masks
 from fovea.everything import CHUNK
 from fovea.geometry import Geometry
 from fovea.roles import (
@@ -146,9 +146,12 @@ class Sam(Promptable[SamSpec]):
     def encode_mask(self, mask: NDArray[np.float32], original_hw: tuple[int, int]) -> bytes:
         return masks.encode_columns(mask_columns(mask, original_hw, self.spec.image_size))
 
-    def covered_hw(self, original_hw: tuple[int, int], edge: int) -> tuple[int, int]:
+    def without_specks(
+        self, mask: NDArray[np.float32], original_hw: tuple[int, int], min_piece: float
+    ) -> NDArray[np.float32]:
         (height, width), (rows, columns) = self.frame_hw(original_hw), original_hw
-        return math.ceil(edge * rows / height), math.ceil(edge * columns / width)
+        covered = math.ceil(len(mask) * rows / height), math.ceil(len(mask) * columns / width)
+        return everything.without_specks(mask, covered, min_piece)
 
     def mask_within(
         self,

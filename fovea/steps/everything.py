@@ -126,7 +126,8 @@ class SegmentEverything(Step):
         of_point, of_mask = kept.T
         drawn = self._decode(inputs, points[of_point], [LOW_RES_MASKS], of_mask)[LOW_RES_MASKS]
         if settings.min_piece:
-            drawn = self._without_specks(drawn, (height, width), settings.min_piece)
+            for logits in drawn:
+                logits[:] = self._cuts.without_specks(logits, (height, width), settings.min_piece)
         counts = [self._cuts.encode_mask(logits, (height, width)) for logits in drawn]
         boxes = np.array([masks.rle_box(one, (height, width)) for one in counts], np.float32)
         found = Found(
@@ -142,14 +143,6 @@ class SegmentEverything(Step):
         if not settings.min_piece:
             return large
         return large.of(everything.distinct(large.boxes_xyxy, large.scores).tolist())
-
-    def _without_specks(
-        self, drawn: NDArray[np.float32], original_hw: tuple[int, int], min_piece: float
-    ) -> NDArray[np.float32]:
-        """Masks [N, M, M] without their small pieces."""
-        covered = self._cuts.covered_hw(original_hw, drawn.shape[-1])
-        cleaned = [everything.without_specks(logits, covered, min_piece) for logits in drawn]
-        return np.array(cleaned, np.float32).reshape(drawn.shape)
 
     def _measure(
         self, inputs: Arrays, points: NDArray[np.float32], judged: Arrays, settings: Settings

@@ -4,6 +4,7 @@ import time
 from dataclasses import replace
 
 import grpc
+import numpy as np
 import pytest
 from fovea_client.statistics import read_statistics
 from tritonclient.grpc import service_pb2
@@ -97,9 +98,8 @@ def test_a_machine_is_measured_and_simulated_with_many_callers():
     times = measured.to_times("main_object", "demo checkpoints")
     assert {*times.steps} > {*measured.steps[1:]}
     alone = closed_loop(replace(times, spread=(1.0,)), concurrency=1, count=4)
-    one_by_one_s = sum(step.curve.at(1) for step in times.steps)
-    assert times.alone_s() <= alone.latencies_s.mean() * (1 + 1e-9)
-    assert alone.latencies_s.mean() <= one_by_one_s * (1 + times.contention) * (1 + 1e-9)
+    # Steps that were measured in a slow moment can take longer than the whole did in another.
+    expected_s = max(measured.alone.latency_s, times.alone_s())
+    assert alone.latencies_s.mean() == pytest.approx(expected_s, rel=0.5)
     busy = closed_loop(times, concurrency=BUSY_CALLERS, count=500)
-    assert busy.rate > 0 and busy.latencies_s.mean() > alone.latencies_s.mean()
-    assert measured.alone.latency_s > 0 and min(measured.busy_rates) > 0
+    assert busy.rate == pytest.approx(np.mean(measured.busy_rates), rel=0.6)

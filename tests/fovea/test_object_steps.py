@@ -149,6 +149,24 @@ def test_one_thing_with_and_without_a_speck_is_one_object_without_it(decoder):
     assert [masks.rle_area(counts) for counts in found["masks"]] == [24 * 24, 16 * 16]
 
 
+def test_full_size_compares_boxes_that_end_at_the_last_pixel_as_transformers_does(decoder):
+    """The IoU of the boxes is 120 / 168 = 0.714, but 11 x 9 / (13 x 11) = 0.692 between pixels."""
+    larger, smaller = (4, 4, 18, 16), (4, 4, 16, 14)
+
+    def nested(point):
+        answer = Decoder.decode(decoder, SQUARES[0, :2] + 1)
+        left, top, right, bottom = box = larger if point[0] < 32 else smaller
+        logits = np.full((EDGE, EDGE), -9, np.float32)
+        logits[top // 2 : bottom // 2, left // 2 : right // 2] = 9
+        answer["low_res_masks"][1], answer["mask_boxes"][1] = logits, box
+        answer["iou_scores"][1] += 0.1 * (box == larger)
+        return answer
+
+    decoder.decode = nested
+    assert ask(decoder)["boxes"].tolist() == [[*larger]]
+    assert ask(decoder, FULL_SIZE=1)["boxes"].tolist() == [[*larger], [*smaller]]
+
+
 def test_full_size_measures_the_masks_themselves_and_not_what_the_decoder_says_of_them(decoder):
     told = decoder.decode
 

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils import _pytree as pytree
 
-from benchmarks.exports import Exported
+from benchmarks.exports import GROUNDING_DINO, Exported
 from benchmarks.networks import DTYPES
 from demo.reference import ReferencePipeline
 from fovea.house import wire
@@ -77,8 +77,11 @@ class PlainPipeline(ReferencePipeline):
     """The reference on any device, for pictures of the size that is served."""
 
     def __init__(self, exported: Exported, device: str) -> None:
-        super().__init__(exported.folder_of_checkpoints)
-        self._spec = exported.loaded.deployment.member("grounding_dino").spec
+        found = exported.loaded.checkpoints
+        super().__init__(
+            clip=found["clip"].folder, dino=found[GROUNDING_DINO].folder, sam=found["sam"].folder
+        )
+        self._spec = exported.loaded.deployment.member(GROUNDING_DINO).spec
         self.dino_processor.image_processor.size = {
             "shortest_edge": self._spec.shortest_edge,
             "longest_edge": self._spec.longest_edge,

@@ -107,11 +107,6 @@ class Exported:
         return self.loaded.networks
 
     @property
-    def folder_of_checkpoints(self) -> Path:
-        """Where `clip`, `grounding_dino` and `sam` are."""
-        return self.loaded.checkpoints["clip"].folder.parent
-
-    @property
     def tokenizers(self) -> Path:
         """Where the files of both tokenizers are."""
         return self.export.repository / FIRST_STEP / "1"

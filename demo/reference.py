@@ -150,18 +150,22 @@ def chosen_masks(masks: torch.Tensor, iou_scores: torch.Tensor) -> list[Segmenta
 
 
 class ReferencePipeline(Reference):
-    """CLIP, GroundingDINO and SAM from a folder with the checkpoints `clip`, `grounding_dino`,
-    `sam`, each with its own processor."""
+    """CLIP, GroundingDINO and SAM from the folders of their checkpoints, each with its own
+    processor."""
 
-    def __init__(self, folder: Path = CHECKPOINTS_FOLDER) -> None:
-        self.clip = CLIPModel.from_pretrained(folder / "clip").eval()
-        self.clip_processor = CLIPProcessor.from_pretrained(folder / "clip")
-        self.dino = GroundingDinoForObjectDetection.from_pretrained(
-            folder / "grounding_dino"
-        ).eval()
-        self.dino_processor = GroundingDinoProcessor.from_pretrained(folder / "grounding_dino")
-        self.sam = SamModel.from_pretrained(folder / "sam").eval()
-        self.sam_processor = SamProcessor.from_pretrained(folder / "sam")
+    def __init__(
+        self,
+        *,
+        clip: Path = CHECKPOINTS_FOLDER / "clip",
+        dino: Path = CHECKPOINTS_FOLDER / "grounding_dino",
+        sam: Path = CHECKPOINTS_FOLDER / "sam",
+    ) -> None:
+        self.clip = CLIPModel.from_pretrained(clip).eval()
+        self.clip_processor = CLIPProcessor.from_pretrained(clip)
+        self.dino = GroundingDinoForObjectDetection.from_pretrained(dino).eval()
+        self.dino_processor = GroundingDinoProcessor.from_pretrained(dino)
+        self.sam = SamModel.from_pretrained(sam).eval()
+        self.sam_processor = SamProcessor.from_pretrained(sam)
 
     @property
     def box_threshold(self) -> float:

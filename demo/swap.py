@@ -45,9 +45,9 @@ SAME = 0.99
 class Owlv2InPlace(ReferencePipeline):
     """CLIP and SAM, with OWLv2 instead of GroundingDINO."""
 
-    def __init__(self, folder: Path = CHECKPOINTS_FOLDER) -> None:
-        super().__init__(folder)
-        self.owlv2 = Owlv2Reference(folder / "owlv2")
+    def __init__(self) -> None:
+        super().__init__()
+        self.owlv2 = Owlv2Reference(CHECKPOINTS_FOLDER / "owlv2")
 
     def detect(
         self,

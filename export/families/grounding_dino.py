@@ -169,7 +169,9 @@ class GroundingDinoExport(FamilyExport):
             quantized_reason="its transformer broke; the backbones are most of it",
             fp16=Tolerance(difference=1e-2, rows=0.9),
             int8=Tolerance(difference=5e-2, rows=0.8),
-            bf16=Tolerance(difference=5e-2, rows=0.8),
+            # Four fifths of the rows at full size are within 0.048 by PyTorch's autocast to bf16,
+            # which keeps norms and softmax in float32. OpenVINO keeps every activation in bf16.
+            bf16=Tolerance(difference=1e-1, rows=0.8),
             grouped=(r"/backbone/conv_encoder/", r"/deformable_layer/fc[12]/"),
         ),
     }

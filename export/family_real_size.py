@@ -36,6 +36,7 @@ from fovea.members import Source
 ROUNDS, BUDGET_S = 7, 40.0
 LARGEST_BATCH = 2
 WORK = Path("build/families-real-size")
+FIGURES = Path("docs/models.json")
 console = Console()
 
 
@@ -89,19 +90,23 @@ def measure(name: str, request: MemberExport, exported: Exported) -> CheckpointR
 
 
 def _row(exported: Exported, part: str, network: Network) -> NetworkRow:
-    [record] = [one for one in exported.record["networks"] if one["part"] == part]
-    path, sample = exported.graph(part), network.sample(1, 0)
-    session = open_onnxruntime(path)
+    session, sample = open_onnxruntime(exported.graph(part)), network.sample(1, 0)
     names = [tensor.name for tensor in network.spec.outputs]
-    onnx_ms, torch_ms = _in_turns(
-        lambda: session.run(names, sample), lambda: run_torch(network, sample)
-    )
+    times = _in_turns(lambda: session.run(names, sample), lambda: run_torch(network, sample))
+    return network_row(exported, part, *times)
+
+
+def network_row(
+    exported: Exported, part: str, onnxruntime_ms: float, pytorch_ms: float
+) -> NetworkRow:
+    """A network's row, with these times."""
+    [record] = [one for one in exported.record["networks"] if one["part"] == part]
     return NetworkRow(
-        name=network.spec.name,
+        name=exported.member.play().network_name(part),
         difference=max(agreement["difference"] for agreement in record["parity"]),
-        megabytes=round(onnx_files.size(path) / 1e6, 1),
-        onnxruntime_ms=onnx_ms,
-        pytorch_ms=torch_ms,
+        megabytes=round(onnx_files.size(exported.graph(part)) / 1e6, 1),
+        onnxruntime_ms=onnxruntime_ms,
+        pytorch_ms=pytorch_ms,
     )
 
 
@@ -122,14 +127,14 @@ def _in_turns(*calls: Callable[[], object]) -> list[float]:
 
 def main(
     family: Annotated[list[str] | None, typer.Option(help="Only these; repeatable.")] = None,
-    out: Annotated[Path, typer.Option("--json")] = Path("docs/models.json"),
+    out: Annotated[Path, typer.Option("--json")] = FIGURES,
     keep: Annotated[bool, typer.Option(help="Leave checkpoints and graphs on disk.")] = False,
     only_prepare: Annotated[
         bool, typer.Option("--prepare", help="Export without timing; keep the graphs.")
     ] = False,
 ) -> None:
     """Export every headline checkpoint at its size; drift stops it, as in any export."""
-    rows = _read(out)
+    rows = read_rows(out)
     for name in family or registry():
         for checkpoint in stand_ins.builds(name, "real"):
             known = rows.get(checkpoint)
@@ -141,7 +146,7 @@ def main(
                 console.print(f"{checkpoint}: {exported.folder}")
             else:
                 rows[checkpoint] = asdict(measure(checkpoint, request, exported))
-                _write(out, rows)
+                write_rows(out, rows)
             if not keep:
                 shutil.rmtree(STAND_INS / name / f"real-{checkpoint}")
             if not (keep or only_prepare):
@@ -151,13 +156,15 @@ def main(
         console.print(f"{len(rows)} checkpoints at real size, all within tolerance, in {out}")
 
 
-def _read(path: Path) -> dict[str, dict[str, Any]]:
+def read_rows(path: Path = FIGURES) -> dict[str, dict[str, Any]]:
+    """Rows by checkpoint; empty if nothing was measured."""
     if not path.is_file():
         return {}
     return {row["checkpoint"]: row for row in json.loads(path.read_text())}
 
 
-def _write(path: Path, rows: dict[str, dict[str, Any]]) -> None:
+def write_rows(path: Path, rows: dict[str, dict[str, Any]]) -> None:
+    """Write what `read_rows` reads."""
     path.parent.mkdir(parents=True, exist_ok=True)
     ordered = sorted(rows.values(), key=lambda row: (row["family"], row["checkpoint"]))
     path.write_text(json.dumps(ordered, indent=1) + "\n")

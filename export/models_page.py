@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,15 +10,16 @@ import typer
 
 from export.families import MODEL_TYPES
 from export.family_engines import is_built, read
+from export.family_examples import EXAMPLES
+from export.family_real_size import read_rows
 from export.licences import LICENCES
 from fovea import families
 from fovea.roles import ROLES
 from fovea.verbs import VERBS
 
-FIGURES = Path("docs/models.json")
 PAGE = Path("docs/models.md")
 
-# By checkpoint, as `export.family_engines.read` gives them.
+# By checkpoint, as `export.family_engines` and `export.family_real_size` read them.
 Rows = Mapping[str, dict[str, Any]]
 
 _HEAD = """# Models
@@ -62,11 +62,8 @@ This project has not run any of these on a GPU yet: it only knows that TensorRT 
 """
 
 
-def page(figures: list[dict[str, Any]], engines: Rows) -> str:
-    """The text of docs/models.md.
-
-    figures: as `export.family_real_size` writes them. engines: as `export.family_engines` does.
-    """
+def page(figures: Rows, engines: Rows) -> str:
+    """The text of docs/models.md, from the figures at real size and from what was built."""
     sections = [_HEAD]
     for role in ROLES:
         names = [name for name in families.FAMILIES if role == families.load(name).ROLE]
@@ -79,11 +76,25 @@ def page(figures: list[dict[str, Any]], engines: Rows) -> str:
 
 def verbs_of(role: str) -> list[str]:
     """The verbs that a member of this role can take part in."""
-    return [
-        verb
+    return [verb for verb, fits in _fitting(role).items() if any(fits.values())]
+
+
+def _fitting(role: str) -> dict[str, dict[str, bool]]:
+    """Whether a member of this role fits each slot, by verb."""
+    return {
+        verb: {slot: issubclass(ROLES[role], kinds) for slot, kinds in slots.items()}
         for verb, slots in VERBS.items()
-        if any(issubclass(ROLES[role], slot) for slot in slots.values())
-    ]
+    }
+
+
+def example(role: str, family: str) -> str:
+    """A deployment's TOML with a member of this role, and all that it does without others."""
+    alone = {verb: slots for verb, slots in _fitting(role).items() if all(slots.values())}
+    verbs = ""
+    for verb, slots in alone.items():
+        filled = ", ".join(f'{slot} = "{family}"' for slot in slots)
+        verbs += f"{verb} = {{ {filled} }}\n"
+    return f"[members]\n{family} = {EXAMPLES[family]}\n\n[verbs]\n{verbs}"
 
 
 def _role_section(role: str, names: list[str], engines: Rows) -> str:
@@ -93,13 +104,14 @@ def _role_section(role: str, names: list[str], engines: Rows) -> str:
         types = ", ".join(f"`{key}`" for key, family in MODEL_TYPES.items() if family == name)
         licence = LICENCES[name]
         rows.append(
-            f"| `{name}` | {types or '—'} | {licence.code} | {licence.weights} "
-            f"| {built(name, engines)} |\n"
+            f"| `{name}` | `{EXAMPLES[name]}` | {types or '—'} | {licence.code} "
+            f"| {licence.weights} | {built(name, engines)} |\n"
         )
     return (
         f"\n## {role}\n\n{about} Verbs: {', '.join(f'`{verb}`' for verb in verbs_of(role))}.\n\n"
-        "| family | `model_type` | code | weights | RTX |\n| --- | --- | --- | --- | --- |\n"
-        + "".join(rows)
+        f"```toml\n{example(role, names[0])}```\n\n"
+        "| family | checkpoint, for example | `model_type` | code | weights | RTX |\n"
+        "| --- | --- | --- | --- | --- | --- |\n" + "".join(rows)
     )
 
 
@@ -114,31 +126,22 @@ def built(family: str, engines: Rows) -> str:
     return f"{sum(found)} of {len(found)}" if found else "not tried"
 
 
-def _figures(figures: list[dict[str, Any]]) -> str:
+def _figures(figures: Rows) -> str:
     rows = []
-    for checkpoint in figures:
+    for checkpoint in figures.values():
         for network in checkpoint["networks"]:
             rows.append(
                 f"| {checkpoint['checkpoint']} | {network['name']} | {network['megabytes']:.0f} "
                 f"| {network['onnxruntime_ms']:.0f} | {network['pytorch_ms']:.0f} "
                 f"| {network['difference']:.1e} |\n"
             )
-    measured = figures[0]["machine"]
-    head = _FIGURES.format(**measured)
-    return head + "".join(rows) + _FOOT
-
-
-def read_figures(path: Path = FIGURES) -> list[dict[str, Any]]:
-    """The measured figures; empty if nothing was measured."""
-    if not path.is_file():
-        return []
-    found: list[dict[str, Any]] = json.loads(path.read_text())
-    return found
+    measured = next(iter(figures.values()))["machine"]
+    return _FIGURES.format(**measured) + "".join(rows) + _FOOT
 
 
 def main(out: Annotated[Path, typer.Option(help="The page.")] = PAGE) -> None:
     """Write docs/models.md."""
-    out.write_text(page(read_figures(), read()))
+    out.write_text(page(read_rows(), read()))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
 """`python -m export.yolo_report`: compares YOLO files here with the upstream packages.
 
 The packages live in a separate environment (`make families-yolo`): they are not part of this
-project. They write the files and answer; here the same files are exported and asked.
+project. They write the files and answer; here the same files are exported and asked. Then the
+exported graphs are timed beside the packages' own networks, for the table of real sizes
+(`export.family_real_size`): the files are of real architectures, with random weights.
 """
 
 from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +23,9 @@ from rich.table import Table
 from scipy.optimize import linear_sum_assignment
 
 from export.checkpoints import find
-from export.members import MEMBERS, Exported, MemberExport, export_member
+from export.family_real_size import FIGURES, CheckpointRow, network_row, read_rows, write_rows
+from export.machine import machine
+from export.members import MEMBERS, Exported, MemberExport, code_of, export_member
 from export.parity import open_onnxruntime
 from fovea import boxes
 from fovea.images import Picture
@@ -32,6 +37,8 @@ SAMPLES = Path("demo/samples")
 # Boxes are in pixels of the original picture, whose letterbox is rounded to whole ones.
 WITHIN_PX, WITHIN_SCORE = 0.05, 1e-4
 FAR = 1e6
+# What stands for each family among the checkpoints of real size, by its file.
+HEADLINES = {"yolov8.onnx": "yolov8n", "yolo_nas.onnx": "yolo_nas_s"}
 console = Console()
 
 Floats = NDArray[np.float32]
@@ -41,17 +48,28 @@ def main(
     python: Annotated[Path, typer.Option(help="Interpreter of the environment with the packages.")],
     work: Path = Path("build/yolo"),
     out: Annotated[Path, typer.Option("--json")] = Path("build/families-yolo.json"),
+    figures: Annotated[Path, typer.Option(help="Where the times go.")] = FIGURES,
     pictures: Annotated[int, typer.Option(help="How many of the samples.")] = 6,
 ) -> None:
     """Compare each file and picture; exits with 1 if a box, score or class differs."""
     work.mkdir(parents=True, exist_ok=True)
-    sources = _arrays(work, pictures)
-    subprocess.run([python.absolute(), UPSTREAM.absolute(), ".", *sources], cwd=work, check=True)
+
+    def ask_upstream(*arguments: str | Path) -> None:
+        subprocess.run([python.absolute(), UPSTREAM.absolute(), *arguments], cwd=work, check=True)
+
+    ask_upstream("answers", ".", *_arrays(work, pictures))
     rows = json.loads((work / "upstream.json").read_text())
     exported = {name: _export(work / name) for name in dict.fromkeys(row["file"] for row in rows)}
     compared = [_compare(exported[row["file"]], row, work / row["picture"]) for row in rows]
     out.write_text(json.dumps(compared, indent=1) + "\n")
     console.print(_table(compared))
+    sizes = read_rows(figures)
+    for file, checkpoint in HEADLINES.items():
+        graph = exported[file].graph("").absolute()
+        ask_upstream("speed", file, graph, "speed.json")
+        times = json.loads((work / "speed.json").read_text())
+        sizes[checkpoint] = asdict(_row_of_size(checkpoint, exported[file], times))
+    write_rows(figures, sizes)
     equal = sum(row["equal"] for row in compared)
     console.print(f"{equal} of {len(compared)} answers match the upstream packages', in {out}")
     raise typer.Exit(equal != len(compared))
@@ -72,9 +90,15 @@ def _arrays(work: Path, count: int) -> list[str]:
 def _export(path: Path) -> Exported:
     names = "class 0, class 1, class 2, class 3, class 4"
     options = (("names", names),) if path.stem == "yolo_nas" else ()
-    request = MemberExport(find("yolo", Source(str(path))), options)
+    request = MemberExport(find(path.stem.partition("-")[0], Source(str(path))), options)
     with console.status(path.name):
         return export_member(request, MEMBERS, report=lambda network, what: None)
+
+
+def _row_of_size(checkpoint: str, exported: Exported, times: dict[str, float]) -> CheckpointRow:
+    family = exported.member.family
+    network = network_row(exported, "", **times)
+    return CheckpointRow(family, checkpoint, [network], machine(), code_of(family))
 
 
 def _compare(exported: Exported, row: dict[str, Any], picture: Path) -> dict[str, Any]:

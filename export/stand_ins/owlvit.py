@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import OwlViTConfig, OwlViTForObjectDetection
 from transformers.models.owlvit.image_processing_pil_owlvit import OwlViTImageProcessorPil
 
@@ -22,15 +23,20 @@ TINY_TOWER = {
 TEXT = {"vocab_size": 49408, "bos_token_id": 49406, "eos_token_id": 49407, "pad_token_id": 0}
 
 
-def _stand_in(model: Any, edge: int, *, head_std: float) -> StandIn:
-    """head_std: of the heads' weights; the initial ones are so large that they saturate boxes.
+def with_heads(std: float, *heads: nn.Module) -> None:
+    """Draw the heads' weights anew, with this deviation.
 
-    There, float32 is off by 8e-4 from float64, even in PyTorch.
+    The initial ones are so large that they saturate boxes: there, float32 is off by 8e-4 from
+    float64, even in PyTorch.
     """
     with torch.no_grad():
-        for head in (model.class_head, model.box_head):
+        for head in heads:
             for parameter in head.parameters():
-                parameter.normal_(0, head_std)
+                parameter.normal_(0, std)
+
+
+def _stand_in(model: Any, edge: int, *, head_std: float) -> StandIn:
+    with_heads(head_std, model.class_head, model.box_head)
     size = {"height": edge, "width": edge}
     return StandIn(model, OwlViTImageProcessorPil(size=size), clip_tokenizer(), PAD)
 

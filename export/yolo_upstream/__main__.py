@@ -1,4 +1,7 @@
-"""`python export/yolo_upstream OUT PICTURE…`: the answers of the upstream packages, as JSON.
+"""What the upstream packages answer, and how long their networks take, as JSON.
+
+    python export/yolo_upstream answers OUT PICTURE…
+    python export/yolo_upstream speed FILE GRAPH OUT
 
 Runs in its own environment with ultralytics and super-gradients (`make families-yolo`), imports
 nothing of this project, and nothing of this project imports it. Both packages get random weights;
@@ -7,7 +10,9 @@ each file is exported by the package itself, and run by the package's own predic
 
 import functools
 import json
+import statistics
 import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -41,9 +46,10 @@ torchvision.extension._has_ops = lambda: True
 torch.onnx.export = functools.partial(torch.onnx.export, dynamo=False)
 warnings.simplefilter("ignore")
 
-IMAGE = 320
+IMAGE = 640
 CLASSES = 5
 BOXES = 60  # of each picture count, as far as a threshold can say
+ROUNDS = 7
 
 
 def _noisy(model: torch.nn.Module, noise: float) -> None:
@@ -99,7 +105,7 @@ def super_gradients(out: Path, pictures: list[Path]) -> list[dict]:
     settings["class_names"] = [f"class {index}" for index in range(CLASSES)]
     model.eval().set_dataset_processing_params(**settings)
     path = out / "yolo_nas.onnx"
-    model.export(str(path), postprocessing=False, input_image_shape=(640, 640))
+    model.export(str(path), postprocessing=False, input_image_shape=(IMAGE, IMAGE))
     found = []
     for picture in pictures:
         rgb = np.load(picture)
@@ -124,7 +130,47 @@ def _row(path: Path, picture: Path, threshold: float, boxes, scores, classes) ->
     }
 
 
+def _as_served_by_its_package(file: str) -> torch.nn.Module:
+    """The network of a file, with its convolutions and norms fused, as the package predicts."""
+    if file.startswith("yolov8"):
+        from ultralytics import YOLO
+
+        return YOLO("yolov8n.yaml").model.eval().fuse()
+    from super_gradients.training import models
+
+    model = models.get("yolo_nas_s", num_classes=CLASSES, pretrained_weights=None).eval()
+    model.prep_model_for_conversion(input_size=(1, 3, IMAGE, IMAGE))
+    return model
+
+
+def speed(file: str, graph: Path) -> dict[str, float]:
+    """Median milliseconds of one picture: the package's network in PyTorch eager, and a graph that
+    takes uint8 pixels, in turns."""
+    import onnxruntime
+
+    model, session = _as_served_by_its_package(file), onnxruntime.InferenceSession(str(graph))
+    [given] = session.get_inputs()
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 3, IMAGE, IMAGE), np.uint8)
+    ready = torch.from_numpy(pixels).float() / 255
+    sides = {
+        "onnxruntime_ms": lambda: session.run(None, {given.name: pixels}),
+        "pytorch_ms": lambda: model(ready),
+    }
+    times = {name: [] for name in sides}
+    with torch.inference_mode():
+        for _ in range(ROUNDS + 1):
+            for name, call in sides.items():
+                start = time.perf_counter()
+                call()
+                times[name].append(1000 * (time.perf_counter() - start))
+    return {name: round(statistics.median(took[1:]), 1) for name, took in times.items()}
+
+
 if __name__ == "__main__":
-    folder, names = Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]]
-    rows = ultralytics(folder, names) + super_gradients(folder, names)
-    (folder / "upstream.json").write_text(json.dumps(rows) + "\n")
+    if sys.argv[1] == "speed":
+        result = speed(sys.argv[2], Path(sys.argv[3]))
+        Path(sys.argv[4]).write_text(json.dumps(result) + "\n")
+    else:
+        folder, names = Path(sys.argv[2]), [Path(name) for name in sys.argv[3:]]
+        rows = ultralytics(folder, names) + super_gradients(folder, names)
+        (folder / "upstream.json").write_text(json.dumps(rows) + "\n")

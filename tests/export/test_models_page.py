@@ -1,21 +1,37 @@
 import pytest
 
+from export import families
 from export.family_engines import read
+from export.family_examples import EXAMPLES
+from export.family_real_size import read_rows
 from export.licences import LICENCES, is_non_commercial, weights_licence
-from export.models_page import PAGE, built, page, read_figures, verbs_of
-from fovea.families import FAMILIES
+from export.models_page import PAGE, built, example, page, verbs_of
+from fovea import deployment_file
+from fovea.families import FAMILIES, load
+from fovea.verbs import check_members
 
 
 def test_the_page_is_what_the_registry_says():
-    assert PAGE.read_text() == page(read_figures(), read()), "write it again: make models"
+    assert PAGE.read_text() == page(read_rows(), read()), "write it again: make models"
 
 
 def test_every_family_is_on_it_with_its_licence():
-    text = page([], {})
+    text = page({}, {})
     assert LICENCES.keys() == FAMILIES.keys()
     for family in FAMILIES:
         assert f"| `{family}` |" in text
         assert LICENCES[family].weights in text
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_example_of_each_family_is_a_deployment(family, tmp_path):
+    path = tmp_path / "example.toml"
+    path.write_text(example(load(family).ROLE, family))
+    deployment = deployment_file.read(path)
+    check_members(deployment.verbs, {family: load(family).ROLE})
+    [source] = deployment.members.values()
+    assert {name for name, _ in source.options} <= families.load(family).OPTIONS.keys()
+    assert EXAMPLES[family] in page({}, {})
 
 
 def test_the_verbs_of_a_role_are_those_that_take_it():

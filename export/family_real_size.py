@@ -24,6 +24,7 @@ from rich.table import Table
 
 from export import onnx_files, stand_ins
 from export.checkpoints import find
+from export.errors import ExportError
 from export.family_checkpoints import STAND_INS
 from export.machine import machine
 from export.members import Exported, Form, MemberExport, code_of, export_member
@@ -133,27 +134,40 @@ def main(
         bool, typer.Option("--prepare", help="Export without timing; keep the graphs.")
     ] = False,
 ) -> None:
-    """Export every headline checkpoint at its size; drift stops it, as in any export."""
-    rows = read_rows(out)
+    """Export every headline checkpoint at its size; exits with 1 if one drifts from PyTorch."""
+    failed = []
     for name in family or registry():
         for checkpoint in stand_ins.builds(name, "real"):
-            known = rows.get(checkpoint)
+            known = read_rows(out).get(checkpoint)
             if known and known["code"] == code_of(name):
                 continue
-            [path] = stand_ins.write(name, "real", STAND_INS / name, only=checkpoint).values()
-            request, exported = prepare(name, path, WORK)
-            if only_prepare:
-                console.print(f"{checkpoint}: {exported.folder}")
-            else:
-                rows[checkpoint] = asdict(measure(checkpoint, request, exported))
-                write_rows(out, rows)
-            if not keep:
-                shutil.rmtree(STAND_INS / name / f"real-{checkpoint}")
-            if not (keep or only_prepare):
-                shutil.rmtree(exported.folder)
+            try:
+                _take(name, checkpoint, out, keep=keep, only_prepare=only_prepare)
+            except ExportError as error:
+                console.print(f"[red]{checkpoint}[/]: {error}", highlight=False)
+                failed.append(checkpoint)
     if not only_prepare:
-        console.print(_table(rows))
-        console.print(f"{len(rows)} checkpoints at real size, all within tolerance, in {out}")
+        console.print(_table(read_rows(out)))
+        console.print(f"{len(read_rows(out))} checkpoints at real size in {out}")
+    if failed:
+        console.print("[red]not within tolerance:[/]", ", ".join(failed))
+        raise typer.Exit(1)
+
+
+def _take(family: str, checkpoint: str, out: Path, *, keep: bool, only_prepare: bool) -> None:
+    """Write, export and check one checkpoint; time it, unless that is for later."""
+    [path] = stand_ins.write(family, "real", STAND_INS / family, only=checkpoint).values()
+    request, exported = prepare(family, path, WORK)
+    if only_prepare:
+        console.print(f"{checkpoint}: {exported.folder}")
+    else:
+        write_rows(
+            out, read_rows(out) | {checkpoint: asdict(measure(checkpoint, request, exported))}
+        )
+    if not keep:
+        shutil.rmtree(STAND_INS / family / f"real-{checkpoint}")
+    if not (keep or only_prepare):
+        shutil.rmtree(exported.folder)
 
 
 def read_rows(path: Path = FIGURES) -> dict[str, dict[str, Any]]:

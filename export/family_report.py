@@ -16,6 +16,7 @@ from typing import Annotated
 import numpy as np
 import typer
 from numpy.typing import NDArray
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -33,6 +34,7 @@ NEIGHBOURS = 3
 MOST_NEIGHBOURS = 1e-4
 OPENVINO = 1e-3
 GATES = ("spread", "drift", "OpenVINO", "RTX")
+TABLE_WIDTH = 150
 console = Console()
 
 Floats = NDArray[np.float32]
@@ -140,7 +142,7 @@ def main(
     out.parent.mkdir(parents=True, exist_ok=True)
     record = [asdict(row) | {"gates": row.gates()} for row in rows]
     out.write_text(json.dumps(record, indent=1) + "\n")
-    console.print(_table(rows))
+    Console(width=max(TABLE_WIDTH, console.width)).print(_table(rows))
     families = len({row.family for row in rows})
     console.print(f"{len(rows)} checkpoints of {families} families, in {out}")
     failed = [f"{row.checkpoint}: {gate}" for row in rows for gate in _failed(row)]
@@ -155,12 +157,11 @@ def _failed(row: Row) -> list[str]:
 
 
 def _table(rows: list[Row]) -> Table:
-    table = Table("family", "checkpoint", "role", title="Every family through the same gates")
-    for column in ("networks", "difference", "grey levels", "texts equal", "neighbours", *GATES):
+    table = Table("checkpoint", "role", title="Every family through the same gates", box=SIMPLE)
+    for column in ("networks", "difference", "grey levels", "texts", "neighbours", *GATES):
         table.add_column(column, justify="right")
     for row in rows:
         table.add_row(
-            row.family,
             row.checkpoint,
             row.role,
             str(row.networks),

@@ -18,6 +18,7 @@ from PIL import Image
 from export import onnx_detectors
 from export.checkpoints import Checkpoint
 from export.errors import InvalidCheckpoint, InvalidOption
+from export.families import yolo_graph
 from export.family import FamilyExport, Options
 from export.network import Arrays, Network, sample_pixels
 from export.onnx_detectors import OnnxDetector
@@ -117,10 +118,10 @@ class _YoloExport(FamilyExport):
         return [
             Network(
                 spec,
-                onnx_detectors.Original(model, SCALE),
+                yolo_graph.Original(model, SCALE),
                 partial(_sample_image, role.spec),
                 variants=2,
-                graph=partial(onnx_detectors.graph, model, spec, SCALE),
+                graph=partial(yolo_graph.graph, model, spec, SCALE),
             )
         ]
 
@@ -215,7 +216,7 @@ def _names(checkpoint: Checkpoint, options: Options, count: int) -> tuple[str, .
 def _answer(detector: OnnxDetector, image_hw: tuple[int, int]) -> list[NDArray[np.float32]]:
     """The file's answer to a grey picture: its shapes are not always written in it."""
     grey = np.full((3, *image_hw), GREY, np.uint8)
-    return onnx_detectors.Original(detector, SCALE).answer(grey)
+    return yolo_graph.Original(detector, SCALE).answer(grey)
 
 
 def _sample_image(spec: YoloSpec, batch: int, variant: int) -> Arrays:

@@ -12,7 +12,7 @@ from torch import nn
 
 from export import family_engines
 from export.family_checkpoints import requests
-from export.family_gates import LEAST_SPREAD, MOST_DRIFT, gates_of
+from export.family_gates import LEAST_SPREAD, MOST_DRIFT, drift, gates_of
 from export.family_report import OPENVINO, Row
 from export.float64 import run_float64
 from export.members import Opened, code_of, export_member
@@ -71,6 +71,15 @@ def test_a_good_member_holds_all(member):
     assert gates.spread > LEAST_SPREAD
     assert gates.drift is not None and gates.drift <= MOST_DRIFT
     assert gates.openvino <= OPENVINO
+
+
+def test_a_sample_that_pytorch_rounds_well_by_chance_is_no_drift():
+    few, many = 1e-14, 1e-12  # mean squares of one output, by sample
+    assert drift([[many], [many]], [[few], [many]]) == pytest.approx(1.407, abs=1e-3)
+
+
+def test_the_worst_output_decides():
+    assert drift([[1e-12, 9e-12]], [[1e-12, 1e-12]]) == pytest.approx(3)
 
 
 def test_other_weights_than_those_of_the_graph_are_drift(member):

@@ -171,12 +171,14 @@ def test_a_missing_server_is_reported_soon(triton):
 
 
 def test_a_deadline_is_kept_and_has_a_bound(triton):
-    triton.behave = lambda call: time.sleep(1) or plausible(call)
+    going = threading.Event()
+    triton.behave = lambda call: going.wait(30) and plausible(call)
     with asking(Settings(url=triton.url, max_timeout_s=5)) as caller:
         start = time.monotonic()
         answer = caller.post("/v1/embed-text", json=TEXT, headers={"X-Timeout-S": "0.2"})
         is_problem(answer, 504, "deadline-exceeded")
-        assert time.monotonic() - start < 0.9
+        assert time.monotonic() - start < 10
+        going.set()
         for wrong in ("0", "-1", "nan", "inf", "6", "soon"):
             answer = caller.post("/v1/embed-text", json=TEXT, headers={"X-Timeout-S": wrong})
             assert is_problem(answer, 422, "invalid-parameters").startswith("X-Timeout-S")

@@ -10,16 +10,13 @@ from transformers.models.efficientnet.image_processing_pil_efficientnet import (
     EfficientNetImageProcessorPil,
 )
 
-from export.stand_ins.base import Build, StandIn, settle_batch_norms
+from export.stand_ins.base import ADDED, Build, StandIn, settle_batch_norms
 from export.stand_ins.tokenizers import bert_tokenizer
 
 BILINEAR = 2
 SETTLED_ON = 8
 # With its own initial weights, the vector does not depend on the picture.
 WEIGHTS = 0.2
-# What a block adds to its input, relative to it. Of equal size, 55 blocks would multiply a rounding
-# error until float32 is off by half of float64's answer, even in PyTorch.
-ADDED = 0.2
 
 
 def _stand_in(edge: int, resized: int, **config: Any) -> StandIn:

@@ -14,6 +14,9 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 # Heads that start at zero would make parity vacuous: all weights get a little noise.
 NOISE = 0.02
+# The weight of a residual block's last batch norm: what the block adds, relative to its input. With
+# 1, dozens of random blocks multiply a rounding error until even PyTorch's float32 is far off.
+ADDED = 0.2
 
 
 class Writable(Protocol):

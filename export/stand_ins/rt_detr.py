@@ -14,16 +14,20 @@ from transformers import (
     RTDetrV2ForObjectDetection,
 )
 from transformers.models.rt_detr.image_processing_pil_rt_detr import RTDetrImageProcessorPil
+from transformers.models.rt_detr.modeling_rt_detr_resnet import (
+    RTDetrResNetBasicLayer,
+    RTDetrResNetBottleNeckLayer,
+)
 
 from export.network import sample_pixels
-from export.stand_ins.base import Build, StandIn, add_noise, settle_batch_norms
+from export.stand_ins.base import ADDED, Build, StandIn, add_noise, settle_batch_norms
 
 # Not square, so that swapping height and width shows.
 TINY_SIZE = {"height": 64, "width": 96}
 # Pictures to settle on; enough that no channel's variance is small by chance.
 SETTLED_ON = 8
-# Box heads start at zero, and class heads nearly alike. Relative to the weights' own size; with
-# more, refinement amplifies a difference in the last bit.
+# Box heads start at zero, and class heads nearly alike: the last bit would choose the proposals.
+# Relative to the weights' own size; with more, refinement amplifies a difference.
 HEAD_NOISE = 0.7
 TINY_NAMES = ("cat", "traffic light", "St. Bernard", "猫", "person")
 
@@ -63,14 +67,19 @@ def settled(cls: Any, config: Any, processor: Any, pictures: int = 2) -> StandIn
     height, width = processor.size["height"], processor.size["width"]
     pixels = sample_pixels(np.random.default_rng(0), (pictures, 3, height, width), (height, width))
     values = torch.from_numpy(pixels).float() / 255
+    residuals = []
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if "bbox" in name or "class_embed" in name:
+            if any(head in name for head in ("bbox", "class_embed", "enc_score_head")):
                 noise = HEAD_NOISE / parameter.shape[-1] ** 0.5
                 parameter.add_(noise * torch.randn_like(parameter))
         for module in model.modules():
             if hasattr(module, "running_var"):
                 module.weight.fill_(1.0)  # transformers draws those of the encoder around 0
+            if isinstance(module, (RTDetrResNetBasicLayer, RTDetrResNetBottleNeckLayer)):
+                residuals.append(module.layer[-1].normalization)
+        for norm in residuals:
+            norm.weight.fill_(ADDED)
         settle_batch_norms(model, lambda: model(pixel_values=values))
         # Otherwise one class would win everywhere.
         logits = model(pixel_values=values).logits

@@ -67,6 +67,10 @@ class _Yolo(Detector[YoloSpec]):
             max_batch_size=8,
         )
 
+    def _corner(self, original_hw: tuple[int, int]) -> tuple[int, int]:
+        """Top and left of the picture on the canvas, where its boxes begin."""
+        return self.geometry.letterbox_offset(original_hw)
+
     def _detections(
         self,
         canvas_xyxy: Floats,
@@ -78,7 +82,7 @@ class _Yolo(Detector[YoloSpec]):
         """Boxes that count, in pixels of the canvas -> those that stay, in original pixels."""
         kept = suppressed_by_class(canvas_xyxy, scores, class_ids, self.spec.nms_iou)
         kept = kept[: min(MAX_BOXES, max_boxes)]
-        top, left = self.geometry.letterbox_offset(original_hw)
+        top, left = self._corner(original_hw)
         offset = np.array([left, top, left, top], np.float32)
         scale = np.float32(self.geometry.letterbox_scale(original_hw))
         found = boxes.clip((canvas_xyxy[kept] - offset) / scale, original_hw)
@@ -97,6 +101,16 @@ class Yolov8(_Yolo):
     def image_network(self) -> ModelSpec:
         rows = 4 + len(self.spec.class_names)
         return self._network(TensorSpec("predictions", "FP32", (rows, self.spec.num_anchors)))
+
+    def _corner(self, original_hw: tuple[int, int]) -> tuple[int, int]:
+        """As ultralytics' `scale_boxes`: from the picture's size before it is rounded.
+
+        So it can be a pixel of the canvas away from where `LetterBox` puts the picture.
+        """
+        scale = self.geometry.letterbox_scale(original_hw)
+        edges = zip(self.spec.image_hw, original_hw, strict=True)
+        top, left = (round((canvas - edge * scale) / 2 - 0.1) for canvas, edge in edges)
+        return top, left
 
     def select(
         self, answer: Arrays, original_hw: tuple[int, int], selection: Selection

@@ -20,7 +20,8 @@ from fovea.images import Picture
 from fovea.members import Source
 from fovea.roles import Selection
 
-SIZES_HW = ((64, 96), (90, 41), (33, 200))
+# The last one is resized to a fraction of a pixel, on which ultralytics' margin depends.
+SIZES_HW = ((64, 96), (90, 41), (33, 200), (40, 73))
 
 
 def exported(family):
@@ -51,12 +52,18 @@ def reference(xyxy, scores, classes, threshold, iou, most):
     return found[:most]
 
 
-def to_original(role, xyxy, size_hw):
-    """Boxes of the canvas in the picture's frame, clipped: upstream's scale_boxes."""
+def to_original(role, family, xyxy, size_hw):
+    """Boxes of the canvas in the picture's frame, clipped, as the packages do it.
+
+    ultralytics' scale_boxes takes the margin from the size before it is rounded to whole pixels.
+    """
     height, width = role.spec.content_hw
     gain = min(height / size_hw[0], width / size_hw[1])
-    resized = [max(1, round(edge * gain)) for edge in size_hw]
-    top, left = ((role.spec.image_hw[axis] - resized[axis]) // 2 for axis in (0, 1))
+    sizes = zip(role.spec.image_hw, (edge * gain for edge in size_hw), strict=True)
+    if family == "yolov8":
+        top, left = (round((canvas - size) / 2 - 0.1) for canvas, size in sizes)
+    else:
+        top, left = ((canvas - max(1, round(size))) // 2 for canvas, size in sizes)
     return boxes.clip((xyxy - [left, top, left, top]) / gain, size_hw)
 
 
@@ -79,7 +86,7 @@ def test_boxes_are_those_of_the_upstream_predictors(family, size_hw):
     assert len({cls for cls, _, _ in expected}) > 1
     assert found.label_indices.tolist() == [cls for cls, _, _ in expected]
     assert np.allclose(found.scores, [score for _, score, _ in expected])
-    theirs = to_original(role, np.array([box for _, _, box in expected]), size_hw)
+    theirs = to_original(role, family, np.array([box for _, _, box in expected]), size_hw)
     assert np.allclose(found.boxes_xyxy, theirs, atol=1e-2)
     assert found.words == [role.spec.class_names[cls] for cls, _, _ in expected]
 

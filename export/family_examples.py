@@ -1,9 +1,10 @@
-"""A well-known checkpoint of each family, as a row of a deployment's [members] names it."""
+"""Well-known checkpoints: one of each family for a deployment, and those of real size."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+# By family, as a row of a deployment's [members] names it.
 EXAMPLES: Mapping[str, str] = {
     "align": '"kakaobrain/align-base"',
     "clip": '"openai/clip-vit-base-patch32"',
@@ -31,4 +32,37 @@ EXAMPLES: Mapping[str, str] = {
     "siglip": '"google/siglip-base-patch16-224"',
     "yolo_nas": '{ checkpoint = "./yolo_nas_s.onnx", names = "person, bicycle, …" }',
     "yolov8": '"./yolov8n.onnx"',
+}
+
+# What people call the architectures of real size: stand-ins, and those of `export.yolo_report`.
+KNOWN_AS: Mapping[str, str] = {
+    "align": "ALIGN, EfficientNet-B7",
+    "clip": "CLIP ViT-B/32",
+    "convnext": "ConvNeXt-T",
+    "convnextv2": "ConvNeXt V2-T",
+    "detr_resnet_50": "DETR R50",
+    "dfine_small": "D-FINE-S",
+    "dino": "DINO ViT-S/16",
+    "dinov2": "DINOv2 ViT-B/14",
+    "dinov3": "DINOv3 ViT-S/16",
+    "efficientnet": "EfficientNet-B0",
+    "grounding_dino": "GroundingDINO-T",
+    "hq_sam": "HQ-SAM ViT-B",
+    "imagebind": "ImageBind huge",
+    "mask2former-swin-tiny-coco": "Mask2Former Swin-T",
+    "metaclip_2": "MetaCLIP 2 ViT-B/32",
+    "mobile_sam": "MobileSAM",
+    "open_clip_convnext": "OpenCLIP ConvNeXt-B",
+    "open_clip_resnet": "OpenCLIP RN50",
+    "open_clip_vit": "OpenCLIP ViT-B/32",
+    "owlv2": "OWLv2 B/16",
+    "owlvit": "OWL-ViT B/32",
+    "rtdetr_r50vd": "RT-DETR R50",
+    "rtdetr_v2_r18vd": "RT-DETRv2 R18",
+    "sam": "SAM ViT-B",
+    "sam2": "SAM 2 Hiera-T",
+    "segformer-b0-ade": "SegFormer-B0",
+    "siglip": "SigLIP ViT-B/16",
+    "yolo_nas_s": "YOLO-NAS-S",
+    "yolov8n": "YOLOv8n",
 }

@@ -10,7 +10,7 @@ import typer
 
 from export.families import MODEL_TYPES
 from export.family_engines import is_built, read
-from export.family_examples import EXAMPLES
+from export.family_examples import EXAMPLES, KNOWN_AS
 from export.family_real_size import read_rows
 from export.licences import LICENCES
 from fovea import families
@@ -49,12 +49,12 @@ ONNX Runtime does for every family here (`make families`).
 _FIGURES = """
 ## At real size
 
-Random weights in the shapes of well-known checkpoints, printed by `make families-real-size` on
-{cores} cores ({processor}): one picture or text a call, ONNX Runtime and PyTorch eager in turns,
-fp32. The difference is the worst against PyTorch, over outputs, batches and samples, relative if
-values are above 1.
+Random weights in the shapes of well-known checkpoints, on {cores} cores ({processor}), printed by
+`make families-real-size`, and for YOLO files by `make families-yolo`: one picture or text a call,
+ONNX Runtime and PyTorch eager in turns, fp32. The difference is the worst against PyTorch, or
+against the file, over outputs, batches and samples, relative if values are above 1.
 
-| checkpoint | network | MB | ONNX Runtime ms | PyTorch ms | difference |
+| as | network | MB | ONNX Runtime ms | PyTorch ms | difference |
 | --- | --- | --- | --- | --- | --- |
 """
 _FOOT = """
@@ -128,10 +128,10 @@ def built(family: str, engines: Rows) -> str:
 
 def _figures(figures: Rows) -> str:
     rows = []
-    for checkpoint in figures.values():
+    for name, checkpoint in figures.items():
         for network in checkpoint["networks"]:
             rows.append(
-                f"| {checkpoint['checkpoint']} | {network['name']} | {network['megabytes']:.0f} "
+                f"| {KNOWN_AS[name]} | {network['name']} | {network['megabytes']:.0f} "
                 f"| {network['onnxruntime_ms']:.0f} | {network['pytorch_ms']:.0f} "
                 f"| {network['difference']:.1e} |\n"
             )

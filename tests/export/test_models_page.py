@@ -1,11 +1,12 @@
 import pytest
 
-from export import families
+from export import families, stand_ins
 from export.family_engines import read
-from export.family_examples import EXAMPLES
+from export.family_examples import EXAMPLES, KNOWN_AS
 from export.family_real_size import read_rows
 from export.licences import LICENCES, is_non_commercial, weights_licence
 from export.models_page import PAGE, built, example, page, verbs_of
+from export.yolo_report import HEADLINES
 from fovea import deployment_file
 from fovea.families import FAMILIES, load
 from fovea.verbs import check_members
@@ -32,6 +33,13 @@ def test_the_example_of_each_family_is_a_deployment(family, tmp_path):
     [source] = deployment.members.values()
     assert {name for name, _ in source.options} <= families.load(family).OPTIONS.keys()
     assert EXAMPLES[family] in page({}, {})
+
+
+def test_every_architecture_of_real_size_is_on_it():
+    written = {name for family in FAMILIES for name in stand_ins.builds(family, "real")}
+    figures = read_rows()
+    assert figures.keys() == written | set(HEADLINES.values()) == KNOWN_AS.keys()
+    assert {row["family"] for row in figures.values()} == FAMILIES.keys()
 
 
 def test_the_verbs_of_a_role_are_those_that_take_it():

@@ -1,11 +1,13 @@
 """How the tests share a machine, and one real Triton with the demo's checkpoints.
 
 The machine's load decides how long an example takes, so none is timed. PyTorch's threads spin while
-they wait, which slows everything else on the cores: one is enough.
+they wait, which slows everything else on the cores: one is enough. Tests interrupt processes that
+they start, which would inherit that a background job ignores it.
 """
 
 import json
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from fovea_client import Client
 from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 

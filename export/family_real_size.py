@@ -36,6 +36,7 @@ from fovea.members import Source
 # Rounds of one call each; fewer if a network takes longer than the budget.
 ROUNDS, BUDGET_S = 7, 40.0
 LARGEST_BATCH = 2
+TABLE_WIDTH = 110
 WORK = Path("build/families-real-size")
 FIGURES = Path("docs/models.json")
 console = Console()
@@ -147,7 +148,7 @@ def main(
                 console.print(f"[red]{checkpoint}[/]: {error}", highlight=False)
                 failed.append(checkpoint)
     if not only_prepare:
-        console.print(_table(read_rows(out)))
+        Console(width=max(TABLE_WIDTH, console.width)).print(_table(read_rows(out)))
         console.print(f"{len(read_rows(out))} checkpoints at real size in {out}")
     if failed:
         console.print("[red]not within tolerance:[/]", ", ".join(failed))

@@ -18,7 +18,8 @@ import onnx
 from export.errors import EngineError
 from export.profiles import Profile
 
-WORKSPACE_BYTES = 4 * 2**30
+# SAM's layers with 8 pictures: of the mask decoder over 4 GiB, of the image encoder in fp32 over 8.
+WORKSPACE_BYTES = 16 * 2**30
 
 
 @dataclass(frozen=True)

@@ -92,17 +92,17 @@ def test_passing_errors_are_retried(
     assert [call.inputs["IMAGE"][0, 0] for call in triton.calls] == [png] * 3
 
 
-@pytest.mark.parametrize(("status", "message", "error"), [PASSING[0], PASSING[4]])
+@pytest.mark.parametrize(("status", "message", "error"), PASSING)
 def test_errors_that_do_not_pass_are_raised_at_the_deadline(
     triton: FakeTriton, png: bytes, status, message, error
 ) -> None:
     triton.behave = lambda call: Refusal(status, message)
-    steady = RetryPolicy(first_delay_s=0.8, multiplier=1, jitter=0)
+    steady = RetryPolicy(first_delay_s=0.4, multiplier=1, jitter=0)
     start = time.monotonic()
     with Client(triton.url, retry=steady) as client, pytest.raises(error, match=triton.url):
-        client.detect(png, "cat", timeout_s=2)
-    assert time.monotonic() - start < 2
-    assert 2 <= len(triton.calls) <= 3  # as many as a busy machine manages
+        client.detect(png, "cat", timeout_s=1)
+    assert time.monotonic() - start < 1
+    assert len(triton.calls) == 3
 
 
 def test_a_last_attempt_that_is_cut_off_reports_the_error_before(
@@ -142,7 +142,7 @@ def test_a_slow_server_meets_the_deadline(triton: FakeTriton, client: Client, pn
     start = time.monotonic()
     with pytest.raises(DeadlineExceeded):
         client.detect(png, "cat", timeout_s=0.2)
-    assert 0.15 < time.monotonic() - start < 10
+    assert 0.15 < time.monotonic() - start < 0.6
     release.set()
 
 
@@ -163,7 +163,7 @@ def test_a_description_shares_one_deadline(triton: FakeTriton, client: Client, p
     with pytest.raises(DeadlineExceeded):
         client.main_object(png, description="a cat", timeout_s=1.2)
     assert [call.model for call in triton.calls] == ["detect", "main_object"]
-    assert triton.calls[1].timeout_us < 850_000
+    assert triton.calls[1].timeout_us <= 800_000
 
 
 def test_no_deadline_sends_no_timeout(triton: FakeTriton, client: Client, png: bytes) -> None:
@@ -193,8 +193,8 @@ def test_a_server_that_comes_back_is_found_again(
     restart = threading.Timer(1.0, triton.start)
     restart.start()
     start = time.monotonic()
-    client.detect(png, "cat", timeout_s=20)
-    assert 0.9 < time.monotonic() - start < 10
+    client.detect(png, "cat", timeout_s=10)
+    assert 0.9 < time.monotonic() - start < 3
     restart.join()
 
 

@@ -177,7 +177,7 @@ def test_a_deadline_is_kept_and_has_a_bound(triton):
         start = time.monotonic()
         answer = caller.post("/v1/embed-text", json=TEXT, headers={"X-Timeout-S": "0.2"})
         is_problem(answer, 504, "deadline-exceeded")
-        assert time.monotonic() - start < 10
+        assert time.monotonic() - start < 0.9
         going.set()
         for wrong in ("0", "-1", "nan", "inf", "6", "soon"):
             answer = caller.post("/v1/embed-text", json=TEXT, headers={"X-Timeout-S": wrong})

@@ -136,10 +136,10 @@ def main(
     ] = False,
 ) -> None:
     """Export every headline checkpoint at its size; exits with 1 if one drifts from PyTorch."""
-    failed = []
+    before, failed = read_rows(out), []
     for name in family or registry():
         for checkpoint in stand_ins.builds(name, "real"):
-            known = read_rows(out).get(checkpoint)
+            known = before.get(checkpoint)
             if known and known["code"] == code_of(name):
                 continue
             try:
@@ -148,8 +148,9 @@ def main(
                 console.print(f"[red]{checkpoint}[/]: {error}", highlight=False)
                 failed.append(checkpoint)
     if not only_prepare:
-        Console(width=max(TABLE_WIDTH, console.width)).print(_table(read_rows(out)))
-        console.print(f"{len(read_rows(out))} checkpoints at real size in {out}")
+        rows = read_rows(out)
+        Console(width=max(TABLE_WIDTH, console.width)).print(_table(rows))
+        console.print(f"{len(rows)} checkpoints at real size in {out}")
     if failed:
         console.print("[red]not within tolerance:[/]", ", ".join(failed))
         raise typer.Exit(1)
@@ -162,9 +163,7 @@ def _take(family: str, checkpoint: str, out: Path, *, keep: bool, only_prepare: 
     if only_prepare:
         console.print(f"{checkpoint}: {exported.folder}")
     else:
-        write_rows(
-            out, read_rows(out) | {checkpoint: asdict(measure(checkpoint, request, exported))}
-        )
+        keep_row(out, measure(checkpoint, request, exported))
     if not keep:
         shutil.rmtree(STAND_INS / family / f"real-{checkpoint}")
     if not (keep or only_prepare):
@@ -178,10 +177,11 @@ def read_rows(path: Path = FIGURES) -> dict[str, dict[str, Any]]:
     return {row["checkpoint"]: row for row in json.loads(path.read_text())}
 
 
-def write_rows(path: Path, rows: dict[str, dict[str, Any]]) -> None:
-    """Write what `read_rows` reads."""
+def keep_row(path: Path, row: CheckpointRow) -> None:
+    """Put a row among those of other checkpoints."""
+    rows = read_rows(path) | {row.checkpoint: asdict(row)}
+    ordered = sorted(rows.values(), key=lambda one: (one["family"], one["checkpoint"]))
     path.parent.mkdir(parents=True, exist_ok=True)
-    ordered = sorted(rows.values(), key=lambda row: (row["family"], row["checkpoint"]))
     path.write_text(json.dumps(ordered, indent=1) + "\n")
 
 

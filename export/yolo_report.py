@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,7 +22,7 @@ from rich.table import Table
 from scipy.optimize import linear_sum_assignment
 
 from export.checkpoints import find
-from export.family_real_size import FIGURES, CheckpointRow, network_row, read_rows, write_rows
+from export.family_real_size import FIGURES, CheckpointRow, keep_row, network_row
 from export.machine import machine
 from export.members import MEMBERS, Exported, MemberExport, code_of, export_member
 from export.parity import open_onnxruntime
@@ -63,13 +62,11 @@ def main(
     compared = [_compare(exported[row["file"]], row, work / row["picture"]) for row in rows]
     out.write_text(json.dumps(compared, indent=1) + "\n")
     console.print(_table(compared))
-    sizes = read_rows(figures)
     for file, checkpoint in HEADLINES.items():
         graph = exported[file].graph("").absolute()
         ask_upstream("speed", file, graph, "speed.json")
         times = json.loads((work / "speed.json").read_text())
-        sizes[checkpoint] = asdict(_row_of_size(checkpoint, exported[file], times))
-    write_rows(figures, sizes)
+        keep_row(figures, _row_of_size(checkpoint, exported[file], times))
     equal = sum(row["equal"] for row in compared)
     console.print(f"{equal} of {len(compared)} answers match the upstream packages', in {out}")
     raise typer.Exit(equal != len(compared))

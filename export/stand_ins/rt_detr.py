@@ -67,7 +67,6 @@ def settled(cls: Any, config: Any, processor: Any, pictures: int = 2) -> StandIn
     height, width = processor.size["height"], processor.size["width"]
     pixels = sample_pixels(np.random.default_rng(0), (pictures, 3, height, width), (height, width))
     values = torch.from_numpy(pixels).float() / 255
-    residuals = []
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if any(head in name for head in ("bbox", "class_embed", "enc_score_head")):
@@ -76,10 +75,9 @@ def settled(cls: Any, config: Any, processor: Any, pictures: int = 2) -> StandIn
         for module in model.modules():
             if hasattr(module, "running_var"):
                 module.weight.fill_(1.0)  # transformers draws those of the encoder around 0
+        for module in model.modules():
             if isinstance(module, (RTDetrResNetBasicLayer, RTDetrResNetBottleNeckLayer)):
-                residuals.append(module.layer[-1].normalization)
-        for norm in residuals:
-            norm.weight.fill_(ADDED)
+                module.layer[-1].normalization.weight.fill_(ADDED)
         settle_batch_norms(model, lambda: model(pixel_values=values))
         # Otherwise one class would win everywhere.
         logits = model(pixel_values=values).logits
